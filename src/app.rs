@@ -1,0 +1,261 @@
+//! The wiring: everything is put together here and nowhere else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::serve::ListenerExt;
+use socket2::SockRef;
+use socketioxide::SocketIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::memory::MemoryBus;
+use crate::bus::redis::RedisBus;
+use crate::bus::{Bus, BusError};
+use crate::call::UserId;
+use crate::clock::Clock;
+use crate::config::{Auth, Config};
+use crate::http::{Access, Api, Counts, Readiness, RefusedSecrets, admin_router, cors, public_router};
+use crate::laravel::{LaravelVerifier, Verified};
+use crate::signaling::{Parts, Signaling, StartError};
+use crate::socket::{Authenticate, Authenticated, Edge, Pace, layer};
+use crate::store::memory::MemoryStore;
+use crate::store::redis::{RedisCalls, RedisSessions, builder, connect};
+use crate::store::{CallStore, SessionStore};
+use crate::telemetry::metrics;
+
+const STORE_ATTEMPTS: u32 = 10;
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Farewells, open requests and loops together get this long when the node stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+const ROUTE_PAUSE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("binding {what} to {address} failed")]
+    Bind { what: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("REDIS_URL can't be used: {0}")]
+    Redis(fred::error::Error),
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Laravel(#[from] crate::laravel::ClientError),
+    #[error("starting metrics failed")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// A running node.
+pub struct App {
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    signaling: Arc<Signaling>,
+    io: SocketIo,
+    readiness: Readiness,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What nodes of one cluster share; tests hand the same to several nodes.
+#[derive(Clone)]
+pub struct Shared {
+    pub calls: Arc<dyn CallStore>,
+    pub sessions: Arc<dyn SessionStore>,
+    pub bus: Arc<dyn Bus>,
+}
+
+impl App {
+    /// Starts a node by its configuration.
+    pub async fn start(config: Config) -> Result<Self, AppError> {
+        let clock = Clock::system();
+        let tasks = TaskTracker::new();
+        let shared = Shared::open(&config, &clock, &tasks).await?;
+        Self::start_with(config, clock, shared, tasks).await
+    }
+
+    /// Starts a node on a given clock, store and bus.
+    pub async fn start_with(
+        config: Config,
+        clock: Clock,
+        shared: Shared,
+        tasks: TaskTracker,
+    ) -> Result<Self, AppError> {
+        metrics::start()?;
+        let public = bind("the public port", SocketAddr::new(config.host, config.port)).await?;
+        let admin = bind("the admin port", SocketAddr::new(config.host, config.admin_port)).await?;
+        let (public_address, admin_address) = (local(&public), local(&admin));
+        let stop = CancellationToken::new();
+
+        let signaling = Signaling::start(Parts {
+            node: config.node_id.clone(),
+            address: config.node_address.clone().unwrap_or_else(|| format!("http://{public_address}")),
+            clock: clock.clone(),
+            policy: config.policy,
+            calls: shared.calls,
+            sessions: shared.sessions,
+            bus: shared.bus,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        })
+        .await?;
+
+        let authenticate = authenticator(&config, &clock, &tasks, &stop)?;
+        let edge = Edge { signaling: Arc::clone(&signaling), authenticate, tasks: tasks.clone() };
+        let pace = Pace {
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+            connect_timeout: config.auth_times.hold + Duration::from_secs(2),
+        };
+        let (socket_layer, io) = layer(edge, pace);
+        let local_development = config.auth == Auth::LocalDevelopment;
+        let api = Arc::new(Api {
+            signaling: Arc::clone(&signaling),
+            access: Access {
+                secrets: config.api_secrets.clone(),
+                open_queries: config.open_queries,
+                open: local_development,
+                refused: RefusedSecrets::new(clock.clone()),
+            },
+            counts: Counts::default(),
+        });
+        let router = public_router(api, config.is_development(), local_development)
+            .layer(tower::ServiceBuilder::new().layer(cors(&config.allowed_origins)).layer(socket_layer));
+        // A phone that stopped reading ends when a ping would have.
+        let stuck_after = config.ping_interval + config.ping_timeout;
+        let public = public.tap_io(move |stream| tune(stream, stuck_after));
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let ended = stop.clone().cancelled_owned();
+        tasks.spawn(async move { axum::serve(public, service).with_graceful_shutdown(ended).await });
+
+        let readiness = Readiness::default();
+        let service = admin_router(Arc::clone(&signaling), readiness.clone());
+        let ended = stop.clone().cancelled_owned();
+        tasks.spawn(async move { axum::serve(admin, service).with_graceful_shutdown(ended).await });
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                metrics::upkeep();
+            }
+        }));
+
+        readiness.set(true);
+        tracing::info!(node = %config.node_id, public = %public_address, admin = %admin_address, "listening");
+        Ok(Self { public: public_address, admin: admin_address, signaling, io, readiness, stop, tasks })
+    }
+
+    /// Resolves when the node has to stop because one of its loops died.
+    pub async fn failed(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Leaves the cluster, then closes every transport (phones come back by themselves, elsewhere).
+    pub async fn stop(self) {
+        self.readiness.set(false);
+        let farewell = async {
+            self.signaling.leave().await;
+            // The library runs no disconnect handlers here and waits for stuck readers.
+            self.io.close().await;
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, farewell).await.is_err() {
+            tracing::warn!("some sessions did not close in time");
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await.is_err() {
+            tracing::debug!("open requests were dropped");
+        }
+    }
+}
+
+impl Shared {
+    /// Redis by the configuration, or memory for one node.
+    pub async fn open(config: &Config, clock: &Clock, tasks: &TaskTracker) -> Result<Self, AppError> {
+        let Some(url) = &config.redis_url else { return Ok(Self::memory(config, clock)) };
+        let mut attempt = 1;
+        let client = loop {
+            match connect(url.expose()).await {
+                Ok(client) => break client,
+                Err(error) if attempt >= STORE_ATTEMPTS => return Err(AppError::Redis(error)),
+                Err(error) => {
+                    tracing::warn!(%error, attempt, "connecting to redis failed, trying again");
+                    attempt += 1;
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        };
+        let subscriptions = builder(url.expose()).map_err(AppError::Redis)?;
+        Ok(Self {
+            calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
+            sessions: Arc::new(RedisSessions::new(client.clone(), &config.redis_prefix)),
+            bus: Arc::new(RedisBus::new(client, subscriptions, &config.redis_prefix, tasks.clone())),
+        })
+    }
+
+    pub fn memory(config: &Config, clock: &Clock) -> Self {
+        let store = Arc::new(MemoryStore::new(clock.clone(), config.retention));
+        Self { calls: store.clone(), sessions: store, bus: Arc::new(MemoryBus::default()) }
+    }
+}
+
+/// Nobody is asked: development.
+struct AnyToken;
+
+#[async_trait]
+impl Authenticate for AnyToken {
+    async fn authenticate(&self, _token: &str, user: &UserId) -> Authenticated {
+        Authenticated::Yes { name: Some(user.to_string()) }
+    }
+}
+
+#[async_trait]
+impl Authenticate for LaravelVerifier {
+    async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated {
+        match self.verify(token, user).await {
+            Verified::Valid(identity) => Authenticated::Yes { name: identity.name },
+            Verified::Invalid => Authenticated::No,
+            Verified::Unavailable => Authenticated::Unavailable,
+        }
+    }
+}
+
+fn authenticator(
+    config: &Config,
+    clock: &Clock,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Authenticate>, AppError> {
+    let Auth::Laravel { url } = &config.auth else {
+        tracing::warn!("any token is accepted: development only");
+        return Ok(Arc::new(AnyToken));
+    };
+    let times = config.auth_times;
+    let verifier = Arc::new(LaravelVerifier::new(url, clock.clone(), times.cache, times.hold, times.timeout)?);
+    let finding = Arc::clone(&verifier);
+    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+        while !finding.find_route().await {
+            tracing::error!("no address of laravel answers users/me with its 401, handshakes are held");
+            tokio::time::sleep(ROUTE_PAUSE).await;
+        }
+    }));
+    Ok(verifier)
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|source| AppError::Bind { what, address, source })
+}
+
+fn local(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
+fn tune(stream: &mut TcpStream, stuck_after: Duration) {
+    let socket = SockRef::from(&*stream);
+    // Best effort: without them a connection is slower or lives longer, no more.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_user_timeout(Some(stuck_after));
+}

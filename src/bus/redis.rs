@@ -1,0 +1,118 @@
+//! Pub/sub between nodes, sharded where Redis is a cluster.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fred::clients::{Client, SubscriberClient};
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::Builder;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::{Body, Bus, BusError, Envelope, Inbound};
+use crate::call::{NodeId, Timestamp};
+
+const CAPACITY: usize = 8192;
+const PROOF_ATTEMPTS: u32 = 200;
+
+pub struct RedisBus {
+    commands: Client,
+    subscriptions: Builder,
+    prefix: String,
+    tasks: TaskTracker,
+}
+
+impl From<fred::error::Error> for BusError {
+    fn from(error: fred::error::Error) -> Self {
+        BusError(error.to_string())
+    }
+}
+
+impl RedisBus {
+    /// `subscriptions` builds the client that does nothing but subscribe: fred mixes up replies otherwise.
+    pub fn new(commands: Client, subscriptions: Builder, prefix: &str, tasks: TaskTracker) -> Self {
+        Self { commands, subscriptions, prefix: prefix.to_owned(), tasks }
+    }
+
+    fn channel(&self, node: &NodeId) -> String {
+        format!("{}:node:{node}", self.prefix)
+    }
+
+    async fn send(&self, channel: String, payload: String) -> Result<usize, BusError> {
+        Ok(if self.commands.is_clustered() {
+            self.commands.spublish(channel, payload).await?
+        } else {
+            self.commands.publish(channel, payload).await?
+        })
+    }
+}
+
+#[async_trait]
+impl Bus for RedisBus {
+    async fn publish(&self, node: &NodeId, envelope: &Envelope) -> Result<usize, BusError> {
+        let payload = serde_json::to_string(envelope).map_err(|error| BusError(error.to_string()))?;
+        self.send(self.channel(node), payload).await
+    }
+
+    async fn listen(&self, node: &NodeId) -> Result<mpsc::Receiver<Inbound>, BusError> {
+        let subscriber: SubscriberClient = self.subscriptions.build_subscriber_client()?;
+        let (inbox, receiver) = mpsc::channel(CAPACITY);
+
+        // fred does not resubscribe: each new connection, the first included, subscribes here.
+        let mut connections = subscriber.reconnect_rx();
+        let (channel, to_subscribe, gaps) = (self.channel(node), subscriber.clone(), inbox.clone());
+        self.tasks.spawn(async move {
+            let mut first = true;
+            while !matches!(connections.recv().await, Err(RecvError::Closed)) {
+                let subscribed = if to_subscribe.is_clustered() {
+                    to_subscribe.ssubscribe(channel.as_str()).await
+                } else {
+                    to_subscribe.subscribe(channel.as_str()).await
+                };
+                if let Err(error) = subscribed {
+                    tracing::warn!(%error, "subscribing to the node's channel failed");
+                }
+                if !first && gaps.send(Inbound::Gap).await.is_err() {
+                    return;
+                }
+                first = false;
+            }
+        });
+
+        let mut messages = subscriber.message_rx();
+        self.tasks.spawn(async move {
+            loop {
+                let inbound = match messages.recv().await {
+                    Ok(message) => message.value.as_str().map_or(Inbound::Unreadable, |text| {
+                        serde_json::from_str(&text).map_or(Inbound::Unreadable, Inbound::Envelope)
+                    }),
+                    Err(RecvError::Lagged(_)) => Inbound::Gap,
+                    Err(RecvError::Closed) => return,
+                };
+                if inbox.send(inbound).await.is_err() {
+                    break;
+                }
+            }
+            // The node stopped listening.
+            let _ = subscriber.quit().await;
+        });
+
+        self.prove(node).await?;
+        Ok(receiver)
+    }
+}
+
+impl RedisBus {
+    /// A subscription is written, not confirmed, when fred returns: waits until Redis counts a listener.
+    async fn prove(&self, node: &NodeId) -> Result<(), BusError> {
+        let hello = Envelope { expires_at: Timestamp::from_millis(0), body: Body::SelfTest { nonce: 0 } };
+        for _ in 0..PROOF_ATTEMPTS {
+            if self.publish(node, &hello).await? > 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(BusError("the node's channel has no subscriber after 2 s".into()))
+    }
+}

@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use super::{Call, Device, End, EndReason, Role, SessionId, State, Timestamp, UserId};
+
+/// Something said to a phone about a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Say {
+    Incoming,
+    Ringing,
+    Accepted,
+    Rejected { reason: String },
+    Cancelled { reason: String },
+    Ended { reason: String, by: Option<UserId>, duration: Option<Duration> },
+    Timeout,
+    Busy,
+}
+
+/// Each kind is said at most once per call and session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SayKind {
+    Incoming,
+    Ringing,
+    Accepted,
+    Rejected,
+    Cancelled,
+    Ended,
+    Timeout,
+    Busy,
+}
+
+impl Say {
+    pub fn kind(&self) -> SayKind {
+        match self {
+            Say::Incoming => SayKind::Incoming,
+            Say::Ringing => SayKind::Ringing,
+            Say::Accepted => SayKind::Accepted,
+            Say::Rejected { .. } => SayKind::Rejected,
+            Say::Cancelled { .. } => SayKind::Cancelled,
+            Say::Ended { .. } => SayKind::Ended,
+            Say::Timeout => SayKind::Timeout,
+            Say::Busy => SayKind::Busy,
+        }
+    }
+
+    pub fn cancelled(reason: &str) -> Self {
+        Say::Cancelled { reason: reason.to_owned() }
+    }
+}
+
+/// What a session of `role` on `device` is to have been told about `call` as it stands. Live envelopes, healing and
+/// replay all ask this, so they can't disagree.
+pub fn hears(call: &Call, role: Role, device: &Device, session: Option<&SessionId>) -> Vec<Say> {
+    match (&call.state, role) {
+        (State::Trying | State::Ringing, Role::Callee) => vec![Say::Incoming],
+        (State::Trying, Role::Caller) => vec![],
+        (State::Ringing, Role::Caller) => vec![Say::Ringing],
+        (State::Active { .. }, Role::Caller) => vec![Say::Accepted],
+        (State::Active { .. }, Role::Callee) => {
+            if call.callee.device.matches(device) {
+                vec![]
+            } else {
+                vec![Say::cancelled("Answered elsewhere")]
+            }
+        }
+        (State::Ended(end), role) => after_end(call, end, role, device, session),
+    }
+}
+
+/// When a session that promised no acknowledgements may hear `say`: the deployed app has no screen that listens to
+/// `call:ended` in the first seconds after an accept. Absent: at once.
+pub fn held_until(call: &Call, role: Role, acks: bool, kind: SayKind) -> Option<Timestamp> {
+    let end = call.end()?;
+    if role != Role::Callee || acks || kind != SayKind::Ended {
+        return None;
+    }
+    let late = end.late_accept.as_ref().map(|late| late.at + Duration::from_millis(call.terms.accept_hold));
+    late.or(end.hold_until)
+}
+
+fn after_end(call: &Call, end: &End, role: Role, device: &Device, session: Option<&SessionId>) -> Vec<Say> {
+    let mut says = Vec::new();
+    let words = |default: &str| end.text.clone().unwrap_or_else(|| default.to_owned());
+    let elsewhere = end.by.as_ref().is_some_and(|by| by.role == role && !by.device.matches(device));
+    match (end.reason, role) {
+        (EndReason::Cancelled | EndReason::Superseded, Role::Callee) => {
+            says.push(Say::Cancelled { reason: words("Caller ended call") });
+        }
+        (EndReason::CallerGone, Role::Callee) => says.push(Say::cancelled("User disconnected")),
+        (EndReason::Cancelled | EndReason::Superseded | EndReason::CallerGone, Role::Caller) => {}
+        (EndReason::Rejected, Role::Caller) => says.push(Say::Rejected { reason: words("User declined") }),
+        (EndReason::Rejected, Role::Callee) => {
+            if elsewhere {
+                says.push(Say::cancelled("Declined elsewhere"));
+            }
+        }
+        (EndReason::NoAnswer, Role::Caller) => says.push(Say::Timeout),
+        (EndReason::NoAnswer, Role::Callee) => says.push(Say::cancelled("Timeout")),
+        (EndReason::Busy, Role::Caller) => {
+            if session.is_some() && session == call.caller.session.as_ref() {
+                says.push(Say::Busy);
+            }
+        }
+        (EndReason::Busy, Role::Callee) => says.push(Say::cancelled("Declined elsewhere")),
+        (EndReason::HungUp { by, accept_missed }, role) => {
+            if by != Some(role) && in_the_call(call, role, device) {
+                says.push(Say::Ended {
+                    reason: words("Remote user ended call"),
+                    by: by.map(|by| call.party(by).user.clone()),
+                    duration: call.duration(),
+                });
+            }
+            // Its devices may still ring.
+            if accept_missed && role == Role::Callee && (by != Some(Role::Callee) || elsewhere) {
+                let reason = if elsewhere { "Answered elsewhere" } else { "Caller ended call" };
+                says.push(Say::cancelled(reason));
+            }
+        }
+        (EndReason::Lost { .. }, role) => {
+            if in_the_call(call, role, device) {
+                says.push(ended_by_nobody(call, "User disconnected"));
+            }
+        }
+        (EndReason::MaxDuration, role) => {
+            if in_the_call(call, role, device) {
+                says.push(ended_by_nobody(call, "Maximum duration reached"));
+            }
+        }
+    }
+    let lost_accept = end.late_accept.as_ref().filter(|late| role == Role::Callee && late.device.matches(device));
+    if lost_accept.is_some() && !says.iter().any(|say| say.kind() == SayKind::Ended) {
+        says.push(ended_by_nobody(call, "Call ended"));
+    }
+    says
+}
+
+/// Every device of the caller was told of the accept, of the callee's only the one that answered.
+fn in_the_call(call: &Call, role: Role, device: &Device) -> bool {
+    role == Role::Caller || call.callee.device.matches(device)
+}
+
+fn ended_by_nobody(call: &Call, reason: &str) -> Say {
+    Say::Ended { reason: reason.to_owned(), by: None, duration: call.duration() }
+}

@@ -1,0 +1,113 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is no id: protocol.md 2 allows 1 to 64 of `[A-Za-z0-9_.:-]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 64 characters of A-Z a-z 0-9 _ . : -")]
+pub struct InvalidId;
+
+fn valid(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'))
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// A user of the app, usually `USR_` and digits.
+    UserId
+}
+text_id! {
+    /// A call in its normal form, without the `CALL_` prefix: `CALL_123` and `123` are one call.
+    CallId
+}
+text_id! {
+    /// One start of one process.
+    NodeId
+}
+text_id! {
+    /// One authenticated live socket. Random, never the transport's own session id.
+    SessionId
+}
+
+impl UserId {
+    /// Reads a user id; the doubled prefix of some builds (`USR_USR_1`) is read as one.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let mut text = text;
+        while text.starts_with("USR_USR_") {
+            text = &text[4..];
+        }
+        if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId) }
+    }
+}
+
+impl CallId {
+    /// Reads a call id in either spelling.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        if !valid(text) {
+            return Err(InvalidId);
+        }
+        let bare = text.strip_prefix("CALL_").filter(|rest| !rest.is_empty()).unwrap_or(text);
+        Ok(Self(bare.into()))
+    }
+}
+
+impl NodeId {
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId) }
+    }
+}
+
+impl SessionId {
+    /// A session id from 128 random bits.
+    pub fn from_random(bits: u128) -> Self {
+        Self(format!("{bits:032x}").into())
+    }
+}
+
+/// The device of a party. All sessions of a user that named none count as one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// It acted over HTTP: matches any device of the user.
+    #[default]
+    Unknown,
+    /// A socket that gave no `deviceId`.
+    Unnamed,
+    Named(Arc<str>),
+}
+
+impl Device {
+    pub fn is_known(&self) -> bool {
+        match self {
+            Device::Unknown => false,
+            Device::Unnamed | Device::Named(_) => true,
+        }
+    }
+
+    /// Whether both may be the same device.
+    pub fn matches(&self, other: &Device) -> bool {
+        !self.is_known() || !other.is_known() || self == other
+    }
+}

@@ -1,0 +1,29 @@
+//! The rules of a call: pure data and pure functions. Nothing here awaits, reads a clock or does IO.
+//!
+//! ```text
+//!              Alert                Accept
+//!   Trying ───────────▶ Ringing ───────────▶ Active
+//!     │  ╰─────────────────────────────────────▶│
+//!     │ Reject Cancel End Displace Expire       │ Cancel Reject End Displace Expire
+//!     ╰───────────────▶ Ended(reason) ◀─────────╯
+//! ```
+//!
+//! [`step`] decides what a command does, [`hears`] derives from the record alone what a session is told: a live
+//! envelope, a healed one and a replay after a reconnect therefore all say the same.
+
+mod hears;
+mod id;
+mod record;
+mod step;
+mod time;
+mod verdict;
+
+pub use hears::{Say, SayKind, hears, held_until};
+pub use id::{CallId, Device, InvalidId, NodeId, SessionId, UserId};
+pub use record::{Call, End, EndReason, Ender, LateAccept, Offer, Party, Role, State, Terms, Verb, Version};
+pub use step::{Actor, Command, Contention, Decision, Refusal, Refused, Witness, contend, step};
+pub use time::Timestamp;
+pub use verdict::{Verdict, VerdictKind, resolve};
+
+#[cfg(test)]
+mod tests;

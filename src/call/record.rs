@@ -1,0 +1,293 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallId, Device, SessionId, Timestamp, UserId};
+
+/// The stored version of a call: a counter that rises by one with each change, and its writer's nonce, by which a
+/// writer whose reply was lost recognises its own write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    pub counter: u64,
+    pub nonce: u64,
+}
+
+impl Version {
+    pub fn next(self, nonce: u64) -> Self {
+        Self { counter: self.counter + 1, nonce }
+    }
+}
+
+/// One call, as stored. Fields are only ever added, with a default: old and new nodes share one store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    pub id: CallId,
+    /// The id as it was initiated (`CALL_123`), echoed to peers.
+    pub spelled: String,
+    pub version: Version,
+    pub created_at: Timestamp,
+    pub ring_until: Timestamp,
+    pub caller: Party,
+    pub callee: Party,
+    /// What the callee's phone needs to ring; dropped once nobody can be rung any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    pub terms: Terms,
+    pub state: State,
+}
+
+/// One side of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Party {
+    pub user: UserId,
+    #[serde(default)]
+    pub device: Device,
+    /// Its session promised acknowledgements, so its absence can be trusted.
+    #[serde(default)]
+    pub acks: bool,
+    /// It had a session in this call; one that never had can't be lost.
+    #[serde(default)]
+    pub attended: bool,
+    /// The session that sent `call:initiate`: the only one that hears `call:busy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_since: Option<Timestamp>,
+    /// When its absence is to be judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_until: Option<Timestamp>,
+    /// Its grace was prolonged because much of the cluster vanished at once.
+    #[serde(default)]
+    pub prolonged: bool,
+}
+
+/// The fields of `call:initiate` that `call:incoming` carries on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    pub call_type: String,
+    pub channel_name: String,
+    pub agora_token: String,
+    pub caller_name: String,
+    /// Further fields as the text of a JSON object, at most 4 KiB.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub extra: String,
+}
+
+/// The times a call was created under, in milliseconds: stored with it, so that nodes with different settings agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    pub caller_grace: u64,
+    pub call_grace: u64,
+    pub max: u64,
+    /// How long after an accept the deployed app's screens can't hear `call:ended` yet.
+    pub accept_hold: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Caller,
+    Callee,
+}
+
+impl Role {
+    pub fn other(self) -> Role {
+        match self {
+            Role::Caller => Role::Callee,
+            Role::Callee => Role::Caller,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Rung, but no device has said so yet.
+    Trying,
+    /// A device of the callee confirmed that it rings.
+    Ringing,
+    Active {
+        accepted_at: Timestamp,
+        /// The upper bound, until it has been judged.
+        until: Option<Timestamp>,
+        /// The line yields to any new call of either party: somebody was absent too long to be sure.
+        doubtful: bool,
+    },
+    Ended(End),
+}
+
+impl State {
+    /// The name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::Trying => "trying",
+            State::Ringing => "ringing",
+            State::Active { .. } => "active",
+            State::Ended(_) => "ended",
+        }
+    }
+}
+
+/// How, when and by whom a call ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    pub reason: EndReason,
+    pub at: Timestamp,
+    /// The sender's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Ender>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_at: Option<Timestamp>,
+    /// A cancel met a young accept: the callee's legacy sessions are told at this time, not before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_until: Option<Timestamp>,
+    /// An accept that came after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_accept: Option<LateAccept>,
+}
+
+/// Who ended the call and with which command: a repeat of it is answered like the first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ender {
+    pub role: Role,
+    pub device: Device,
+    pub verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    Reject,
+    Cancel,
+    End,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LateAccept {
+    pub at: Timestamp,
+    pub device: Device,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// By the caller, before an accept.
+    Cancelled,
+    /// The caller's newer call took the line.
+    Superseded,
+    /// A ringing caller did not come back.
+    CallerGone,
+    Rejected,
+    NoAnswer,
+    Busy,
+    /// `by` is absent when Laravel ended it for nobody in particular.
+    HungUp {
+        by: Option<Role>,
+        /// It still rang by what we knew: an accept never reached us.
+        accept_missed: bool,
+    },
+    Lost {
+        party: Role,
+    },
+    MaxDuration,
+}
+
+impl EndReason {
+    /// The name in `session:ready`, in the timeline and in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EndReason::Cancelled => "cancelled",
+            EndReason::Superseded => "superseded",
+            EndReason::CallerGone => "caller_gone",
+            EndReason::Rejected => "rejected",
+            EndReason::NoAnswer => "no_answer",
+            EndReason::Busy => "busy",
+            EndReason::HungUp { .. } => "hung_up",
+            EndReason::Lost { .. } => "lost",
+            EndReason::MaxDuration => "max_duration",
+        }
+    }
+}
+
+impl Call {
+    pub fn is_live(&self) -> bool {
+        match self.state {
+            State::Trying | State::Ringing | State::Active { .. } => true,
+            State::Ended(_) => false,
+        }
+    }
+
+    pub fn is_ringing(&self) -> bool {
+        match self.state {
+            State::Trying | State::Ringing => true,
+            State::Active { .. } | State::Ended(_) => false,
+        }
+    }
+
+    pub fn end(&self) -> Option<&End> {
+        match &self.state {
+            State::Ended(end) => Some(end),
+            State::Trying | State::Ringing | State::Active { .. } => None,
+        }
+    }
+
+    pub fn party(&self, role: Role) -> &Party {
+        match role {
+            Role::Caller => &self.caller,
+            Role::Callee => &self.callee,
+        }
+    }
+
+    pub(super) fn party_mut(&mut self, role: Role) -> &mut Party {
+        match role {
+            Role::Caller => &mut self.caller,
+            Role::Callee => &mut self.callee,
+        }
+    }
+
+    pub fn role_of(&self, user: &UserId) -> Option<Role> {
+        if self.caller.user == *user {
+            Some(Role::Caller)
+        } else if self.callee.user == *user {
+            Some(Role::Callee)
+        } else {
+            None
+        }
+    }
+
+    /// The earliest time at which [`super::step`] with `Expire` has something to decide.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Trying | State::Ringing => {
+                Some(self.caller.grace_until.map_or(self.ring_until, |grace| grace.min(self.ring_until)))
+            }
+            State::Active { until, .. } => {
+                [*until, self.caller.grace_until, self.callee.grace_until].into_iter().flatten().min()
+            }
+            State::Ended(_) => None,
+        }
+    }
+
+    /// Talking time, for a call that was accepted.
+    pub fn duration(&self) -> Option<Duration> {
+        let end = self.end()?;
+        Some(end.at.since(end.accepted_at?))
+    }
+}
+
+impl Party {
+    pub fn new(user: UserId) -> Self {
+        Self {
+            user,
+            device: Device::Unknown,
+            acks: false,
+            attended: false,
+            session: None,
+            absent_since: None,
+            grace_until: None,
+            prolonged: false,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Who may ask: the shared secret, private peers, the local development mode.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
+
+use super::{Api, error};
+use crate::clock::Clock;
+use crate::config::{OpenQueries, Secret};
+use crate::telemetry::metrics;
+
+const SECRET_HEADER: &str = "x-internal-secret";
+/// Refused secrets are logged this often.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+
+/// Which requests are let in.
+pub struct Access {
+    /// None: the guarded routes are off.
+    pub secrets: Vec<Secret>,
+    pub open_queries: OpenQueries,
+    /// Local development: the guarded routes are open.
+    pub open: bool,
+    pub refused: RefusedSecrets,
+}
+
+/// Complains in the log, once a minute: the likeliest mistake of the first day.
+pub struct RefusedSecrets {
+    clock: Clock,
+    last: Mutex<Option<Duration>>,
+}
+
+impl RefusedSecrets {
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, last: Mutex::new(None) }
+    }
+
+    fn complain(&self, hint: &str) {
+        metrics::secret_refused();
+        let now = self.clock.elapsed();
+        let mut last = self.last.lock();
+        if last.is_none_or(|last| now.saturating_sub(last) >= COMPLAINT_PAUSE) {
+            *last = Some(now);
+            tracing::warn!("a request to /api/ was refused: {hint}");
+        }
+    }
+}
+
+impl Access {
+    fn has_secret(&self, headers: &HeaderMap) -> bool {
+        let Some(given) = headers.get(SECRET_HEADER) else { return false };
+        // Every secret is compared, in constant time.
+        let matches = self.secrets.iter().map(|secret| secret.expose().as_bytes().ct_eq(given.as_bytes()));
+        bool::from(matches.fold(subtle::Choice::from(0), |any, one| any | one))
+    }
+}
+
+pub(super) async fn require_secret(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let access = &api.access;
+    if access.open || access.has_secret(request.headers()) {
+        return next.run(request).await;
+    }
+    if access.secrets.is_empty() {
+        access.refused.complain("LARAVEL_API_SECRET is not set, the /api/ routes are off");
+    } else {
+        access.refused.complain("Laravel's WEBSOCKET_SECRET differs from LARAVEL_API_SECRET");
+    }
+    unauthorized()
+}
+
+pub(super) async fn require_secret_or_open(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let access = &api.access;
+    let open = match access.open_queries {
+        OpenQueries::Always => true,
+        OpenQueries::Never => false,
+        OpenQueries::Private => is_private(peer.ip()) && !is_forwarded(request.headers()),
+    };
+    // Without any secret the routes are off, however private the peer is.
+    let open = open && !access.secrets.is_empty();
+    if access.open || open || access.has_secret(request.headers()) {
+        return next.run(request).await;
+    }
+    access.refused.complain("a query came without the secret; OPEN_QUERIES decides who may ask without one");
+    unauthorized()
+}
+
+/// In local development mode no proxy may stand before the node: it would open it to the world.
+pub(super) async fn refuse_forwarded(request: Request, next: Next) -> Response {
+    if is_forwarded(request.headers()) {
+        return error(
+            StatusCode::FORBIDDEN,
+            "Local development mode does not serve forwarded requests, set LARAVEL_API_URL",
+            "forbidden",
+        );
+    }
+    next.run(request).await
+}
+
+fn unauthorized() -> Response {
+    error(StatusCode::UNAUTHORIZED, "Unauthorized", "unauthorized")
+}
+
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| headers.contains_key(*name))
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
+}

@@ -1,0 +1,58 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::Api;
+use crate::clock::Clock;
+use crate::signaling::Signaling;
+
+/// Counts may be this old.
+const FRESH: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The cluster's counts, asked for once a second at most, however many ask.
+#[derive(Default)]
+pub struct Counts(Mutex<Last>);
+
+#[derive(Default)]
+struct Last {
+    users: u64,
+    calls: u64,
+    asked_at: Option<Duration>,
+    stale: bool,
+}
+
+impl Counts {
+    async fn read(&self, signaling: &Signaling, clock: &Clock) -> (u64, u64, bool) {
+        let mut last = self.0.lock().await;
+        let now = clock.elapsed();
+        if last.asked_at.is_none_or(|asked_at| now.saturating_sub(asked_at) >= FRESH) {
+            match tokio::time::timeout(PATIENCE, signaling.counts()).await {
+                Ok(Ok((users, calls))) => *last = Last { users, calls, asked_at: None, stale: false },
+                Ok(Err(_)) | Err(_) => last.stale = true,
+            }
+            last.asked_at = Some(clock.elapsed());
+        }
+        (last.users, last.calls, last.stale)
+    }
+}
+
+/// 200 while the node serves; without the store the last known counts, marked as such.
+pub(super) async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
+    let clock = api.signaling.clock();
+    let (users, calls, stale) = api.counts.read(&api.signaling, clock).await;
+    let mut answer = json!({
+        "status": "OK",
+        "connectedUsers": users,
+        "activeCalls": calls,
+        "timestamp": clock.now().as_millis(),
+    });
+    if stale {
+        answer["stale"] = true.into();
+    }
+    Json(answer)
+}

@@ -1,0 +1,21 @@
+//! A cluster of equal nodes through which phones ring each other. In reading order:
+//!
+//! - [`call`]: the rules of a call, pure
+//! - [`store`], [`bus`]: what nodes share, and how they reach each other
+//! - [`signaling`]: the use cases
+//! - [`socket`], [`http`]: the edges, for phones and for Laravel
+//! - [`laravel`]: token verification
+//! - [`app`]: the wiring
+
+pub mod app;
+pub mod bus;
+pub mod call;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod laravel;
+pub mod shutdown;
+pub mod signaling;
+pub mod socket;
+pub mod store;
+pub mod telemetry;

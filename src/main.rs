@@ -1,0 +1,92 @@
+//! `onlycare-signaling`: one node of the cluster.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use onlycare_signaling::app::App;
+use onlycare_signaling::config::{Config, options_table};
+use onlycare_signaling::{shutdown, telemetry};
+
+const HELP: &str = "onlycare-signaling: call signaling for phones, one node of a cluster
+
+USAGE: onlycare-signaling [OPTION]
+
+Without options it serves, configured by environment variables and .env; with nothing configured it runs alone on
+this machine, accepts any token and serves a test page at http://127.0.0.1:3001/.
+
+OPTIONS:
+  --check-config    read the configuration, print what is wrong with it, and exit
+  --print-config    print the configuration as read, secrets hidden, and exit
+  --print-options   print every option with its default and meaning (Markdown), and exit
+  --version         print the version and exit
+  --help            print this and exit";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => serve(),
+        ["--help" | "-h"] => print(HELP),
+        ["--version" | "-V"] => print(concat!("onlycare-signaling ", env!("CARGO_PKG_VERSION"))),
+        ["--print-options"] => print(options_table().trim_end()),
+        ["--check-config"] => match Config::from_env() {
+            Ok(_) => print("configuration is usable"),
+            Err(error) => fail(&error),
+        },
+        ["--print-config"] => match Config::from_env() {
+            Ok(config) => {
+                let lines: Vec<String> = config.shown.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                print(&lines.join("\n"))
+            }
+            Err(error) => fail(&error),
+        },
+        other => {
+            eprintln!("onlycare-signaling: unknown arguments {other:?}, see --help");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    println!("{text}");
+    ExitCode::SUCCESS
+}
+
+/// An error with its causes.
+fn fail(error: &dyn Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    eprintln!("onlycare-signaling: {text}");
+    ExitCode::FAILURE
+}
+
+fn serve() -> ExitCode {
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    telemetry::log::start(config.log_format, &config.log_level);
+    // fred and reqwest share one provider; a second start in one process is no harm.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(config)),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(config: Config) -> ExitCode {
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(error) => return fail(&error),
+    };
+    let failed = tokio::select! {
+        asked = shutdown::asked_to_stop() => asked.is_err(),
+        () = app.failed() => true,
+    };
+    tracing::info!("stopping");
+    app.stop().await;
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

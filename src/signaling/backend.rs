@@ -1,0 +1,247 @@
+//! Laravel's word. Its emit requests are transitions of the call, and its word stands where no phone ever spoke.
+
+use std::sync::Arc;
+
+use super::delivery::Audience;
+use super::{Failure, Initiate, Signaling};
+use crate::bus::{Body, Envelope, Word};
+use crate::call::{
+    Actor, Call, CallId, Command, Device, End, EndReason, Ender, Offer, Refusal, Role, State, UserId, Verb, Verdict,
+    VerdictKind,
+};
+use crate::store::{Created, StoreError};
+
+const ATTEMPTS: u32 = 16;
+const WORD_LIFE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What became of Laravel's word.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// Obeyed or repeated; whether the user it is for has a live session.
+    Emitted(bool),
+    Refused {
+        refusal: Refusal,
+        state: &'static str,
+    },
+}
+
+pub type WordOutcome = Result<Told, Failure>;
+
+fn over_http(user: &UserId, device: Option<Device>) -> Actor {
+    Actor { user: user.clone(), device: device.unwrap_or_default(), acks: false, session: None }
+}
+
+impl Signaling {
+    pub async fn is_online(&self, user: &UserId) -> Result<bool, StoreError> {
+        Ok(!self.sessions_of(user).await?.is_empty())
+    }
+
+    /// The id of the user's newest session, opaque to its reader.
+    pub async fn session_id(&self, user: &UserId) -> Result<Option<String>, StoreError> {
+        let sessions = self.sessions_of(user).await?;
+        Ok(sessions.into_iter().max_by_key(|session| session.connected_at).map(|session| session.id.to_string()))
+    }
+
+    /// Every user with a session, in order of id.
+    pub async fn connected_users(&self) -> Result<Vec<UserId>, StoreError> {
+        let mut users = self.sessions.online_users().await?;
+        users.sort();
+        users.dedup();
+        Ok(users)
+    }
+
+    /// The callee accepted over REST. A call never initiated here becomes active.
+    pub async fn word_accepted(
+        self: &Arc<Self>,
+        id: &CallId,
+        spelled: &str,
+        caller: &UserId,
+        receiver: &UserId,
+        device: Option<Device>,
+    ) -> WordOutcome {
+        let by = over_http(receiver, device);
+        let accept = Command::Accept { by: by.clone() };
+        for _ in 0..ATTEMPTS {
+            match self.transition(id, &accept).await {
+                Err(Failure::NotFound) => {}
+                judged => return self.told(judged, caller, accept, id).await,
+            }
+            let request = Initiate {
+                id: id.clone(),
+                spelled: spelled.to_owned(),
+                receiver: receiver.clone(),
+                offer: Offer::default(),
+                ring_timeout: None,
+            };
+            let mut call = self.new_call(&over_http(caller, None), request);
+            let now = self.clock.now();
+            call.offer = None;
+            call.callee.device = by.device.clone();
+            call.state = State::Active { accepted_at: now, until: Some(now + self.policy.call_max), doubtful: false };
+            let mut seen = Vec::new();
+            let mut created = self.calls.create(&call, &seen, now).await?;
+            if let Created::Verdicts(verdicts) = created {
+                // Laravel has it ongoing: whatever a phone said of it earlier is settled there.
+                seen = verdicts;
+                created = self.calls.create(&call, &seen, now).await?;
+            }
+            match created {
+                Created::Created => {
+                    self.tell(&call, Audience { caller: true, callee: false }).await;
+                    return Ok(Told::Emitted(self.is_online(caller).await?));
+                }
+                Created::Busy { caller: on_caller, callee: on_callee } => {
+                    for (line, user) in [(on_caller, caller), (on_callee, receiver)] {
+                        let Some(line) = line else { continue };
+                        let by = line.role_of(user).unwrap_or(Role::Caller);
+                        self.displace(&line, Command::Preempt { by }).await?;
+                    }
+                }
+                Created::Exists(_) | Created::Verdicts(_) => {}
+            }
+        }
+        Err(Failure::Unavailable)
+    }
+
+    /// The caller cancelled over REST.
+    pub async fn word_cancelled(
+        self: &Arc<Self>,
+        id: &CallId,
+        spelled: &str,
+        receiver: &UserId,
+        reason: Option<String>,
+    ) -> WordOutcome {
+        let caller = match self.watched_or_stored(id).await? {
+            Some(call) if call.callee.user == *receiver => call.caller.user,
+            Some(call) => return Ok(Told::Refused { refusal: Refusal::NotAParticipant, state: call.state.name() }),
+            None => {
+                let verdict = Verdict {
+                    user: receiver.clone(),
+                    device: Device::Unknown,
+                    kind: VerdictKind::Cancel,
+                    trusted: true,
+                    reason: reason.clone(),
+                    at: self.clock.now(),
+                };
+                match self.calls.keep_verdict(id, &verdict, self.clock.now()).await? {
+                    Some(call) => call.caller.user,
+                    None => {
+                        let reason = reason.unwrap_or_else(|| "Caller ended call".into());
+                        let word = Word::Cancelled { call_id: spelled.to_owned(), reason };
+                        return self.spread(receiver, word).await;
+                    }
+                }
+            }
+        };
+        let cancel = Command::Cancel { by: over_http(&caller, None), reason };
+        let judged = self.transition(id, &cancel).await;
+        self.told(judged, receiver, cancel, id).await
+    }
+
+    /// The callee rejected over REST.
+    pub async fn word_rejected(
+        self: &Arc<Self>,
+        id: &CallId,
+        spelled: &str,
+        caller: &UserId,
+        receiver: &UserId,
+        reason: Option<String>,
+    ) -> WordOutcome {
+        let reject = Command::Reject { by: over_http(receiver, None), reason: reason.clone() };
+        match self.transition(id, &reject).await {
+            Err(Failure::NotFound) => {}
+            judged => return self.told(judged, caller, reject, id).await,
+        }
+        let request = Initiate {
+            id: id.clone(),
+            spelled: spelled.to_owned(),
+            receiver: receiver.clone(),
+            offer: Offer::default(),
+            ring_timeout: None,
+        };
+        let mut call = self.new_call(&over_http(caller, None), request);
+        call.offer = None;
+        call.state = State::Ended(End {
+            reason: EndReason::Rejected,
+            at: self.clock.now(),
+            text: reason.clone(),
+            by: Some(Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject }),
+            accepted_at: None,
+            hold_until: None,
+            late_accept: None,
+        });
+        let mut created = self.calls.create(&call, &[], self.clock.now()).await?;
+        if let Created::Verdicts(verdicts) = created {
+            created = self.calls.create(&call, &verdicts, self.clock.now()).await?;
+        }
+        if let Created::Exists(_) = created {
+            let judged = self.transition(id, &reject).await;
+            return self.told(judged, caller, reject, id).await;
+        }
+        let reason = reason.unwrap_or_else(|| "User declined".into());
+        self.spread(caller, Word::Rejected { call_id: spelled.to_owned(), reason }).await
+    }
+
+    /// A call ended over REST, in a party's name or in nobody's.
+    pub async fn word_ended(
+        self: &Arc<Self>,
+        id: &CallId,
+        ended_by: Option<&UserId>,
+        reason: Option<String>,
+    ) -> WordOutcome {
+        let Some(call) = self.watched_or_stored(id).await? else { return Err(Failure::NotFound) };
+        let (command, peer) = match ended_by {
+            Some(user) => {
+                let peer = if *user == call.caller.user { &call.callee.user } else { &call.caller.user };
+                (Command::End { by: over_http(user, None) }, peer.clone())
+            }
+            None => (Command::Dismiss { reason }, call.caller.user.clone()),
+        };
+        let judged = self.transition(id, &command).await;
+        let both = ended_by.is_none() && judged.is_ok() && self.is_online(&call.callee.user).await?;
+        match self.told(judged, &peer, command, id).await? {
+            Told::Emitted(one) => Ok(Told::Emitted(one || both)),
+            refused @ Told::Refused { .. } => Ok(refused),
+        }
+    }
+
+    /// The answer to Laravel; while the store fails its word is retried like a phone's.
+    async fn told(
+        self: &Arc<Self>,
+        judged: Result<Call, Failure>,
+        user: &UserId,
+        command: Command,
+        id: &CallId,
+    ) -> WordOutcome {
+        match judged {
+            Ok(_) => Ok(Told::Emitted(self.is_online(user).await?)),
+            Err(Failure::Refused { refusal, call }) => Ok(Told::Refused { refusal, state: call.state.name() }),
+            Err(Failure::Unavailable) => {
+                self.retries.push(id.clone(), command, self.clock.elapsed());
+                Err(Failure::Unavailable)
+            }
+            Err(Failure::NotFound) => Err(Failure::NotFound),
+        }
+    }
+
+    async fn watched_or_stored(&self, id: &CallId) -> Result<Option<Call>, Failure> {
+        match self.watch.last_seen(id) {
+            Some(call) => Ok(Some(Call::clone(&call))),
+            None => Ok(self.calls.load(id).await?),
+        }
+    }
+
+    /// Says a word to all sessions of a user, wherever they are.
+    async fn spread(self: &Arc<Self>, user: &UserId, word: Word) -> WordOutcome {
+        let sessions = self.sessions_of(user).await?;
+        for session in self.floor.of(user) {
+            session.voice().word(&word, self.clock.now());
+        }
+        let nodes: std::collections::HashSet<_> = sessions.iter().map(|session| session.node.clone()).collect();
+        for node in nodes.into_iter().filter(|node| *node != self.nodes.own) {
+            let body = Body::Word { user: user.clone(), word: word.clone() };
+            self.post(node, Envelope { expires_at: self.clock.now() + WORD_LIFE, body }).await;
+        }
+        Ok(Told::Emitted(!sessions.is_empty()))
+    }
+}

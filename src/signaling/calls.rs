@@ -1,0 +1,255 @@
+//! What phones ask for: initiate, alert, accept, reject, cancel, end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::delivery::Audience;
+use super::{Failure, Session, Signaling};
+use crate::call::{
+    Actor, Call, CallId, Command, Contention, End, EndReason, Offer, Party, Refusal, State, UserId, Verdict,
+    VerdictKind, Version, contend, resolve,
+};
+use crate::store::Created;
+use crate::telemetry::metrics;
+
+/// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
+const ATTEMPTS: u32 = 16;
+
+/// A checked `call:initiate`.
+#[derive(Clone, Debug)]
+pub struct Initiate {
+    pub id: CallId,
+    /// The id as it was sent.
+    pub spelled: String,
+    pub receiver: UserId,
+    pub offer: Offer,
+    /// Instead of the configured ring timeout.
+    pub ring_timeout: Option<Duration>,
+}
+
+/// How an initiate was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Initiated {
+    /// `call:incoming` went out, or the call exists already.
+    Ringing,
+    /// The callee has no session; the call is tracked and rings him when he connects.
+    Offline,
+    /// A verdict was waiting, or an accept came first: the outcome follows the answer.
+    Settled(Box<Call>),
+    Busy {
+        /// The call, as spelled, in which the receiver rings the dialer.
+        ringing: Option<String>,
+    },
+}
+
+impl Signaling {
+    /// Rings the receiver. Answers after `call:incoming` went out to every node that holds him.
+    pub async fn initiate(self: &Arc<Self>, by: &Actor, request: Initiate) -> Result<Initiated, Failure> {
+        let mut call = self.new_call(by, request);
+        let mut seen: Vec<Verdict> = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let created = match self.calls.create(&call, &seen, self.clock.now()).await {
+                Ok(created) => created,
+                // Perhaps written all the same: asked once more, the own nonce tells.
+                Err(_) => self.calls.create(&call, &seen, self.clock.now()).await?,
+            };
+            match created {
+                Created::Created => return Ok(self.ring(call).await),
+                Created::Exists(existing) if existing.version == call.version => return Ok(self.ring(call).await),
+                Created::Exists(existing) => return self.initiate_again(by, *existing).await,
+                Created::Verdicts(verdicts) => {
+                    call = resolve(&self.trying(&call), &verdicts);
+                    seen = verdicts;
+                }
+                Created::Busy { caller, callee } => {
+                    for line in [caller, callee].into_iter().flatten() {
+                        match contend(&line, by, &call.callee.user) {
+                            Contention::Free => {}
+                            Contention::Displace(role) => self.displace(&line, Command::Displace { by: role }).await?,
+                            Contention::Busy => return self.answer_busy(call, None).await,
+                            Contention::Glare => return self.answer_busy(call, Some(line.spelled.clone())).await,
+                        }
+                    }
+                }
+            }
+        }
+        Err(Failure::Unavailable)
+    }
+
+    pub(super) fn new_call(&self, by: &Actor, request: Initiate) -> Call {
+        let now = self.clock.now();
+        Call {
+            id: request.id,
+            spelled: request.spelled,
+            version: Version::default().next(rand::random()),
+            created_at: now,
+            ring_until: now + request.ring_timeout.unwrap_or(self.policy.ring_timeout),
+            caller: Party {
+                device: by.device.clone(),
+                acks: by.acks,
+                attended: by.session.is_some(),
+                session: by.session.clone(),
+                ..Party::new(by.user.clone())
+            },
+            callee: Party::new(request.receiver),
+            offer: Some(request.offer),
+            terms: self.policy.terms(by.acks),
+            state: State::Trying,
+        }
+    }
+
+    /// The call as if no verdict had been seen yet.
+    fn trying(&self, call: &Call) -> Call {
+        Call { callee: Party::new(call.callee.user.clone()), state: State::Trying, ..call.clone() }
+    }
+
+    async fn ring(self: &Arc<Self>, call: Call) -> Initiated {
+        metrics::call_initiated();
+        if !call.is_ringing() {
+            self.watch.see(&call, self.clock.now());
+            return Initiated::Settled(Box::new(call));
+        }
+        if self.tell(&call, Audience::CALLEE).await == 0 { Initiated::Offline } else { Initiated::Ringing }
+    }
+
+    /// The same id once more: the first answer again, or a refusal.
+    async fn initiate_again(self: &Arc<Self>, by: &Actor, existing: Call) -> Result<Initiated, Failure> {
+        let call = self.transition(&existing.id, &Command::Initiate { by: by.clone() }).await?;
+        if let State::Active { .. } = call.state {
+            return Ok(Initiated::Settled(Box::new(call)));
+        }
+        // Told again: whoever heard it stays quiet, and a first attempt of unknown outcome may have told nobody.
+        Ok(if self.tell(&call, Audience::CALLEE).await == 0 { Initiated::Offline } else { Initiated::Ringing })
+    }
+
+    /// Ends the call on a line that gives way; that another ended it first is as good.
+    pub(super) async fn displace(self: &Arc<Self>, line: &Call, command: Command) -> Result<(), Failure> {
+        match self.transition(&line.id, &command).await {
+            Ok(_) | Err(Failure::NotFound | Failure::Refused { .. }) => Ok(()),
+            Err(Failure::Unavailable) => Err(Failure::Unavailable),
+        }
+    }
+
+    /// Records a busy call as ended, so that an accept by push meets a call that is over.
+    async fn answer_busy(self: &Arc<Self>, mut call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
+        call.offer = None;
+        call.state = State::Ended(End {
+            reason: EndReason::Busy,
+            at: self.clock.now(),
+            text: None,
+            by: None,
+            accepted_at: None,
+            hold_until: None,
+            late_accept: None,
+        });
+        self.calls.create(&call, &[], self.clock.now()).await?;
+        metrics::call_ended(&call);
+        Ok(Initiated::Busy { ringing })
+    }
+
+    /// What follows the answer to an initiate: an outcome that was waiting, or an accept that overtook the answer.
+    pub async fn after_initiate(self: &Arc<Self>, session: &Arc<Session>, id: &CallId, answer: &Initiated) {
+        if !session.acks && session.was_told_accepted(id) {
+            if let Ok(Some(call)) = self.calls.load(id).await
+                && matches!(call.state, State::Active { .. })
+            {
+                session.repeat_accepted(&call, self.clock.now());
+            }
+        } else if let Initiated::Settled(call) = answer {
+            // The callee never rang for it; only a hang-up that met his accept concerns him.
+            let callee = matches!(call.end().map(|end| end.reason), Some(EndReason::HungUp { .. }));
+            self.tell(call, Audience { caller: true, callee }).await;
+        }
+    }
+
+    /// A device of the callee shows that it rings.
+    pub async fn alert(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.transition(id, &Command::Alert { by }).await
+    }
+
+    pub async fn accept(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.judge(id, Command::Accept { by }).await
+    }
+
+    pub async fn reject(self: &Arc<Self>, by: Actor, id: &CallId, reason: Option<String>) -> Result<Call, Failure> {
+        self.judge(id, Command::Reject { by, reason }).await
+    }
+
+    pub async fn cancel(self: &Arc<Self>, by: Actor, id: &CallId, reason: Option<String>) -> Result<Call, Failure> {
+        self.judge(id, Command::Cancel { by, reason }).await
+    }
+
+    pub async fn end(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.judge(id, Command::End { by }).await
+    }
+
+    /// Applies a verdict, keeps it for a call that is not initiated yet, and retries it while the store fails.
+    async fn judge(self: &Arc<Self>, id: &CallId, command: Command) -> Result<Call, Failure> {
+        let judged = match self.transition(id, &command).await {
+            Err(Failure::NotFound) => self.keep(id, &command).await,
+            judged => judged,
+        };
+        if let Err(Failure::Unavailable) = &judged {
+            self.retries.push(id.clone(), command, self.clock.elapsed());
+        }
+        judged
+    }
+
+    /// The retry of a verdict, without queueing it again.
+    pub(super) async fn judge_again(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        match self.transition(id, command).await {
+            Err(Failure::NotFound) => self.keep(id, command).await,
+            judged => judged,
+        }
+    }
+
+    async fn keep(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        let (kind, by, reason) = match command {
+            Command::Accept { by } => (VerdictKind::Accept, by, None),
+            Command::Reject { by, reason } => (VerdictKind::Reject, by, reason.clone()),
+            Command::Cancel { by, reason } => (VerdictKind::Cancel, by, reason.clone()),
+            _ => return Err(Failure::NotFound),
+        };
+        let verdict = Verdict {
+            user: by.user.clone(),
+            device: by.device.clone(),
+            kind,
+            trusted: false,
+            reason,
+            at: self.clock.now(),
+        };
+        self.keep_verdict(id, verdict, command).await
+    }
+
+    /// Keeps a verdict; where the call was initiated in the same moment, it is applied after all.
+    pub(super) async fn keep_verdict(
+        self: &Arc<Self>,
+        id: &CallId,
+        verdict: Verdict,
+        command: &Command,
+    ) -> Result<Call, Failure> {
+        match self.calls.keep_verdict(id, &verdict, self.clock.now()).await? {
+            Some(_) => self.transition(id, command).await,
+            None => Err(Failure::NotFound),
+        }
+    }
+
+    /// What the sender's own session hears about a verdict that was refused.
+    pub fn answer_refused(self: &Arc<Self>, session: &Arc<Session>, refusal: Refusal, call: &Call) {
+        match refusal {
+            Refusal::AnsweredElsewhere => {
+                self.tell_session(session, call, |_| true);
+            }
+            Refusal::Over => {
+                let now = self.clock.now();
+                let ended = crate::call::Say::Ended {
+                    reason: "Remote user ended call".into(),
+                    by: None,
+                    duration: call.duration(),
+                };
+                session.voice().say(call, &ended, now, false);
+            }
+            Refusal::NotAParticipant | Refusal::InvalidState | Refusal::NotDue => {}
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Deadlines: a local timer for accuracy, the stored index for certainty. Any node may fire any of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Failure, Signaling};
+use crate::call::{Call, CallId, Command, Refusal, Role, Timestamp, Witness};
+use crate::telemetry::metrics;
+
+/// How often the index is asked for deadlines that nobody's timer fired.
+const POLL: Duration = Duration::from_millis(300);
+/// How long the nodes that hold the call have before others step in.
+const PRECEDENCE: Duration = Duration::from_millis(300);
+/// A claimed deadline is offered to others again after this.
+const CLAIM: Duration = Duration::from_secs(2);
+const CLAIM_AT_ONCE: usize = 128;
+/// After a deadline that the store failed.
+const AGAIN: Duration = Duration::from_millis(500);
+
+impl Signaling {
+    /// Fires the timers of the calls this node has to do with.
+    pub(super) async fn fire_timers(self: Arc<Self>) {
+        loop {
+            let changed = self.watch.changed.notified();
+            match self.watch.next_timer() {
+                Some(at) => tokio::select! {
+                    () = self.clock.sleep_until(at) => {}
+                    () = changed => continue,
+                },
+                None => {
+                    changed.await;
+                    continue;
+                }
+            }
+            for id in self.watch.take_due(self.clock.now()) {
+                let signaling = Arc::clone(&self);
+                self.spawn(async move { signaling.expire(&id).await });
+            }
+        }
+    }
+
+    /// Claims overdue deadlines from the index: those of dead or sleeping nodes.
+    pub(super) async fn claim_deadlines(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(POLL).await;
+            let now = self.clock.now();
+            let due = Timestamp::from_millis(now.as_millis().saturating_sub(PRECEDENCE.as_millis() as u64));
+            match self.calls.claim_due(due, now, CLAIM, CLAIM_AT_ONCE).await {
+                Ok(claimed) => {
+                    for id in claimed {
+                        let signaling = Arc::clone(&self);
+                        self.spawn(async move { signaling.expire(&id).await });
+                    }
+                }
+                Err(error) => {
+                    metrics::store_failed();
+                    tracing::warn!(%error, "claiming deadlines failed");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Judges a deadline: the rules decide what is due, if anything.
+    async fn expire(self: &Arc<Self>, id: &CallId) {
+        let call = match self.calls.load(id).await {
+            Ok(Some(call)) => call,
+            Ok(None) => return self.watch.forget(id),
+            Err(_) => return,
+        };
+        self.watch.see(&call, self.clock.now());
+        let Some(deadline) = call.deadline() else { return };
+        if deadline > self.clock.now() {
+            return;
+        }
+        let witness = self.witness(&call).await;
+        match self.transition(id, &Command::Expire(witness)).await {
+            Ok(_) => metrics::timer_fired(self.clock.now().since(deadline)),
+            Err(Failure::Refused { refusal: Refusal::NotDue, .. } | Failure::NotFound) => {}
+            Err(Failure::Refused { refusal, .. }) => tracing::error!(call = %id, ?refusal, "a deadline was refused"),
+            // The claim runs out and the deadline is offered again.
+            Err(Failure::Unavailable) => {}
+        }
+    }
+
+    /// Reads the sessions once more before anybody is called absent.
+    async fn witness(&self, call: &Call) -> Witness {
+        let now = self.clock.now();
+        let mut witness = Witness { storm: self.nodes.is_storm(now), ..Witness::default() };
+        if call.caller.grace_until.is_some_and(|grace| grace <= now) {
+            witness.caller_present = self.is_present(call, Role::Caller).await;
+        }
+        if call.callee.grace_until.is_some_and(|grace| grace <= now) {
+            witness.callee_present = self.is_present(call, Role::Callee).await;
+        }
+        witness
+    }
+}

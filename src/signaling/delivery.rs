@@ -1,0 +1,248 @@
+//! From a changed call to the phones: own sessions directly, one envelope for each other node.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use super::{Session, Signaling};
+use crate::bus::{Body, Envelope, Inbound};
+use crate::call::{Call, EndReason, NodeId, Role, SayKind, Timestamp, UserId};
+use crate::store::{SessionRecord, StoreError};
+use crate::telemetry::metrics;
+
+/// Pauses before a publish that nobody heard is tried again.
+const RETRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
+/// What is not about ringing is worth telling this long.
+const NEWS_LIFE: Duration = Duration::from_secs(30);
+/// How long the end of a call that nobody heard waits for its caller.
+pub(super) const NOTICE_TTL: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Audience {
+    pub caller: bool,
+    pub callee: bool,
+}
+
+impl Audience {
+    pub const CALLEE: Audience = Audience { caller: false, callee: true };
+
+    fn roles(self) -> impl Iterator<Item = Role> {
+        [(self.caller, Role::Caller), (self.callee, Role::Callee)]
+            .into_iter()
+            .filter_map(|(wanted, role)| wanted.then_some(role))
+    }
+}
+
+impl Signaling {
+    /// Tells the audience the call as it stands. Returns how many sessions of the audience there are. Returns after
+    /// the first attempt at every node; what failed is tried again meanwhile.
+    pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> usize {
+        self.watch.see(call, self.clock.now());
+        let found = join_all(audience.roles().map(|role| async move {
+            let user = &call.party(role).user;
+            (role, user, self.sessions_of(user).await)
+        }))
+        .await;
+        let mut reached = 0;
+        let mut by_node: HashMap<NodeId, Vec<UserId>> = HashMap::new();
+        for (role, user, sessions) in found {
+            // With the store away the own sessions are told all the same; the others heal.
+            let sessions = sessions.unwrap_or_default();
+            reached += sessions.len();
+            self.tell_here(call, user);
+            if sessions.is_empty() {
+                self.leave_notice(call, role).await;
+            }
+            for session in sessions {
+                let users = by_node.entry(session.node).or_default();
+                if !users.contains(user) {
+                    users.push(user.clone());
+                }
+            }
+        }
+        by_node.remove(&self.nodes.own);
+        let publishes = by_node.into_iter().map(|(node, users)| {
+            let body = Body::Call { users, call: Box::new(for_the_bus(call)) };
+            self.post(node, Envelope { expires_at: self.expiry(call), body })
+        });
+        join_all(publishes).await;
+        reached
+    }
+
+    /// Tells the user's sessions on this node what they have not heard yet.
+    pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) {
+        for session in self.floor.of(user) {
+            self.tell_session(&session, call, |_| true);
+        }
+    }
+
+    /// Tells one session; `wanted` narrows a replay.
+    pub(super) fn tell_session(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        call: &Call,
+        wanted: impl Fn(SayKind) -> bool,
+    ) -> Vec<SayKind> {
+        let heard = session.hear(call, self.clock.now(), wanted);
+        if heard.deaf {
+            metrics::deaf_session();
+            tracing::warn!(session = %session.id, "the phone no longer reads, its queue is full");
+        }
+        for held in heard.held {
+            let (signaling, session, call) = (Arc::clone(self), Arc::clone(session), call.clone());
+            self.spawn(async move {
+                signaling.clock.sleep_until(held.at).await;
+                session.say_held(&call, &held.say, signaling.clock.now());
+            });
+        }
+        if heard.said.contains(&SayKind::Accepted) && !session.acks {
+            self.repeat_accepted_later(session, call);
+        }
+        heard.said
+    }
+
+    /// The deployed app may change screens just when the accept comes in: it is told once more.
+    fn repeat_accepted_later(self: &Arc<Self>, session: &Arc<Session>, call: &Call) {
+        let (signaling, session, id) = (Arc::clone(self), Arc::clone(session), call.id.clone());
+        let at = self.clock.now() + self.policy.accept_repeat;
+        self.spawn(async move {
+            signaling.clock.sleep_until(at).await;
+            if let Ok(Some(call)) = signaling.calls.load(&id).await
+                && matches!(call.state, crate::call::State::Active { .. })
+            {
+                session.repeat_accepted(&call, signaling.clock.now());
+            }
+        });
+    }
+
+    /// The user's sessions on nodes that may be alive. "Dead" is only a lease that expired while this node's own
+    /// renewals went through.
+    pub(super) async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut sessions = self.sessions.sessions(user).await?;
+        let now = self.clock.now();
+        sessions.retain(|session| {
+            if session.node == self.nodes.own {
+                self.floor.has(user, &session.id)
+            } else {
+                self.nodes.may_live(session, now)
+            }
+        });
+        Ok(sessions)
+    }
+
+    /// Publishes to a node; what nobody heard is tried again in the background while the node's lease lives.
+    pub(super) async fn post(self: &Arc<Self>, node: NodeId, envelope: Envelope) {
+        if self.publish(&node, &envelope).await {
+            return;
+        }
+        let signaling = Arc::clone(self);
+        self.spawn(async move {
+            for pause in RETRIES {
+                tokio::time::sleep(pause).await;
+                let gone = signaling.nodes.is_dead(&node, signaling.clock.now());
+                if gone || envelope.expires_at <= signaling.clock.now() || signaling.publish(&node, &envelope).await {
+                    return;
+                }
+            }
+            metrics::undelivered_envelope();
+        });
+    }
+
+    async fn publish(&self, node: &NodeId, envelope: &Envelope) -> bool {
+        match self.bus.publish(node, envelope).await {
+            Ok(listeners) => listeners > 0,
+            Err(error) => {
+                metrics::bus_failed();
+                tracing::warn!(%node, %error, "publishing to a node failed");
+                false
+            }
+        }
+    }
+
+    /// Remembers an end that its caller could not hear. The notice is written before the sessions are read again, so
+    /// that a session that came in between is told by one of both.
+    async fn leave_notice(self: &Arc<Self>, call: &Call, role: Role) {
+        let audible = match call.end().map(|end| end.reason) {
+            Some(EndReason::Rejected | EndReason::NoAnswer | EndReason::Busy) => role == Role::Caller,
+            Some(_) | None => false,
+        };
+        let user = &call.party(role).user;
+        if !audible || self.calls.leave_notice(user, &call.id, NOTICE_TTL).await.is_err() {
+            return;
+        }
+        let Ok(sessions) = self.sessions_of(user).await else { return };
+        if sessions.is_empty() || self.calls.take_notice(user).await.ok().flatten().as_ref() != Some(&call.id) {
+            return;
+        }
+        self.tell_here(call, user);
+        let nodes = sessions.into_iter().map(|session| session.node).filter(|node| *node != self.nodes.own);
+        for node in nodes.collect::<std::collections::HashSet<_>>() {
+            let body = Body::Call { users: vec![user.clone()], call: Box::new(for_the_bus(call)) };
+            self.post(node, Envelope { expires_at: self.expiry(call), body }).await;
+        }
+    }
+
+    fn expiry(&self, call: &Call) -> Timestamp {
+        if call.is_ringing() { call.ring_until } else { self.clock.now() + NEWS_LIFE }
+    }
+
+    /// Reads what other nodes have for the sessions here.
+    pub(super) async fn read_inbox(self: Arc<Self>, mut inbox: mpsc::Receiver<Inbound>) {
+        while let Some(inbound) = inbox.recv().await {
+            match inbound {
+                Inbound::Envelope(envelope) if envelope.expires_at <= self.clock.now() => {
+                    if !matches!(envelope.body, Body::SelfTest { .. }) {
+                        metrics::expired_envelope();
+                    }
+                }
+                Inbound::Envelope(envelope) => self.open(envelope.body),
+                Inbound::Gap => {
+                    metrics::bus_gap();
+                    tracing::warn!("messages of the bus may be lost, comparing all calls with the store");
+                    let signaling = Arc::clone(&self);
+                    self.spawn(async move { signaling.heal_all().await });
+                }
+                Inbound::Unreadable => {
+                    metrics::unreadable_envelope();
+                    tracing::warn!("a message on the node's channel can't be read, dropped");
+                }
+            }
+        }
+    }
+
+    fn open(self: &Arc<Self>, body: Body) {
+        match body {
+            Body::Call { users, call } => {
+                if users.iter().any(|user| self.floor.holds(user)) {
+                    self.watch.see(&call, self.clock.now());
+                }
+                for user in &users {
+                    self.tell_here(&call, user);
+                }
+            }
+            Body::Word { user, word } => {
+                for session in self.floor.of(&user) {
+                    session.voice().word(&word, self.clock.now());
+                }
+            }
+            Body::Evict { user, session } => {
+                for other in self.floor.of(&user).iter().filter(|other| other.id == session) {
+                    other.voice().disconnect();
+                }
+            }
+            Body::SelfTest { .. } => {}
+        }
+    }
+}
+
+/// The offer is of use only to who may ring.
+fn for_the_bus(call: &Call) -> Call {
+    let mut call = call.clone();
+    if !call.is_ringing() {
+        call.offer = None;
+    }
+    call
+}

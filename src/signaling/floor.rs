@@ -1,0 +1,190 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::Ready;
+use crate::bus::Word;
+use crate::call::{Actor, Call, CallId, Device, Role, Say, SayKind, SessionId, Timestamp, UserId, hears, held_until};
+
+/// How a session's phone is spoken to; the socket edge puts it into wire events.
+pub trait Voice: Send + Sync {
+    /// Queues what a session hears about a call. False: its queue is full, the phone no longer reads.
+    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool;
+
+    fn ready(&self, ready: &Ready) -> bool;
+
+    fn word(&self, word: &Word, now: Timestamp) -> bool;
+
+    /// `call:busy` for an initiate of this very session.
+    fn busy(&self, call_id: &str) -> bool;
+
+    fn reject_confirmed(&self, call_id: &str) -> bool;
+
+    /// Ends the session with a disconnect packet: the phone will not come back by itself.
+    fn disconnect(&self);
+}
+
+/// One authenticated live socket on this node.
+pub struct Session {
+    pub id: SessionId,
+    pub user: UserId,
+    pub device: Device,
+    /// This client acknowledges `call:incoming`.
+    pub acks: bool,
+    pub connected_at: Timestamp,
+    voice: Box<dyn Voice>,
+    ear: Mutex<Ear>,
+}
+
+/// The last a session was told: what is older, repeated or of an older call is not said.
+#[derive(Default)]
+struct Ear {
+    call: Option<CallId>,
+    created_at: Timestamp,
+    version: u64,
+    /// One bit for each [`SayKind`].
+    said: u8,
+}
+
+/// Something that [`Session::hear`] leaves to be said later.
+pub(super) struct Held {
+    pub say: Say,
+    pub at: Timestamp,
+}
+
+/// What [`Session::hear`] did.
+#[derive(Default)]
+pub(super) struct Heard {
+    pub said: Vec<SayKind>,
+    pub held: Vec<Held>,
+    pub deaf: bool,
+}
+
+impl Session {
+    pub fn new(id: SessionId, user: UserId, device: Device, acks: bool, now: Timestamp, voice: Box<dyn Voice>) -> Self {
+        Self { id, user, device, acks, connected_at: now, voice, ear: Mutex::default() }
+    }
+
+    /// The sender of this session's commands.
+    pub fn actor(&self) -> Actor {
+        Actor { user: self.user.clone(), device: self.device.clone(), acks: self.acks, session: Some(self.id.clone()) }
+    }
+
+    pub fn voice(&self) -> &dyn Voice {
+        &*self.voice
+    }
+
+    /// Tells the session what it has not heard yet of the call as it stands; `wanted` narrows a replay.
+    pub(super) fn hear(&self, call: &Call, now: Timestamp, wanted: impl Fn(SayKind) -> bool) -> Heard {
+        let mut heard = Heard::default();
+        let Some(role) = call.role_of(&self.user) else { return heard };
+        let mut ear = self.ear.lock();
+        if !ear.turn_to(call) {
+            return heard;
+        }
+        for say in hears(call, role, &self.device, Some(&self.id)) {
+            let kind = say.kind();
+            if ear.has_heard(kind) || !wanted(kind) || (kind == SayKind::Incoming && call.ring_until <= now) {
+                continue;
+            }
+            ear.said |= 1 << kind as u8;
+            match held_until(call, role, self.acks, kind).filter(|at| *at > now) {
+                Some(at) => heard.held.push(Held { say, at }),
+                None if self.voice.say(call, &say, now, false) => heard.said.push(kind),
+                None => heard.deaf = true,
+            }
+        }
+        heard
+    }
+
+    /// Says what was held, unless the session has turned to a newer call.
+    pub(super) fn say_held(&self, call: &Call, say: &Say, now: Timestamp) {
+        if self.ear.lock().call.as_ref() == Some(&call.id) {
+            self.voice.say(call, say, now, false);
+        }
+    }
+
+    /// Says `call:accepted` once more, if it was the last this session heard.
+    pub(super) fn repeat_accepted(&self, call: &Call, now: Timestamp) {
+        let ear = self.ear.lock();
+        if ear.call.as_ref() == Some(&call.id)
+            && ear.has_heard(SayKind::Accepted)
+            && !ear.has_heard(SayKind::Ended)
+            && call.role_of(&self.user) == Some(Role::Caller)
+        {
+            self.voice.say(call, &Say::Accepted, now, true);
+        }
+    }
+
+    pub(super) fn was_told_accepted(&self, call: &CallId) -> bool {
+        let ear = self.ear.lock();
+        ear.call.as_ref() == Some(call) && ear.has_heard(SayKind::Accepted)
+    }
+}
+
+impl Ear {
+    fn has_heard(&self, kind: SayKind) -> bool {
+        self.said & (1 << kind as u8) != 0
+    }
+
+    /// False where the call is older than what was told already.
+    fn turn_to(&mut self, call: &Call) -> bool {
+        if self.call.as_ref() == Some(&call.id) {
+            if call.version.counter < self.version {
+                return false;
+            }
+        } else if self.call.is_some() && call.created_at < self.created_at {
+            return false;
+        } else {
+            *self = Ear { call: Some(call.id.clone()), created_at: call.created_at, version: 0, said: 0 };
+        }
+        self.version = call.version.counter;
+        true
+    }
+}
+
+/// The sessions of this node by user.
+#[derive(Default)]
+pub(super) struct Floor {
+    sessions: RwLock<HashMap<UserId, Vec<Arc<Session>>>>,
+}
+
+impl Floor {
+    pub fn add(&self, session: Arc<Session>) {
+        self.sessions.write().entry(session.user.clone()).or_default().push(session);
+    }
+
+    /// Removes this session; false where it was not there.
+    pub fn remove(&self, session: &Session) -> bool {
+        let mut sessions = self.sessions.write();
+        let Some(of_user) = sessions.get_mut(&session.user) else { return false };
+        let before = of_user.len();
+        of_user.retain(|other| other.id != session.id);
+        let removed = of_user.len() < before;
+        if of_user.is_empty() {
+            sessions.remove(&session.user);
+        }
+        removed
+    }
+
+    pub fn of(&self, user: &UserId) -> Vec<Arc<Session>> {
+        self.sessions.read().get(user).cloned().unwrap_or_default()
+    }
+
+    pub fn holds(&self, user: &UserId) -> bool {
+        self.sessions.read().contains_key(user)
+    }
+
+    pub fn has(&self, user: &UserId, id: &SessionId) -> bool {
+        self.sessions.read().get(user).is_some_and(|of_user| of_user.iter().any(|session| session.id == *id))
+    }
+
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.sessions.read().values().flatten().cloned().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.sessions.read().values().map(Vec::len).sum()
+    }
+}

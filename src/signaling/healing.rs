@@ -1,0 +1,58 @@
+//! A lost envelope heals: nodes compare the calls of their own sessions with the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Signaling;
+use crate::call::Call;
+use crate::telemetry::metrics;
+
+const TICK: Duration = Duration::from_millis(500);
+const COMPARED_AT_ONCE: usize = 256;
+
+impl Signaling {
+    pub(super) async fn heal(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(TICK).await;
+            let now = self.clock.now();
+            let calls = self.watch.take_unchecked(now, self.policy.heal_ringing, self.policy.heal_active);
+            self.compare(&calls).await;
+        }
+    }
+
+    /// Compares everything at once, after messages may have been lost.
+    pub(super) async fn heal_all(self: &Arc<Self>) {
+        let calls = self.watch.take_unchecked(self.clock.now(), Duration::ZERO, Duration::ZERO);
+        self.compare(&calls).await;
+    }
+
+    async fn compare(self: &Arc<Self>, calls: &[Arc<Call>]) {
+        for calls in calls.chunks(COMPARED_AT_ONCE) {
+            let ids: Vec<_> = calls.iter().map(|call| call.id.clone()).collect();
+            let Ok(stored) = self.calls.versions(&ids).await else { return };
+            for (call, version) in calls.iter().zip(stored) {
+                let parties = [&call.caller.user, &call.callee.user];
+                match version {
+                    Some(version) if version == call.version => {
+                        // Nobody here has to do with it: the index has its deadline.
+                        if !parties.iter().any(|user| self.floor.holds(user)) {
+                            self.watch.forget(&call.id);
+                        }
+                    }
+                    Some(_) => {
+                        let Ok(Some(newer)) = self.calls.load(&call.id).await else { continue };
+                        metrics::healed();
+                        self.watch.see(&newer, self.clock.now());
+                        for user in parties {
+                            self.tell_here(&newer, user);
+                        }
+                    }
+                    None => {
+                        tracing::warn!(call = %call.id, "a live call is gone from the store");
+                        self.watch.forget(&call.id);
+                    }
+                }
+            }
+        }
+    }
+}

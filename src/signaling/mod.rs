@@ -1,0 +1,175 @@
+//! The use cases: what a phone's event, Laravel's word, a deadline or a dead node means for calls and sessions.
+//! Knows the traits of store and bus, neither Redis nor sockets.
+
+mod backend;
+mod calls;
+mod deadlines;
+mod delivery;
+mod floor;
+mod healing;
+mod nodes;
+mod retry;
+mod sessions;
+mod transition;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use crate::bus::Word;
+pub use backend::{Told, WordOutcome};
+pub use calls::{Initiate, Initiated};
+pub use floor::{Session, Voice};
+pub use sessions::{Ready, ReadyCall};
+pub use transition::Failure;
+
+use crate::bus::Bus;
+use crate::call::{NodeId, Terms};
+use crate::clock::Clock;
+use crate::store::{CallStore, SessionStore};
+use floor::Floor;
+use nodes::Nodes;
+use retry::RetryQueue;
+use watch::Watch;
+
+/// The times and bounds that decide what happens when; all from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    pub ring_timeout: Duration,
+    pub caller_grace: Duration,
+    pub caller_grace_without_acks: Duration,
+    pub call_grace: Duration,
+    pub call_max: Duration,
+    pub max_sessions_per_user: usize,
+    /// How long after an accept the deployed app can't hear `call:ended`.
+    pub accept_hold: Duration,
+    /// When an accept is told once more to a session without `acks`.
+    pub accept_repeat: Duration,
+    pub lease: Duration,
+    pub lease_renewal: Duration,
+    /// A decision older than this is not spoken: the call is read again.
+    pub late_decision: Duration,
+    pub heal_ringing: Duration,
+    pub heal_active: Duration,
+}
+
+impl Policy {
+    fn terms(&self, caller_acks: bool) -> Terms {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let caller_grace = if caller_acks { self.caller_grace } else { self.caller_grace_without_acks };
+        Terms {
+            caller_grace: millis(caller_grace),
+            call_grace: millis(self.call_grace),
+            max: millis(self.call_max),
+            accept_hold: millis(self.accept_hold),
+        }
+    }
+}
+
+/// One node's part of the cluster. Cheap to share; every entry point of the edges is a method here.
+pub struct Signaling {
+    clock: Clock,
+    policy: Policy,
+    calls: Arc<dyn CallStore>,
+    sessions: Arc<dyn SessionStore>,
+    bus: Arc<dyn Bus>,
+    floor: Floor,
+    watch: Watch,
+    nodes: Nodes,
+    retries: RetryQueue,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What [`Signaling::start`] is built from.
+pub struct Parts {
+    pub node: NodeId,
+    pub address: String,
+    pub clock: Clock,
+    pub policy: Policy,
+    pub calls: Arc<dyn CallStore>,
+    pub sessions: Arc<dyn SessionStore>,
+    pub bus: Arc<dyn Bus>,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+/// The node could not join the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("taking the node's lease failed")]
+    Lease(#[from] crate::store::StoreError),
+    #[error("listening to the node's channel failed")]
+    Bus(#[from] crate::bus::BusError),
+}
+
+impl Signaling {
+    /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
+    /// of one before that is an error that stops the node.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Parts { node, address, clock, policy, calls, sessions, bus, tasks, stop } = parts;
+        let signaling = Arc::new(Self {
+            nodes: Nodes::new(node, address, policy.lease, clock.now()),
+            floor: Floor::default(),
+            watch: Watch::default(),
+            retries: RetryQueue::default(),
+            clock,
+            policy,
+            calls,
+            sessions,
+            bus,
+            tasks,
+            stop,
+        });
+        signaling.renew_lease().await?;
+        let inbox = signaling.bus.listen(&signaling.nodes.own).await?;
+        signaling.run("inbox", Arc::clone(&signaling).read_inbox(inbox));
+        signaling.run("lease", Arc::clone(&signaling).keep_lease());
+        signaling.run("sweep", Arc::clone(&signaling).sweep_dead_nodes());
+        signaling.run("timers", Arc::clone(&signaling).fire_timers());
+        signaling.run("deadlines", Arc::clone(&signaling).claim_deadlines());
+        signaling.run("healing", Arc::clone(&signaling).heal());
+        signaling.run("retries", Arc::clone(&signaling).retry_verdicts());
+        Ok(signaling)
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub fn node(&self) -> &NodeId {
+        &self.nodes.own
+    }
+
+    /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.
+    fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        let worker = self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
+        self.tasks.spawn(async move {
+            let ended = worker.await;
+            if !stop.is_cancelled() {
+                tracing::error!(name, panicked = ended.is_err(), "a loop of the node died, stopping the node");
+                stop.cancel();
+            }
+        });
+    }
+
+    /// Runs a short task to its end or to the stop.
+    fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
+    }
+
+    /// Users with a session and live calls, of the whole cluster.
+    pub async fn counts(&self) -> Result<(u64, u64), crate::store::StoreError> {
+        let (users, calls) = tokio::join!(self.sessions.online_count(), self.calls.live_calls());
+        Ok((users?, calls?))
+    }
+
+    /// Sessions on this node.
+    pub fn local_sessions(&self) -> usize {
+        self.floor.len()
+    }
+}

@@ -1,0 +1,214 @@
+//! Phones come and go: registration, eviction, absence, replay.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::delivery::NOTICE_TTL;
+use super::{Session, Signaling};
+use crate::bus::{Body, Envelope};
+use crate::call::{Call, Command, Role, SayKind, Timestamp, UserId};
+use crate::store::{Desk, Outcome, SessionRecord, StoreError};
+use crate::telemetry::metrics;
+
+const EVICTION_LIFE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Sessions that a stopping node takes leave of at the same time.
+const FAREWELLS_AT_ONCE: usize = 64;
+
+/// What a phone is told right after it connected.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    pub session_id: String,
+    pub server_time: Timestamp,
+    pub call: Option<ReadyCall>,
+    pub ended: Vec<Outcome>,
+}
+
+/// The live call of the user who connected.
+#[derive(Clone, Debug)]
+pub struct ReadyCall {
+    pub spelled: String,
+    pub role: Role,
+    pub state: &'static str,
+    pub peer: UserId,
+    pub call_type: Option<String>,
+    pub expires_in_ms: Option<u64>,
+}
+
+impl Signaling {
+    /// Makes a socket that was authenticated part of the cluster: registers it first, then tells what it missed.
+    /// While the store fails the session lives on this node alone and is registered when the store is back.
+    pub async fn connect(self: &Arc<Self>, session: &Arc<Session>) {
+        self.floor.add(Arc::clone(session));
+        metrics::sessions(self.floor.len());
+        let desk = match self.join(session).await {
+            Ok(desk) => desk,
+            Err(error) => {
+                tracing::warn!(session = %session.id, %error, "registering a session failed, to be repeated");
+                self.nodes.register_again();
+                Desk::default()
+            }
+        };
+        let now = self.clock.now();
+        session.voice().ready(&Ready {
+            session_id: session.id.to_string(),
+            server_time: now,
+            call: desk.line.as_ref().and_then(|call| snapshot(call, &session.user, now)),
+            ended: desk.outcomes.clone(),
+        });
+        self.replay(session, &desk).await;
+        if let Some(call) = desk.line {
+            self.come_back(session, &call).await;
+        }
+    }
+
+    async fn join(self: &Arc<Self>, session: &Arc<Session>) -> Result<Desk, StoreError> {
+        let of_user = self.sessions.register(&self.record_of(session)).await?;
+        self.evict_surplus(session, of_user).await;
+        self.calls.desk(&session.user).await
+    }
+
+    pub(super) fn record_of(&self, session: &Session) -> SessionRecord {
+        SessionRecord {
+            id: session.id.clone(),
+            user: session.user.clone(),
+            node: self.nodes.own.clone(),
+            epoch: self.nodes.epoch(),
+            device: session.device.clone(),
+            acks: session.acks,
+            connected_at: session.connected_at,
+        }
+    }
+
+    /// Beyond the bound the oldest session of the same device goes; other devices are left alone.
+    async fn evict_surplus(self: &Arc<Self>, session: &Session, mut of_user: Vec<SessionRecord>) {
+        let now = self.clock.now();
+        of_user.retain(|other| other.device == session.device && self.nodes.may_live(other, now));
+        of_user.sort_by_key(|other| other.connected_at);
+        let surplus = of_user.len().saturating_sub(self.policy.max_sessions_per_user);
+        for other in of_user.into_iter().filter(|other| other.id != session.id).take(surplus) {
+            metrics::session_evicted();
+            if other.node != self.nodes.own {
+                let body = Body::Evict { user: other.user, session: other.id };
+                self.post(other.node, Envelope { expires_at: now + EVICTION_LIFE, body }).await;
+            } else if let Some(local) = self.floor.of(&other.user).iter().find(|local| local.id == other.id) {
+                local.voice().disconnect();
+            } else {
+                // A ghost of this node's own past.
+                let _ = self.sessions.unregister(&other).await;
+            }
+        }
+    }
+
+    /// Tells a session that connects what its user missed and still can use (semantics.md, Replay on connect).
+    async fn replay(self: &Arc<Self>, session: &Arc<Session>, desk: &Desk) {
+        let now = self.clock.now();
+        if let Some(call) = &desk.line {
+            self.watch.see(call, now);
+            self.tell_session(session, call, |kind| matches!(kind, SayKind::Incoming | SayKind::Accepted));
+            return;
+        }
+        let Some(last) = &desk.last else { return };
+        let Some(end) = last.end() else { return };
+        let age = now.since(end.at);
+        let mut unheard = false;
+        if age <= NOTICE_TTL && last.caller.user == session.user {
+            unheard = matches!(self.calls.take_notice(&session.user).await, Ok(Some(id)) if id == last.id);
+        }
+        let recent = age <= self.policy.call_grace;
+        self.tell_session(session, last, |kind| match kind {
+            SayKind::Cancelled | SayKind::Ended => recent,
+            SayKind::Rejected | SayKind::Timeout | SayKind::Busy => unheard,
+            SayKind::Incoming | SayKind::Ringing | SayKind::Accepted => false,
+        });
+    }
+
+    /// Ends the absence of the party whose device is back.
+    async fn come_back(self: &Arc<Self>, session: &Session, call: &Call) {
+        let Some(role) = call.role_of(&session.user) else { return };
+        let party = call.party(role);
+        if party.absent_since.is_some() && party.device.matches(&session.device) {
+            // Refused where somebody else saw him first or the call ended meanwhile.
+            let _ = self.transition(&call.id, &Command::Return { role }).await;
+        }
+    }
+
+    /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
+    pub async fn disconnect(self: &Arc<Self>, session: &Arc<Session>) {
+        if !self.floor.remove(session) {
+            return;
+        }
+        metrics::sessions(self.floor.len());
+        let record = self.record_of(session);
+        if let Err(error) = self.sessions.unregister(&record).await {
+            // Readers see that this node no longer has it.
+            tracing::warn!(session = %session.id, %error, "removing a session failed");
+        }
+        self.absent(&record, self.clock.now()).await;
+    }
+
+    /// Stores the grace of a party whose device has no session left since `at`, then looks again: a session that
+    /// came in between would otherwise be overlooked by both.
+    pub(super) async fn absent(self: &Arc<Self>, gone: &SessionRecord, at: Timestamp) {
+        let Ok(Some(call)) = self.calls.line(&gone.user).await else { return };
+        let Some(role) = call.role_of(&gone.user) else { return };
+        if !call.party(role).device.matches(&gone.device) || self.is_present(&call, role).await {
+            return;
+        }
+        if self.transition(&call.id, &Command::Leave { role, at }).await.is_ok() && self.is_present(&call, role).await {
+            let _ = self.transition(&call.id, &Command::Return { role }).await;
+        }
+    }
+
+    /// Whether the party's device has a session. When the store can't tell, it has.
+    pub(super) async fn is_present(&self, call: &Call, role: Role) -> bool {
+        let party = call.party(role);
+        match self.sessions_of(&party.user).await {
+            Ok(sessions) => sessions.iter().any(|session| party.device.matches(&session.device)),
+            Err(_) => true,
+        }
+    }
+
+    /// Takes leave of every session and of the lease: a stopping node leaves nothing for others to sweep.
+    pub async fn leave(self: &Arc<Self>) {
+        let sessions = self.floor.all();
+        stream::iter(sessions)
+            .for_each_concurrent(FAREWELLS_AT_ONCE, |session| async move { self.disconnect(&session).await })
+            .await;
+        if let Err(error) = self.sessions.retire(&self.nodes.own).await {
+            tracing::warn!(%error, "ending the lease failed, it expires by itself");
+        }
+    }
+
+    /// Registers all sessions of this node, under the epoch of now.
+    pub(super) async fn register_all(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut seen = HashSet::new();
+        for session in self.floor.all() {
+            self.sessions.register(&self.record_of(&session)).await?;
+            // A session that left while it was registered must not stay.
+            if !self.floor.has(&session.user, &session.id) {
+                self.sessions.unregister(&self.record_of(&session)).await?;
+            }
+            seen.insert(session.user.clone());
+        }
+        if !seen.is_empty() {
+            tracing::info!(users = seen.len(), "registered all sessions again");
+        }
+        Ok(())
+    }
+}
+
+fn snapshot(call: &Call, user: &UserId, now: Timestamp) -> Option<ReadyCall> {
+    let role = call.role_of(user)?;
+    let left = call.ring_until.since(now).as_millis();
+    Some(ReadyCall {
+        spelled: call.spelled.clone(),
+        role,
+        state: call.state.name(),
+        peer: call.party(role.other()).user.clone(),
+        call_type: call.offer.as_ref().map(|offer| offer.call_type.clone()),
+        expires_in_ms: call.is_ringing().then(|| u64::try_from(left).unwrap_or(u64::MAX)),
+    })
+}

@@ -1,0 +1,135 @@
+//! Load, decide, swap, tell: the one way in which a call changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Signaling;
+use super::delivery::Audience;
+use crate::call::{Call, CallId, Command, Refusal, step};
+use crate::store::{StoreError, Swap};
+
+/// Lost swaps and lost replies in a row before a command is given up as unavailable.
+const ATTEMPTS: u32 = 16;
+/// How often and how long a write of unknown outcome is read back.
+const READ_BACK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a command came to nothing.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    NotFound,
+    Refused { refusal: Refusal, call: Box<Call> },
+    Unavailable,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "the store failed a command");
+        crate::telemetry::metrics::store_failed();
+        Failure::Unavailable
+    }
+}
+
+/// How a write of a call ended.
+pub(super) enum Written {
+    Done,
+    Stale(Box<Call>),
+    Gone,
+}
+
+impl Signaling {
+    /// Applies a command to a call and tells whom it concerns. Returns the call as it stands afterwards.
+    pub(super) async fn transition(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        // What the node last saw saves a read; it is trusted only as far as a swap confirms it.
+        let mut cached = self.watch.last_seen(id);
+        for _ in 0..ATTEMPTS {
+            let (call, fresh) = match cached.take() {
+                Some(seen) => (Call::clone(&seen), false),
+                None => (self.calls.load(id).await?.ok_or(Failure::NotFound)?, true),
+            };
+            let decided_at = self.clock.elapsed();
+            let (mut next, audience, refusal) = match step(&call, command, self.clock.now()) {
+                Ok(decision) => match decision.next {
+                    Some(next) => {
+                        let audience = Audience { caller: decision.tell_caller, callee: decision.tell_callee };
+                        (next, audience, None)
+                    }
+                    None if fresh => return Ok(call),
+                    None => continue,
+                },
+                Err(refused) if !fresh && refused.record.is_none() => continue,
+                Err(refused) => match refused.record {
+                    Some(record) => (*record, Audience { caller: false, callee: true }, Some(refused.refusal)),
+                    None => {
+                        self.watch.see(&call, self.clock.now());
+                        return Err(Failure::Refused { refusal: refused.refusal, call: Box::new(call) });
+                    }
+                },
+            };
+            next.version = call.version.next(rand::random());
+            match self.write(&next, &call).await? {
+                Written::Done => {}
+                Written::Gone => return Err(Failure::NotFound),
+                Written::Stale(stored) => {
+                    cached = Some(Arc::from(stored));
+                    continue;
+                }
+            }
+            if call.is_live() && !next.is_live() {
+                crate::telemetry::metrics::call_ended(&next);
+            }
+            let told = self.speak(next, audience, decided_at).await;
+            return match refusal {
+                Some(refusal) => Err(Failure::Refused { refusal, call: Box::new(told) }),
+                None => Ok(told),
+            };
+        }
+        tracing::warn!(call = %id, attempts = ATTEMPTS, "too many concurrent changes of one call");
+        Err(Failure::Unavailable)
+    }
+
+    /// Swaps in the next record. A reply that was lost is found out by reading back: the own nonce stored means won.
+    pub(super) async fn write(&self, next: &Call, seen: &Call) -> Result<Written, Failure> {
+        let started = self.clock.elapsed();
+        loop {
+            match self.calls.swap(next, seen.version).await {
+                Ok(Swap::Done) => return Ok(Written::Done),
+                Ok(Swap::Gone) => return Ok(Written::Gone),
+                Ok(Swap::Stale(stored)) if stored.version == next.version => return Ok(Written::Done),
+                Ok(Swap::Stale(stored)) => return Ok(Written::Stale(stored)),
+                Err(error) => {
+                    crate::telemetry::metrics::store_failed();
+                    tracing::warn!(call = %next.id, %error, "outcome of a swap unknown, reading back");
+                    if self.clock.elapsed().saturating_sub(started) > self.policy.late_decision {
+                        return Err(Failure::Unavailable);
+                    }
+                    tokio::time::sleep(READ_BACK_PAUSE).await;
+                    match self.calls.load(&next.id).await {
+                        Ok(Some(stored)) if stored.version == next.version => return Ok(Written::Done),
+                        Ok(Some(stored)) if stored.version == seen.version => {}
+                        Ok(Some(stored)) => return Ok(Written::Stale(Box::new(stored))),
+                        Ok(None) => return Ok(Written::Gone),
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the audience, unless the decision has grown old meanwhile: then the call is read again and the truth of
+    /// now is told.
+    pub(super) async fn speak(self: &Arc<Self>, call: Call, audience: Audience, decided_at: Duration) -> Call {
+        let late = self.clock.elapsed().saturating_sub(decided_at) > self.policy.late_decision;
+        let call = if late {
+            crate::telemetry::metrics::late_decision();
+            match self.calls.load(&call.id).await {
+                Ok(Some(stored)) => stored,
+                // Nothing certain can be said; healing tells when the store is back.
+                Ok(None) | Err(_) => return call,
+            }
+        } else {
+            call
+        };
+        self.tell(&call, audience).await;
+        call
+    }
+}

@@ -1,0 +1,104 @@
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::call::{Call, CallId, Timestamp};
+
+/// The live calls this node has to do with: their last seen record, their local timer, and when they were last
+/// compared with the store. A cache: only a swap may trust it.
+#[derive(Default)]
+pub(super) struct Watch {
+    entries: Mutex<Entries>,
+    /// An earlier timer was set.
+    pub changed: Notify,
+}
+
+#[derive(Default)]
+struct Entries {
+    calls: HashMap<CallId, Watched>,
+    timers: BTreeSet<(Timestamp, CallId)>,
+}
+
+struct Watched {
+    call: Arc<Call>,
+    timer: Option<Timestamp>,
+    checked_at: Timestamp,
+}
+
+impl Watch {
+    /// Takes note of a record. A live one is watched, a newer ended one is forgotten.
+    pub fn see(&self, call: &Call, now: Timestamp) {
+        let mut entries = self.entries.lock();
+        if entries.calls.get(&call.id).is_some_and(|known| known.call.version.counter > call.version.counter) {
+            return;
+        }
+        let first = entries.timers.first().map(|(at, _)| *at);
+        entries.set_timer(&call.id, None);
+        if !call.is_live() {
+            entries.calls.remove(&call.id);
+            return;
+        }
+        let watched = Watched { call: Arc::new(call.clone()), timer: None, checked_at: now };
+        entries.calls.insert(call.id.clone(), watched);
+        entries.set_timer(&call.id, call.deadline());
+        let earlier = entries.timers.first().map(|(at, _)| *at) != first;
+        drop(entries);
+        if earlier {
+            self.changed.notify_one();
+        }
+    }
+
+    pub fn forget(&self, id: &CallId) {
+        let mut entries = self.entries.lock();
+        entries.set_timer(id, None);
+        entries.calls.remove(id);
+    }
+
+    pub fn last_seen(&self, id: &CallId) -> Option<Arc<Call>> {
+        self.entries.lock().calls.get(id).map(|watched| Arc::clone(&watched.call))
+    }
+
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.entries.lock().timers.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the calls whose timer is due; each is set again when its record is next seen.
+    pub fn take_due(&self, now: Timestamp) -> Vec<CallId> {
+        let mut entries = self.entries.lock();
+        let due: Vec<CallId> =
+            entries.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id.clone()).collect();
+        for id in &due {
+            entries.set_timer(id, None);
+        }
+        due
+    }
+
+    /// The calls not compared with the store for `ringing` or `active`, now marked as compared.
+    pub fn take_unchecked(&self, now: Timestamp, ringing: Duration, active: Duration) -> Vec<Arc<Call>> {
+        let mut entries = self.entries.lock();
+        let mut unchecked = Vec::new();
+        for watched in entries.calls.values_mut() {
+            let interval = if watched.call.is_ringing() { ringing } else { active };
+            if now.since(watched.checked_at) >= interval {
+                watched.checked_at = now;
+                unchecked.push(Arc::clone(&watched.call));
+            }
+        }
+        unchecked
+    }
+}
+
+impl Entries {
+    fn set_timer(&mut self, id: &CallId, timer: Option<Timestamp>) {
+        let Some(watched) = self.calls.get_mut(id) else { return };
+        if let Some(old) = std::mem::replace(&mut watched.timer, timer) {
+            self.timers.remove(&(old, id.clone()));
+        }
+        if let Some(timer) = timer {
+            self.timers.insert((timer, id.clone()));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Acknowledgements: protocol.md 3.
+
+use serde_json::{Value, json};
+
+use super::FieldError;
+use crate::call::{Call, Refusal};
+use crate::signaling::{Failure, Initiated};
+
+pub fn done(spelled: &str, call: &Call) -> Value {
+    json!({"success": true, "callId": spelled, "state": call.state.name()})
+}
+
+pub fn initiated(spelled: &str, answer: &Initiated) -> Value {
+    match answer {
+        Initiated::Ringing | Initiated::Settled(_) => {
+            json!({"success": true, "callId": spelled, "message": "Call initiated successfully"})
+        }
+        Initiated::Offline => {
+            json!({"success": false, "error": "User offline - FCM notification sent", "useFcmFallback": true})
+        }
+        Initiated::Busy { ringing } => {
+            let mut ack = json!({"success": false, "error": "User is busy", "busy": true});
+            if let Some(ringing) = ringing {
+                ack["ringingCallId"] = ringing.as_str().into();
+            }
+            ack
+        }
+    }
+}
+
+pub fn failed(failure: &Failure) -> Value {
+    match failure {
+        Failure::NotFound => error("Call not found", "call_not_found"),
+        Failure::Unavailable => error("Service unavailable, please try again", "unavailable"),
+        Failure::Refused { refusal, call } => match refusal {
+            Refusal::NotAParticipant => error("Not a participant of this call", "not_a_participant"),
+            Refusal::InvalidState | Refusal::AnsweredElsewhere | Refusal::Over | Refusal::NotDue => {
+                let state = call.state.name();
+                let mut ack = error(&format!("Call is {state}"), "invalid_state");
+                ack["state"] = state.into();
+                if let Some(end) = call.end() {
+                    ack["reason"] = end.reason.name().into();
+                }
+                ack
+            }
+        },
+    }
+}
+
+pub fn invalid(invalid: &FieldError) -> Value {
+    invalid_text(&invalid.to_string())
+}
+
+pub fn invalid_text(text: &str) -> Value {
+    error(text, "invalid_payload")
+}
+
+pub fn not_supported() -> Value {
+    json!({"success": false, "error": "Not supported"})
+}
+
+pub fn overloaded() -> Value {
+    let mut ack = error("Too many events at once", "rate_limited");
+    ack["retryAfterMs"] = 1000.into();
+    ack
+}
+
+fn error(text: &str, code: &'static str) -> Value {
+    json!({"success": false, "error": text, "code": code})
+}

@@ -1,0 +1,86 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use socketioxide::extract::{SocketRef, TryData};
+
+use super::Edge;
+use super::handlers::Inlet;
+use super::line::Line;
+use crate::call::{Device, UserId};
+
+/// Longer than any connect timeout: the transport is closed meanwhile.
+const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(60);
+const TOKEN_LIMIT: usize = 8192;
+const DEVICE_LIMIT: usize = 64;
+
+/// Whether a token belongs to a user.
+#[async_trait]
+pub trait Authenticate: Send + Sync {
+    async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authenticated {
+    /// With the user's name, if the backend has one.
+    Yes {
+        name: Option<String>,
+    },
+    No,
+    /// Not the client's fault: its transport is closed, it comes back by itself.
+    Unavailable,
+}
+
+/// Who holds a socket.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub user: UserId,
+    pub name: String,
+    pub device: Device,
+    pub acks: bool,
+}
+
+/// The text of a CONNECT_ERROR, fixed by the contract. The client does not come back after one.
+#[derive(Debug)]
+pub(super) struct Denied(&'static str);
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// Runs before the CONNECT packet is answered. Handlers are set here: an event may follow the answer at once.
+pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): TryData<Value>) -> Result<(), Denied> {
+    let auth = auth.unwrap_or(Value::Null);
+    let text = |name: &str| auth[name].as_str().filter(|text| !text.is_empty());
+    let (Some(token), Some(user)) = (text("token"), text("userId")) else {
+        return Err(Denied("Authentication required"));
+    };
+    let Ok(user) = UserId::parse(user) else { return Err(Denied("Authentication failed")) };
+    if token.len() > TOKEN_LIMIT {
+        return Err(Denied("Authentication failed"));
+    }
+    let device = match text("deviceId").filter(|device| device.len() <= DEVICE_LIMIT) {
+        Some(device) => Device::Named(device.into()),
+        None => Device::Unnamed,
+    };
+    let acks = auth["acks"] == true || auth["acks"] == "true";
+    match edge.authenticate.authenticate(token, &user).await {
+        Authenticated::Yes { name } => {
+            let caller = Caller { user, name: name.unwrap_or_else(|| "Unknown".into()), device, acks };
+            socket.extensions.insert(Arc::new(Line::new(caller)));
+            socket.on_fallback(Inlet::new(Arc::clone(edge)));
+            let gone = Arc::clone(edge);
+            socket.on_disconnect(async move |socket: SocketRef| super::handlers::disconnected(&gone, &socket).await);
+            Ok(())
+        }
+        Authenticated::No => Err(Denied("Invalid token")),
+        Authenticated::Unavailable => {
+            tokio::time::sleep(UNTIL_THE_TRANSPORT_CLOSES).await;
+            Err(Denied("Authentication failed"))
+        }
+    }
+}

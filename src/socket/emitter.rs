@@ -1,0 +1,70 @@
+use std::sync::{Arc, Weak};
+
+use serde_json::Value;
+use socketioxide::extract::SocketRef;
+use tokio_util::task::TaskTracker;
+
+use super::events::{Event, busy, call_event, ready_event, reject_confirmed, word_event};
+use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp};
+use crate::signaling::Word;
+use crate::signaling::{Ready, Signaling, Voice};
+
+/// Speaks to one phone over its socket.
+pub(super) struct PhoneVoice {
+    pub socket: SocketRef,
+    /// The phone promised to acknowledge `call:incoming`: then it is asked to, in its owner's name.
+    pub confirms_as: Option<Actor>,
+    pub signaling: Weak<Signaling>,
+    pub tasks: TaskTracker,
+}
+
+impl PhoneVoice {
+    fn emit(&self, (name, payload): &Event) -> bool {
+        self.socket.emit(name, payload).is_ok()
+    }
+
+    fn emit_confirmed(&self, (name, payload): &Event, by: Actor, id: CallId) -> bool {
+        let Ok(acknowledged) = self.socket.emit_with_ack::<_, Value>(name, payload) else { return false };
+        let signaling = Weak::clone(&self.signaling);
+        self.tasks.spawn(async move {
+            if acknowledged.await.is_ok()
+                && let Some(signaling) = signaling.upgrade()
+            {
+                // Refused where the call has moved on: nothing to tell.
+                let _ = Arc::clone(&signaling).alert(by, &id).await;
+            }
+        });
+        true
+    }
+}
+
+impl Voice for PhoneVoice {
+    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool {
+        let event = call_event(call, say, now, repeat);
+        match &self.confirms_as {
+            Some(by) if say.kind() == SayKind::Incoming => self.emit_confirmed(&event, by.clone(), call.id.clone()),
+            Some(_) | None => self.emit(&event),
+        }
+    }
+
+    fn ready(&self, ready: &Ready) -> bool {
+        self.emit(&ready_event(ready))
+    }
+
+    fn word(&self, word: &Word, now: Timestamp) -> bool {
+        self.emit(&word_event(word, now))
+    }
+
+    fn busy(&self, call_id: &str) -> bool {
+        self.emit(&busy(call_id))
+    }
+
+    fn reject_confirmed(&self, call_id: &str) -> bool {
+        self.emit(&reject_confirmed(call_id))
+    }
+
+    fn disconnect(&self) {
+        // Refused while the queue is full; the heartbeat ends such a phone.
+        let _ = self.socket.clone().disconnect();
+    }
+}

@@ -1,0 +1,117 @@
+//! The wire events towards phones: names and fields of protocol.md 4.
+
+use serde_json::{Map, Value, json};
+
+use crate::call::{Call, Role, Say, Timestamp};
+use crate::signaling::Ready;
+use crate::signaling::Word;
+
+/// An event's name and payload.
+pub type Event = (&'static str, Value);
+
+/// What is said about a call, as the phone reads it.
+pub fn call_event(call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Event {
+    let id = call.spelled.as_str();
+    let timestamp = now.as_millis();
+    match say {
+        Say::Incoming => ("call:incoming", incoming(call, now)),
+        Say::Ringing => ("call:ringing", json!({"callId": id, "timestamp": timestamp})),
+        Say::Accepted => {
+            let mut payload = json!({"callId": id, "timestamp": timestamp, "receiverId": call.callee.user});
+            if repeat {
+                payload["repeat"] = true.into();
+            }
+            ("call:accepted", payload)
+        }
+        Say::Rejected { reason } => ("call:rejected", json!({"callId": id, "reason": reason, "timestamp": timestamp})),
+        Say::Cancelled { reason } => {
+            ("call:cancelled", json!({"callId": id, "reason": reason, "timestamp": timestamp}))
+        }
+        Say::Ended { reason, by, duration } => {
+            let mut payload = json!({"callId": id, "reason": reason, "timestamp": timestamp});
+            if let Some(by) = by {
+                payload["endedBy"] = by.as_str().into();
+            }
+            if let Some(duration) = duration {
+                payload["durationMs"] = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into();
+            }
+            ("call:ended", payload)
+        }
+        Say::Timeout => ("call:timeout", json!({"callId": id, "reason": "No answer"})),
+        Say::Busy => busy(id),
+    }
+}
+
+pub fn busy(call_id: &str) -> Event {
+    ("call:busy", json!({"callId": call_id}))
+}
+
+pub fn reject_confirmed(call_id: &str) -> Event {
+    ("call:reject:confirmed", json!({"callId": call_id}))
+}
+
+pub fn word_event(word: &Word, now: Timestamp) -> Event {
+    let timestamp = now.as_millis();
+    match word {
+        Word::Cancelled { call_id, reason } => {
+            ("call:cancelled", json!({"callId": call_id, "reason": reason, "timestamp": timestamp}))
+        }
+        Word::Rejected { call_id, reason } => {
+            ("call:rejected", json!({"callId": call_id, "reason": reason, "timestamp": timestamp}))
+        }
+    }
+}
+
+pub fn ready_event(ready: &Ready) -> Event {
+    let ended: Vec<Value> = ready
+        .ended
+        .iter()
+        .map(|outcome| {
+            json!({
+                "callId": outcome.spelled,
+                "reason": outcome.reason,
+                "endedAt": outcome.ended_at.as_millis(),
+            })
+        })
+        .collect();
+    let mut payload = json!({
+        "sessionId": ready.session_id,
+        "serverTime": ready.server_time.as_millis(),
+        "ended": ended,
+    });
+    if let Some(call) = &ready.call {
+        let role = match call.role {
+            Role::Caller => "caller",
+            Role::Callee => "callee",
+        };
+        let mut snapshot = json!({"callId": call.spelled, "role": role, "state": call.state, "peerId": call.peer});
+        if let Some(call_type) = &call.call_type {
+            snapshot["callType"] = call_type.as_str().into();
+        }
+        if let Some(expires_in_ms) = call.expires_in_ms {
+            snapshot["expiresInMs"] = expires_in_ms.into();
+        }
+        payload["call"] = snapshot;
+    }
+    ("session:ready", payload)
+}
+
+fn incoming(call: &Call, now: Timestamp) -> Value {
+    let offer = call.offer.clone().unwrap_or_default();
+    let mut fields: Map<String, Value> = serde_json::from_str(&offer.extra).unwrap_or_default();
+    let left = u64::try_from(call.ring_until.since(now).as_millis()).unwrap_or(u64::MAX);
+    let own = json!({
+        "callId": call.spelled,
+        "callerId": call.caller.user,
+        "callerName": offer.caller_name,
+        "callType": offer.call_type,
+        "channelName": offer.channel_name,
+        "agoraToken": offer.agora_token,
+        "timestamp": now.as_millis(),
+        "expiresInMs": left,
+    });
+    if let Value::Object(own) = own {
+        fields.extend(own);
+    }
+    Value::Object(fields)
+}

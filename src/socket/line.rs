@@ -1,0 +1,95 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use socketioxide::extract::AckSender;
+
+use super::Caller;
+use crate::signaling::Session;
+
+/// Events of one phone that wait for their turn; beyond it they are refused.
+const WAITING_LIMIT: usize = 64;
+
+/// One event as it came in.
+pub(super) struct Incoming {
+    /// The text of the packet's JSON array.
+    pub text: String,
+    pub ack: Option<AckSender>,
+}
+
+/// A socket's events in order: handlers of the library run concurrently, those of one phone must not. No task sits
+/// here while nothing happens.
+pub(super) struct Line {
+    pub caller: Caller,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    waiting: VecDeque<Incoming>,
+    draining: bool,
+}
+
+#[derive(Default)]
+enum Phase {
+    /// Authenticated, not yet part of the cluster.
+    #[default]
+    Connecting,
+    Live(Arc<Session>),
+    Gone,
+}
+
+impl Line {
+    pub fn new(caller: Caller) -> Self {
+        Self { caller, state: Mutex::default() }
+    }
+
+    /// Queues an event. `Ok(Some)`: the caller is to drain for this session. `Err`: the queue is full.
+    pub fn push(&self, incoming: Incoming) -> Result<Option<Arc<Session>>, Incoming> {
+        let mut state = self.state.lock();
+        if state.waiting.len() >= WAITING_LIMIT {
+            return Err(incoming);
+        }
+        state.waiting.push_back(incoming);
+        Ok(state.start_draining())
+    }
+
+    /// The next event, or the end of draining.
+    pub fn pop(&self) -> Option<Incoming> {
+        let mut state = self.state.lock();
+        let next = state.waiting.pop_front();
+        state.draining = next.is_some();
+        next
+    }
+
+    /// Opens the line. `Ok(Some)`: events came meanwhile and the caller is to drain. `Err`: the socket is gone.
+    pub fn open(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, Arc<Session>> {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Gone) {
+            return Err(session);
+        }
+        state.phase = Phase::Live(session);
+        Ok(state.start_draining())
+    }
+
+    /// Closes the line; events that wait are still handled. Returns the session, once.
+    pub fn close(&self) -> Option<Arc<Session>> {
+        match std::mem::replace(&mut self.state.lock().phase, Phase::Gone) {
+            Phase::Live(session) => Some(session),
+            Phase::Connecting | Phase::Gone => None,
+        }
+    }
+}
+
+impl State {
+    fn start_draining(&mut self) -> Option<Arc<Session>> {
+        match &self.phase {
+            Phase::Live(session) if !self.draining && !self.waiting.is_empty() => {
+                self.draining = true;
+                Some(Arc::clone(session))
+            }
+            Phase::Live(_) | Phase::Connecting | Phase::Gone => None,
+        }
+    }
+}

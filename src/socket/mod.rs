@@ -1,0 +1,67 @@
+//! The edge towards phones: Socket.IO in, use cases called, wire events out.
+
+mod acks;
+mod auth;
+mod emitter;
+mod events;
+mod handlers;
+mod line;
+mod payload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use socketioxide::handler::ConnectHandler;
+use socketioxide::layer::SocketIoLayer;
+use socketioxide::{SocketIo, TransportType};
+use tokio_util::task::TaskTracker;
+
+pub use auth::{Authenticate, Authenticated, Caller};
+pub use payload::{FieldError, Fields, read_initiate};
+
+use crate::signaling::Signaling;
+
+/// A message of 1 MB is still read, to be answered with a clear error; the engine closes what is larger.
+const MESSAGE_LIMIT: usize = 1_200_000;
+/// Packets queued for one phone.
+const OUTGOING_LIMIT: usize = 128;
+/// How long a phone has to acknowledge `call:incoming`.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the edge is built from.
+pub struct Edge {
+    pub signaling: Arc<Signaling>,
+    pub authenticate: Arc<dyn Authenticate>,
+    pub tasks: TaskTracker,
+}
+
+/// The engine's times.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
+    /// A transport without an authenticated session is closed after this.
+    pub connect_timeout: Duration,
+}
+
+/// Builds the Socket.IO layer for `/socket.io/`.
+pub fn layer(edge: Edge, pace: Pace) -> (SocketIoLayer, SocketIo) {
+    let (layer, io) = SocketIo::builder()
+        .ping_interval(pace.ping_interval)
+        .ping_timeout(pace.ping_timeout)
+        .connect_timeout(pace.connect_timeout)
+        .ack_timeout(ACK_TIMEOUT)
+        .max_payload(MESSAGE_LIMIT as u64)
+        .ws_max_message_size(MESSAGE_LIMIT)
+        .ws_max_frame_size(MESSAGE_LIMIT)
+        .ws_read_buffer_size(1024)
+        .max_buffer_size(OUTGOING_LIMIT)
+        .transports([TransportType::Polling, TransportType::Websocket])
+        .build_layer();
+    let edge = Arc::new(edge);
+    let connected = Arc::clone(&edge);
+    let on_connect = async move |socket| handlers::connected(&connected, socket).await;
+    let authenticate = async move |socket, auth| auth::admit(&edge, socket, auth).await;
+    io.ns("/", on_connect.with(authenticate));
+    (layer, io)
+}

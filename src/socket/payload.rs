@@ -1,0 +1,113 @@
+use serde_json::{Map, Value};
+
+use crate::call::{CallId, InvalidId, Offer, UserId};
+use crate::signaling::Initiate;
+
+/// Further fields of an initiate, in all, as JSON.
+const EXTRA_LIMIT: usize = 4096;
+/// A field that stands for itself.
+const TEXT_LIMIT: usize = 2048;
+const REASON_LIMIT: usize = 200;
+
+/// What is wrong with a payload; said to its sender.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    #[error("payload must be an object")]
+    NoObject,
+    #[error("{0} is missing or not a text")]
+    Missing(&'static str),
+    #[error("{0} {1}")]
+    Id(&'static str, InvalidId),
+    #[error("{0} is too long")]
+    TooLong(&'static str),
+    #[error("callType must be AUDIO or VIDEO")]
+    CallType,
+    #[error("receiverId must not be the caller")]
+    OneselfCalled,
+    #[error("further fields are larger than 4 KiB")]
+    TooMuchExtra,
+    #[error("ringTimeoutMs must be a number from 5000 to 180000")]
+    RingTimeout,
+}
+
+/// The object that came with an event or a request. Nothing in it is believed.
+pub struct Fields(Map<String, Value>);
+
+impl Fields {
+    pub fn new(payload: Option<Value>) -> Result<Self, FieldError> {
+        match payload {
+            Some(Value::Object(fields)) => Ok(Self(fields)),
+            Some(_) | None => Err(FieldError::NoObject),
+        }
+    }
+
+    pub fn text(&self, name: &'static str) -> Result<&str, FieldError> {
+        let text = self.0.get(name).and_then(Value::as_str).ok_or(FieldError::Missing(name))?;
+        if text.len() > TEXT_LIMIT { Err(FieldError::TooLong(name)) } else { Ok(text) }
+    }
+
+    fn filled(&self, name: &'static str) -> Result<&str, FieldError> {
+        self.text(name).and_then(|text| if text.is_empty() { Err(FieldError::Missing(name)) } else { Ok(text) })
+    }
+
+    /// The call's id in its normal form, and as it was spelled.
+    pub fn call_id(&self) -> Result<(CallId, String), FieldError> {
+        let text = self.filled("callId")?;
+        let id = CallId::parse(text).map_err(|error| FieldError::Id("callId", error))?;
+        Ok((id, text.to_owned()))
+    }
+
+    pub fn user(&self, name: &'static str) -> Result<UserId, FieldError> {
+        UserId::parse(self.filled(name)?).map_err(|error| FieldError::Id(name, error))
+    }
+
+    pub fn optional_user(&self, name: &'static str) -> Result<Option<UserId>, FieldError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => self.user(name).map(Some),
+        }
+    }
+
+    pub fn optional_text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The sender's words; null, `""` and what is no text count as missing: a hang-up is not refused for its reason.
+    pub fn reason(&self) -> Option<String> {
+        let text = self.optional_text("reason")?;
+        Some(text.chars().take(REASON_LIMIT).collect())
+    }
+}
+
+/// Reads `call:initiate`. A call that the callee's ring screen could not show is refused here, complete or not at all.
+pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Result<Initiate, FieldError> {
+    let (id, spelled) = fields.call_id()?;
+    let receiver = fields.user("receiverId")?;
+    if receiver == *caller {
+        return Err(FieldError::OneselfCalled);
+    }
+    let call_type = fields.filled("callType")?;
+    if !["AUDIO", "VIDEO"].iter().any(|known| known.eq_ignore_ascii_case(call_type)) {
+        return Err(FieldError::CallType);
+    }
+    let offer = Offer {
+        call_type: call_type.to_owned(),
+        channel_name: fields.filled("channelName")?.to_owned(),
+        agora_token: fields.text("agoraToken")?.to_owned(),
+        caller_name: caller_name.to_owned(),
+        extra: extra(fields.0)?,
+    };
+    Ok(Initiate { id, spelled, receiver, offer, ring_timeout: None })
+}
+
+/// Every further field, without nulls and without those that `call:incoming` sets itself.
+fn extra(mut fields: Map<String, Value>) -> Result<String, FieldError> {
+    const OWN: [&str; 8] =
+        ["callId", "callerId", "callerName", "receiverId", "callType", "channelName", "agoraToken", "timestamp"];
+    fields.retain(|name, value| !value.is_null() && name != "expiresInMs" && !OWN.contains(&name.as_str()));
+    if fields.is_empty() {
+        return Ok(String::new());
+    }
+    let text = Value::Object(fields).to_string();
+    if text.len() > EXTRA_LIMIT { Err(FieldError::TooMuchExtra) } else { Ok(text) }
+}

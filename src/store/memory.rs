@@ -1,0 +1,315 @@
+//! The embedded store: one node, nothing survives it. The reference for what the Redis scripts do.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{
+    CallStore, Created, Desk, Lease, OUTCOMES_PER_USER, Outcome, Renewal, Retention, SessionRecord, SessionStore,
+    StoreError, Swap, VERDICTS_PER_USER,
+};
+use crate::call::{Call, CallId, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
+use crate::clock::Clock;
+
+pub struct MemoryStore {
+    clock: Clock,
+    retention: Retention,
+    calls: Mutex<Calls>,
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Default)]
+struct Calls {
+    records: HashMap<CallId, Call>,
+    lines: HashMap<UserId, CallId>,
+    deadlines: HashMap<CallId, Timestamp>,
+    due: BTreeSet<(Timestamp, CallId)>,
+    /// Records in the order in which they may be forgotten.
+    garbage: BTreeSet<(Timestamp, CallId)>,
+    keep_until: HashMap<CallId, Timestamp>,
+    verdicts: HashMap<UserId, Vec<(CallId, Verdict)>>,
+    outcomes: HashMap<UserId, Vec<Outcome>>,
+    notices: HashMap<UserId, (CallId, Timestamp)>,
+    last_cleaning: Timestamp,
+}
+
+#[derive(Default)]
+struct Sessions {
+    by_user: HashMap<UserId, HashMap<SessionId, SessionRecord>>,
+    leases: HashMap<NodeId, Lease>,
+}
+
+impl MemoryStore {
+    pub fn new(clock: Clock, retention: Retention) -> Self {
+        Self { clock, retention, calls: Mutex::default(), sessions: Mutex::default() }
+    }
+}
+
+impl Calls {
+    fn live_on_line(&self, user: &UserId) -> Option<&Call> {
+        self.records.get(self.lines.get(user)?).filter(|call| call.is_live())
+    }
+
+    fn index(&mut self, id: &CallId, deadline: Option<Timestamp>) {
+        if let Some(old) = self.deadlines.remove(id) {
+            self.due.remove(&(old, id.clone()));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert(id.clone(), deadline);
+            self.due.insert((deadline, id.clone()));
+        }
+    }
+
+    fn put(&mut self, call: &Call, keep_until: Timestamp) {
+        self.index(&call.id, call.deadline());
+        if let Some(old) = self.keep_until.insert(call.id.clone(), keep_until) {
+            self.garbage.remove(&(old, call.id.clone()));
+        }
+        self.garbage.insert((keep_until, call.id.clone()));
+        self.records.insert(call.id.clone(), call.clone());
+    }
+
+    fn list_outcome(&mut self, user: &UserId, call: &Call) {
+        if let Some(outcome) = outcome_of(call) {
+            let outcomes = self.outcomes.entry(user.clone()).or_default();
+            outcomes.retain(|listed| listed.call_id != call.id);
+            outcomes.insert(0, outcome);
+            outcomes.truncate(OUTCOMES_PER_USER);
+        }
+    }
+
+    /// The TTLs of this backend.
+    fn collect_garbage(&mut self, now: Timestamp, retention: Retention) {
+        while let Some((keep_until, id)) = self.garbage.first().cloned().filter(|(at, _)| *at <= now) {
+            self.garbage.remove(&(keep_until, id.clone()));
+            self.keep_until.remove(&id);
+            self.index(&id, None);
+            if let Some(call) = self.records.remove(&id) {
+                for user in [&call.caller.user, &call.callee.user] {
+                    if self.lines.get(user) == Some(&id) {
+                        self.lines.remove(user);
+                    }
+                }
+            }
+        }
+        if now.since(self.last_cleaning) > Duration::from_secs(10) {
+            self.last_cleaning = now;
+            self.notices.retain(|_, (_, until)| *until > now);
+            self.verdicts.retain(|_, kept| {
+                kept.retain(|(_, verdict)| verdict.at + retention.verdict > now);
+                !kept.is_empty()
+            });
+            self.outcomes.retain(|_, listed| {
+                listed.retain(|outcome| outcome.ended_at + retention.ended > now);
+                !listed.is_empty()
+            });
+        }
+    }
+}
+
+/// The entry of `session:ready` for a call that ended.
+pub(super) fn outcome_of(call: &Call) -> Option<Outcome> {
+    call.end().map(|end| Outcome {
+        call_id: call.id.clone(),
+        spelled: call.spelled.clone(),
+        reason: end.reason.name().to_owned(),
+        ended_at: end.at,
+    })
+}
+
+#[async_trait]
+impl CallStore for MemoryStore {
+    async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
+        let mut calls = self.calls.lock();
+        calls.collect_garbage(now, self.retention);
+        if let Some(existing) = calls.records.get(&call.id) {
+            return Ok(Created::Exists(Box::new(existing.clone())));
+        }
+        let kept: Vec<Verdict> = [&call.caller.user, &call.callee.user]
+            .into_iter()
+            .filter_map(|user| calls.verdicts.get(user))
+            .flatten()
+            .filter(|(id, verdict)| *id == call.id && verdict.at + self.retention.verdict > now)
+            .map(|(_, verdict)| verdict.clone())
+            .collect();
+        if kept.len() != seen.len() || kept.iter().any(|verdict| !seen.contains(verdict)) {
+            return Ok(Created::Verdicts(kept));
+        }
+        if !call.is_live() {
+            calls.put(call, now + self.retention.ended);
+            calls.list_outcome(&call.caller.user, call);
+            return Ok(Created::Created);
+        }
+        let on_line = |user| calls.live_on_line(user).cloned().map(Box::new);
+        let (caller, callee) = (on_line(&call.caller.user), on_line(&call.callee.user));
+        if caller.is_some() || callee.is_some() {
+            return Ok(Created::Busy { caller, callee });
+        }
+        calls.lines.insert(call.caller.user.clone(), call.id.clone());
+        calls.lines.insert(call.callee.user.clone(), call.id.clone());
+        calls.put(call, now + self.retention.live);
+        Ok(Created::Created)
+    }
+
+    async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
+        Ok(self.calls.lock().records.get(id).cloned())
+    }
+
+    async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError> {
+        let mut calls = self.calls.lock();
+        let Some(stored) = calls.records.get(&next.id) else { return Ok(Swap::Gone) };
+        if stored.version != seen {
+            return Ok(Swap::Stale(Box::new(stored.clone())));
+        }
+        let was_live = stored.is_live();
+        let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
+        calls.put(next, self.clock.now() + keep);
+        if was_live && !next.is_live() {
+            for user in [&next.caller.user, &next.callee.user] {
+                if calls.lines.get(user) == Some(&next.id) {
+                    calls.lines.remove(user);
+                }
+                calls.list_outcome(user, next);
+            }
+        }
+        Ok(Swap::Done)
+    }
+
+    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError> {
+        let calls = self.calls.lock();
+        Ok(ids.iter().map(|id| calls.records.get(id).map(|call| call.version)).collect())
+    }
+
+    async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError> {
+        Ok(self.calls.lock().live_on_line(user).cloned())
+    }
+
+    async fn desk(&self, user: &UserId) -> Result<Desk, StoreError> {
+        let calls = self.calls.lock();
+        let outcomes = calls.outcomes.get(user).cloned().unwrap_or_default();
+        let last = outcomes.first().and_then(|outcome| calls.records.get(&outcome.call_id)).cloned();
+        Ok(Desk { line: calls.live_on_line(user).cloned(), outcomes, last })
+    }
+
+    async fn claim_due(
+        &self,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<CallId>, StoreError> {
+        let mut calls = self.calls.lock();
+        let claimed: Vec<CallId> =
+            calls.due.iter().take_while(|(at, _)| *at <= due).take(limit).map(|(_, id)| id.clone()).collect();
+        for id in &claimed {
+            calls.index(id, Some(now + lease));
+        }
+        Ok(claimed)
+    }
+
+    async fn keep_verdict(&self, id: &CallId, verdict: &Verdict, now: Timestamp) -> Result<Option<Call>, StoreError> {
+        let mut calls = self.calls.lock();
+        calls.collect_garbage(now, self.retention);
+        if let Some(call) = calls.records.get(id) {
+            return Ok(Some(call.clone()));
+        }
+        let kept = calls.verdicts.entry(verdict.user.clone()).or_default();
+        kept.retain(|(call, other)| {
+            (call != id || other.trusted != verdict.trusted) && other.at + self.retention.verdict > now
+        });
+        if kept.len() >= VERDICTS_PER_USER {
+            kept.remove(0);
+        }
+        kept.push((id.clone(), verdict.clone()));
+        Ok(None)
+    }
+
+    async fn leave_notice(&self, user: &UserId, call: &CallId, ttl: Duration) -> Result<(), StoreError> {
+        let until = self.clock.now() + ttl;
+        self.calls.lock().notices.insert(user.clone(), (call.clone(), until));
+        Ok(())
+    }
+
+    async fn take_notice(&self, user: &UserId) -> Result<Option<CallId>, StoreError> {
+        let now = self.clock.now();
+        let taken = self.calls.lock().notices.remove(user);
+        Ok(taken.filter(|(_, until)| *until > now).map(|(call, _)| call))
+    }
+
+    async fn live_calls(&self) -> Result<u64, StoreError> {
+        Ok(self.calls.lock().deadlines.len() as u64)
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn register(&self, session: &SessionRecord) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let of_user = sessions.by_user.entry(session.user.clone()).or_default();
+        of_user.insert(session.id.clone(), session.clone());
+        Ok(of_user.values().cloned().collect())
+    }
+
+    async fn unregister(&self, session: &SessionRecord) -> Result<(), StoreError> {
+        let mut sessions = self.sessions.lock();
+        if let Some(of_user) = sessions.by_user.get_mut(&session.user) {
+            of_user.remove(&session.id);
+            if of_user.is_empty() {
+                sessions.by_user.remove(&session.user);
+            }
+        }
+        Ok(())
+    }
+
+    async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
+        let sessions = self.sessions.lock();
+        Ok(sessions.by_user.get(user).map(|of_user| of_user.values().cloned().collect()).unwrap_or_default())
+    }
+
+    async fn online_count(&self) -> Result<u64, StoreError> {
+        Ok(self.sessions.lock().by_user.len() as u64)
+    }
+
+    async fn online_users(&self) -> Result<Vec<UserId>, StoreError> {
+        Ok(self.sessions.lock().by_user.keys().cloned().collect())
+    }
+
+    async fn renew(&self, lease: &Lease, ttl: Duration, now: Timestamp) -> Result<Renewal, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let known = sessions.leases.get(&lease.node);
+        let continued = known.is_some_and(|known| known.epoch == lease.epoch && known.expires_at > now);
+        sessions.leases.insert(lease.node.clone(), Lease { expires_at: now + ttl, ..lease.clone() });
+        Ok(Renewal { store_time: None, continued, leases: sessions.leases.values().cloned().collect() })
+    }
+
+    async fn sweep(&self, lease: &Lease, limit: usize) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let swept: Vec<SessionRecord> = sessions
+            .by_user
+            .values()
+            .flat_map(HashMap::values)
+            .filter(|session| session.node == lease.node && session.epoch == lease.epoch)
+            .take(limit)
+            .cloned()
+            .collect();
+        for session in &swept {
+            if let Some(of_user) = sessions.by_user.get_mut(&session.user) {
+                of_user.remove(&session.id);
+                if of_user.is_empty() {
+                    sessions.by_user.remove(&session.user);
+                }
+            }
+        }
+        if swept.is_empty() && sessions.leases.get(&lease.node).is_some_and(|known| known.epoch == lease.epoch) {
+            sessions.leases.remove(&lease.node);
+        }
+        Ok(swept)
+    }
+
+    async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
+        self.sessions.lock().leases.remove(node);
+        Ok(())
+    }
+}

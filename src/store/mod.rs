@@ -1,0 +1,191 @@
+//! What nodes share: call records with their lines and deadlines, sessions under node leases. Two backends keep the
+//! same promises (`contract` is one suite for both): memory for one node, Redis for many.
+
+pub mod memory;
+pub mod redis;
+
+#[cfg(test)]
+pub mod contract;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Call, CallId, Device, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
+
+/// The world failed, as opposed to a rule that said no.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Nobody knows whether the command ran: a write is to be read back.
+    #[error("store did not answer: {0}")]
+    Unavailable(String),
+    #[error("stored {what} can't be read: {reason}")]
+    Corrupt { what: &'static str, reason: String },
+}
+
+/// How long ended calls and verdicts before their call are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Live records outlive the maximum duration of a call by an hour.
+    pub live: Duration,
+    pub ended: Duration,
+    pub verdict: Duration,
+}
+
+/// At most this many verdicts of a user wait for their calls; the oldest goes first.
+pub const VERDICTS_PER_USER: usize = 10;
+/// Outcomes listed in `session:ready`.
+pub const OUTCOMES_PER_USER: usize = 5;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    Created,
+    /// The id is taken; nothing was written.
+    Exists(Box<Call>),
+    /// Verdicts wait for this call, others than the caller of `create` has seen; nothing was written.
+    Verdicts(Vec<Verdict>),
+    /// A line is taken by a live call; nothing was written.
+    Busy {
+        caller: Option<Box<Call>>,
+        callee: Option<Box<Call>>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Swap {
+    Done,
+    /// Another write won; this is what it wrote.
+    Stale(Box<Call>),
+    /// The record expired or was lost.
+    Gone,
+}
+
+/// An ended call, as `session:ready` lists it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub call_id: CallId,
+    pub spelled: String,
+    pub reason: String,
+    pub ended_at: Timestamp,
+}
+
+/// What a user who connects must know.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desk {
+    /// The live call on his line.
+    pub line: Option<Call>,
+    /// His last ended calls, newest first.
+    pub outcomes: Vec<Outcome>,
+    /// The record of the newest outcome, while it is kept.
+    pub last: Option<Call>,
+}
+
+#[async_trait]
+pub trait CallStore: Send + Sync {
+    /// Writes a new call, claims both lines and indexes its deadline in one step; a call that is already over claims
+    /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
+    /// lost reply the same call (same nonce) is answered `Exists` with itself.
+    async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError>;
+
+    async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError>;
+
+    /// Replaces the call if its stored version is still `seen`, and in the same step indexes its next deadline, and
+    /// releases both lines and lists the outcome for both parties when `next` has ended.
+    async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError>;
+
+    /// Versions of calls, in order; absent where there is no call.
+    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError>;
+
+    /// The live call on a user's line. A line whose call is gone or over reads as free.
+    async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError>;
+
+    async fn desk(&self, user: &UserId) -> Result<Desk, StoreError>;
+
+    /// Takes up to `limit` calls whose deadline passed before `due`; each is offered again after `lease` unless its
+    /// deadline moved meanwhile.
+    async fn claim_due(
+        &self,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<CallId>, StoreError>;
+
+    /// Keeps a verdict for a call that does not exist yet, and returns the call where it does exist after all.
+    async fn keep_verdict(&self, id: &CallId, verdict: &Verdict, now: Timestamp) -> Result<Option<Call>, StoreError>;
+
+    /// Remembers for `ttl` that nobody heard the end of `call` because `user` had no session.
+    async fn leave_notice(&self, user: &UserId, call: &CallId, ttl: Duration) -> Result<(), StoreError>;
+
+    /// Takes the notice: one taker gets it.
+    async fn take_notice(&self, user: &UserId) -> Result<Option<CallId>, StoreError>;
+
+    /// Live calls of the whole cluster.
+    async fn live_calls(&self) -> Result<u64, StoreError>;
+}
+
+/// A live socket of a user, as the cluster knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    pub id: SessionId,
+    pub user: UserId,
+    pub node: NodeId,
+    /// The lease under which the node registered it.
+    pub epoch: u64,
+    #[serde(default)]
+    pub device: Device,
+    #[serde(default)]
+    pub acks: bool,
+    pub connected_at: Timestamp,
+}
+
+/// A node's promise that it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub node: NodeId,
+    pub epoch: u64,
+    /// How other nodes reach it.
+    pub address: String,
+    pub expires_at: Timestamp,
+    pub sessions: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Renewal {
+    /// The store's clock at the renewal; absent where the store has none of its own.
+    pub store_time: Option<Timestamp>,
+    /// False when the lease had expired or was unknown: sessions are to be registered again under the new epoch.
+    pub continued: bool,
+    /// Every lease the store knows, expired ones included.
+    pub leases: Vec<Lease>,
+}
+
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Registers a session and returns all of the user's, this one included.
+    async fn register(&self, session: &SessionRecord) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Removes this session and no other.
+    async fn unregister(&self, session: &SessionRecord) -> Result<(), StoreError>;
+
+    /// All sessions of a user, of dead nodes too: leases are the reader's to judge.
+    async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Users with a session, distinct. Best effort while nodes die.
+    async fn online_count(&self) -> Result<u64, StoreError>;
+
+    /// All users with a session.
+    async fn online_users(&self) -> Result<Vec<UserId>, StoreError>;
+
+    /// Renews the node's lease for `ttl` from the store's now and reads all leases. The lease continues only under
+    /// the epoch it was last given.
+    async fn renew(&self, lease: &Lease, ttl: Duration, now: Timestamp) -> Result<Renewal, StoreError>;
+
+    /// Removes up to `limit` sessions of a node whose lease (of this epoch) expired, and returns them; forgets the
+    /// lease once none is left.
+    async fn sweep(&self, lease: &Lease, limit: usize) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Ends the node's own lease.
+    async fn retire(&self, node: &NodeId) -> Result<(), StoreError>;
+}

@@ -1,0 +1,247 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fred::clients::Client;
+use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
+use fred::types::{Expiration, Value};
+use serde::de::DeserializeOwned;
+
+use super::script;
+use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
+use crate::store::memory::outcome_of;
+use crate::store::{CallStore, Created, Desk, OUTCOMES_PER_USER, Retention, StoreError, Swap, VERDICTS_PER_USER};
+
+/// Calls, lines, deadlines and verdicts in one hash slot.
+pub struct RedisCalls {
+    client: Client,
+    retention: Retention,
+    /// `{prefix:c}:`; the braces are the hash tag.
+    tag: String,
+}
+
+impl RedisCalls {
+    pub fn new(client: Client, prefix: &str, retention: Retention) -> Self {
+        Self { client, retention, tag: format!("{{{prefix}:c}}:") }
+    }
+
+    fn call_prefix(&self) -> String {
+        format!("{}call:", self.tag)
+    }
+
+    fn call_key(&self, id: &CallId) -> String {
+        format!("{}call:{id}", self.tag)
+    }
+
+    fn key(&self, kind: &str, user: &UserId) -> String {
+        format!("{}{kind}:{user}", self.tag)
+    }
+
+    fn due_key(&self) -> String {
+        format!("{}due", self.tag)
+    }
+
+    async fn line_script(&self, user: &UserId, outcomes: usize) -> Result<Vec<String>, StoreError> {
+        let keys = vec![self.key("line", user), self.key("outcomes", user)];
+        Ok(script::LINE.run(&self.client, keys, vec![self.call_prefix().into(), number(outcomes as u64)]).await?)
+    }
+}
+
+#[async_trait]
+impl CallStore for RedisCalls {
+    async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
+        let (caller, callee) = (&call.caller.user, &call.callee.user);
+        let keys = vec![
+            self.call_key(&call.id),
+            self.key("line", caller),
+            self.key("line", callee),
+            self.due_key(),
+            self.key("verdicts", caller),
+            self.key("verdicts", callee),
+            self.key("outcomes", caller),
+        ];
+        let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
+        let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
+        let arguments = vec![
+            call.id.as_str().into(),
+            version_text(call.version).into(),
+            flag(call.is_live()),
+            json("call", call)?.into(),
+            duration(keep),
+            deadline(call),
+            number(now.as_millis()),
+            duration(self.retention.verdict),
+            signature.into(),
+            self.call_prefix().into(),
+            outcome(call)?,
+            duration(self.retention.ended),
+            number(OUTCOMES_PER_USER as u64),
+        ];
+        let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
+        let mut parts = reply.iter().map(String::as_str);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("created"), ..) => Ok(Created::Created),
+            (Some("exists"), Some(record), _) => Ok(Created::Exists(Box::new(parse("call", record)?))),
+            (Some("busy"), Some(caller), Some(callee)) => {
+                Ok(Created::Busy { caller: optional(caller)?.map(Box::new), callee: optional(callee)?.map(Box::new) })
+            }
+            (Some("verdicts"), ..) => {
+                let verdicts = reply[1..].iter().map(|text| parse("verdict", text)).collect::<Result<_, _>>()?;
+                Ok(Created::Verdicts(verdicts))
+            }
+            _ => Err(unexpected("create", &reply)),
+        }
+    }
+
+    async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
+        let record: Option<String> = self.client.hget(self.call_key(id), "d").await?;
+        record.map(|record| parse("call", &record)).transpose()
+    }
+
+    async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError> {
+        let (caller, callee) = (&next.caller.user, &next.callee.user);
+        let keys = vec![
+            self.call_key(&next.id),
+            self.key("line", caller),
+            self.key("line", callee),
+            self.due_key(),
+            self.key("outcomes", caller),
+            self.key("outcomes", callee),
+        ];
+        let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
+        let arguments = vec![
+            next.id.as_str().into(),
+            version_text(seen).into(),
+            version_text(next.version).into(),
+            flag(next.is_live()),
+            json("call", next)?.into(),
+            duration(keep),
+            deadline(next),
+            outcome(next)?,
+            duration(self.retention.ended),
+            number(OUTCOMES_PER_USER as u64),
+        ];
+        let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
+        match (reply.first().map(String::as_str), reply.get(1)) {
+            (Some("done"), _) => Ok(Swap::Done),
+            (Some("gone"), _) => Ok(Swap::Gone),
+            (Some("stale"), Some(record)) => Ok(Swap::Stale(Box::new(parse("call", record)?))),
+            _ => Err(unexpected("swap", &reply)),
+        }
+    }
+
+    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        let keys = ids.iter().map(|id| self.call_key(id)).collect();
+        let reply: Vec<String> = script::VERSIONS.run(&self.client, keys, vec![]).await?;
+        reply.iter().map(|text| if text.is_empty() { Ok(None) } else { parse_version(text).map(Some) }).collect()
+    }
+
+    async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError> {
+        let reply = self.line_script(user, 0).await?;
+        reply.first().map_or(Ok(None), |record| optional(record))
+    }
+
+    async fn desk(&self, user: &UserId) -> Result<Desk, StoreError> {
+        let reply = self.line_script(user, OUTCOMES_PER_USER).await?;
+        let [line, last, outcomes @ ..] = reply.as_slice() else { return Err(unexpected("line", &reply)) };
+        Ok(Desk {
+            line: optional(line)?,
+            last: optional(last)?,
+            outcomes: outcomes.iter().map(|text| parse("outcome", text)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn claim_due(
+        &self,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<CallId>, StoreError> {
+        let arguments = vec![
+            number(due.as_millis()),
+            number((now + lease).as_millis()),
+            number(limit as u64),
+            self.call_prefix().into(),
+        ];
+        let reply: Vec<String> = script::CLAIM.run(&self.client, vec![self.due_key()], arguments).await?;
+        Ok(reply.iter().filter_map(|id| CallId::parse(id).ok()).collect())
+    }
+
+    async fn keep_verdict(&self, id: &CallId, verdict: &Verdict, now: Timestamp) -> Result<Option<Call>, StoreError> {
+        let keys = vec![self.call_key(id), self.key("verdicts", &verdict.user)];
+        let field = if verdict.trusted { format!("{id}|t") } else { id.to_string() };
+        let arguments = vec![
+            field.into(),
+            format!("{}|{}", verdict.at.as_millis(), json("verdict", verdict)?).into(),
+            number(now.as_millis()),
+            duration(self.retention.verdict),
+            number(VERDICTS_PER_USER as u64),
+        ];
+        let reply: String = script::VERDICT.run(&self.client, keys, arguments).await?;
+        optional(&reply)
+    }
+
+    async fn leave_notice(&self, user: &UserId, call: &CallId, ttl: Duration) -> Result<(), StoreError> {
+        let expiry = Some(Expiration::PX(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)));
+        Ok(self.client.set::<(), _, _>(self.key("notice", user), call.as_str(), expiry, None, false).await?)
+    }
+
+    async fn take_notice(&self, user: &UserId) -> Result<Option<CallId>, StoreError> {
+        let taken: Option<String> = self.client.getdel(self.key("notice", user)).await?;
+        Ok(taken.and_then(|id| CallId::parse(&id).ok()))
+    }
+
+    async fn live_calls(&self) -> Result<u64, StoreError> {
+        Ok(self.client.zcard(self.due_key()).await?)
+    }
+}
+
+fn version_text(version: Version) -> String {
+    format!("{}:{}", version.counter, version.nonce)
+}
+
+fn parse_version(text: &str) -> Result<Version, StoreError> {
+    let parsed = text
+        .split_once(':')
+        .and_then(|(counter, nonce)| Some(Version { counter: counter.parse().ok()?, nonce: nonce.parse().ok()? }));
+    parsed.ok_or_else(|| StoreError::Corrupt { what: "version", reason: "not counter:nonce".into() })
+}
+
+fn deadline(call: &Call) -> Value {
+    call.deadline().map_or_else(|| "".into(), |deadline| number(deadline.as_millis()))
+}
+
+fn outcome(call: &Call) -> Result<Value, StoreError> {
+    outcome_of(call).map_or_else(|| Ok("".into()), |outcome| Ok(json("outcome", &outcome)?.into()))
+}
+
+fn flag(value: bool) -> Value {
+    if value { "1".into() } else { "0".into() }
+}
+
+fn number(value: u64) -> Value {
+    value.to_string().into()
+}
+
+fn duration(value: Duration) -> Value {
+    value.as_millis().to_string().into()
+}
+
+pub(super) fn json(what: &'static str, value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt { what, reason: error.to_string() })
+}
+
+pub(super) fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt { what, reason: error.to_string() })
+}
+
+fn optional(text: &str) -> Result<Option<Call>, StoreError> {
+    if text.is_empty() { Ok(None) } else { parse("call", text).map(Some) }
+}
+
+pub(super) fn unexpected(what: &'static str, reply: &[String]) -> StoreError {
+    StoreError::Corrupt { what, reason: format!("unexpected reply of {} parts", reply.len()) }
+}

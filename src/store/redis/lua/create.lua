@@ -1,0 +1,44 @@
+-- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes
+-- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
+--       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap
+local id, live, now, retention = ARGV[1], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
+local stored = redis.call('HGET', KEYS[1], 'd')
+if stored then return {'exists', stored} end
+
+local kept, signature = {'verdicts'}, {}
+for place = 5, 6 do
+  local values = redis.call('HMGET', KEYS[place], id, id .. '|t')
+  for side = 1, 2 do
+    local at, verdict = string.match(values[side] or '', '^(%d+)|(.*)$')
+    if at and tonumber(at) + retention > now then
+      kept[#kept + 1] = verdict
+      signature[#signature + 1] = at
+    end
+  end
+end
+if table.concat(signature, ',') ~= ARGV[9] then return kept end
+
+if live == '0' then
+  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', ARGV[4])
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  redis.call('LPUSH', KEYS[7], ARGV[11])
+  redis.call('LTRIM', KEYS[7], 0, ARGV[13] - 1)
+  redis.call('PEXPIRE', KEYS[7], ARGV[12])
+  return {'created'}
+end
+
+local function on_line(line)
+  local other = redis.call('GET', line)
+  if not other then return '' end
+  local record = redis.call('HMGET', ARGV[10] .. other, 'live', 'd')
+  return record[1] == '1' and record[2] or ''
+end
+local caller, callee = on_line(KEYS[2]), on_line(KEYS[3])
+if caller ~= '' or callee ~= '' then return {'busy', caller, callee} end
+
+redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
+redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
+if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end
+return {'created'}

@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes
+-- ARGV: id, version seen, version, live (1|0), record, ttl ms, deadline or '', outcome or '', outcome ttl ms, outcome cap
+local id = ARGV[1]
+local stored = redis.call('HMGET', KEYS[1], 'v', 'live', 'd')
+if not stored[1] then return {'gone'} end
+if stored[1] ~= ARGV[2] then return {'stale', stored[3]} end
+
+redis.call('HSET', KEYS[1], 'v', ARGV[3], 'live', ARGV[4], 'd', ARGV[5])
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+if ARGV[7] ~= '' then redis.call('ZADD', KEYS[4], ARGV[7], id) else redis.call('ZREM', KEYS[4], id) end
+if stored[2] == '1' and ARGV[4] == '0' then
+  for place = 2, 3 do
+    if redis.call('GET', KEYS[place]) == id then redis.call('DEL', KEYS[place]) end
+  end
+  for place = 5, 6 do
+    redis.call('LPUSH', KEYS[place], ARGV[8])
+    redis.call('LTRIM', KEYS[place], 0, ARGV[10] - 1)
+    redis.call('PEXPIRE', KEYS[place], ARGV[9])
+  end
+end
+return {'done'}

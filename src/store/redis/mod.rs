@@ -1,0 +1,20 @@
+//! The shared store. Everything a call script touches carries one hash tag, sessions spread over 64 shards.
+
+mod calls;
+mod connection;
+mod script;
+mod sessions;
+
+pub use calls::RedisCalls;
+pub use connection::{builder, connect};
+pub use sessions::RedisSessions;
+
+use fred::error::Error;
+
+use super::StoreError;
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        StoreError::Unavailable(error.to_string())
+    }
+}

@@ -1,0 +1,142 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fred::clients::Client;
+use fred::interfaces::{HashesInterface, SetsInterface};
+use futures_util::future::try_join_all;
+use sha2::{Digest, Sha256};
+
+use super::calls::{json, parse, unexpected};
+use super::script;
+use crate::call::{NodeId, Timestamp, UserId};
+use crate::store::{Lease, Renewal, SessionRecord, SessionStore, StoreError};
+
+/// Presence spreads over this many hash slots. Fixed: every node of every version must agree.
+const SHARDS: u8 = 64;
+
+/// Only collects what even the sweep forgot; nodes register their sessions again every hour.
+const GARBAGE_TTL: Duration = Duration::from_secs(3 * 3600);
+
+pub struct RedisSessions {
+    client: Client,
+    prefix: String,
+}
+
+impl RedisSessions {
+    pub fn new(client: Client, prefix: &str) -> Self {
+        Self { client, prefix: prefix.to_owned() }
+    }
+
+    fn shard_tag(&self, shard: u8) -> String {
+        format!("{{{}:p{shard}}}:", self.prefix)
+    }
+
+    fn tag(&self, user: &UserId) -> String {
+        let digest = Sha256::digest(user.as_str().as_bytes());
+        self.shard_tag(digest[0] % SHARDS)
+    }
+
+    fn tags(&self) -> impl Iterator<Item = String> + '_ {
+        (0..SHARDS).map(|shard| self.shard_tag(shard))
+    }
+
+    fn lease_keys(&self) -> Vec<String> {
+        let tag = format!("{{{}:n}}:", self.prefix);
+        vec![format!("{tag}leases"), format!("{tag}nodes")]
+    }
+
+    fn session_keys(&self, session: &SessionRecord) -> Vec<String> {
+        let tag = self.tag(&session.user);
+        vec![
+            format!("{tag}sessions:{}", session.user),
+            format!("{tag}online"),
+            format!("{tag}on:{}:{}", session.node, session.epoch),
+        ]
+    }
+}
+
+fn holder(node: &NodeId, epoch: u64) -> String {
+    format!("{node}|{epoch}|")
+}
+
+#[async_trait]
+impl SessionStore for RedisSessions {
+    async fn register(&self, session: &SessionRecord) -> Result<Vec<SessionRecord>, StoreError> {
+        let arguments = vec![
+            format!("{}{}", holder(&session.node, session.epoch), session.id).into(),
+            json("session", session)?.into(),
+            session.user.as_str().into(),
+            GARBAGE_TTL.as_millis().to_string().into(),
+        ];
+        let reply: Vec<String> = script::REGISTER.run(&self.client, self.session_keys(session), arguments).await?;
+        reply.iter().map(|text| parse("session", text)).collect()
+    }
+
+    async fn unregister(&self, session: &SessionRecord) -> Result<(), StoreError> {
+        let holder = holder(&session.node, session.epoch);
+        let arguments = vec![format!("{holder}{}", session.id).into(), holder.into(), session.user.as_str().into()];
+        script::UNREGISTER.run::<u64>(&self.client, self.session_keys(session), arguments).await?;
+        Ok(())
+    }
+
+    async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
+        let values: Vec<String> = self.client.hvals(format!("{}sessions:{user}", self.tag(user))).await?;
+        values.iter().map(|text| parse("session", text)).collect()
+    }
+
+    async fn online_count(&self) -> Result<u64, StoreError> {
+        let counts = self.tags().map(|tag| self.client.scard::<u64, _>(format!("{tag}online")));
+        Ok(try_join_all(counts).await?.into_iter().sum())
+    }
+
+    async fn online_users(&self) -> Result<Vec<UserId>, StoreError> {
+        let members = self.tags().map(|tag| self.client.smembers::<Vec<String>, _>(format!("{tag}online")));
+        let members = try_join_all(members).await?;
+        Ok(members.iter().flatten().filter_map(|user| UserId::parse(user).ok()).collect())
+    }
+
+    async fn renew(&self, lease: &Lease, ttl: Duration, _now: Timestamp) -> Result<Renewal, StoreError> {
+        let arguments = vec![
+            lease.node.as_str().into(),
+            lease.epoch.to_string().into(),
+            json("lease", lease)?.into(),
+            ttl.as_millis().to_string().into(),
+        ];
+        let reply: Vec<String> = script::RENEW.run(&self.client, self.lease_keys(), arguments).await?;
+        let [now, continued, leases @ ..] = reply.as_slice() else { return Err(unexpected("renew", &reply)) };
+        let leases = leases
+            .chunks_exact(3)
+            .filter_map(|part| {
+                // A description that a newer version wrote in another form is not ours to judge.
+                let lease: Lease = parse("lease", &part[1]).ok()?;
+                let expires_at = Timestamp::from_millis(part[2].parse::<f64>().ok()? as u64);
+                Some(Lease { expires_at, ..lease })
+            })
+            .collect();
+        let store_time = now.parse::<f64>().ok().map(|now| Timestamp::from_millis(now as u64));
+        Ok(Renewal { store_time, continued: continued == "1", leases })
+    }
+
+    async fn sweep(&self, lease: &Lease, limit: usize) -> Result<Vec<SessionRecord>, StoreError> {
+        let each = limit.div_ceil(usize::from(SHARDS));
+        let holder = holder(&lease.node, lease.epoch);
+        let swept = self.tags().map(|tag| {
+            let keys = vec![format!("{tag}on:{}:{}", lease.node, lease.epoch), format!("{tag}online")];
+            let arguments = vec![holder.as_str().into(), format!("{tag}sessions:").into(), each.to_string().into()];
+            script::SWEEP.run::<Vec<String>>(&self.client, keys, arguments)
+        });
+        let swept = try_join_all(swept).await?;
+        let swept: Vec<SessionRecord> = swept.iter().flatten().filter_map(|text| parse("session", text).ok()).collect();
+        if swept.is_empty() {
+            let arguments = vec![lease.node.as_str().into(), lease.epoch.to_string().into()];
+            script::RETIRE.run::<u64>(&self.client, self.lease_keys(), arguments).await?;
+        }
+        Ok(swept)
+    }
+
+    async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
+        let arguments = vec![node.as_str().into(), "".into()];
+        script::RETIRE.run::<u64>(&self.client, self.lease_keys(), arguments).await?;
+        Ok(())
+    }
+}
