@@ -31,7 +31,9 @@ pub struct Envelope {
 pub enum Body {
     /// The call as it stands now, for the sessions of these users.
     Call { users: Vec<UserId>, call: Box<Call> },
-    /// Laravel's word about a call that was never initiated here, for all sessions of a user.
+    /// An end that its caller could not hear when it happened.
+    Notice { user: UserId, call: Box<Call> },
+    /// Said as it is to all sessions of a user.
     Word { user: UserId, word: Word },
     /// The session is one too many: end it with a disconnect packet.
     Evict { user: UserId, session: SessionId },
@@ -39,12 +41,14 @@ pub enum Body {
     SelfTest { nonce: u64 },
 }
 
-/// A verdict over HTTP about a call without a record.
+/// Something said to all sessions of a user that is no change of a call: a verdict over HTTP about a call without a
+/// record, or a participant's message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum Word {
     Cancelled { call_id: String, reason: String },
     Rejected { call_id: String, reason: String },
+    Message { call_id: String, sender: UserId, data: serde_json::Value },
 }
 
 /// What a node's channel brings.

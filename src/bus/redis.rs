@@ -81,6 +81,7 @@ impl Bus for RedisBus {
         });
 
         let mut messages = subscriber.message_rx();
+        let client = subscriber.clone();
         self.tasks.spawn(async move {
             loop {
                 let inbound = match messages.recv().await {
@@ -95,9 +96,10 @@ impl Bus for RedisBus {
                 }
             }
             // The node stopped listening.
-            let _ = subscriber.quit().await;
+            let _ = client.quit().await;
         });
 
+        subscriber.init().await?;
         self.prove(node).await?;
         Ok(receiver)
     }

@@ -29,6 +29,16 @@ pub enum SayKind {
     Busy,
 }
 
+impl SayKind {
+    /// The deployed app aborts any calling screen on these, whatever call they name: never said late.
+    pub fn aborts_any_screen(self) -> bool {
+        match self {
+            SayKind::Rejected | SayKind::Timeout | SayKind::Busy => true,
+            SayKind::Incoming | SayKind::Ringing | SayKind::Accepted | SayKind::Cancelled | SayKind::Ended => false,
+        }
+    }
+}
+
 impl Say {
     pub fn kind(&self) -> SayKind {
         match self {

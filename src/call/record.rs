@@ -29,7 +29,10 @@ pub struct Call {
     pub ring_until: Timestamp,
     pub caller: Party,
     pub callee: Party,
-    /// What the callee's phone needs to ring; dropped once nobody can be rung any more.
+    /// As it was sent; unknown for a call that only Laravel told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_type: Option<String>,
+    /// What else the callee's phone needs to ring; dropped once nobody can be rung any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
     pub terms: Terms,
@@ -64,7 +67,6 @@ pub struct Party {
 /// The fields of `call:initiate` that `call:incoming` carries on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
-    pub call_type: String,
     pub channel_name: String,
     pub agora_token: String,
     pub caller_name: String,

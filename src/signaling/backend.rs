@@ -70,6 +70,7 @@ impl Signaling {
                 id: id.clone(),
                 spelled: spelled.to_owned(),
                 receiver: receiver.clone(),
+                call_type: None,
                 offer: Offer::default(),
                 ring_timeout: None,
             };
@@ -156,6 +157,7 @@ impl Signaling {
             id: id.clone(),
             spelled: spelled.to_owned(),
             receiver: receiver.clone(),
+            call_type: None,
             offer: Offer::default(),
             ring_timeout: None,
         };
@@ -224,7 +226,7 @@ impl Signaling {
         }
     }
 
-    async fn watched_or_stored(&self, id: &CallId) -> Result<Option<Call>, Failure> {
+    pub(super) async fn watched_or_stored(&self, id: &CallId) -> Result<Option<Call>, Failure> {
         match self.watch.last_seen(id) {
             Some(call) => Ok(Some(Call::clone(&call))),
             None => Ok(self.calls.load(id).await?),
@@ -232,7 +234,7 @@ impl Signaling {
     }
 
     /// Says a word to all sessions of a user, wherever they are.
-    async fn spread(self: &Arc<Self>, user: &UserId, word: Word) -> WordOutcome {
+    pub(super) async fn spread(self: &Arc<Self>, user: &UserId, word: Word) -> WordOutcome {
         let sessions = self.sessions_of(user).await?;
         for session in self.floor.of(user) {
             session.voice().word(&word, self.clock.now());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::delivery::Audience;
 use super::{Failure, Session, Signaling};
+use crate::bus::Word;
 use crate::call::{
     Actor, Call, CallId, Command, Contention, End, EndReason, Offer, Party, Refusal, State, UserId, Verdict,
     VerdictKind, Version, contend, resolve,
@@ -22,6 +23,7 @@ pub struct Initiate {
     /// The id as it was sent.
     pub spelled: String,
     pub receiver: UserId,
+    pub call_type: Option<String>,
     pub offer: Offer,
     /// Instead of the configured ring timeout.
     pub ring_timeout: Option<Duration>,
@@ -92,6 +94,7 @@ impl Signaling {
                 ..Party::new(by.user.clone())
             },
             callee: Party::new(request.receiver),
+            call_type: request.call_type,
             offer: Some(request.offer),
             terms: self.policy.terms(by.acks),
             state: State::Trying,
@@ -181,6 +184,19 @@ impl Signaling {
 
     pub async fn end(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
         self.judge(id, Command::End { by }).await
+    }
+
+    /// Relays a participant's message to the other side of a live call.
+    pub async fn message(self: &Arc<Self>, by: &Actor, id: &CallId, data: serde_json::Value) -> Result<Call, Failure> {
+        let call = self.watched_or_stored(id).await?.ok_or(Failure::NotFound)?;
+        let refused = |refusal, call: &Call| Failure::Refused { refusal, call: Box::new(call.clone()) };
+        let role = call.role_of(&by.user).ok_or_else(|| refused(Refusal::NotAParticipant, &call))?;
+        if !call.is_live() {
+            return Err(refused(Refusal::InvalidState, &call));
+        }
+        let word = Word::Message { call_id: call.spelled.clone(), sender: by.user.clone(), data };
+        self.spread(&call.party(role.other()).user, word).await?;
+        Ok(call)
     }
 
     /// Applies a verdict, keeps it for a call that is not initiated yet, and retries it while the store fails.

@@ -74,6 +74,17 @@ impl Signaling {
 
     /// Tells the user's sessions on this node what they have not heard yet.
     pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) {
+        let ended_at = call.end().map(|end| end.at);
+        let late = ended_at.is_some_and(|at| self.clock.now().since(at) > NOTICE_TTL);
+        for session in self.floor.of(user) {
+            // Whoever connected after the end hears of it by replay, if at all.
+            let missed = late || ended_at.is_some_and(|at| session.connected_at > at);
+            self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
+        }
+    }
+
+    /// Tells the user's sessions here an end that nobody heard in time.
+    fn tell_notice_here(self: &Arc<Self>, call: &Call, user: &UserId) {
         for session in self.floor.of(user) {
             self.tell_session(&session, call, |_| true);
         }
@@ -177,10 +188,10 @@ impl Signaling {
         if sessions.is_empty() || self.calls.take_notice(user).await.ok().flatten().as_ref() != Some(&call.id) {
             return;
         }
-        self.tell_here(call, user);
+        self.tell_notice_here(call, user);
         let nodes = sessions.into_iter().map(|session| session.node).filter(|node| *node != self.nodes.own);
         for node in nodes.collect::<std::collections::HashSet<_>>() {
-            let body = Body::Call { users: vec![user.clone()], call: Box::new(for_the_bus(call)) };
+            let body = Body::Notice { user: user.clone(), call: Box::new(for_the_bus(call)) };
             self.post(node, Envelope { expires_at: self.expiry(call), body }).await;
         }
     }
@@ -223,6 +234,7 @@ impl Signaling {
                     self.tell_here(&call, user);
                 }
             }
+            Body::Notice { user, call } => self.tell_notice_here(&call, &user),
             Body::Word { user, word } => {
                 for session in self.floor.of(&user) {
                     session.voice().word(&word, self.clock.now());

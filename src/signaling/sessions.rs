@@ -208,7 +208,7 @@ fn snapshot(call: &Call, user: &UserId, now: Timestamp) -> Option<ReadyCall> {
         role,
         state: call.state.name(),
         peer: call.party(role.other()).user.clone(),
-        call_type: call.offer.as_ref().map(|offer| offer.call_type.clone()),
+        call_type: call.call_type.clone(),
         expires_in_ms: call.is_ringing().then(|| u64::try_from(left).unwrap_or(u64::MAX)),
     })
 }

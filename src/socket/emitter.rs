@@ -1,6 +1,7 @@
 use std::sync::{Arc, Weak};
 
 use serde_json::Value;
+use socketioxide::AckError;
 use socketioxide::extract::SocketRef;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,8 @@ impl PhoneVoice {
         let Ok(acknowledged) = self.socket.emit_with_ack::<_, Value>(name, payload) else { return false };
         let signaling = Weak::clone(&self.signaling);
         self.tasks.spawn(async move {
-            if acknowledged.await.is_ok()
+            // What the phone answered does not matter, only that it did.
+            if !matches!(acknowledged.await, Err(AckError::Timeout | AckError::Socket(_)))
                 && let Some(signaling) = signaling.upgrade()
             {
                 // Refused where the call has moved on: nothing to tell.

@@ -59,6 +59,9 @@ pub fn word_event(word: &Word, now: Timestamp) -> Event {
         Word::Rejected { call_id, reason } => {
             ("call:rejected", json!({"callId": call_id, "reason": reason, "timestamp": timestamp}))
         }
+        Word::Message { call_id, sender, data } => {
+            ("call:message", json!({"callId": call_id, "senderId": sender, "data": data, "timestamp": timestamp}))
+        }
     }
 }
 
@@ -104,7 +107,7 @@ fn incoming(call: &Call, now: Timestamp) -> Value {
         "callId": call.spelled,
         "callerId": call.caller.user,
         "callerName": offer.caller_name,
-        "callType": offer.call_type,
+        "callType": call.call_type,
         "channelName": offer.channel_name,
         "agoraToken": offer.agora_token,
         "timestamp": now.as_millis(),

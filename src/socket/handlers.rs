@@ -104,11 +104,11 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, name: &str, incoming: 
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
             verdict(edge, session, event, payload, ack).await;
         }
+        "call:message" => message(edge, session, payload, ack).await,
         "call:upgrade"
         | "call:switchToVideo"
         | "call:switch_to_video"
         | "call:upgrade:response"
-        | "call:message"
         | "presence:subscribe"
         | "presence:unsubscribe" => answer(ack, &acks::not_supported()),
         _ => {
@@ -179,6 +179,21 @@ async fn verdict(
         Err(Failure::Refused { refusal, call }) => signaling.answer_refused(session, refusal, &call),
         Ok(_) | Err(Failure::NotFound | Failure::Unavailable) => {}
     }
+}
+
+async fn message(edge: &Arc<Edge>, session: &Arc<Session>, payload: Option<Value>, ack: Option<AckSender>) {
+    let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.data()?)));
+    let body = match read {
+        Ok(((id, spelled), data)) => match edge.signaling.message(&session.actor(), &id, data).await {
+            Ok(call) => acks::done(&spelled, &call),
+            Err(failure) => acks::failed(&failure),
+        },
+        Err(error) => {
+            metrics::invalid_payload();
+            acks::invalid(&error)
+        }
+    };
+    answer(ack, &body);
 }
 
 fn answer(ack: Option<AckSender>, body: &Value) {

@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 use crate::call::{CallId, InvalidId, Offer, UserId};
 use crate::signaling::Initiate;
 
-/// Further fields of an initiate, in all, as JSON.
+/// Further fields of an initiate in all, or the data of a message, as JSON.
 const EXTRA_LIMIT: usize = 4096;
 /// A field that stands for itself.
 const TEXT_LIMIT: usize = 2048;
@@ -16,6 +16,8 @@ pub enum FieldError {
     NoObject,
     #[error("{0} is missing or not a text")]
     Missing(&'static str),
+    #[error("{0} is missing")]
+    Absent(&'static str),
     #[error("{0} {1}")]
     Id(&'static str, InvalidId),
     #[error("{0} is too long")]
@@ -72,6 +74,12 @@ impl Fields {
         self.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
+    /// What participants say to each other, at most 4 KiB of JSON.
+    pub fn data(&self) -> Result<Value, FieldError> {
+        let data = self.0.get("data").filter(|data| !data.is_null()).ok_or(FieldError::Absent("data"))?;
+        if data.to_string().len() > EXTRA_LIMIT { Err(FieldError::TooLong("data")) } else { Ok(data.clone()) }
+    }
+
     /// The sender's words; null, `""` and what is no text count as missing: a hang-up is not refused for its reason.
     pub fn reason(&self) -> Option<String> {
         let text = self.optional_text("reason")?;
@@ -86,18 +94,17 @@ pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Resu
     if receiver == *caller {
         return Err(FieldError::OneselfCalled);
     }
-    let call_type = fields.filled("callType")?;
-    if !["AUDIO", "VIDEO"].iter().any(|known| known.eq_ignore_ascii_case(call_type)) {
+    let call_type = fields.filled("callType")?.to_owned();
+    if !["AUDIO", "VIDEO"].iter().any(|known| known.eq_ignore_ascii_case(&call_type)) {
         return Err(FieldError::CallType);
     }
     let offer = Offer {
-        call_type: call_type.to_owned(),
         channel_name: fields.filled("channelName")?.to_owned(),
         agora_token: fields.text("agoraToken")?.to_owned(),
         caller_name: caller_name.to_owned(),
         extra: extra(fields.0)?,
     };
-    Ok(Initiate { id, spelled, receiver, offer, ring_timeout: None })
+    Ok(Initiate { id, spelled, receiver, call_type: Some(call_type), offer, ring_timeout: None })
 }
 
 /// Every further field, without nulls and without those that `call:incoming` sets itself.
