@@ -1,1 +1,85 @@
+//! What every bus promises, run once on memory and once on Redis.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use super::memory::MemoryBus;
+use super::redis::RedisBus;
+use super::*;
+use crate::store::contract::test_server;
+use crate::store::redis::{builder, connect};
+
+async fn redis() -> Arc<dyn Bus> {
+    let url = test_server::shared();
+    let prefix = format!("b{:016x}", rand::random::<u64>());
+    let commands = connect(&url).await.unwrap();
+    Arc::new(RedisBus::new(commands, builder(&url).unwrap(), &prefix, TaskTracker::new()))
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::parse(name).unwrap()
+}
+
+fn numbered(nonce: u64) -> Envelope {
+    Envelope { expires_at: Timestamp::from_millis(9), body: Body::SelfTest { nonce } }
+}
+
+/// The next envelope that is none of the bus's own.
+async fn next(inbox: &mut mpsc::Receiver<Inbound>) -> Option<Envelope> {
+    loop {
+        let inbound = tokio::time::timeout(Duration::from_secs(5), inbox.recv()).await.ok()??;
+        match inbound {
+            Inbound::Envelope(envelope) if envelope != numbered_hello() => return Some(envelope),
+            _ => {}
+        }
+    }
+}
+
+fn numbered_hello() -> Envelope {
+    Envelope { expires_at: Timestamp::from_millis(0), body: Body::SelfTest { nonce: 0 } }
+}
+
+async fn envelopes_reach_their_node_in_order(bus: Arc<dyn Bus>) {
+    let mut one = bus.listen(&node("one")).await.unwrap();
+    let mut two = bus.listen(&node("two")).await.unwrap();
+    for nonce in 1..=500 {
+        assert_eq!(bus.publish(&node("one"), &numbered(nonce)).await.unwrap(), 1);
+    }
+    bus.publish(&node("two"), &numbered(1000)).await.unwrap();
+    for nonce in 1..=500 {
+        assert_eq!(next(&mut one).await, Some(numbered(nonce)));
+    }
+    assert_eq!(next(&mut two).await, Some(numbered(1000)), "and no other node");
+}
+
+async fn nobody_listens_is_counted(bus: Arc<dyn Bus>) {
+    assert_eq!(bus.publish(&node("nobody"), &numbered(1)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn order_on_memory() {
+    envelopes_reach_their_node_in_order(Arc::new(MemoryBus::default())).await;
+}
+
+#[tokio::test]
+async fn order_on_redis() {
+    envelopes_reach_their_node_in_order(redis().await).await;
+}
+
+#[tokio::test]
+async fn nobody_on_memory() {
+    nobody_listens_is_counted(Arc::new(MemoryBus::default())).await;
+}
+
+#[tokio::test]
+async fn nobody_on_redis() {
+    nobody_listens_is_counted(redis().await).await;
+}
+
+#[test]
+fn an_unknown_kind_is_unreadable_not_fatal() {
+    let newer = r#"{"expires_at":1,"body":{"kind":"from_a_newer_node","x":1}}"#;
+    assert!(serde_json::from_str::<Envelope>(newer).is_err());
+}

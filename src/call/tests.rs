@@ -1,1 +1,578 @@
+//! Every cell of the table in semantics.md, and properties over random command orders.
 
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const T0: u64 = 1_800_000_000_000;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(T0 + seconds * 1000)
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn named(device: &str) -> Device {
+    Device::Named(device.into())
+}
+
+fn actor(name: &str, device: Device) -> Actor {
+    Actor { user: user(name), device, acks: true, session: Some(SessionId::from_random(7)) }
+}
+
+fn ana() -> Actor {
+    actor("ana", named("a1"))
+}
+
+fn bo() -> Actor {
+    actor("bo", named("b1"))
+}
+
+fn over_http(name: &str) -> Actor {
+    Actor { user: user(name), device: Device::Unknown, acks: false, session: None }
+}
+
+fn trying() -> Call {
+    Call {
+        id: CallId::parse("CALL_1").unwrap(),
+        spelled: "CALL_1".into(),
+        version: Version { counter: 1, nonce: 1 },
+        created_at: at(0),
+        ring_until: at(30),
+        caller: Party {
+            device: named("a1"),
+            acks: true,
+            attended: true,
+            session: Some(SessionId::from_random(1)),
+            ..Party::new(user("ana"))
+        },
+        callee: Party::new(user("bo")),
+        call_type: Some("AUDIO".into()),
+        offer: Some(Offer::default()),
+        terms: Terms { caller_grace: 10_000, call_grace: 60_000, max: 14_400_000, accept_hold: 8_000 },
+        state: State::Trying,
+    }
+}
+
+fn after(call: &Call, command: Command, now: u64) -> Call {
+    step(call, &command, at(now)).unwrap().next.unwrap()
+}
+
+fn ringing() -> Call {
+    after(&trying(), Command::Alert { by: bo() }, 1)
+}
+
+fn active() -> Call {
+    after(&ringing(), Command::Accept { by: bo() }, 2)
+}
+
+fn active_over_http() -> Call {
+    after(&ringing(), Command::Accept { by: over_http("bo") }, 2)
+}
+
+fn doubtful() -> Call {
+    let mut call = active();
+    call.state = State::Active { accepted_at: at(2), until: None, doubtful: true };
+    call
+}
+
+/// A decision in words: the state it leads to and who is told.
+fn outcome(call: &Call, command: &Command, now: u64) -> String {
+    match step(call, command, at(now)) {
+        Ok(Decision { next: None, .. }) => "as before".into(),
+        Ok(Decision { next: Some(next), tell_caller, tell_callee }) => {
+            let told = match (tell_caller, tell_callee) {
+                (true, true) => ", both told",
+                (true, false) => ", caller told",
+                (false, true) => ", callee told",
+                (false, false) => "",
+            };
+            match next.end() {
+                Some(end) => match end.reason {
+                    EndReason::HungUp { by, .. } => format!("hung_up by {by:?}{told}"),
+                    reason => format!("{}{told}", reason.name()),
+                },
+                None => format!("{}{told}", next.state.name()),
+            }
+        }
+        Err(Refused { refusal, record }) => {
+            format!("{refusal:?}{}", if record.is_some() { ", kept" } else { "" })
+        }
+    }
+}
+
+#[test]
+fn every_cell_of_the_table() {
+    let cancelled = after(&ringing(), Command::Cancel { by: ana(), reason: None }, 3);
+    let rejected = after(&ringing(), Command::Reject { by: bo(), reason: None }, 3);
+    let hung_up = after(&active(), Command::End { by: ana() }, 3);
+    let accept = |by| Command::Accept { by };
+    let reject = |by| Command::Reject { by, reason: None };
+    let cancel = |by| Command::Cancel { by, reason: None };
+    let end = |by| Command::End { by };
+    let stranger = || actor("eve", named("e1"));
+    let other_phone = || actor("bo", named("b2"));
+    let expire = Command::Expire(Witness::default());
+    let leave = |role| Command::Leave { role, at: at(3) };
+
+    let table: Vec<(&str, Command, [&str; 5])> = vec![
+        // columns: trying, ringing, active, doubtful, ended (cancelled by the caller)
+        (
+            "initiate again",
+            Command::Initiate { by: ana() },
+            ["as before", "as before", "as before", "as before", "InvalidState"],
+        ),
+        ("initiate, another's call", Command::Initiate { by: stranger() }, ["NotAParticipant"; 5]),
+        ("initiate by the callee", Command::Initiate { by: bo() }, ["NotAParticipant"; 5]),
+        (
+            "alert",
+            Command::Alert { by: bo() },
+            ["ringing, caller told", "as before", "InvalidState", "InvalidState", "InvalidState"],
+        ),
+        ("alert by the caller", Command::Alert { by: ana() }, ["NotAParticipant"; 5]),
+        (
+            "accept",
+            accept(bo()),
+            ["active, both told", "active, both told", "as before", "as before", "InvalidState, kept"],
+        ),
+        (
+            "accept, other phone",
+            accept(other_phone()),
+            ["active, both told", "active, both told", "AnsweredElsewhere", "AnsweredElsewhere", "InvalidState, kept"],
+        ),
+        (
+            "accept over HTTP",
+            accept(over_http("bo")),
+            ["active, caller told", "active, caller told", "as before", "as before", "InvalidState, kept"],
+        ),
+        ("accept by the caller", accept(ana()), ["NotAParticipant"; 5]),
+        ("accept by a stranger", accept(stranger()), ["NotAParticipant"; 5]),
+        (
+            "reject",
+            reject(bo()),
+            [
+                "rejected, both told",
+                "rejected, both told",
+                "hung_up by Some(Callee), caller told",
+                "hung_up by Some(Callee), caller told",
+                "InvalidState",
+            ],
+        ),
+        (
+            "reject, other phone",
+            reject(other_phone()),
+            ["rejected, both told", "rejected, both told", "AnsweredElsewhere", "AnsweredElsewhere", "InvalidState"],
+        ),
+        (
+            "reject over HTTP",
+            reject(over_http("bo")),
+            [
+                "rejected, caller told",
+                "rejected, caller told",
+                "hung_up by Some(Callee), caller told",
+                "hung_up by Some(Callee), caller told",
+                "InvalidState",
+            ],
+        ),
+        ("reject by the caller", reject(ana()), ["NotAParticipant"; 5]),
+        ("reject by a stranger", reject(stranger()), ["NotAParticipant"; 5]),
+        (
+            "cancel",
+            cancel(ana()),
+            [
+                "cancelled, callee told",
+                "cancelled, callee told",
+                "hung_up by Some(Caller), callee told",
+                "hung_up by Some(Caller), callee told",
+                "as before",
+            ],
+        ),
+        (
+            "cancel by the callee",
+            cancel(bo()),
+            [
+                "NotAParticipant",
+                "NotAParticipant",
+                "hung_up by Some(Callee), caller told",
+                "hung_up by Some(Callee), caller told",
+                "InvalidState",
+            ],
+        ),
+        ("cancel by a stranger", cancel(stranger()), ["NotAParticipant"; 5]),
+        (
+            "end by the caller",
+            end(ana()),
+            [
+                "hung_up by Some(Caller), both told",
+                "hung_up by Some(Caller), both told",
+                "hung_up by Some(Caller), callee told",
+                "hung_up by Some(Caller), callee told",
+                "InvalidState",
+            ],
+        ),
+        (
+            "end by the callee",
+            end(bo()),
+            [
+                "hung_up by Some(Callee), both told",
+                "hung_up by Some(Callee), both told",
+                "hung_up by Some(Callee), caller told",
+                "hung_up by Some(Callee), caller told",
+                "InvalidState",
+            ],
+        ),
+        ("end by a stranger", end(stranger()), ["NotAParticipant"; 5]),
+        (
+            "dismiss",
+            Command::Dismiss { reason: None },
+            [
+                "hung_up by None, both told",
+                "hung_up by None, both told",
+                "hung_up by None, both told",
+                "hung_up by None, both told",
+                "InvalidState",
+            ],
+        ),
+        (
+            "displaced by the caller",
+            Command::Displace { by: Role::Caller },
+            [
+                "superseded, callee told",
+                "superseded, callee told",
+                "hung_up by Some(Caller), callee told",
+                "lost, both told",
+                "NotDue",
+            ],
+        ),
+        (
+            "displaced by the callee",
+            Command::Displace { by: Role::Callee },
+            ["busy, both told", "busy, both told", "hung_up by Some(Callee), caller told", "lost, both told", "NotDue"],
+        ),
+        (
+            "preempted",
+            Command::Preempt { by: Role::Caller },
+            ["busy, both told", "busy, both told", "hung_up by Some(Caller), callee told", "lost, both told", "NotDue"],
+        ),
+        ("the caller leaves", leave(Role::Caller), ["trying", "ringing", "active", "active", "NotDue"]),
+        ("the callee leaves", leave(Role::Callee), ["NotDue", "NotDue", "active", "active", "NotDue"]),
+        ("a return without absence", Command::Return { role: Role::Caller }, ["NotDue"; 5]),
+        ("expire before the deadline", expire.clone(), ["NotDue"; 5]),
+    ];
+    for (what, command, expected) in &table {
+        for (call, expected) in [trying(), ringing(), active(), doubtful(), cancelled.clone()].iter().zip(expected) {
+            assert_eq!(outcome(call, command, 4), *expected, "{what} in {}", call.state.name());
+        }
+    }
+
+    // Repeats of the command that ended the call, by its sender and device; others are refused.
+    assert_eq!(outcome(&rejected, &reject(bo()), 4), "as before");
+    assert_eq!(outcome(&rejected, &reject(other_phone()), 4), "InvalidState");
+    assert_eq!(outcome(&rejected, &reject(over_http("bo")), 4), "as before");
+    assert_eq!(outcome(&cancelled, &cancel(actor("ana", named("a2"))), 4), "InvalidState");
+    assert_eq!(outcome(&hung_up, &end(ana()), 4), "as before");
+    assert_eq!(outcome(&hung_up, &end(bo()), 4), "InvalidState");
+    // A late accept of a call that was active concerns the sender's session only.
+    assert_eq!(outcome(&hung_up, &accept(bo()), 4), "Over");
+    // The first socket accept after one over HTTP binds the device; then others are told.
+    assert_eq!(outcome(&active_over_http(), &accept(bo()), 4), "active, callee told");
+    let bound = after(&active_over_http(), accept(bo()), 4);
+    assert_eq!(outcome(&bound, &accept(other_phone()), 5), "AnsweredElsewhere");
+    // Whatever device rejects what was accepted over HTTP hangs up.
+    assert_eq!(outcome(&active_over_http(), &reject(other_phone()), 4), "hung_up by Some(Callee), caller told");
+}
+
+#[test]
+fn a_ring_ends_at_its_deadline_and_not_before() {
+    let expire = Command::Expire(Witness::default());
+    assert_eq!(trying().deadline(), Some(at(30)));
+    assert_eq!(outcome(&trying(), &expire, 29), "NotDue");
+    assert_eq!(outcome(&trying(), &expire, 30), "no_answer, both told");
+    assert_eq!(outcome(&ringing(), &expire, 31), "no_answer, both told");
+}
+
+#[test]
+fn a_ringing_caller_has_his_grace() {
+    let gone = after(&ringing(), Command::Leave { role: Role::Caller, at: at(3) }, 3);
+    assert_eq!(gone.deadline(), Some(at(13)));
+    let away = Command::Expire(Witness::default());
+    let back = Command::Expire(Witness { caller_present: true, ..Witness::default() });
+    let storm = Command::Expire(Witness { storm: true, ..Witness::default() });
+    assert_eq!(outcome(&gone, &away, 12), "NotDue");
+    assert_eq!(outcome(&gone, &away, 13), "caller_gone, callee told");
+    assert_eq!(outcome(&gone, &back, 13), "ringing");
+    // A storm prolongs once, and never beyond the ring.
+    let prolonged = after(&gone, storm.clone(), 13);
+    assert_eq!(prolonged.deadline(), Some(at(30)));
+    assert_eq!(outcome(&prolonged, &storm, 30), "no_answer, both told");
+    assert_eq!(after(&gone, Command::Return { role: Role::Caller }, 5).deadline(), Some(at(30)));
+}
+
+#[test]
+fn an_active_call_outlives_absence_without_proof() {
+    let away = Command::Expire(Witness::default());
+    let caller_gone = after(&active(), Command::Leave { role: Role::Caller, at: at(10) }, 10);
+    assert_eq!(caller_gone.deadline(), Some(at(70)));
+    assert_eq!(outcome(&caller_gone, &away, 70), "lost, both told", "with acks absence is proof");
+
+    let mut deployed = active();
+    deployed.caller.acks = false;
+    deployed.callee.acks = false;
+    let caller_gone = after(&deployed, Command::Leave { role: Role::Caller, at: at(10) }, 10);
+    let doubtful = after(&caller_gone, away.clone(), 70);
+    assert!(matches!(doubtful.state, State::Active { doubtful: true, .. }));
+    let both_gone = after(&doubtful, Command::Leave { role: Role::Callee, at: at(80) }, 80);
+    assert_eq!(outcome(&both_gone, &away, 140), "lost, both told");
+    let returned = after(&doubtful, Command::Return { role: Role::Caller }, 90);
+    assert!(matches!(returned.state, State::Active { doubtful: false, .. }));
+}
+
+#[test]
+fn the_maximum_ends_a_call_or_makes_it_doubtful() {
+    let away = Command::Expire(Witness::default());
+    let limit = 2 + 14_400;
+    assert_eq!(outcome(&active(), &away, limit - 1), "NotDue");
+    assert_eq!(outcome(&active(), &away, limit), "max_duration, both told");
+    let mut deployed = active();
+    deployed.caller.acks = false;
+    deployed.callee.acks = false;
+    assert_eq!(outcome(&deployed, &away, limit), "active");
+    deployed.caller.attended = false;
+    deployed.callee.attended = false;
+    assert_eq!(outcome(&deployed, &away, limit), "max_duration, both told", "a call nobody attended ends");
+}
+
+#[test]
+fn who_may_take_a_line() {
+    let cases = [
+        (trying(), ana(), "cleo", Contention::Displace(Role::Caller)),
+        (trying(), bo(), "cleo", Contention::Displace(Role::Callee)),
+        (trying(), bo(), "ana", Contention::Glare),
+        (trying(), actor("cleo", Device::Unnamed), "bo", Contention::Busy),
+        (active(), ana(), "cleo", Contention::Displace(Role::Caller)),
+        (active(), actor("ana", named("a2")), "cleo", Contention::Busy),
+        (active(), bo(), "cleo", Contention::Displace(Role::Callee)),
+        (active(), actor("cleo", Device::Unnamed), "bo", Contention::Busy),
+        (doubtful(), actor("cleo", Device::Unnamed), "bo", Contention::Displace(Role::Callee)),
+        (doubtful(), actor("ana", named("a2")), "cleo", Contention::Displace(Role::Caller)),
+        (after(&active(), Command::End { by: ana() }, 3), ana(), "bo", Contention::Free),
+    ];
+    for (line, dialer, receiver, expected) in cases {
+        assert_eq!(contend(&line, &dialer, &user(receiver)), expected, "{} dials {receiver}", dialer.user);
+    }
+}
+
+#[test]
+fn what_each_side_hears() {
+    let hear = |call: &Call, role, device: &Device| {
+        let session = SessionId::from_random(1);
+        hears(call, role, device, Some(&session)).iter().map(|say| format!("{say:?}")).collect::<Vec<_>>().join(" ")
+    };
+    let (caller, callee, other) = (named("a1"), named("b1"), named("b2"));
+    assert_eq!(hear(&trying(), Role::Callee, &callee), "Incoming");
+    assert_eq!(hear(&trying(), Role::Caller, &caller), "");
+    assert_eq!(hear(&ringing(), Role::Caller, &caller), "Ringing");
+    assert_eq!(hear(&active(), Role::Caller, &caller), "Accepted");
+    assert_eq!(hear(&active(), Role::Callee, &callee), "");
+    assert_eq!(hear(&active(), Role::Callee, &other), r#"Cancelled { reason: "Answered elsewhere" }"#);
+    assert_eq!(hear(&active_over_http(), Role::Callee, &other), "", "a verdict over HTTP tells nobody elsewhere");
+
+    let rejected = after(&ringing(), Command::Reject { by: bo(), reason: Some("Later".into()) }, 3);
+    assert_eq!(hear(&rejected, Role::Caller, &caller), r#"Rejected { reason: "Later" }"#);
+    assert_eq!(hear(&rejected, Role::Callee, &callee), "");
+    assert_eq!(hear(&rejected, Role::Callee, &other), r#"Cancelled { reason: "Declined elsewhere" }"#);
+
+    let timeout = after(&ringing(), Command::Expire(Witness::default()), 30);
+    assert_eq!(hear(&timeout, Role::Caller, &caller), "Timeout");
+    assert_eq!(hear(&timeout, Role::Callee, &callee), r#"Cancelled { reason: "Timeout" }"#);
+
+    let missed = after(&ringing(), Command::End { by: ana() }, 3);
+    let said = hear(&missed, Role::Callee, &callee);
+    assert!(said.starts_with("Ended") && said.ends_with(r#"Cancelled { reason: "Caller ended call" }"#), "{said}");
+    assert_eq!(hear(&missed, Role::Caller, &caller), "");
+
+    let busy = after(&ringing(), Command::Displace { by: Role::Callee }, 3);
+    assert_eq!(hear(&busy, Role::Caller, &caller), "Busy");
+    assert_eq!(
+        hears(&busy, Role::Caller, &caller, Some(&SessionId::from_random(2))),
+        vec![],
+        "the dialing session only"
+    );
+
+    let cancelled = after(&ringing(), Command::Cancel { by: ana(), reason: None }, 3);
+    let lost = step(&cancelled, &Command::Accept { by: bo() }, at(4)).unwrap_err().record.unwrap();
+    let said = hear(&lost, Role::Callee, &callee);
+    assert!(said.contains(r#"Ended { reason: "Call ended", by: None"#), "{said}");
+    assert_eq!(hear(&lost, Role::Caller, &caller), "", "the caller hears nothing of it");
+}
+
+#[test]
+fn the_deployed_app_hears_an_end_only_when_its_screen_listens() {
+    let met = after(&active(), Command::Cancel { by: ana(), reason: None }, 5);
+    assert_eq!(held_until(&met, Role::Callee, false, SayKind::Ended), Some(at(10)), "8 s after the accept");
+    assert_eq!(held_until(&met, Role::Callee, true, SayKind::Ended), None, "with acks at once");
+    let old = after(&active(), Command::Cancel { by: ana(), reason: None }, 11);
+    assert_eq!(held_until(&old, Role::Callee, false, SayKind::Ended), None);
+    let ended = after(&active(), Command::End { by: ana() }, 5);
+    assert_eq!(held_until(&ended, Role::Callee, false, SayKind::Ended), None, "an end is no cancel");
+}
+
+#[test]
+fn verdicts_before_their_call() {
+    let verdict = |name: &str, kind, seconds| Verdict {
+        user: user(name),
+        device: named("x"),
+        kind,
+        trusted: false,
+        reason: None,
+        at: at(seconds),
+    };
+    let reason = |verdicts: &[Verdict]| resolve(&trying(), verdicts).end().map(|end| end.reason.name());
+    assert_eq!(reason(&[verdict("bo", VerdictKind::Reject, 0)]), Some("rejected"));
+    assert_eq!(reason(&[verdict("ana", VerdictKind::Cancel, 0)]), Some("cancelled"));
+    assert_eq!(reason(&[verdict("eve", VerdictKind::Reject, 0)]), None, "a stranger's word counts for nothing");
+    assert_eq!(reason(&[verdict("bo", VerdictKind::Cancel, 0)]), None, "only the caller cancels");
+    assert_eq!(reason(&[verdict("ana", VerdictKind::Accept, 0)]), None, "only the receiver accepts");
+    let accepted = resolve(&trying(), &[verdict("bo", VerdictKind::Accept, 0)]);
+    assert_eq!(accepted.state.name(), "active");
+    let met = [verdict("ana", VerdictKind::Cancel, 2), verdict("bo", VerdictKind::Accept, 1)];
+    assert_eq!(reason(&met), Some("hung_up"), "an accept that a cancel follows is a hang-up");
+    let trusted = Verdict { trusted: true, ..verdict("bo", VerdictKind::Cancel, 0) };
+    assert_eq!(reason(&[trusted]), Some("cancelled"), "Laravel names the receiver only");
+}
+
+#[test]
+fn ids_in_their_spellings() {
+    assert_eq!(CallId::parse("CALL_123").unwrap(), CallId::parse("123").unwrap());
+    assert_eq!(UserId::parse("USR_USR_5").unwrap().as_str(), "USR_5");
+    for bad in ["", "with space", "ü", &"x".repeat(65), "a/b"] {
+        assert!(UserId::parse(bad).is_err() && CallId::parse(bad).is_err(), "{bad:?}");
+    }
+    assert_eq!(CallId::parse("CALL_").unwrap().as_str(), "CALL_");
+}
+
+fn any_actor() -> impl Strategy<Value = Actor> {
+    let device = prop_oneof![
+        Just(Device::Unknown),
+        Just(Device::Unnamed),
+        "[abc]1".prop_map(|name| Device::Named(name.into())),
+    ];
+    (prop_oneof![Just("ana"), Just("bo"), Just("eve")], device, any::<bool>()).prop_map(|(name, device, acks)| Actor {
+        user: user(name),
+        session: device.is_known().then(|| SessionId::from_random(3)),
+        device,
+        acks,
+    })
+}
+
+fn any_role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Caller), Just(Role::Callee)]
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        any_actor().prop_map(|by| Command::Initiate { by }),
+        any_actor().prop_map(|by| Command::Alert { by }),
+        any_actor().prop_map(|by| Command::Accept { by }),
+        any_actor().prop_map(|by| Command::Reject { by, reason: None }),
+        any_actor().prop_map(|by| Command::Cancel { by, reason: None }),
+        any_actor().prop_map(|by| Command::End { by }),
+        Just(Command::Dismiss { reason: None }),
+        any_role().prop_map(|by| Command::Displace { by }),
+        any_role().prop_map(|by| Command::Preempt { by }),
+        any_role().prop_map(|role| Command::Leave { role, at: at(1) }),
+        any_role().prop_map(|role| Command::Return { role }),
+        (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(caller_present, callee_present, storm)| {
+            Command::Expire(Witness { caller_present, callee_present, storm })
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_of_commands_keeps_the_promises(
+        commands in prop::collection::vec((any_command(), 0u64..200), 1..40)
+    ) {
+        let mut call = trying();
+        let mut now = 0;
+        let mut accepts = 0;
+        let mut ends = 0;
+        for (command, pause) in commands {
+            now += pause;
+            let stranger = matches!(&command,
+                Command::Accept { by } | Command::Reject { by, .. } | Command::Cancel { by, .. } | Command::End { by }
+                | Command::Alert { by } | Command::Initiate { by } if by.user == user("eve"));
+            let next = match step(&call, &command, at(now)) {
+                Ok(decision) => {
+                    prop_assert!(!stranger, "a stranger was obeyed");
+                    if decision.next.is_none() {
+                        prop_assert!(!decision.tell_caller && !decision.tell_callee, "a repeat told somebody");
+                    }
+                    decision.next
+                }
+                Err(refused) => refused.record.map(|record| *record),
+            };
+            let Some(next) = next else { continue };
+            prop_assert!(!stranger);
+            prop_assert_ne!(&next, &call, "a change that changes nothing");
+            if let State::Ended(end) = &call.state {
+                let State::Ended(still) = &next.state else { return Err(TestCaseError::fail("left Ended")) };
+                prop_assert_eq!((end.reason, end.at, end.accepted_at), (still.reason, still.at, still.accepted_at));
+            } else if !next.is_live() {
+                ends += 1;
+                prop_assert!(next.deadline().is_none());
+            }
+            if call.is_ringing() && matches!(next.state, State::Active { .. }) {
+                accepts += 1;
+            }
+            if next.is_ringing() {
+                prop_assert!(next.deadline().unwrap() <= next.ring_until, "a ring without its deadline");
+                prop_assert!(next.offer.is_some());
+            } else {
+                prop_assert!(next.offer.is_none(), "an offer outlived its ring");
+            }
+            // Nobody who is in the call hears that it goes on and that it is over.
+            for role in [Role::Caller, Role::Callee] {
+                let says = hears(&next, role, &next.party(role).device, None);
+                prop_assert!(next.is_live() || !says.iter().any(|say| {
+                    matches!(say.kind(), SayKind::Incoming | SayKind::Ringing | SayKind::Accepted)
+                }), "{:?} hears {says:?} after the end", role);
+                let kinds: std::collections::HashSet<_> = says.iter().map(Say::kind).collect();
+                prop_assert_eq!(kinds.len(), says.len(), "said twice");
+            }
+            let stored: Call = serde_json::from_str(&serde_json::to_string(&next).unwrap()).unwrap();
+            prop_assert_eq!(&stored, &next);
+            call = next;
+        }
+        prop_assert!(accepts <= 1 && ends <= 1);
+    }
+
+    #[test]
+    fn a_deadline_that_is_due_is_always_decided(
+        commands in prop::collection::vec((any_command(), 0u64..50), 0..12)
+    ) {
+        let mut call = trying();
+        let mut now = 0;
+        for (command, pause) in commands {
+            now += pause;
+            if let Ok(Decision { next: Some(next), .. }) = step(&call, &command, at(now)) {
+                call = next;
+            }
+        }
+        // However late and however often: expiring ends in a call that is over or has nothing due.
+        for _ in 0..8 {
+            let Some(deadline) = call.deadline() else { break };
+            let now = deadline + Duration::from_secs(1);
+            let decided = step(&call, &Command::Expire(Witness::default()), now);
+            prop_assert!(decided.is_ok(), "due at {deadline:?} and not decided: {call:?}");
+            call = decided.unwrap().next.unwrap();
+        }
+        prop_assert!(call.deadline().is_none());
+    }
+}

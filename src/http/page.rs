@@ -1,7 +1,7 @@
 //! The test page: two phones in a browser. Development only.
 
 use axum::Router;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
@@ -12,6 +12,7 @@ pub(super) fn router() -> Router {
         .route("/", get(async || file("text/html; charset=utf-8", include_str!("../../web/index.html"))))
         .route("/web/style.css", get(async || file("text/css", include_str!("../../web/style.css"))))
         .route("/web/app.js", get(async || file("text/javascript", include_str!("../../web/app.js"))))
+        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
         .route("/web/socket.js", get(async || file("text/javascript", include_str!("../../web/socket.js"))))
 }
 

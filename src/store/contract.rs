@@ -1,1 +1,423 @@
+//! What every store promises, run once on memory and once on Redis.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::memory::MemoryStore;
+use super::redis::{RedisCalls, RedisSessions, connect};
+use super::*;
+use crate::call::{Actor, Command, Party, Role, State, Terms, VerdictKind, step};
+use crate::clock::Clock;
+
+const RETENTION: Retention =
+    Retention { live: Duration::from_secs(18_000), ended: Duration::from_secs(600), verdict: Duration::from_secs(300) };
+
+struct Stores {
+    calls: Arc<dyn CallStore>,
+    sessions: Arc<dyn SessionStore>,
+    now: Timestamp,
+}
+
+fn memory() -> Stores {
+    let clock = Clock::system();
+    let store = Arc::new(MemoryStore::new(clock.clone(), RETENTION));
+    Stores { calls: store.clone(), sessions: store, now: clock.now() }
+}
+
+async fn redis() -> Stores {
+    let server = test_server::shared();
+    let client = connect(&server).await.expect("redis answers");
+    let prefix = format!("c{:016x}", rand::random::<u64>());
+    Stores {
+        calls: Arc::new(RedisCalls::new(client.clone(), &prefix, RETENTION)),
+        sessions: Arc::new(RedisSessions::new(client, &prefix)),
+        now: Clock::system().now(),
+    }
+}
+
+macro_rules! contract {
+    ($($(#[doc = $doc:literal])* async fn $name:ident($stores:ident: Stores) $body:block)*) => {
+        $(mod $name {
+            use super::*;
+
+            async fn promise($stores: Stores) $body
+
+            #[tokio::test]
+            async fn memory() {
+                promise(super::memory()).await;
+            }
+
+            #[tokio::test]
+            async fn redis() {
+                promise(super::redis().await).await;
+            }
+        })*
+    };
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
+    Call {
+        id: CallId::parse(id).unwrap(),
+        spelled: id.into(),
+        version: Version { counter: 1, nonce: rand::random() },
+        created_at: now,
+        ring_until: now + Duration::from_secs(30),
+        caller: Party::new(user(caller)),
+        callee: Party::new(user(callee)),
+        call_type: Some("AUDIO".into()),
+        offer: None,
+        terms: Terms { caller_grace: 1, call_grace: 1, max: 1, accept_hold: 1 },
+        state: State::Trying,
+    }
+}
+
+fn apply(call: &Call, command: Command, now: Timestamp) -> Call {
+    let mut next = step(call, &command, now).unwrap().next.unwrap();
+    next.version = call.version.next(rand::random());
+    next
+}
+
+fn by(name: &str) -> Actor {
+    Actor { user: user(name), device: Device::Unnamed, acks: false, session: None }
+}
+
+fn verdict(name: &str, kind: VerdictKind, at: Timestamp) -> Verdict {
+    Verdict { user: user(name), device: Device::Unnamed, kind, trusted: false, reason: None, at }
+}
+
+fn session(id: u128, name: &str, node: &str, epoch: u64) -> SessionRecord {
+    SessionRecord {
+        id: SessionId::from_random(id),
+        user: user(name),
+        node: NodeId::parse(node).unwrap(),
+        epoch,
+        device: Device::Named("d".into()),
+        acks: true,
+        connected_at: Timestamp::from_millis(5),
+    }
+}
+
+fn lease(node: &str, epoch: u64) -> Lease {
+    Lease {
+        node: NodeId::parse(node).unwrap(),
+        epoch,
+        address: "http://10.0.0.1:1".into(),
+        expires_at: Timestamp::from_millis(0),
+        sessions: 3,
+    }
+}
+
+contract! {
+    /// A new call claims both lines and can be read back as it was written.
+    async fn create_claims_both_lines(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        assert_eq!(calls.create(&first, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.load(&first.id).await.unwrap().as_ref(), Some(&first));
+        for name in ["ana", "bo"] {
+            assert_eq!(calls.line(&user(name)).await.unwrap().as_ref(), Some(&first));
+        }
+        assert_eq!(calls.live_calls().await.unwrap(), 1);
+        let third = call("CALL_3", "cleo", "bo", now);
+        let busy = Created::Busy { caller: None, callee: Some(Box::new(first.clone())) };
+        assert_eq!(calls.create(&third, &[], now).await.unwrap(), busy);
+        assert_eq!(calls.load(&third.id).await.unwrap(), None, "a busy call writes nothing");
+        assert_eq!(calls.line(&user("cleo")).await.unwrap(), None);
+        let both = call("CALL_4", "bo", "ana", now);
+        let busy = Created::Busy { caller: Some(Box::new(first.clone())), callee: Some(Box::new(first)) };
+        assert_eq!(calls.create(&both, &[], now).await.unwrap(), busy);
+    }
+
+    /// The same id is never written twice; a writer whose reply was lost recognises its nonce.
+    async fn create_is_recognised_by_its_nonce(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        calls.create(&first, &[], now).await.unwrap();
+        let again = Created::Exists(Box::new(first.clone()));
+        assert_eq!(calls.create(&first, &[], now).await.unwrap(), again);
+        let other = call("1", "ana", "bo", now);
+        assert_eq!(calls.create(&other, &[], now).await.unwrap(), again, "CALL_1 and 1 are one call");
+    }
+
+    /// One of two concurrent swaps wins; the loser gets what was written.
+    async fn swap_is_decided_by_the_version(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        calls.create(&first, &[], now).await.unwrap();
+        let accepted = apply(&first, Command::Accept { by: by("bo") }, now);
+        let cancelled = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
+        let (one, two) = tokio::join!(calls.swap(&accepted, first.version), calls.swap(&cancelled, first.version));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        match (&one, &two) {
+            (Swap::Done, Swap::Stale(stored)) => assert_eq!(**stored, accepted),
+            (Swap::Stale(stored), Swap::Done) => assert_eq!(**stored, cancelled),
+            _ => panic!("not exactly one won: {one:?} {two:?}"),
+        }
+        assert_eq!(calls.swap(&call("CALL_9", "x", "y", now), first.version).await.unwrap(), Swap::Gone);
+    }
+
+    /// The end releases both lines, drops the deadline and lists the outcome for both, newest first.
+    async fn end_releases_everything(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        for round in 0..7u64 {
+            let id = format!("CALL_{round}");
+            let first = call(&id, "ana", "bo", now);
+            assert_eq!(calls.create(&first, &[], now).await.unwrap(), Created::Created, "round {round}");
+            let ended = apply(&first, Command::Reject { by: by("bo"), reason: None }, now);
+            assert_eq!(calls.swap(&ended, first.version).await.unwrap(), Swap::Done);
+            assert_eq!(calls.line(&user("ana")).await.unwrap(), None);
+            assert_eq!(calls.live_calls().await.unwrap(), 0);
+            let far = now + Duration::from_secs(3600);
+            assert!(calls.claim_due(far, far, Duration::from_secs(1), 10).await.unwrap().is_empty());
+            for name in ["ana", "bo"] {
+                let desk = calls.desk(&user(name)).await.unwrap();
+                assert_eq!(desk.line, None);
+                assert_eq!(desk.last.as_ref(), Some(&ended));
+                assert_eq!(desk.outcomes[0].spelled, id);
+                assert_eq!(desk.outcomes[0].reason, "rejected");
+                assert!(desk.outcomes.len() <= OUTCOMES_PER_USER);
+            }
+        }
+    }
+
+    /// A record may change after its end without claiming or releasing anything.
+    async fn a_change_after_the_end_touches_no_line(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        calls.create(&first, &[], now).await.unwrap();
+        let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
+        calls.swap(&ended, first.version).await.unwrap();
+        let second = call("CALL_2", "ana", "bo", now);
+        assert_eq!(calls.create(&second, &[], now).await.unwrap(), Created::Created);
+        let mut late = *step(&ended, &Command::Accept { by: by("bo") }, now).unwrap_err().record.unwrap();
+        late.version = ended.version.next(1);
+        assert_eq!(calls.swap(&late, ended.version).await.unwrap(), Swap::Done);
+        assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(second));
+        assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
+    }
+
+    /// A call that is over when it is written holds no line and is its caller's outcome only.
+    async fn a_busy_call_is_recorded_as_ended(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let ended = apply(&call("CALL_1", "ana", "bo", now), Command::Displace { by: Role::Callee }, now);
+        assert_eq!(calls.create(&ended, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.line(&user("ana")).await.unwrap(), None);
+        assert_eq!(calls.live_calls().await.unwrap(), 0);
+        assert_eq!(calls.load(&ended.id).await.unwrap(), Some(ended));
+        assert_eq!(calls.desk(&user("ana")).await.unwrap().outcomes.len(), 1);
+        assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 0);
+    }
+
+    /// Deadlines are offered once per lease, to one claimer, and follow the record.
+    async fn deadlines_are_claimed_once_per_lease(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        calls.create(&first, &[], now).await.unwrap();
+        let lease = Duration::from_secs(2);
+        let due = first.ring_until;
+        let early = Timestamp::from_millis(due.as_millis() - 1);
+        assert!(calls.claim_due(early, early, lease, 10).await.unwrap().is_empty());
+        let claims = tokio::join!(calls.claim_due(due, due, lease, 10), calls.claim_due(due, due, lease, 10));
+        assert_eq!(claims.0.unwrap().len() + claims.1.unwrap().len(), 1, "one claimer");
+        let later = due + lease;
+        assert_eq!(calls.claim_due(later, later, lease, 10).await.unwrap(), vec![first.id.clone()], "offered again");
+        let accepted = apply(&first, Command::Accept { by: by("bo") }, now);
+        calls.swap(&accepted, first.version).await.unwrap();
+        let moved = calls.claim_due(due, due, lease, 10).await.unwrap();
+        assert_eq!(moved.len(), usize::from(accepted.deadline().unwrap() <= due), "the index follows the record");
+    }
+
+    /// Versions of many calls in one read.
+    async fn versions_in_order(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let (first, second) = (call("CALL_1", "ana", "bo", now), call("CALL_2", "cleo", "dan", now));
+        calls.create(&first, &[], now).await.unwrap();
+        calls.create(&second, &[], now).await.unwrap();
+        let ids = [second.id.clone(), CallId::parse("none").unwrap(), first.id.clone()];
+        let versions = calls.versions(&ids).await.unwrap();
+        assert_eq!(versions, vec![Some(second.version), None, Some(first.version)]);
+        assert!(calls.versions(&[]).await.unwrap().is_empty());
+    }
+
+    /// A verdict before its call is handed to the create of that call, and to no other.
+    async fn verdicts_wait_for_their_call(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        let rejected = verdict("bo", VerdictKind::Reject, now);
+        assert_eq!(calls.keep_verdict(&first.id, &rejected, now).await.unwrap(), None);
+        let cancelled = verdict("ana", VerdictKind::Cancel, now + Duration::from_millis(1));
+        assert_eq!(calls.keep_verdict(&first.id, &cancelled, now).await.unwrap(), None);
+        let Created::Verdicts(mut kept) = calls.create(&first, &[], now).await.unwrap() else { panic!("none kept") };
+        let seen = kept.clone();
+        kept.sort_by_key(|verdict| verdict.at);
+        assert_eq!(kept, vec![rejected, cancelled]);
+        assert_eq!(calls.load(&first.id).await.unwrap(), None);
+        assert_eq!(calls.create(&first, &seen, now).await.unwrap(), Created::Created);
+        let other = call("CALL_2", "cleo", "dan", now);
+        assert_eq!(calls.create(&other, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.keep_verdict(&first.id, &seen[0], now).await.unwrap(), Some(first), "it exists after all");
+    }
+
+    /// Verdicts are bounded per user, the oldest goes first, and grow old.
+    async fn verdicts_are_bounded(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        for round in 0..=VERDICTS_PER_USER as u64 {
+            let id = CallId::parse(&format!("CALL_{round}")).unwrap();
+            let kept = verdict("bo", VerdictKind::Reject, now + Duration::from_millis(round));
+            calls.keep_verdict(&id, &kept, now).await.unwrap();
+        }
+        let oldest = call("CALL_0", "a0", "bo", now);
+        assert_eq!(calls.create(&oldest, &[], now).await.unwrap(), Created::Created);
+        let newest = call(&format!("CALL_{VERDICTS_PER_USER}"), "a1", "bo", now);
+        assert!(matches!(calls.create(&newest, &[], now).await.unwrap(), Created::Verdicts(_)));
+        let later = now + RETENTION.verdict + Duration::from_secs(1);
+        let old = call("CALL_5", "a2", "b2", later);
+        assert_eq!(calls.create(&old, &[], later).await.unwrap(), Created::Created);
+    }
+
+    /// A notice has one taker.
+    async fn a_notice_is_taken_once(stores: Stores) {
+        let calls = stores.calls;
+        let id = CallId::parse("CALL_1").unwrap();
+        assert_eq!(calls.take_notice(&user("ana")).await.unwrap(), None);
+        calls.leave_notice(&user("ana"), &id, Duration::from_secs(10)).await.unwrap();
+        let ana = user("ana");
+        let takers = tokio::join!(calls.take_notice(&ana), calls.take_notice(&ana));
+        let taken: Vec<_> = [takers.0.unwrap(), takers.1.unwrap()].into_iter().flatten().collect();
+        assert_eq!(taken, vec![id]);
+    }
+
+    /// Removal is by session, never by user.
+    async fn an_old_session_does_not_take_the_new_one_along(stores: Stores) {
+        let sessions = stores.sessions;
+        let (old, new) = (session(1, "ana", "n1", 1), session(2, "ana", "n2", 1));
+        assert_eq!(sessions.register(&old).await.unwrap().len(), 1);
+        assert_eq!(sessions.register(&new).await.unwrap().len(), 2);
+        sessions.unregister(&old).await.unwrap();
+        assert_eq!(sessions.sessions(&user("ana")).await.unwrap(), vec![new.clone()]);
+        assert_eq!(sessions.online_count().await.unwrap(), 1);
+        sessions.unregister(&old).await.unwrap();
+        assert_eq!(sessions.online_users().await.unwrap(), vec![user("ana")]);
+        sessions.unregister(&new).await.unwrap();
+        assert_eq!(sessions.online_count().await.unwrap(), 0);
+    }
+
+    /// Users count once, however many sessions they have.
+    async fn users_are_counted_once(stores: Stores) {
+        let sessions = stores.sessions;
+        for id in 0..50u128 {
+            sessions.register(&session(id, &format!("u{}", id % 20), "n1", 1)).await.unwrap();
+        }
+        assert_eq!(sessions.online_count().await.unwrap(), 20);
+        let users: BTreeMap<String, ()> =
+            sessions.online_users().await.unwrap().iter().map(|user| (user.to_string(), ())).collect();
+        assert_eq!(users.len(), 20);
+    }
+
+    /// A lease continues while it is renewed in time and under its epoch.
+    async fn leases_are_renewed(stores: Stores) {
+        let (sessions, now) = (stores.sessions, stores.now);
+        let ttl = Duration::from_secs(10);
+        assert!(!sessions.renew(&lease("n1", 1), ttl, now).await.unwrap().continued, "the first is no continuation");
+        let renewal = sessions.renew(&lease("n1", 1), ttl, now).await.unwrap();
+        assert!(renewal.continued);
+        assert!(!sessions.renew(&lease("n1", 2), ttl, now).await.unwrap().continued, "another epoch");
+        let renewal = sessions.renew(&lease("n2", 1), ttl, now).await.unwrap();
+        let mut nodes: Vec<_> = renewal.leases.iter().map(|lease| (lease.node.to_string(), lease.epoch)).collect();
+        nodes.sort();
+        assert_eq!(nodes, vec![("n1".to_owned(), 2), ("n2".to_owned(), 1)]);
+        assert!(renewal.leases.iter().all(|lease| lease.expires_at > now && lease.sessions == 3));
+        sessions.retire(&NodeId::parse("n1").unwrap()).await.unwrap();
+        let renewal = sessions.renew(&lease("n2", 1), ttl, now).await.unwrap();
+        assert_eq!(renewal.leases.len(), 1);
+    }
+
+    /// A lease that ran out does not continue.
+    async fn a_lease_that_ran_out_is_lost(stores: Stores) {
+        let (sessions, now) = (stores.sessions, stores.now);
+        sessions.renew(&lease("n1", 1), Duration::from_millis(1), now).await.unwrap();
+        let later = now + Duration::from_millis(50);
+        tokio::time::sleep(Duration::from_millis(50)).await; // the store's own time has to pass
+        assert!(!sessions.renew(&lease("n1", 1), Duration::from_secs(10), later).await.unwrap().continued);
+    }
+
+    /// A sweep takes the dead node's sessions of that epoch and no others, each to one sweeper.
+    async fn a_sweep_takes_one_nodes_epoch(stores: Stores) {
+        let (sessions, now) = (stores.sessions, stores.now);
+        let ttl = Duration::from_secs(10);
+        sessions.renew(&lease("dead", 1), ttl, now).await.unwrap();
+        for id in 0..100u128 {
+            sessions.register(&session(id, &format!("u{id}"), "dead", 1)).await.unwrap();
+        }
+        sessions.register(&session(200, "u1", "well", 1)).await.unwrap();
+        sessions.register(&session(201, "u2", "dead", 2)).await.unwrap();
+        let mut swept = Vec::new();
+        loop {
+            let dead = lease("dead", 1);
+            let (one, two) = tokio::join!(sessions.sweep(&dead, 64), sessions.sweep(&dead, 64));
+            let (one, two) = (one.unwrap(), two.unwrap());
+            if one.is_empty() && two.is_empty() {
+                break;
+            }
+            swept.extend(one.into_iter().chain(two));
+        }
+        assert_eq!(swept.len(), 100, "each to one sweeper");
+        let mut online: Vec<_> = sessions.online_users().await.unwrap().iter().map(ToString::to_string).collect();
+        online.sort();
+        assert_eq!(online, vec!["u1", "u2"]);
+        assert_eq!(sessions.sessions(&user("u2")).await.unwrap()[0].epoch, 2);
+        let renewal = sessions.renew(&lease("well", 1), ttl, now).await.unwrap();
+        assert!(renewal.leases.iter().all(|lease| lease.node.as_str() != "dead"), "its lease is forgotten");
+    }
+}
+
+/// Records are the contract between versions: this is how they were first stored.
+#[test]
+fn the_stored_call_is_what_it_was() {
+    let golden = include_str!("golden/call.json");
+    let stored: Vec<Call> = serde_json::from_str(golden).expect("an old record is still read");
+    let written = serde_json::to_value(&stored).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+    assert_eq!(written, golden);
+}
+
+/// A `redis-server` for the unit tests of this crate, ended with the process.
+pub mod test_server {
+    use std::net::{TcpListener, TcpStream};
+    use std::process::{Child, Command, Stdio};
+    use std::sync::OnceLock;
+
+    struct Server {
+        url: String,
+        _guard: Child,
+    }
+
+    pub fn shared() -> String {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(start).url.clone()
+    }
+
+    fn start() -> Server {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let script = "redis-server --port \"$1\" --bind 127.0.0.1 --save '' --appendonly no >/dev/null & \
+                      cat >/dev/null; kill -9 $!";
+        let guard = Command::new("sh")
+            .args(["-c", script, "redis", &port.to_string()])
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        for _ in 0..500 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Server { url: format!("redis://127.0.0.1:{port}"), _guard: guard };
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("redis-server does not answer; is it installed?");
+    }
+}

@@ -1,0 +1,160 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use onlycare_signaling::app::{App, Shared};
+use onlycare_signaling::call::{CallId, Timestamp, UserId};
+use onlycare_signaling::clock::Clock;
+use onlycare_signaling::config::Config;
+use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
+
+use super::phone::{Phone, Profile};
+use super::redis;
+
+pub const SECRET: &str = "between-laravel-and-us";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Memory,
+    Redis,
+}
+
+/// Nodes in this process that form one cluster.
+pub struct Cluster {
+    pub nodes: Vec<App>,
+    pub shared: Shared,
+    pub clock: Clock,
+}
+
+/// A configuration for tests; `pairs` win.
+pub fn config(pairs: &[(&str, &str)]) -> Config {
+    let base =
+        [("AUTH", "insecure"), ("PORT", "0"), ("ADMIN_PORT", "0"), ("HOST", "127.0.0.1"), ("LARAVEL_API_SECRET", SECRET)];
+    let variables: BTreeMap<String, String> =
+        base.iter().chain(pairs).map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    Config::from_variables(variables).expect("a usable configuration")
+}
+
+impl Cluster {
+    pub async fn start(backend: Backend, nodes: usize) -> Self {
+        Self::tuned(backend, nodes, |_| {}).await
+    }
+
+    /// Starts nodes whose configuration `tune` changed.
+    pub async fn tuned(backend: Backend, nodes: usize, tune: impl Fn(&mut Config)) -> Self {
+        Self::build(backend, nodes, Clock::system(), tune).await
+    }
+
+    /// Nodes on memory whose time stands still until it is moved.
+    pub async fn manual(nodes: usize) -> Self {
+        Self::build(Backend::Memory, nodes, Clock::manual(Timestamp::from_millis(1_800_000_000_000)), |_| {}).await
+    }
+
+    async fn build(backend: Backend, nodes: usize, clock: Clock, tune: impl Fn(&mut Config)) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let prefix = format!("t{:016x}", rand::random::<u64>());
+        let url = match backend {
+            Backend::Memory => None,
+            Backend::Redis => Some(redis::shared().url()),
+        };
+        let mut pairs = vec![("REDIS_PREFIX", prefix.as_str())];
+        if let Some(url) = &url {
+            pairs.push(("REDIS_URL", url));
+        }
+        let mut started = Vec::new();
+        let mut common: Option<Shared> = None;
+        for _ in 0..nodes {
+            let mut config = config(&pairs);
+            tune(&mut config);
+            let tasks = TaskTracker::new();
+            let shared = match (&common, backend) {
+                (Some(shared), Backend::Memory) => shared.clone(),
+                _ => Shared::open(&config, &clock, &tasks).await.expect("a store"),
+            };
+            common.get_or_insert_with(|| shared.clone());
+            started.push(App::start_with(config, clock.clone(), shared, tasks).await.expect("a node"));
+        }
+        Self { nodes: started, shared: common.expect("at least one node"), clock }
+    }
+
+    pub fn address(&self, node: usize) -> SocketAddr {
+        self.nodes[node].public
+    }
+
+    pub async fn phone(&self, node: usize, user: &str) -> Phone {
+        Phone::connect(self.address(node), Profile::of(user)).await
+    }
+
+    pub async fn phone_with(&self, node: usize, profile: Profile) -> Phone {
+        Phone::connect(self.address(node), profile).await
+    }
+
+    pub async fn post(&self, node: usize, path: &str, body: Value) -> (u16, Value) {
+        post(self.address(node), path, Some(SECRET), body).await
+    }
+
+    pub async fn get(&self, node: usize, path: &str) -> (u16, Value) {
+        get(self.address(node), path).await
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// The stored call's state by its wire name, and the reason where it ended.
+    pub async fn state(&self, call: &str) -> (&'static str, Option<&'static str>) {
+        let id = CallId::parse(call).expect("a call id");
+        let call = self.shared.calls.load(&id).await.expect("the store answers").expect("the call is stored");
+        (call.state.name(), call.end().map(|end| end.reason.name()))
+    }
+
+    /// Waits until a line is free: a hang-up may be acknowledged a moment before.
+    pub async fn assert_free(&self, users: &[&str]) {
+        for user in users {
+            let line = self.shared.calls.line(&UserId::parse(user).expect("a user id")).await.expect("the store answers");
+            assert!(line.is_none(), "{user} is still on a line: {line:?}");
+        }
+    }
+
+    /// No live call, line or deadline is left; then stops all nodes and asserts that no session is left.
+    pub async fn close(self) {
+        assert_eq!(self.shared.calls.live_calls().await.expect("the store answers"), 0, "live calls are left");
+        let shared = self.shared.clone();
+        for node in self.nodes {
+            node.stop().await;
+        }
+        let online = shared.sessions.online_users().await.expect("the store answers");
+        assert!(online.is_empty(), "sessions are left: {online:?}");
+    }
+}
+
+fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    #[allow(clippy::disallowed_methods)]
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}
+
+pub async fn post(address: SocketAddr, path: &str, secret: Option<&str>, body: Value) -> (u16, Value) {
+    let mut request = client().post(format!("http://{address}{path}")).body(body.to_string());
+    if let Some(secret) = secret {
+        request = request.header("x-internal-secret", secret);
+    }
+    read(request.send().await.expect("an answer")).await
+}
+
+pub async fn get(address: SocketAddr, path: &str) -> (u16, Value) {
+    read(client().get(format!("http://{address}{path}")).send().await.expect("an answer")).await
+}
+
+pub async fn get_with(address: SocketAddr, path: &str, header: (&str, &str)) -> (u16, Value) {
+    let request = client().get(format!("http://{address}{path}")).header(header.0, header.1);
+    read(request.send().await.expect("an answer")).await
+}
+
+async fn read(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.expect("a body");
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| json!(text));
+    (status, body)
+}

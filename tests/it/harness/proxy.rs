@@ -1,0 +1,82 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A TCP proxy before Redis that cuts a connection after a request that carries a marker went through: the request
+/// runs, its reply is lost.
+#[derive(Clone)]
+pub struct Proxy {
+    pub address: SocketAddr,
+    marker: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl Proxy {
+    pub async fn before(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let proxy = Self { address, marker: Arc::default() };
+        let accepting = proxy.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let proxy = accepting.clone();
+                tokio::spawn(async move {
+                    if let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await {
+                        proxy.relay(client, server).await;
+                    }
+                });
+            }
+        });
+        proxy
+    }
+
+    /// Loses the reply of the next request that contains `marker`.
+    pub fn lose_reply_of(&self, marker: &str) {
+        *self.marker.lock() = Some(marker.as_bytes().to_vec());
+    }
+
+    /// Whether the marked request has come.
+    pub fn has_struck(&self) -> bool {
+        self.marker.lock().is_none()
+    }
+
+    async fn relay(&self, client: TcpStream, server: TcpStream) {
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let mut request = vec![0; 64 * 1024];
+        let mut reply = vec![0; 64 * 1024];
+        loop {
+            tokio::select! {
+                read = from_client.read(&mut request) => {
+                    let Some(read) = read.ok().filter(|read| *read > 0) else { return };
+                    let marked = self.strikes(&request[..read]);
+                    if to_server.write_all(&request[..read]).await.is_err() {
+                        return;
+                    }
+                    if marked {
+                        // Its reply is read, so that it has run, and goes nowhere.
+                        let _ = from_server.read(&mut reply).await;
+                        return;
+                    }
+                }
+                read = from_server.read(&mut reply) => {
+                    let Some(read) = read.ok().filter(|read| *read > 0) else { return };
+                    if to_client.write_all(&reply[..read]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn strikes(&self, bytes: &[u8]) -> bool {
+        let mut marker = self.marker.lock();
+        let found = marker.as_ref().is_some_and(|marker| bytes.windows(marker.len()).any(|window| window == marker));
+        if found {
+            *marker = None;
+        }
+        found
+    }
+}

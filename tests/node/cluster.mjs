@@ -1,0 +1,176 @@
+// One redis-server and two nodes of the binary, started for this run and ended by pid, whatever happens.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { setTimeout as delay } from 'node:timers/promises';
+
+export const SECRET = 'conformance-secret';
+export const RING_MS = 5000;
+
+const BUILT = fileURLToPath(new URL('../../target/debug/onlycare-signaling', import.meta.url));
+const BINARY = resolve(process.env.SIGNALING_BIN ?? BUILT);
+const START_MS = 15_000;
+const LOG_LINES = 400;
+
+const folder = mkdtempSync(join(tmpdir(), 'conformance-'));
+process.on('exit', () => {
+  for (const program of Program.all) program.kill();
+  rmSync(folder, { recursive: true, force: true });
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
+
+export class Cluster {
+  static async start() {
+    const cluster = new Cluster();
+    const port = await freePort();
+    const redis = new Program('redis', 'redis-server', redisArguments(port));
+    await redis.until(() => answersPing(port), 'answer PING');
+    const prefix = `conformance-${Math.random().toString(36).slice(2)}`;
+    cluster.nodes = await Promise.all(['A', 'B'].map((name) => Node.start(name, port, prefix)));
+    return cluster;
+  }
+
+  /** What a node must not have done by the end of any scenario. */
+  faults() {
+    return this.nodes.flatMap(({ program }) => [
+      ...(program.exit ? [`node ${program.name} ended: ${program.exit}`] : []),
+      ...program.lines.filter((line) => line.includes('panicked')).map((line) => `node ${program.name}: ${line}`),
+    ]);
+  }
+
+  static printLogs(count = 40) {
+    for (const program of Program.all) {
+      console.log(`--- last log lines of ${program.name}${program.exit ? ` (ended: ${program.exit})` : ''}`);
+      for (const line of program.lines.slice(-count)) console.log(line);
+    }
+  }
+}
+
+/** One node of the cluster, as its phones and as Laravel see it. */
+class Node {
+  static async start(name, redisPort, prefix) {
+    const program = new Program(name, BINARY, [], {
+      PATH: process.env.PATH,
+      RUST_BACKTRACE: '1',
+      PORT: '0',
+      ADMIN_PORT: '0',
+      HOST: '127.0.0.1',
+      AUTH: 'insecure',
+      LARAVEL_API_SECRET: SECRET,
+      REDIS_URL: `redis://127.0.0.1:${redisPort}`,
+      REDIS_PREFIX: prefix,
+      RING_TIMEOUT_SECS: String(RING_MS / 1000),
+      LOG_FORMAT: 'json',
+      LOG_LEVEL: 'info',
+      EVENTS_PER_MINUTE: '0',
+      RINGS_PER_CALLEE_PER_MINUTE: '1000',
+    });
+    await program.until(() => program.lines.some(isListening), 'log that it is listening');
+    const { public: address, admin } = fieldsOf(program.lines.find(isListening));
+    await program.until(async () => (await fetch(`http://${admin}/ready`)).status === 200, 'be ready');
+    return Object.assign(new Node(), { name, program, url: `http://${address}` });
+  }
+
+  get(path, options) {
+    return this.#request('GET', path, undefined, options);
+  }
+
+  post(path, body, options) {
+    return this.#request('POST', path, body, options);
+  }
+
+  /** `secret: null` leaves the header out; a text as `body` is sent as it is. */
+  async #request(method, path, body, { secret = SECRET, headers = {} } = {}) {
+    const answer = await fetch(this.url + path, {
+      method,
+      headers: {
+        ...(secret === null ? {} : { 'X-Internal-Secret': secret }),
+        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        ...headers,
+      },
+      body: body === undefined || typeof body === 'string' ? body : JSON.stringify(body),
+    });
+    const text = await answer.text();
+    try {
+      return { status: answer.status, body: JSON.parse(text) };
+    } catch {
+      return { status: answer.status, body: text };
+    }
+  }
+}
+
+/** A child process and the last lines it printed. */
+class Program {
+  static all = [];
+
+  constructor(name, command, args, env = process.env) {
+    this.name = name;
+    this.lines = [];
+    // In a folder of its own, so that no `.env` is read.
+    this.child = spawn(command, args, { env, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    Program.all.push(this);
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      createInterface({ input: stream }).on('line', (line) => {
+        this.lines.push(line);
+        if (this.lines.length > LOG_LINES) this.lines.shift();
+      });
+    }
+    this.child.on('error', (error) => (this.exit = error.message));
+    this.child.on('exit', (code, signal) => (this.exit ??= signal ?? `code ${code}`));
+  }
+
+  async until(condition, what) {
+    const deadline = Date.now() + START_MS;
+    while (!(await Promise.resolve().then(condition).catch(() => false))) {
+      if (this.exit) throw new Error(`${this.name} ended (${this.exit}) before it could ${what}`);
+      if (Date.now() > deadline) throw new Error(`${this.name} did not ${what} within ${START_MS} ms`);
+      await delay(20);
+    }
+  }
+
+  kill() {
+    if (this.child.pid && !this.exit) this.child.kill('SIGKILL');
+  }
+}
+
+function redisArguments(port) {
+  return ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder, '--loglevel', 'warning'].map(String);
+}
+
+function freePort() {
+  return new Promise((done, failed) => {
+    const server = createServer().once('error', failed);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+}
+
+function answersPing(port) {
+  return new Promise((done) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write('PING\r\n'));
+    socket.once('data', (data) => {
+      socket.destroy();
+      done(data.toString().startsWith('+PONG'));
+    });
+    socket.once('error', () => done(false));
+  });
+}
+
+function fieldsOf(line) {
+  try {
+    const entry = JSON.parse(line);
+    return { ...entry, ...entry.fields };
+  } catch {
+    return {};
+  }
+}
+
+function isListening(line) {
+  return fieldsOf(line).message === 'listening';
+}
