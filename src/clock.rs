@@ -2,7 +2,7 @@
 //! offset estimated at each lease renewal. The node's wall clock is asked once, for the memory store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -18,6 +18,8 @@ enum Source {
     System {
         offset: AtomicI64,
         last: AtomicU64,
+        /// The store's time is known.
+        follows: AtomicBool,
     },
     /// Moved by tests.
     Manual(watch::Sender<u64>),
@@ -29,7 +31,11 @@ impl Clock {
     pub fn system() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let offset = millis(wall) - millis(boot_time());
-        Self(Arc::new(Source::System { offset: AtomicI64::new(offset), last: AtomicU64::new(0) }))
+        Self(Arc::new(Source::System {
+            offset: AtomicI64::new(offset),
+            last: AtomicU64::new(0),
+            follows: AtomicBool::new(false),
+        }))
     }
 
     pub fn manual(start: Timestamp) -> Self {
@@ -39,7 +45,7 @@ impl Clock {
     /// Store time. Never moves backwards.
     pub fn now(&self) -> Timestamp {
         match &*self.0 {
-            Source::System { offset, last } => {
+            Source::System { offset, last, .. } => {
                 let now = millis(boot_time()) + offset.load(Ordering::Relaxed);
                 let now = u64::try_from(now).unwrap_or(0);
                 Timestamp::from_millis(last.fetch_max(now, Ordering::Relaxed).max(now))
@@ -55,10 +61,14 @@ impl Clock {
 
     /// Adopts the store's time, read between the two monotonic readings.
     pub fn follow(&self, store_now: Timestamp, asked: Duration, answered: Duration) {
-        if let Source::System { offset, .. } = &*self.0 {
+        if let Source::System { offset, last, follows } = &*self.0 {
             let middle = (millis(asked) + millis(answered)) / 2;
             let store_now = i64::try_from(store_now.as_millis()).unwrap_or(i64::MAX);
             offset.store(store_now - middle, Ordering::Relaxed);
+            if !follows.swap(true, Ordering::Relaxed) {
+                // The machine's wall clock, which may be ahead, is forgotten.
+                last.store(0, Ordering::Relaxed);
+            }
         }
     }
 

@@ -7,6 +7,8 @@
 //! - [`laravel`]: token verification
 //! - [`app`]: the wiring
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod app;
 pub mod bus;
 pub mod call;

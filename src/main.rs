@@ -69,6 +69,9 @@ fn serve() -> ExitCode {
         Err(error) => return fail(&error),
     };
     telemetry::log::start(config.log_format, &config.log_level);
+    for name in &config.unknown {
+        tracing::warn!(%name, "not an option of this version, see --print-options");
+    }
     // fred and reqwest share one provider; a second start in one process is no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -11,6 +11,8 @@
 //! [`step`] decides what a command does, [`hears`] derives from the record alone what a session is told: a live
 //! envelope, a healed one and a replay after a reconnect therefore all say the same.
 
+mod absence;
+mod contend;
 mod hears;
 mod id;
 mod record;
@@ -18,10 +20,11 @@ mod step;
 mod time;
 mod verdict;
 
+pub use contend::{Contention, contend};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SessionId, UserId};
 pub use record::{Call, End, EndReason, Ender, LateAccept, Offer, Party, Role, State, Terms, Verb, Version};
-pub use step::{Actor, Command, Contention, Decision, Refusal, Refused, Witness, contend, step};
+pub use step::{Actor, Command, Decision, Refusal, Refused, Witness, step};
 pub use time::Timestamp;
 pub use verdict::{Verdict, VerdictKind, resolve};
 

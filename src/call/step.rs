@@ -1,9 +1,7 @@
 use std::time::Duration;
 
+use super::absence::{come_back, expire_active, expire_ringing, leave};
 use super::{Call, Device, End, EndReason, Ender, LateAccept, Role, SessionId, State, Timestamp, UserId, Verb};
-
-/// Graces are prolonged by this much when a large part of the cluster vanished at once.
-const PROLONGED: Duration = Duration::from_secs(120);
 
 /// Who sent a command. Taken from the socket or from Laravel's request, never from a phone's payload.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,19 +82,19 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn unchanged() -> Self {
+    pub(super) fn unchanged() -> Self {
         Self { next: None, tell_caller: false, tell_callee: false }
     }
 
-    fn tell_both(next: Call) -> Self {
+    pub(super) fn tell_both(next: Call) -> Self {
         Self { next: Some(next), tell_caller: true, tell_callee: true }
     }
 
-    fn tell(next: Call, role: Role) -> Self {
+    pub(super) fn tell(next: Call, role: Role) -> Self {
         Self { next: Some(next), tell_caller: role == Role::Caller, tell_callee: role == Role::Callee }
     }
 
-    fn quiet(next: Call) -> Self {
+    pub(super) fn quiet(next: Call) -> Self {
         Self { next: Some(next), tell_caller: false, tell_callee: false }
     }
 }
@@ -300,36 +298,6 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
     }
 }
 
-/// What a line that is taken means for a new call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contention {
-    /// The call on the line is over: the line is free.
-    Free,
-    /// The new call goes on after `Displace` by this role.
-    Displace(Role),
-    /// The new call is refused.
-    Busy,
-    /// The receiver already rings the dialer: busy, and the dialer is told which call rings him.
-    Glare,
-}
-
-/// Decides whether the call on a line gives way to a new call from `dialer` to `receiver`.
-pub fn contend(line: &Call, dialer: &Actor, receiver: &UserId) -> Contention {
-    match (&line.state, line.role_of(&dialer.user)) {
-        (Ended(_), _) => Contention::Free,
-        (Trying | Ringing, Some(Role::Caller)) => Contention::Displace(Role::Caller),
-        (Trying | Ringing, Some(Role::Callee)) if line.caller.user == *receiver => Contention::Glare,
-        (Trying | Ringing, Some(Role::Callee)) => Contention::Displace(Role::Callee),
-        (Trying | Ringing, None) => Contention::Busy,
-        (Active { doubtful: true, .. }, Some(role)) => Contention::Displace(role),
-        (Active { doubtful: true, .. }, None) => line.role_of(receiver).map_or(Contention::Busy, Contention::Displace),
-        (Active { doubtful: false, .. }, Some(role)) if line.party(role).device.matches(&dialer.device) => {
-            Contention::Displace(role)
-        }
-        (Active { doubtful: false, .. }, Some(_) | None) => Contention::Busy,
-    }
-}
-
 fn require(call: &Call, actor: &Actor, role: Role) -> Result<(), Refused> {
     if call.role_of(&actor.user) == Some(role) { Ok(()) } else { Err(NotAParticipant.into()) }
 }
@@ -341,7 +309,7 @@ fn seat(call: &mut Call, by: &Actor) {
     call.callee.attended |= by.session.is_some();
 }
 
-fn finish(
+pub(super) fn finish(
     call: &Call,
     reason: EndReason,
     by: Option<(&Actor, Role, Verb)>,
@@ -382,99 +350,4 @@ fn repeat(end: &End, by: &Actor, role: Role, verb: Verb) -> Result<Decision, Ref
         }
         Some(_) | None => Err(InvalidState.into()),
     }
-}
-
-fn leave(call: &Call, role: Role, at: Timestamp, grace: u64) -> Result<Decision, Refused> {
-    if call.party(role).absent_since.is_some() {
-        return Err(NotDue.into());
-    }
-    let mut next = call.clone();
-    let party = next.party_mut(role);
-    party.attended = true;
-    party.absent_since = Some(at);
-    party.grace_until = Some(at + Duration::from_millis(grace));
-    Ok(Decision::quiet(next))
-}
-
-fn come_back(call: &mut Call, role: Role) {
-    let party = call.party_mut(role);
-    party.absent_since = None;
-    party.grace_until = None;
-    party.prolonged = false;
-    let other_is_here = call.party(role.other()).absent_since.is_none();
-    if let Active { doubtful, until, .. } = &mut call.state {
-        // Doubt about the maximum stays, doubt about an absence goes with it.
-        *doubtful = *doubtful && (!other_is_here || until.is_none());
-    }
-}
-
-fn expire_ringing(call: &Call, witness: &Witness, now: Timestamp) -> Result<Decision, Refused> {
-    match call.caller.grace_until {
-        Some(grace) if grace <= now && grace < call.ring_until => {
-            let mut next = call.clone();
-            if witness.caller_present {
-                come_back(&mut next, Role::Caller);
-                Ok(Decision::quiet(next))
-            } else if witness.storm && !call.caller.prolonged {
-                prolong(&mut next, Role::Caller, now);
-                Ok(Decision::quiet(next))
-            } else {
-                Ok(Decision::tell(finish(call, EndReason::CallerGone, None, None, now), Role::Callee))
-            }
-        }
-        Some(_) | None if call.ring_until <= now => {
-            Ok(Decision::tell_both(finish(call, EndReason::NoAnswer, None, None, now)))
-        }
-        Some(_) | None => Err(NotDue.into()),
-    }
-}
-
-fn expire_active(
-    call: &Call,
-    accepted_at: Timestamp,
-    until: Option<Timestamp>,
-    witness: &Witness,
-    now: Timestamp,
-) -> Result<Decision, Refused> {
-    let mut next = call.clone();
-    for role in [Role::Caller, Role::Callee] {
-        if call.party(role).grace_until.is_none_or(|grace| grace > now) {
-            continue;
-        }
-        let present = match role {
-            Role::Caller => witness.caller_present,
-            Role::Callee => witness.callee_present,
-        };
-        if present {
-            come_back(&mut next, role);
-            return Ok(Decision::quiet(next));
-        }
-        if witness.storm && !call.party(role).prolonged {
-            prolong(&mut next, role, now);
-            return Ok(Decision::quiet(next));
-        }
-        let other = call.party(role.other());
-        if call.party(role).acks || (other.attended && other.absent_since.is_some() && other.grace_until.is_none()) {
-            return Ok(Decision::tell_both(finish(call, EndReason::Lost { party: role }, None, None, now)));
-        }
-        next.party_mut(role).grace_until = None;
-        next.state = Active { accepted_at, until, doubtful: true };
-        return Ok(Decision::quiet(next));
-    }
-    if until.is_some_and(|until| until <= now) {
-        let parties = [&call.caller, &call.callee];
-        let nobody_ever = parties.iter().all(|party| !party.attended);
-        if nobody_ever || parties.iter().any(|party| party.acks) {
-            return Ok(Decision::tell_both(finish(call, EndReason::MaxDuration, None, None, now)));
-        }
-        next.state = Active { accepted_at, until: None, doubtful: true };
-        return Ok(Decision::quiet(next));
-    }
-    Err(NotDue.into())
-}
-
-fn prolong(call: &mut Call, role: Role, now: Timestamp) {
-    let party = call.party_mut(role);
-    party.prolonged = true;
-    party.grace_until = Some(now + PROLONGED);
 }

@@ -1,5 +1,8 @@
 //! What every store promises, run once on memory and once on Redis.
 
+#[path = "../../tests/it/harness/redis.rs"]
+pub mod test_server;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +29,7 @@ fn memory() -> Stores {
 }
 
 async fn redis() -> Stores {
-    let server = test_server::shared();
-    let client = connect(&server).await.expect("redis answers");
+    let client = connect(&test_server::shared().url()).await.expect("redis answers");
     let prefix = format!("c{:016x}", rand::random::<u64>());
     Stores {
         calls: Arc::new(RedisCalls::new(client.clone(), &prefix, RETENTION)),
@@ -384,40 +386,4 @@ fn the_stored_call_is_what_it_was() {
     let written = serde_json::to_value(&stored).unwrap();
     let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
     assert_eq!(written, golden);
-}
-
-/// A `redis-server` for the unit tests of this crate, ended with the process.
-pub mod test_server {
-    use std::net::{TcpListener, TcpStream};
-    use std::process::{Child, Command, Stdio};
-    use std::sync::OnceLock;
-
-    struct Server {
-        url: String,
-        _guard: Child,
-    }
-
-    pub fn shared() -> String {
-        static SERVER: OnceLock<Server> = OnceLock::new();
-        SERVER.get_or_init(start).url.clone()
-    }
-
-    fn start() -> Server {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let script = "redis-server --port \"$1\" --bind 127.0.0.1 --save '' --appendonly no >/dev/null & \
-                      cat >/dev/null; kill -9 $!";
-        let guard = Command::new("sh")
-            .args(["-c", script, "redis", &port.to_string()])
-            .current_dir(std::env::temp_dir())
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        for _ in 0..500 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Server { url: format!("redis://127.0.0.1:{port}"), _guard: guard };
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("redis-server does not answer; is it installed?");
-    }
 }

@@ -1,16 +1,16 @@
 //! Real nodes in one process, real sockets, real HTTP, real Redis. One binary: it links once.
 
+#![expect(clippy::disallowed_methods, reason = "tests make their own tasks and clients")]
+
 mod harness;
 
 mod absence;
 mod auth;
-mod calls;
-mod cluster;
-mod config;
-mod contention;
+mod documents;
 mod faults;
 mod http;
 mod incidents;
 mod layering;
 mod payloads;
+mod processes;
 mod races;

@@ -29,8 +29,13 @@ pub struct Cluster {
 
 /// A configuration for tests; `pairs` win.
 pub fn config(pairs: &[(&str, &str)]) -> Config {
-    let base =
-        [("AUTH", "insecure"), ("PORT", "0"), ("ADMIN_PORT", "0"), ("HOST", "127.0.0.1"), ("LARAVEL_API_SECRET", SECRET)];
+    let base = [
+        ("AUTH", "insecure"),
+        ("PORT", "0"),
+        ("ADMIN_PORT", "0"),
+        ("HOST", "127.0.0.1"),
+        ("LARAVEL_API_SECRET", SECRET),
+    ];
     let variables: BTreeMap<String, String> =
         base.iter().chain(pairs).map(|(name, value)| (name.to_string(), value.to_string())).collect();
     Config::from_variables(variables).expect("a usable configuration")
@@ -112,7 +117,8 @@ impl Cluster {
     /// Waits until a line is free: a hang-up may be acknowledged a moment before.
     pub async fn assert_free(&self, users: &[&str]) {
         for user in users {
-            let line = self.shared.calls.line(&UserId::parse(user).expect("a user id")).await.expect("the store answers");
+            let line =
+                self.shared.calls.line(&UserId::parse(user).expect("a user id")).await.expect("the store answers");
             assert!(line.is_none(), "{user} is still on a line: {line:?}");
         }
     }
@@ -131,7 +137,6 @@ impl Cluster {
 
 fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    #[allow(clippy::disallowed_methods)]
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 

@@ -93,8 +93,8 @@ impl Phone {
             loop {
                 tokio::select! {
                     message = queue.recv() => match message {
-                        Some(message) if sink.send(message).await.is_ok() => {}
-                        _ => break,
+                        Some(message) => if sink.send(message).await.is_err() { break },
+                        None => break,
                     },
                     message = source.next() => match message {
                         Some(Ok(Message::Text(text))) => to_ear.take(&text, &replies, acks),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// A TCP proxy before Redis that cuts a connection after a request that carries a marker went through: the request
 /// runs, its reply is lost.
@@ -11,13 +12,14 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Proxy {
     pub address: SocketAddr,
     marker: Arc<Mutex<Option<Vec<u8>>>>,
+    is_cut: Arc<watch::Sender<bool>>,
 }
 
 impl Proxy {
     pub async fn before(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let proxy = Self { address, marker: Arc::default() };
+        let proxy = Self { address, marker: Arc::default(), is_cut: Arc::new(watch::Sender::new(false)) };
         let accepting = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -42,13 +44,24 @@ impl Proxy {
         self.marker.lock().is_none()
     }
 
+    /// Breaks every connection and lets no new one through.
+    pub fn cut(&self) {
+        self.is_cut.send_replace(true);
+    }
+
+    pub fn mend(&self) {
+        self.is_cut.send_replace(false);
+    }
+
     async fn relay(&self, client: TcpStream, server: TcpStream) {
+        let mut cut = self.is_cut.subscribe();
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         let mut request = vec![0; 64 * 1024];
         let mut reply = vec![0; 64 * 1024];
         loop {
             tokio::select! {
+                () = async { drop(cut.wait_for(|cut| *cut).await) } => return,
                 read = from_client.read(&mut request) => {
                     let Some(read) = read.ok().filter(|read| *read > 0) else { return };
                     let marked = self.strikes(&request[..read]);

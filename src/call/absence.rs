@@ -1,0 +1,106 @@
+//! Who is away, for how long, and what a deadline means.
+
+use std::time::Duration;
+
+use super::Refusal::NotDue;
+use super::State::Active;
+use super::step::finish;
+use super::{Call, Decision, EndReason, Refused, Role, Timestamp, Witness};
+
+/// Graces are prolonged by this much when a large part of the cluster vanished at once.
+const PROLONGED: Duration = Duration::from_secs(120);
+
+pub(super) fn leave(call: &Call, role: Role, at: Timestamp, grace: u64) -> Result<Decision, Refused> {
+    if call.party(role).absent_since.is_some() {
+        return Err(NotDue.into());
+    }
+    let mut next = call.clone();
+    let party = next.party_mut(role);
+    party.attended = true;
+    party.absent_since = Some(at);
+    party.grace_until = Some(at + Duration::from_millis(grace));
+    Ok(Decision::quiet(next))
+}
+
+pub(super) fn come_back(call: &mut Call, role: Role) {
+    let party = call.party_mut(role);
+    party.absent_since = None;
+    party.grace_until = None;
+    party.prolonged = false;
+    let other_is_here = call.party(role.other()).absent_since.is_none();
+    if let Active { doubtful, until, .. } = &mut call.state {
+        // Doubt about the maximum stays, doubt about an absence goes with it.
+        *doubtful = *doubtful && (!other_is_here || until.is_none());
+    }
+}
+
+pub(super) fn expire_ringing(call: &Call, witness: &Witness, now: Timestamp) -> Result<Decision, Refused> {
+    match call.caller.grace_until {
+        Some(grace) if grace <= now && grace < call.ring_until => {
+            let mut next = call.clone();
+            if witness.caller_present {
+                come_back(&mut next, Role::Caller);
+                Ok(Decision::quiet(next))
+            } else if witness.storm && !call.caller.prolonged {
+                prolong(&mut next, Role::Caller, now);
+                Ok(Decision::quiet(next))
+            } else {
+                Ok(Decision::tell(finish(call, EndReason::CallerGone, None, None, now), Role::Callee))
+            }
+        }
+        Some(_) | None if call.ring_until <= now => {
+            Ok(Decision::tell_both(finish(call, EndReason::NoAnswer, None, None, now)))
+        }
+        Some(_) | None => Err(NotDue.into()),
+    }
+}
+
+pub(super) fn expire_active(
+    call: &Call,
+    accepted_at: Timestamp,
+    until: Option<Timestamp>,
+    witness: &Witness,
+    now: Timestamp,
+) -> Result<Decision, Refused> {
+    let mut next = call.clone();
+    for role in [Role::Caller, Role::Callee] {
+        if call.party(role).grace_until.is_none_or(|grace| grace > now) {
+            continue;
+        }
+        let present = match role {
+            Role::Caller => witness.caller_present,
+            Role::Callee => witness.callee_present,
+        };
+        if present {
+            come_back(&mut next, role);
+            return Ok(Decision::quiet(next));
+        }
+        if witness.storm && !call.party(role).prolonged {
+            prolong(&mut next, role, now);
+            return Ok(Decision::quiet(next));
+        }
+        let other = call.party(role.other());
+        if call.party(role).acks || (other.attended && other.absent_since.is_some() && other.grace_until.is_none()) {
+            return Ok(Decision::tell_both(finish(call, EndReason::Lost { party: role }, None, None, now)));
+        }
+        next.party_mut(role).grace_until = None;
+        next.state = Active { accepted_at, until, doubtful: true };
+        return Ok(Decision::quiet(next));
+    }
+    if until.is_some_and(|until| until <= now) {
+        let parties = [&call.caller, &call.callee];
+        let nobody_ever = parties.iter().all(|party| !party.attended);
+        if nobody_ever || parties.iter().any(|party| party.acks) {
+            return Ok(Decision::tell_both(finish(call, EndReason::MaxDuration, None, None, now)));
+        }
+        next.state = Active { accepted_at, until: None, doubtful: true };
+        return Ok(Decision::quiet(next));
+    }
+    Err(NotDue.into())
+}
+
+fn prolong(call: &mut Call, role: Role, now: Timestamp) {
+    let party = call.party_mut(role);
+    party.prolonged = true;
+    party.grace_until = Some(now + PROLONGED);
+}

@@ -1,0 +1,32 @@
+use super::State::{Active, Ended, Ringing, Trying};
+use super::{Actor, Call, Role, UserId};
+
+/// What a line that is taken means for a new call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contention {
+    /// The call on the line is over: the line is free.
+    Free,
+    /// The new call goes on after `Displace` by this role.
+    Displace(Role),
+    /// The new call is refused.
+    Busy,
+    /// The receiver already rings the dialer: busy, and the dialer is told which call rings him.
+    Glare,
+}
+
+/// Decides whether the call on a line gives way to a new call from `dialer` to `receiver`.
+pub fn contend(line: &Call, dialer: &Actor, receiver: &UserId) -> Contention {
+    match (&line.state, line.role_of(&dialer.user)) {
+        (Ended(_), _) => Contention::Free,
+        (Trying | Ringing, Some(Role::Caller)) => Contention::Displace(Role::Caller),
+        (Trying | Ringing, Some(Role::Callee)) if line.caller.user == *receiver => Contention::Glare,
+        (Trying | Ringing, Some(Role::Callee)) => Contention::Displace(Role::Callee),
+        (Trying | Ringing, None) => Contention::Busy,
+        (Active { doubtful: true, .. }, Some(role)) => Contention::Displace(role),
+        (Active { doubtful: true, .. }, None) => line.role_of(receiver).map_or(Contention::Busy, Contention::Displace),
+        (Active { doubtful: false, .. }, Some(role)) if line.party(role).device.matches(&dialer.device) => {
+            Contention::Displace(role)
+        }
+        (Active { doubtful: false, .. }, Some(_) | None) => Contention::Busy,
+    }
+}

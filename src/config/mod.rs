@@ -1,0 +1,197 @@
+//! Every option: name, default, meaning. Read from the environment and from `.env`, checked all at once.
+
+mod options;
+mod reader;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::call::NodeId;
+use crate::signaling::Policy;
+use crate::store::Retention;
+pub use options::{OPTIONS, Opt, options_table};
+use reader::{Reader, parse_dotenv};
+
+/// A value that never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Auto,
+    Json,
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenQueries {
+    Private,
+    Never,
+    Always,
+}
+
+/// Who verifies tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Nobody, and the node is reachable from this machine only.
+    LocalDevelopment,
+    /// Nobody, as explicitly asked for.
+    Insecure,
+    /// Laravel at this address.
+    Laravel { url: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthTimes {
+    pub hold: Duration,
+    pub cache: Duration,
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub host: IpAddr,
+    pub port: u16,
+    pub admin_port: u16,
+    pub auth: Auth,
+    pub auth_times: AuthTimes,
+    /// Any of them opens `/api/`; none: it is off.
+    pub api_secrets: Vec<Secret>,
+    /// Empty: any origin.
+    pub allowed_origins: Vec<String>,
+    pub open_queries: OpenQueries,
+    pub trusted_proxies: Vec<IpNet>,
+    pub redis_url: Option<Secret>,
+    pub redis_prefix: String,
+    pub node_id: NodeId,
+    pub node_address: Option<String>,
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
+    pub policy: Policy,
+    pub retention: Retention,
+    pub log_format: LogFormat,
+    pub log_level: String,
+    /// Set variables that look like ours and are none.
+    pub unknown: BTreeSet<String>,
+    /// The options as read, secrets hidden: what `--print-config` prints.
+    pub shown: BTreeMap<&'static str, String>,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration is not usable:\n  {}", .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads the process's environment and `.env` in the working directory; the environment wins.
+    #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let mut variables = match std::fs::read_to_string(Path::new(".env")) {
+            Ok(text) => parse_dotenv(&text),
+            Err(_) => BTreeMap::new(),
+        };
+        variables.extend(std::env::vars());
+        Self::from_variables(variables)
+    }
+
+    pub fn from_variables(variables: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader { variables, errors: Vec::new(), shown: BTreeMap::new() };
+        let config = reader.config();
+        if reader.errors.is_empty() { Ok(config) } else { Err(ConfigError(reader.errors)) }
+    }
+
+    /// True where nobody verifies tokens and the test page is served.
+    pub fn is_development(&self) -> bool {
+        matches!(self.auth, Auth::LocalDevelopment | Auth::Insecure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_variables(pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
+    }
+
+    #[test]
+    fn nothing_configured_is_local_development_on_loopback() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.auth, Auth::LocalDevelopment);
+        assert!(config.host.is_loopback());
+        assert_eq!((config.port, config.admin_port), (3001, 9001));
+    }
+
+    #[test]
+    fn a_lost_laravel_url_does_not_open_a_production_host() {
+        for (name, value) in [
+            ("LARAVEL_API_SECRET", "s"),
+            ("REDIS_URL", "redis://r"),
+            ("ALLOWED_ORIGINS", "https://a"),
+            ("NODE_ADDRESS", "http://n"),
+            ("WEBHOOK_URL", "https://w"),
+            ("NODE_ENV", "production"),
+            ("HOST", "0.0.0.0"),
+        ] {
+            assert!(read(&[(name, value)]).unwrap_err().to_string().contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn all_errors_are_told_at_once() {
+        let error = read(&[("RING_TIMEOUT_SECS", "4"), ("PORT", "x"), ("AUTH", "maybe")]).unwrap_err();
+        assert_eq!(error.0.len(), 3, "{error}");
+    }
+
+    #[test]
+    fn laravel_url_in_every_spelling() {
+        for url in ["https://l.test", "https://l.test/", "https://l.test/api/v1", "https://l.test/api/v1/"] {
+            let config = read(&[("LARAVEL_API_URL", url)]).unwrap();
+            assert_eq!(config.auth, Auth::Laravel { url: "https://l.test".into() });
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let config = read(&[("AUTH", "insecure"), ("LARAVEL_API_SECRET", "hush,hush2")]).unwrap();
+        assert_eq!(config.api_secrets.len(), 2);
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let config = read(&[]).unwrap();
+        let read: BTreeSet<&str> = config.shown.keys().copied().collect();
+        let listed: BTreeSet<&str> = OPTIONS.iter().map(|option| option.name).collect();
+        assert_eq!(read, listed);
+    }
+
+    #[test]
+    fn dotenv_is_read_like_the_deployed_server_reads_it() {
+        let read = parse_dotenv("# c\nPORT=3002\nexport AUTH=\"insecure\"\nLARAVEL_API_SECRET='a=b'\n");
+        assert_eq!(read["PORT"], "3002");
+        assert_eq!(read["AUTH"], "insecure");
+        assert_eq!(read["LARAVEL_API_SECRET"], "a=b");
+    }
+}

@@ -1,0 +1,71 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An option as the documents list it.
+pub struct Opt {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub meaning: &'static str,
+}
+
+macro_rules! options {
+    ($($name:literal, $default:literal, $meaning:literal;)*) => {
+        /// All options, in the order of the documents.
+        pub const OPTIONS: &[Opt] = &[$(Opt { name: $name, default: $default, meaning: $meaning },)*];
+    };
+}
+
+options! {
+    "PORT", "3001", "public port: Socket.IO, `/health`, `/api/`; 0 takes a free one";
+    "LARAVEL_API_URL", "", "Laravel's address, with or without `/api/v1`; absent: local development mode";
+    "LARAVEL_API_SECRET", "", "secret shared with Laravel, comma list of two while rotating; absent: `/api/` is off";
+    "ALLOWED_ORIGINS", "*", "comma list of origins for CORS";
+    "HOST", "0.0.0.0", "bind address; `127.0.0.1` in local development mode";
+    "ADMIN_PORT", "9001", "internal port: `/live`, `/ready`, `/metrics`; 0 takes a free one";
+    "REDIS_URL", "", "`redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://`; absent: memory, one node";
+    "REDIS_PREFIX", "signaling", "prefix of keys and channels";
+    "NODE_ID", "", "unique per process start; default: host name and a random part";
+    "NODE_ADDRESS", "", "how other nodes reach this one; default: own address and `PORT`";
+    "RING_TIMEOUT_SECS", "30", "how long a call rings, 5 to 180";
+    "PING_INTERVAL_MS", "15000", "Engine.IO ping interval";
+    "PING_TIMEOUT_MS", "10000", "Engine.IO ping timeout";
+    "CALL_MAX_SECS", "14400", "upper bound of an active call";
+    "MAX_SESSIONS_PER_USER", "8", "sessions of one device of a user; beyond it the oldest ends";
+    "TRUSTED_PROXIES", "", "networks whose `X-Forwarded-For` is believed, comma list";
+    "OPEN_QUERIES", "private", "the two GET queries without secret: `private` (loopback and private peers), `never`, `always`";
+    "AUTH", "laravel", "`laravel`, or `insecure`: accepts any token (development)";
+    "AUTH_HOLD_SECS", "20", "how long a handshake waits for Laravel before its transport is closed";
+    "AUTH_CACHE_SECS", "60", "how long a verified token is fresh";
+    "LARAVEL_TIMEOUT_MS", "5000", "timeout of a request to Laravel";
+    "VERDICT_TTL_SECS", "300", "how long a verdict waits for its call";
+    "ENDED_TTL_SECS", "600", "how long ended calls are kept";
+    "CALLER_GRACE_SECS", "10", "time a ringing caller has to reconnect; 20 without `acks`";
+    "CALL_GRACE_SECS", "60", "time a party to an accepted call has to reconnect";
+    "LOG_FORMAT", "", "`json` or `text`; default: text on a terminal, else json";
+    "LOG_LEVEL", "info", "log filter, as in `info` or `onlycare_signaling=debug`";
+}
+
+/// The options as a Markdown table, for `docs/configuration.md`.
+pub fn options_table() -> String {
+    let mut table = String::from("| name | default | meaning |\n| --- | --- | --- |\n");
+    for option in OPTIONS {
+        let default = if option.default.is_empty() { "–".into() } else { format!("`{}`", option.default) };
+        table.push_str(&format!("| `{}` | {default} | {} |\n", option.name, option.meaning));
+    }
+    table
+}
+
+/// Set variables that look like ours but are none: a typing error, or an option of another version.
+pub fn unknown_options(variables: &BTreeMap<String, String>) -> BTreeSet<String> {
+    const FAMILIES: [&str; 9] =
+        ["REDIS_", "LARAVEL_", "AUTH_", "CALL_", "CALLER_", "PING_", "RING_", "NODE_A", "WEBHOOK_"];
+    variables
+        .keys()
+        .filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")) // Kubernetes sets these
+        .filter(|name| FAMILIES.iter().any(|family| name.starts_with(family)))
+        .filter(|name| {
+            let base = name.strip_suffix("_FILE").unwrap_or(name);
+            !OPTIONS.iter().any(|option| option.name == base)
+        })
+        .cloned()
+        .collect()
+}

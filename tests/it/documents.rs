@@ -1,0 +1,50 @@
+//! Documents say what the code does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use onlycare_signaling::config::options_table;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn the_configuration_table_is_generated() {
+    let table = options_table();
+    assert!(
+        read("docs/configuration.md").contains(table.trim_end()),
+        "docs/configuration.md is old: put the output of `cargo run -- --print-options` into it"
+    );
+}
+
+/// Each promise of the README names tests that exist.
+#[test]
+fn promises_name_their_tests() {
+    let readme = read("README.md");
+    let table = readme.split("## Promises").nth(1).expect("a table of promises");
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let mut sources = String::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            sources.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    sources.push_str(&read("src/call/tests.rs"));
+    sources.push_str(&read("src/store/contract.rs"));
+    sources.push_str(&read("src/config/mod.rs"));
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(rows.len() >= 12, "{} promises", rows.len());
+    for row in rows {
+        let named: BTreeSet<&str> = row.split('`').skip(1).step_by(2).collect();
+        let tests: Vec<&&str> =
+            named.iter().filter(|name| name.contains('_') && !name.contains([':', ' ', '/'])).collect();
+        assert!(!tests.is_empty(), "no test is named: {row}");
+        for test in tests {
+            assert!(sources.contains(&format!("fn {test}(")), "{test} does not exist: {row}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Replies that are lost, envelopes that are lost or overtake each other, a store that is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use onlycare_signaling::app::{App, Shared};
+use onlycare_signaling::bus::{Body, Bus, BusError, Envelope, Inbound};
+use onlycare_signaling::call::NodeId;
+use onlycare_signaling::clock::Clock;
+use onlycare_signaling::store::memory::MemoryStore;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::harness::cluster::config;
+use crate::harness::phone::{unique, unique_call};
+use crate::harness::proxy::Proxy;
+use crate::harness::redis::{Redis, shared};
+use crate::harness::{Phone, Profile};
+
+/// Two nodes on one Redis, the first behind a fault proxy.
+async fn proxied() -> (Vec<App>, Proxy) {
+    let proxy = Proxy::before(shared().port).await;
+    let prefix = format!("t{:016x}", rand::random::<u64>());
+    let mut nodes = Vec::new();
+    for url in [format!("redis://{}", proxy.address), shared().url()] {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = config(&[("REDIS_URL", &url), ("REDIS_PREFIX", &prefix)]);
+        nodes.push(App::start(config).await.expect("a node"));
+    }
+    (nodes, proxy)
+}
+
+/// The write ran, its reply was lost: the writer finds out by its nonce and owes the effects.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_reply_of_swap_is_read_back() {
+    let (nodes, proxy) = proxied().await;
+    let ana = Phone::connect(nodes[1].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[0].public, Profile::of(&unique("bo"))).await;
+    for verdict in ["call:accept", "call:reject"] {
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        proxy.lose_reply_of("\"active\":{\"accepted_at\"");
+        if verdict == "call:reject" {
+            proxy.lose_reply_of("\"rejected\"");
+        }
+        let ack = bo.ask(verdict, serde_json::json!({"callId": id})).await;
+        assert!(proxy.has_struck(), "the reply was not lost");
+        assert_eq!(ack["success"], true, "{ack}");
+        if verdict == "call:accept" {
+            ana.expect("call:accepted").await;
+            ana.end(&id).await;
+            bo.expect("call:ended").await;
+        } else {
+            ana.expect("call:rejected").await;
+            bo.expect("call:reject:confirmed").await;
+        }
+    }
+    ana.assert_nothing_more().await;
+    bo.assert_nothing_more().await;
+}
+
+/// The same for the create: the callee is rung, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_reply_of_create_is_read_back() {
+    let (nodes, proxy) = proxied().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    proxy.lose_reply_of("\"trying\"");
+    let ack = ana.call(&id, &bo.user).await;
+    assert!(proxy.has_struck(), "the reply was not lost");
+    assert_eq!(ack["success"], true, "{ack}");
+    bo.expect("call:incoming").await;
+    bo.assert_nothing_more().await;
+    ana.cancel(&id).await;
+    bo.expect("call:cancelled").await;
+}
+
+/// Hang-ups are never refused: what a phone says while the store is away is applied when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_up_waits_for_the_store() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let url = format!("redis://{}", proxy.address);
+    let node = App::start(config(&[("REDIS_URL", &url)])).await.expect("a node");
+    let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(node.public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    proxy.cut();
+    let ack = ana.end(&id).await;
+    assert_eq!(ack["code"], "unavailable", "{ack}");
+    proxy.mend();
+    bo.expect("call:ended").await;
+    assert!(ana.keep_connected() && bo.keep_connected(), "sockets stay");
+}
+
+/// A bus that can lose envelopes or deliver them in the wrong order.
+#[derive(Default)]
+struct UnrulyBus {
+    inboxes: Mutex<std::collections::HashMap<NodeId, mpsc::Sender<Inbound>>>,
+    lose: AtomicBool,
+    /// While set, envelopes wait; they are delivered in reverse when it is taken away.
+    stash: Mutex<Option<Vec<(NodeId, Envelope)>>>,
+}
+
+impl UnrulyBus {
+    fn deliver(&self, node: &NodeId, envelope: &Envelope) -> usize {
+        let inbox = self.inboxes.lock().get(node).cloned();
+        inbox.map_or(0, |inbox| usize::from(inbox.try_send(Inbound::Envelope(envelope.clone())).is_ok()))
+    }
+
+    fn hold(&self) {
+        *self.stash.lock() = Some(Vec::new());
+    }
+
+    fn release_reversed(&self) -> usize {
+        let stash = self.stash.lock().take().unwrap_or_default();
+        for (node, envelope) in stash.iter().rev() {
+            self.deliver(node, envelope);
+        }
+        stash.len()
+    }
+}
+
+#[async_trait]
+impl Bus for UnrulyBus {
+    async fn publish(&self, node: &NodeId, envelope: &Envelope) -> Result<usize, BusError> {
+        if self.lose.load(Ordering::SeqCst) {
+            return Ok(1); // one receiver is not delivery
+        }
+        if let Some(stash) = self.stash.lock().as_mut() {
+            stash.push((node.clone(), envelope.clone()));
+            return Ok(1);
+        }
+        Ok(self.deliver(node, envelope))
+    }
+
+    async fn listen(&self, node: &NodeId) -> Result<mpsc::Receiver<Inbound>, BusError> {
+        let (sender, receiver) = mpsc::channel(1024);
+        self.inboxes.lock().insert(node.clone(), sender);
+        Ok(receiver)
+    }
+}
+
+async fn unruly() -> (Vec<App>, Arc<UnrulyBus>) {
+    let bus = Arc::new(UnrulyBus::default());
+    let clock = Clock::system();
+    let store = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let shared = Shared { calls: store.clone(), sessions: store.clone(), bus: bus.clone() };
+        nodes.push(App::start_with(config(&[]), clock.clone(), shared, TaskTracker::new()).await.expect("a node"));
+    }
+    (nodes, bus)
+}
+
+/// `call:incoming` and `call:cancelled` in the wrong order: no ghost ring.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envelopes_in_the_wrong_order_ring_no_ghost() {
+    let (nodes, bus) = unruly().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    for _ in 0..20 {
+        let id = unique_call();
+        bus.hold();
+        ana.call(&id, &bo.user).await;
+        ana.cancel(&id).await;
+        assert_eq!(bus.release_reversed(), 2);
+        assert_eq!(bo.expect("call:cancelled").await["callId"], id.as_str());
+        bo.assert_nothing_more().await;
+    }
+    // The events of an older call don't reach a session that knows a newer one.
+    let (older, newer) = (unique_call(), unique_call());
+    bus.hold();
+    ana.call(&older, &bo.user).await;
+    ana.call(&newer, &bo.user).await;
+    bus.release_reversed();
+    assert_eq!(bo.expect("call:incoming").await["callId"], newer.as_str());
+    bo.assert_nothing_more().await;
+    assert_eq!(bo.accept(&newer).await["success"], true);
+}
+
+/// A lost envelope heals by state: the phone is told within seconds, by nobody's envelope.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_envelope_heals() {
+    let (nodes, bus) = unruly().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    bus.lose.store(true, Ordering::SeqCst);
+    ana.cancel(&id).await;
+    bo.expect_within("call:cancelled", Duration::from_secs(4)).await;
+    bus.lose.store(false, Ordering::SeqCst);
+    bo.assert_nothing_more().await;
+}
+
+/// An envelope whose time is over is not told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_envelope_is_not_told() {
+    let (nodes, bus) = unruly().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    bus.hold();
+    ana.call(&id, &bo.user).await;
+    let stash = bus.stash.lock().take().unwrap_or_default();
+    for (node, mut envelope) in stash {
+        assert!(matches!(envelope.body, Body::Call { .. }));
+        envelope.expires_at = onlycare_signaling::call::Timestamp::from_millis(1);
+        bus.deliver(&node, &envelope);
+    }
+    bo.assert_nothing_more().await;
+}

@@ -1,0 +1,197 @@
+//! What Laravel and operators get over HTTP.
+
+use onlycare_signaling::app::App;
+use onlycare_signaling::config::Config;
+use serde_json::{Value, json};
+
+use crate::harness::cluster::{get, get_with, post};
+use crate::harness::phone::{unique, unique_call};
+use crate::harness::{Backend, Cluster, Phone, Profile};
+use crate::on_each_backend;
+
+const EMITS: [&str; 4] = ["call-accepted", "call-cancelled", "call-rejected", "call-ended"];
+
+on_each_backend! {
+    async fn presence_of_the_whole_cluster(backend: Backend) {
+        let cluster = Cluster::start(backend, 2).await;
+        let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+        let twice = cluster.phone(1, &ana.user).await;
+        for node in 0..2 {
+            let (status, online) = cluster.get(node, &format!("/api/users/{}/online", ana.user)).await;
+            assert_eq!((status, &online["isOnline"], &online["userId"]), (200, &json!(true), &json!(ana.user)));
+            assert!(online["socketId"].is_string());
+            let nobody = cluster.get(node, "/api/users/USR_nobody/online").await;
+            assert_eq!(nobody, (200, json!({"userId": "USR_nobody", "isOnline": false, "socketId": null})));
+            let (_, users) = cluster.get(node, "/api/connected-users").await;
+            let mut expected = vec![json!(ana.user), json!(bo.user)];
+            expected.sort_by_key(Value::to_string);
+            assert_eq!(users, json!({"count": 2, "users": expected}));
+        }
+        drop((ana, bo, twice));
+        cluster.close().await;
+    }
+
+    async fn emits_are_transitions(backend: Backend) {
+        let cluster = Cluster::start(backend, 3).await;
+        let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+        let both = json!({"callerId": ana.user, "receiverId": bo.user});
+        let body = |id: &str, more: Value| {
+            let mut body = both.clone();
+            body["callId"] = id.into();
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body
+        };
+        let emitted = json!({"success": true, "emitted": true});
+
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        let cancelled = cluster.post(2, "/api/emit/call-cancelled", body(&id, json!({"reason": null}))).await;
+        assert_eq!(cancelled, (200, emitted.clone()));
+        assert_eq!(bo.expect("call:cancelled").await["reason"], "Caller ended call");
+
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        let rejected = cluster.post(2, "/api/emit/call-rejected", body(&id, json!({"reason": "Busy now"}))).await;
+        assert_eq!(rejected, (200, emitted.clone()));
+        assert_eq!(ana.expect("call:rejected").await["reason"], "Busy now");
+
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        assert_eq!(cluster.post(2, "/api/emit/call-accepted", body(&id, json!({}))).await.1, emitted);
+        ana.expect("call:accepted").await;
+        let ended = json!({"callId": id, "endedBy": bo.user});
+        assert_eq!(cluster.post(2, "/api/emit/call-ended", ended).await.1, emitted);
+        assert_eq!(ana.expect("call:ended").await["endedBy"], bo.user.as_str());
+        let late = cluster.post(2, "/api/emit/call-cancelled", body(&id, json!({}))).await;
+        let refused = json!({"success": true, "emitted": false, "reason": "Call ended", "state": "ended"});
+        assert_eq!(late, (200, refused));
+
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        bo.accept(&id).await;
+        ana.expect("call:accepted").await;
+        assert_eq!(cluster.post(2, "/api/emit/call-ended", json!({"callId": id, "reason": "Low balance"})).await.1, emitted);
+        for phone in [&ana, &bo] {
+            let ended = phone.expect("call:ended").await;
+            assert_eq!(ended["reason"], "Low balance");
+            assert!(ended.get("endedBy").is_none());
+            phone.assert_nothing_more().await;
+        }
+        drop((ana, bo));
+        cluster.close().await;
+    }
+
+    async fn words_about_unknown_calls_are_passed_on_and_kept(backend: Backend) {
+        let cluster = Cluster::start(backend, 2).await;
+        let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+        let id = unique_call();
+        let cancelled = json!({"receiverId": bo.user, "callId": id});
+        assert_eq!(cluster.post(0, "/api/emit/call-cancelled", cancelled).await.1["emitted"], true);
+        assert_eq!(bo.expect("call:cancelled").await["callId"], id.as_str());
+        assert_eq!(ana.call(&id, &bo.user).await["success"], true);
+        bo.assert_nothing_more().await;
+        assert_eq!(cluster.state(&id).await, ("ended", Some("cancelled")));
+
+        let id = unique_call();
+        let rejected = json!({"callerId": ana.user, "receiverId": bo.user, "callId": id});
+        assert_eq!(cluster.post(1, "/api/emit/call-rejected", rejected).await.1["emitted"], true);
+        assert_eq!(ana.expect("call:rejected").await["callId"], id.as_str());
+        assert_eq!(ana.call(&id, &bo.user).await["code"], "invalid_state");
+        let absent = json!({"receiverId": unique("nobody"), "callId": unique_call()});
+        let answer = cluster.post(0, "/api/emit/call-cancelled", absent).await.1;
+        assert_eq!(answer, json!({"success": true, "emitted": false, "reason": "User not connected"}));
+        drop((ana, bo));
+        cluster.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_needs_its_secret() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let address = cluster.address(0);
+    let unauthorized = "Unauthorized";
+    for emit in EMITS {
+        let path = format!("/api/emit/{emit}");
+        for secret in [None, Some(""), Some("wrong"), Some("between-laravel-and-us ")] {
+            let secret = secret.filter(|secret| !secret.ends_with(' '));
+            let (status, answer) = post(address, &path, secret, json!({"callId": "1"})).await;
+            assert_eq!((status, &answer["error"]), (401, &json!(unauthorized)), "{emit}");
+        }
+        for body in [json!({}), json!([]), json!({"callId": 5})] {
+            let (status, answer) = cluster.post(0, &path, body).await;
+            assert_eq!((status, &answer["code"]), (400, &json!("invalid_payload")), "{emit}");
+        }
+    }
+    // The two queries are open to private peers, but not through a proxy.
+    assert_eq!(get(address, "/api/connected-users").await.0, 200);
+    assert_eq!(get_with(address, "/api/connected-users", ("x-forwarded-for", "10.0.0.1")).await.0, 401);
+    let with_secret = ("x-internal-secret", crate::harness::cluster::SECRET);
+    assert_eq!(get_with(address, "/api/users/USR_1/online", with_secret).await.0, 200);
+    assert_eq!(get(address, "/no/such/path").await, (404, json!({"error": "Not found", "code": "not_found"})));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_secret_the_api_is_off() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| config.api_secrets.clear()).await;
+    for emit in EMITS {
+        let answer = post(cluster.address(0), &format!("/api/emit/{emit}"), Some(""), json!({"callId": "1"})).await;
+        assert_eq!(answer.0, 401, "{emit}");
+    }
+    assert_eq!(get(cluster.address(0), "/api/connected-users").await.0, 401);
+    assert_eq!(get(cluster.address(0), "/health").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_and_metrics_are_on_the_admin_port() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let admin = cluster.nodes[0].admin;
+    assert_eq!(get(admin, "/live").await.0, 200);
+    assert_eq!(get(admin, "/ready").await.0, 200);
+    let (_, text) = get(admin, "/metrics").await;
+    assert!(text.as_str().unwrap().contains("signaling_sessions"), "{text}");
+    assert_eq!(get(cluster.address(0), "/metrics").await.0, 404);
+}
+
+/// `cargo run` with nothing configured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_development_mode() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let variables = [("PORT", "0"), ("ADMIN_PORT", "0")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let node = App::start(Config::from_variables(variables.into()).unwrap()).await.unwrap();
+    let (status, page) = get(node.public, "/").await;
+    assert!(status == 200 && page.as_str().unwrap().contains("<html"), "{page}");
+    for file in ["app.js", "socket.js", "style.css"] {
+        assert_eq!(get(node.public, &format!("/web/{file}")).await.0, 200, "{file}");
+    }
+    let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(node.public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    assert_eq!(post(node.public, "/api/emit/call-ended", None, json!({"callId": id})).await.0, 200);
+    for path in ["/", "/health", "/api/connected-users"] {
+        for header in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+            assert_eq!(get_with(node.public, path, (header, "1.2.3.4")).await.0, 403, "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn origins_are_any_or_listed() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let listed =
+        Cluster::tuned(Backend::Memory, 1, |config| config.allowed_origins = vec!["https://app.test".into()]).await;
+    for path in ["/health", "/socket.io/?EIO=4&transport=polling"] {
+        for (cluster, origin, expected) in [
+            (&cluster, "https://any.test", Some("*")),
+            (&listed, "https://app.test", Some("https://app.test")),
+            (&listed, "https://any.test", None),
+        ] {
+            let url = format!("http://{}{path}", cluster.address(0));
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let response = client.get(url).header("origin", origin).send().await.unwrap();
+            let allowed = response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+            assert_eq!(allowed, expected, "{path} for {origin}");
+        }
+    }
+}

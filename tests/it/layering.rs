@@ -1,0 +1,116 @@
+//! The layering of design.md, read off the `use` lines.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Module, and what it may name of `crate::`.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("call", &["call"]),
+    ("clock", &["call"]),
+    ("store", &["store", "call", "clock", "telemetry"]),
+    ("bus", &["bus", "call", "clock", "telemetry"]),
+    ("signaling", &["signaling", "call", "clock", "store", "bus", "telemetry"]),
+    ("socket", &["socket", "signaling", "call", "telemetry"]),
+    ("http", &["http", "signaling", "call", "telemetry", "config", "clock", "socket"]),
+    ("laravel", &["laravel", "call", "clock", "telemetry"]),
+    ("config", &["config", "call", "signaling", "store"]),
+    ("telemetry", &["telemetry", "call", "config"]),
+];
+
+/// Libraries that stay in their place.
+const HOMES: &[(&str, &[&str])] = &[
+    ("fred::", &["store/redis", "bus/redis.rs", "app.rs"]),
+    ("socketioxide::", &["socket/", "app.rs"]),
+    ("axum::", &["http/", "app.rs"]),
+    ("reqwest::", &["laravel/"]),
+    (
+        "tokio::",
+        &[
+            "app.rs",
+            "bus/",
+            "clock.rs",
+            "http/",
+            "laravel/",
+            "main.rs",
+            "shutdown.rs",
+            "signaling/",
+            "socket/",
+            "store/",
+        ],
+    ),
+];
+
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    found
+        .into_iter()
+        .map(|path| (path.strip_prefix(&root).unwrap().display().to_string(), fs::read_to_string(&path).unwrap()))
+        .filter(|(name, _)| !name.ends_with("tests.rs") && !name.ends_with("contract.rs"))
+        .collect()
+}
+
+#[test]
+fn modules_use_what_lies_below_them() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources() {
+        let module = name.split(['/', '.']).next().unwrap();
+        let Some((_, allowed)) = MAY_USE.iter().find(|(known, _)| *known == module) else {
+            assert!(["app", "lib", "main", "shutdown"].contains(&module), "{name} has no place in the layering");
+            continue;
+        };
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for (place, _) in code.match_indices("crate::") {
+                let used = code[place + 7..].split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                if !allowed.contains(&used) {
+                    wrong.push(format!("{name}:{}: {module} must not use {used}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn libraries_stay_in_their_home() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for (library, homes) in HOMES {
+                if code.contains(library) && !homes.iter().any(|home| name.starts_with(home)) {
+                    wrong.push(format!("{name}:{}: {library} does not belong here", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_rules_of_a_call_never_await() {
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("call/")) {
+        assert!(!text.contains(".await") && !text.contains("async "), "{name} is not pure");
+    }
+}
+
+#[test]
+fn files_can_be_read_in_a_sitting() {
+    for (name, text) in sources() {
+        let lines = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().lines().count();
+        assert!(lines <= 400, "{name} has {lines} lines");
+    }
+}

@@ -1,0 +1,137 @@
+//! Real processes: a node that is killed, a node whose clock is wrong.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::phone::{unique, unique_call};
+use crate::harness::redis::shared;
+use crate::harness::{Phone, Profile};
+
+/// A node in a process of its own, killed when dropped.
+struct Node {
+    child: Child,
+    public: SocketAddr,
+}
+
+impl Node {
+    fn start(prefix: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onlycare-signaling"));
+        command
+            .current_dir(std::env::temp_dir())
+            .env_clear()
+            .envs([("AUTH", "insecure"), ("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_PORT", "0")])
+            .envs([("REDIS_URL", shared().url().as_str()), ("REDIS_PREFIX", prefix), ("LOG_FORMAT", "json")])
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let mut lines = output.lines();
+        let public = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+                line["public"].as_str().map(str::to_owned)
+            })
+            .expect("it listens");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, public: public.parse().expect("an address") }
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn prefix() -> String {
+    format!("t{:016x}", rand::random::<u64>())
+}
+
+/// Two nodes, the caller on the first, the callee on the second; the first is killed while it rings.
+async fn kill_the_callers_node(variables: &[(&str, &str)]) -> (Duration, serde_json::Value, Phone, Node) {
+    let prefix = prefix();
+    let mut first = Node::start(&prefix, variables);
+    let second = Node::start(&prefix, variables);
+    // A node judges leases only after its own held for one: as in any cluster that runs.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let ana = Phone::connect(first.public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(second.public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    first.kill();
+    let started = Instant::now();
+    let cancelled = bo.expect_within("call:cancelled", Duration::from_secs(40)).await;
+    assert_eq!(cancelled["callId"], id.as_str());
+    let took = started.elapsed();
+    // Both lines are free: the callee rings a user whose line the dead call held, and is rung.
+    let ana = Phone::connect(second.public, Profile::of(&ana.user)).await;
+    let next = unique_call();
+    bo.rings(&next, &ana).await;
+    bo.cancel(&next).await;
+    ana.expect("call:cancelled").await;
+    (took, cancelled, bo, second)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_callers_ring_ends_at_its_deadline() {
+    let (took, cancelled, bo, _node) = kill_the_callers_node(&[("RING_TIMEOUT_SECS", "5")]).await;
+    assert_eq!(cancelled["reason"], "Timeout");
+    assert!(took < Duration::from_secs(6), "the ring lasted {took:?}");
+    bo.assert_nothing_more().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_callers_ring_ends_at_lease_and_grace() {
+    let (took, cancelled, bo, _node) = kill_the_callers_node(&[("CALLER_GRACE_SECS", "2")]).await;
+    assert_eq!(cancelled["reason"], "User disconnected");
+    // The lease had between 7 and 10 s left.
+    let bounds = Duration::from_millis(8500)..Duration::from_millis(13_000);
+    assert!(bounds.contains(&took), "the ring lasted {took:?}");
+    bo.assert_nothing_more().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_clock_is_ahead_rings_as_long() {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    assert!(std::path::Path::new(library).exists(), "libfaketime is not installed: run scripts/setup");
+    let prefix = prefix();
+    let ring = ("RING_TIMEOUT_SECS", "10");
+    let ahead = Node::start(&prefix, &[ring, ("LD_PRELOAD", library), ("FAKETIME", "+20s")]);
+    let right = Node::start(&prefix, &[ring]);
+    for (caller, callee) in [(&ahead, &right), (&right, &ahead)] {
+        let ana = Phone::connect(caller.public, Profile::of(&unique("ana"))).await;
+        let bo = Phone::connect(callee.public, Profile::of(&unique("bo"))).await;
+        let started = Instant::now();
+        let incoming = ana.rings(&unique_call(), &bo).await;
+        let left = incoming["expiresInMs"].as_u64().unwrap();
+        assert!((9_000..=10_000).contains(&left), "{left} ms are left of 10 s");
+        ana.expect("call:timeout").await;
+        bo.expect("call:cancelled").await;
+        let took = started.elapsed();
+        assert!((9_500..=11_000).contains(&(took.as_millis() as u64)), "the ring lasted {took:?}");
+    }
+}
+
+/// SIGTERM: sessions are taken leave of, phones are let go to come back by themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_node_leaves_no_session_behind() {
+    let prefix = prefix();
+    let mut first = Node::start(&prefix, &[]);
+    let second = Node::start(&prefix, &[]);
+    let ana = Phone::connect(first.public, Profile::of(&unique("ana"))).await;
+    let stopped = Command::new("kill").args(["-TERM", &first.child.id().to_string()]).status();
+    assert!(stopped.expect("kill runs").success());
+    assert_eq!(ana.expect_fate().await, "closed");
+    assert!(first.child.wait().expect("it ends").success());
+    let (_, online) = crate::harness::cluster::get(second.public, "/health").await;
+    assert_eq!(online["connectedUsers"], 0);
+}
