@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Refusal::NotDue;
 use super::State::Active;
-use super::step::finish;
 use super::{Call, Decision, EndReason, Refused, Role, Timestamp, Witness};
 
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
@@ -45,11 +44,11 @@ pub(super) fn expire_ringing(call: &Call, witness: &Witness, now: Timestamp) -> 
                 prolong(&mut next, Role::Caller, now);
                 Ok(Decision::quiet(next))
             } else {
-                Ok(Decision::tell(finish(call, EndReason::CallerGone, None, None, now), Role::Callee))
+                Ok(Decision::tell(call.ended(EndReason::CallerGone, None, None, now), Role::Callee))
             }
         }
         Some(_) | None if call.ring_until <= now => {
-            Ok(Decision::tell_both(finish(call, EndReason::NoAnswer, None, None, now)))
+            Ok(Decision::tell_both(call.ended(EndReason::NoAnswer, None, None, now)))
         }
         Some(_) | None => Err(NotDue.into()),
     }
@@ -81,7 +80,7 @@ pub(super) fn expire_active(
         }
         let other = call.party(role.other());
         if call.party(role).acks || (other.attended && other.absent_since.is_some() && other.grace_until.is_none()) {
-            return Ok(Decision::tell_both(finish(call, EndReason::Lost { party: role }, None, None, now)));
+            return Ok(Decision::tell_both(call.ended(EndReason::Lost { party: role }, None, None, now)));
         }
         next.party_mut(role).grace_until = None;
         next.state = Active { accepted_at, until, doubtful: true };
@@ -91,7 +90,7 @@ pub(super) fn expire_active(
         let parties = [&call.caller, &call.callee];
         let nobody_ever = parties.iter().all(|party| !party.attended);
         if nobody_ever || parties.iter().any(|party| party.acks) {
-            return Ok(Decision::tell_both(finish(call, EndReason::MaxDuration, None, None, now)));
+            return Ok(Decision::tell_both(call.ended(EndReason::MaxDuration, None, None, now)));
         }
         next.state = Active { accepted_at, until: None, doubtful: true };
         return Ok(Decision::quiet(next));

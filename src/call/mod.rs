@@ -12,6 +12,7 @@
 //! envelope, a healed one and a replay after a reconnect therefore all say the same.
 
 mod absence;
+mod command;
 mod contend;
 mod hears;
 mod id;
@@ -20,11 +21,12 @@ mod step;
 mod time;
 mod verdict;
 
+pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SessionId, UserId};
 pub use record::{Call, End, EndReason, Ender, LateAccept, Offer, Party, Role, State, Terms, Verb, Version};
-pub use step::{Actor, Command, Decision, Refusal, Refused, Witness, step};
+pub use step::step;
 pub use time::Timestamp;
 pub use verdict::{Verdict, VerdictKind, resolve};
 

@@ -272,6 +272,29 @@ impl Call {
         }
     }
 
+    /// The call as it is after its end at `now`, its version still to be raised.
+    pub fn ended(&self, reason: EndReason, by: Option<Ender>, text: Option<String>, now: Timestamp) -> Call {
+        let accepted_at = match &self.state {
+            State::Active { accepted_at, .. } => Some(*accepted_at),
+            State::Trying | State::Ringing => None,
+            State::Ended(end) => end.accepted_at,
+        };
+        let mut next = self.clone();
+        next.offer = None;
+        next.caller.grace_until = None;
+        next.callee.grace_until = None;
+        next.state = State::Ended(End {
+            reason,
+            at: now,
+            text: text.filter(|text| !text.is_empty()),
+            by,
+            accepted_at,
+            hold_until: None,
+            late_accept: None,
+        });
+        next
+    }
+
     /// Talking time, for a call that was accepted.
     pub fn duration(&self) -> Option<Duration> {
         let end = self.end()?;

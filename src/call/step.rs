@@ -1,129 +1,8 @@
 use std::time::Duration;
 
 use super::absence::{come_back, expire_active, expire_ringing, leave};
-use super::{Call, Device, End, EndReason, Ender, LateAccept, Role, SessionId, State, Timestamp, UserId, Verb};
-
-/// Who sent a command. Taken from the socket or from Laravel's request, never from a phone's payload.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Actor {
-    pub user: UserId,
-    pub device: Device,
-    /// The device promised acknowledgements.
-    pub acks: bool,
-    /// Absent over HTTP.
-    pub session: Option<SessionId>,
-}
-
-/// What may be done to a call.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// The same initiate once more.
-    Initiate {
-        by: Actor,
-    },
-    /// A device confirmed that it rings.
-    Alert {
-        by: Actor,
-    },
-    Accept {
-        by: Actor,
-    },
-    Reject {
-        by: Actor,
-        reason: Option<String>,
-    },
-    Cancel {
-        by: Actor,
-        reason: Option<String>,
-    },
-    End {
-        by: Actor,
-    },
-    /// Laravel ended it in nobody's name.
-    Dismiss {
-        reason: Option<String>,
-    },
-    /// A newer call of this party takes its line.
-    Displace {
-        by: Role,
-    },
-    /// Laravel reports an accepted call of this party that we never saw.
-    Preempt {
-        by: Role,
-    },
-    /// The party's device has no session left since `at`.
-    Leave {
-        role: Role,
-        at: Timestamp,
-    },
-    Return {
-        role: Role,
-    },
-    /// A deadline may be due.
-    Expire(Witness),
-}
-
-/// What the store says of the parties at the time a deadline is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Witness {
-    pub caller_present: bool,
-    pub callee_present: bool,
-    /// Much of the cluster vanished within seconds: nobody is called lost for a while.
-    pub storm: bool,
-}
-
-/// The outcome of a command that was obeyed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The changed call, its version still to be raised; absent for a repeat, which changes nothing.
-    pub next: Option<Call>,
-    pub tell_caller: bool,
-    pub tell_callee: bool,
-}
-
-impl Decision {
-    pub(super) fn unchanged() -> Self {
-        Self { next: None, tell_caller: false, tell_callee: false }
-    }
-
-    pub(super) fn tell_both(next: Call) -> Self {
-        Self { next: Some(next), tell_caller: true, tell_callee: true }
-    }
-
-    pub(super) fn tell(next: Call, role: Role) -> Self {
-        Self { next: Some(next), tell_caller: role == Role::Caller, tell_callee: role == Role::Callee }
-    }
-
-    pub(super) fn quiet(next: Call) -> Self {
-        Self { next: Some(next), tell_caller: false, tell_callee: false }
-    }
-}
-
-/// Why a command was not obeyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    NotAParticipant,
-    InvalidState,
-    /// Another device of the user has the call: the sender hears `Answered elsewhere`.
-    AnsweredElsewhere,
-    /// The call is over: the sender's session hears `call:ended`.
-    Over,
-    /// No deadline is due, or nothing is left to do.
-    NotDue,
-}
-
-/// A rule said no. `record` is a change to keep all the same: an accept that lost.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Refused {
-    pub refusal: Refusal,
-    pub record: Option<Box<Call>>,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, record: None }
-    }
-}
+use super::{Actor, Call, Command, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, Role, State};
+use super::{Timestamp, Verb};
 
 use Refusal::{InvalidState, NotAParticipant, NotDue};
 use State::{Active, Ended, Ringing, Trying};
@@ -191,7 +70,8 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
         (Trying | Ringing, Command::Reject { by, reason }) => {
             require(call, by, Role::Callee)?;
-            let next = finish(call, EndReason::Rejected, Some((by, Role::Callee, Verb::Reject)), reason.clone(), now);
+            let next =
+                call.ended(EndReason::Rejected, Some(ender(by, Role::Callee, Verb::Reject)), reason.clone(), now);
             if by.device.is_known() { Ok(Decision::tell_both(next)) } else { Ok(Decision::tell(next, Role::Caller)) }
         }
         (Active { .. }, Command::Reject { by, .. }) => {
@@ -208,7 +88,8 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
         (Trying | Ringing, Command::Cancel { by, reason }) => {
             require(call, by, Role::Caller)?;
-            let next = finish(call, EndReason::Cancelled, Some((by, Role::Caller, Verb::Cancel)), reason.clone(), now);
+            let next =
+                call.ended(EndReason::Cancelled, Some(ender(by, Role::Caller, Verb::Cancel)), reason.clone(), now);
             Ok(Decision::tell(next, Role::Callee))
         }
         (Active { accepted_at, .. }, Command::Cancel { by, reason }) => {
@@ -242,19 +123,19 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
         (Trying | Ringing, Command::Dismiss { reason }) => {
             let hung_up = EndReason::HungUp { by: None, accept_missed: true };
-            Ok(Decision::tell_both(finish(call, hung_up, None, reason.clone(), now)))
+            Ok(Decision::tell_both(call.ended(hung_up, None, reason.clone(), now)))
         }
         (Active { .. }, Command::Dismiss { reason }) => {
             let hung_up = EndReason::HungUp { by: None, accept_missed: false };
-            Ok(Decision::tell_both(finish(call, hung_up, None, reason.clone(), now)))
+            Ok(Decision::tell_both(call.ended(hung_up, None, reason.clone(), now)))
         }
         (Ended(_), Command::Dismiss { .. }) => Err(InvalidState.into()),
 
         (Trying | Ringing, Command::Displace { by: Role::Caller }) => {
-            Ok(Decision::tell(finish(call, EndReason::Superseded, None, None, now), Role::Callee))
+            Ok(Decision::tell(call.ended(EndReason::Superseded, None, None, now), Role::Callee))
         }
         (Trying | Ringing, Command::Displace { by: Role::Callee } | Command::Preempt { .. }) => {
-            Ok(Decision::tell_both(finish(call, EndReason::Busy, None, None, now)))
+            Ok(Decision::tell_both(call.ended(EndReason::Busy, None, None, now)))
         }
         (Active { doubtful: true, .. }, Command::Displace { by } | Command::Preempt { by }) => {
             let party = if call.caller.absent_since.is_some() {
@@ -264,11 +145,11 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             } else {
                 by.other()
             };
-            Ok(Decision::tell_both(finish(call, EndReason::Lost { party }, None, None, now)))
+            Ok(Decision::tell_both(call.ended(EndReason::Lost { party }, None, None, now)))
         }
         (Active { doubtful: false, .. }, Command::Displace { by } | Command::Preempt { by }) => {
             let hung_up = EndReason::HungUp { by: Some(*by), accept_missed: false };
-            Ok(Decision::tell(finish(call, hung_up, None, None, now), by.other()))
+            Ok(Decision::tell(call.ended(hung_up, None, None, now), by.other()))
         }
         (Ended(_), Command::Displace { .. } | Command::Preempt { .. }) => Err(NotDue.into()),
 
@@ -309,38 +190,13 @@ fn seat(call: &mut Call, by: &Actor) {
     call.callee.attended |= by.session.is_some();
 }
 
-pub(super) fn finish(
-    call: &Call,
-    reason: EndReason,
-    by: Option<(&Actor, Role, Verb)>,
-    text: Option<String>,
-    now: Timestamp,
-) -> Call {
-    let mut next = call.clone();
-    next.offer = None;
-    for role in [Role::Caller, Role::Callee] {
-        next.party_mut(role).grace_until = None;
-    }
-    let accepted_at = match &call.state {
-        Active { accepted_at, .. } => Some(*accepted_at),
-        Trying | Ringing => None,
-        Ended(end) => end.accepted_at,
-    };
-    next.state = Ended(End {
-        reason,
-        at: now,
-        text: text.filter(|text| !text.is_empty()),
-        by: by.map(|(actor, role, verb)| Ender { role, device: actor.device.clone(), verb }),
-        accepted_at,
-        hold_until: None,
-        late_accept: None,
-    });
-    next
+fn ender(by: &Actor, role: Role, verb: Verb) -> Ender {
+    Ender { role, device: by.device.clone(), verb }
 }
 
 fn hang_up(call: &Call, by: &Actor, role: Role, verb: Verb, text: Option<String>, now: Timestamp) -> Call {
     let reason = EndReason::HungUp { by: Some(role), accept_missed: call.is_ringing() };
-    finish(call, reason, Some((by, role, verb)), text, now)
+    call.ended(reason, Some(ender(by, role, verb)), text, now)
 }
 
 fn repeat(end: &End, by: &Actor, role: Role, verb: Verb) -> Result<Decision, Refused> {

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::store::Retention;
+use crate::telemetry::log::LogFormat;
 pub use options::{OPTIONS, Opt, options_table};
 use reader::{Reader, parse_dotenv};
 
@@ -35,13 +36,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Auto,
-    Json,
-    Text,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::options::{OPTIONS, unknown_options};
-use super::{Auth, AuthTimes, Config, LogFormat, OpenQueries, Secret};
+use super::{Auth, AuthTimes, Config, OpenQueries, Secret};
 use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::store::Retention;
+use crate::telemetry::log::LogFormat;
 
 /// Reads options and collects what is wrong with them.
 pub(super) struct Reader {

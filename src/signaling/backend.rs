@@ -6,7 +6,7 @@ use super::delivery::Audience;
 use super::{Failure, Initiate, Signaling};
 use crate::bus::{Body, Envelope, Word};
 use crate::call::{
-    Actor, Call, CallId, Command, Device, End, EndReason, Ender, Offer, Refusal, Role, State, UserId, Verb, Verdict,
+    Actor, Call, CallId, Command, Device, EndReason, Ender, Offer, Refusal, Role, State, UserId, Verb, Verdict,
     VerdictKind,
 };
 use crate::store::{Created, StoreError};
@@ -161,17 +161,9 @@ impl Signaling {
             offer: Offer::default(),
             ring_timeout: None,
         };
-        let mut call = self.new_call(&over_http(caller, None), request);
-        call.offer = None;
-        call.state = State::Ended(End {
-            reason: EndReason::Rejected,
-            at: self.clock.now(),
-            text: reason.clone(),
-            by: Some(Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject }),
-            accepted_at: None,
-            hold_until: None,
-            late_accept: None,
-        });
+        let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
+        let call = self.new_call(&over_http(caller, None), request);
+        let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.clock.now());
         let mut created = self.calls.create(&call, &[], self.clock.now()).await?;
         if let Created::Verdicts(verdicts) = created {
             created = self.calls.create(&call, &verdicts, self.clock.now()).await?;

@@ -7,8 +7,8 @@ use super::delivery::Audience;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, End, EndReason, Offer, Party, Refusal, State, UserId, Verdict,
-    VerdictKind, Version, contend, resolve,
+    Actor, Call, CallId, Command, Contention, EndReason, Offer, Party, Refusal, State, UserId, Verdict, VerdictKind,
+    Version, contend, resolve,
 };
 use crate::store::Created;
 use crate::telemetry::metrics;
@@ -65,6 +65,8 @@ impl Signaling {
                 }
                 Created::Busy { caller, callee } => {
                     for line in [caller, callee].into_iter().flatten() {
+                        // Sessions tell newer calls from older ones by this time.
+                        call.created_at = call.created_at.max(line.created_at + Duration::from_millis(1));
                         match contend(&line, by, &call.callee.user) {
                             Contention::Free => {}
                             Contention::Displace(role) => self.displace(&line, Command::Displace { by: role }).await?,
@@ -135,16 +137,7 @@ impl Signaling {
 
     /// Records a busy call as ended, so that an accept by push meets a call that is over.
     async fn answer_busy(self: &Arc<Self>, mut call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
-        call.offer = None;
-        call.state = State::Ended(End {
-            reason: EndReason::Busy,
-            at: self.clock.now(),
-            text: None,
-            by: None,
-            accepted_at: None,
-            hold_until: None,
-            late_accept: None,
-        });
+        call = call.ended(EndReason::Busy, None, None, self.clock.now());
         self.calls.create(&call, &[], self.clock.now()).await?;
         metrics::call_ended(&call);
         Ok(Initiated::Busy { ringing })

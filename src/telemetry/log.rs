@@ -2,7 +2,13 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFormat;
+/// How log lines look; auto is text on a terminal, else JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Auto,
+    Json,
+    Text,
+}
 
 /// Starts logging to standard output: JSON for machines, text on a terminal.
 pub fn start(format: LogFormat, level: &str) {

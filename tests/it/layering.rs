@@ -13,8 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("socket", &["socket", "signaling", "call", "telemetry"]),
     ("http", &["http", "signaling", "call", "telemetry", "config", "clock", "socket"]),
     ("laravel", &["laravel", "call", "clock", "telemetry"]),
-    ("config", &["config", "call", "signaling", "store"]),
-    ("telemetry", &["telemetry", "call", "config"]),
+    ("config", &["config", "call", "signaling", "store", "telemetry"]),
+    ("telemetry", &["telemetry", "call"]),
 ];
 
 /// Libraries that stay in their place.

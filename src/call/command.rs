@@ -1,0 +1,123 @@
+use super::{Call, Device, Role, SessionId, Timestamp, UserId};
+
+/// Who sent a command. Taken from the socket or from Laravel's request, never from a phone's payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Actor {
+    pub user: UserId,
+    pub device: Device,
+    /// The device promised acknowledgements.
+    pub acks: bool,
+    /// Absent over HTTP.
+    pub session: Option<SessionId>,
+}
+
+/// What may be done to a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// The same initiate once more.
+    Initiate {
+        by: Actor,
+    },
+    /// A device confirmed that it rings.
+    Alert {
+        by: Actor,
+    },
+    Accept {
+        by: Actor,
+    },
+    Reject {
+        by: Actor,
+        reason: Option<String>,
+    },
+    Cancel {
+        by: Actor,
+        reason: Option<String>,
+    },
+    End {
+        by: Actor,
+    },
+    /// Laravel ended it in nobody's name.
+    Dismiss {
+        reason: Option<String>,
+    },
+    /// A newer call of this party takes its line.
+    Displace {
+        by: Role,
+    },
+    /// Laravel reports an accepted call of this party that we never saw.
+    Preempt {
+        by: Role,
+    },
+    /// The party's device has no session left since `at`.
+    Leave {
+        role: Role,
+        at: Timestamp,
+    },
+    Return {
+        role: Role,
+    },
+    /// A deadline may be due.
+    Expire(Witness),
+}
+
+/// What the store says of the parties at the time a deadline is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Witness {
+    pub caller_present: bool,
+    pub callee_present: bool,
+    /// Much of the cluster vanished within seconds: nobody is called lost for a while.
+    pub storm: bool,
+}
+
+/// The outcome of a command that was obeyed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The changed call, its version still to be raised; absent for a repeat, which changes nothing.
+    pub next: Option<Call>,
+    pub tell_caller: bool,
+    pub tell_callee: bool,
+}
+
+impl Decision {
+    pub(super) fn unchanged() -> Self {
+        Self { next: None, tell_caller: false, tell_callee: false }
+    }
+
+    pub(super) fn tell_both(next: Call) -> Self {
+        Self { next: Some(next), tell_caller: true, tell_callee: true }
+    }
+
+    pub(super) fn tell(next: Call, role: Role) -> Self {
+        Self { next: Some(next), tell_caller: role == Role::Caller, tell_callee: role == Role::Callee }
+    }
+
+    pub(super) fn quiet(next: Call) -> Self {
+        Self { next: Some(next), tell_caller: false, tell_callee: false }
+    }
+}
+
+/// Why a command was not obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    NotAParticipant,
+    InvalidState,
+    /// Another device of the user has the call: the sender hears `Answered elsewhere`.
+    AnsweredElsewhere,
+    /// The call is over: the sender's session hears `call:ended`.
+    Over,
+    /// No deadline is due, or nothing is left to do.
+    NotDue,
+}
+
+/// A rule said no. `record` is a change to keep all the same: an accept that lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    pub refusal: Refusal,
+    pub record: Option<Box<Call>>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, record: None }
+    }
+}
