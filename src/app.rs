@@ -18,10 +18,13 @@ use crate::bus::{Bus, BusError};
 use crate::call::UserId;
 use crate::clock::Clock;
 use crate::config::{Auth, Config};
-use crate::http::{Access, Api, Counts, Readiness, RefusedSecrets, admin_router, cors, public_router};
+use crate::http::{
+    Access, Api, Bounds, ClientAddress, Counts, Gate, Readiness, RefusedSecrets, admin_router, api_limit, cors, guard,
+    public_router,
+};
 use crate::laravel::{LaravelVerifier, Verified};
 use crate::signaling::{Parts, Signaling, StartError};
-use crate::socket::{Authenticate, Authenticated, Edge, Pace, layer};
+use crate::socket::{Authenticate, Authenticated, Edge, EventLimits, Pace, layer};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisCalls, RedisSessions, builder, connect};
 use crate::store::{CallStore, SessionStore};
@@ -105,7 +108,22 @@ impl App {
         .await?;
 
         let authenticate = authenticator(&config, &clock, &tasks, &stop)?;
-        let edge = Edge { signaling: Arc::clone(&signaling), authenticate, tasks: tasks.clone() };
+        let limits = config.limits;
+        let event_limits = Arc::new(EventLimits::new(limits.events_per_minute));
+        let addresses = ClientAddress::new(config.trusted_proxies.clone());
+        let bounds = Bounds {
+            handshakes_per_second: limits.handshakes_per_second,
+            handshakes_per_address: limits.handshakes_per_address,
+            sessions: limits.sessions,
+        };
+        let gate = Arc::new(Gate::new(Arc::clone(&signaling), addresses.clone(), bounds));
+        let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
+        let edge = Edge {
+            signaling: Arc::clone(&signaling),
+            authenticate,
+            limits: Arc::clone(&event_limits),
+            tasks: tasks.clone(),
+        };
         let pace = Pace {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
@@ -123,8 +141,10 @@ impl App {
             },
             counts: Counts::default(),
         });
-        let router = public_router(api, config.is_development(), local_development)
-            .layer(tower::ServiceBuilder::new().layer(cors(&config.allowed_origins)).layer(socket_layer));
+        let router = public_router(api, api_limit.as_ref(), config.is_development(), local_development)
+            .layer(socket_layer)
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
+            .layer(cors(&config.allowed_origins));
         // A phone that stopped reading ends when a ping would have.
         let stuck_after = config.ping_interval + config.ping_timeout;
         let public = public.tap_io(move |stream| tune(stream, stuck_after));
@@ -136,10 +156,15 @@ impl App {
         let service = admin_router(Arc::clone(&signaling), readiness.clone());
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(async move { axum::serve(admin, service).with_graceful_shutdown(ended).await });
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
                 tokio::time::sleep(UPKEEP).await;
                 metrics::upkeep();
+                event_limits.clean();
+                gate.clean();
+                if let Some(limit) = &api_limit {
+                    limit.limiter().retain_recent();
+                }
             }
         }));
 

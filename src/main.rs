@@ -18,6 +18,7 @@ OPTIONS:
   --check-config    read the configuration, print what is wrong with it, and exit
   --print-config    print the configuration as read, secrets hidden, and exit
   --print-options   print every option with its default and meaning (Markdown), and exit
+  --print-metrics   print every metric with its labels and meaning (Markdown), and exit
   --version         print the version and exit
   --help            print this and exit";
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ["--help" | "-h"] => print(HELP),
         ["--version" | "-V"] => print(concat!("onlycare-signaling ", env!("CARGO_PKG_VERSION"))),
         ["--print-options"] => print(options_table().trim_end()),
+        ["--print-metrics"] => print(telemetry::metrics::metrics_table().trim_end()),
         ["--check-config"] => match Config::from_env() {
             Ok(_) => print("configuration is usable"),
             Err(error) => fail(&error),

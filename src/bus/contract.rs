@@ -23,7 +23,7 @@ fn node(name: &str) -> NodeId {
 }
 
 fn numbered(nonce: u64) -> Envelope {
-    Envelope { expires_at: Timestamp::from_millis(9), body: Body::SelfTest { nonce } }
+    Envelope { sent_at: Timestamp::default(), expires_at: Timestamp::from_millis(9), body: Body::SelfTest { nonce } }
 }
 
 /// The next envelope that is none of the bus's own.
@@ -38,7 +38,7 @@ async fn next(inbox: &mut mpsc::Receiver<Inbound>) -> Option<Envelope> {
 }
 
 fn numbered_hello() -> Envelope {
-    Envelope { expires_at: Timestamp::from_millis(0), body: Body::SelfTest { nonce: 0 } }
+    Envelope { sent_at: Timestamp::default(), expires_at: Timestamp::from_millis(0), body: Body::SelfTest { nonce: 0 } }
 }
 
 async fn envelopes_reach_their_node_in_order(bus: Arc<dyn Bus>) {

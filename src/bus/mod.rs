@@ -21,6 +21,9 @@ pub struct BusError(pub String);
 /// speak to an older one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
+    /// When it was published; absent from an older node.
+    #[serde(default)]
+    pub sent_at: Timestamp,
     /// Not told after this.
     pub expires_at: Timestamp,
     pub body: Body,

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Body, Bus, BusError, Envelope, Inbound};
 use crate::call::{NodeId, Timestamp};
+use crate::telemetry::metrics;
 
 const CAPACITY: usize = 8192;
 const PROOF_ATTEMPTS: u32 = 200;
@@ -73,6 +74,9 @@ impl Bus for RedisBus {
                 if let Err(error) = subscribed {
                     tracing::warn!(%error, "subscribing to the node's channel failed");
                 }
+                if !first {
+                    metrics::redis_reconnected();
+                }
                 if !first && gaps.send(Inbound::Gap).await.is_err() {
                     return;
                 }
@@ -108,7 +112,11 @@ impl Bus for RedisBus {
 impl RedisBus {
     /// A subscription is written, not confirmed, when fred returns: waits until Redis counts a listener.
     async fn prove(&self, node: &NodeId) -> Result<(), BusError> {
-        let hello = Envelope { expires_at: Timestamp::from_millis(0), body: Body::SelfTest { nonce: 0 } };
+        let hello = Envelope {
+            sent_at: Timestamp::default(),
+            expires_at: Timestamp::from_millis(0),
+            body: Body::SelfTest { nonce: 0 },
+        };
         for _ in 0..PROOF_ATTEMPTS {
             if self.publish(node, &hello).await? > 0 {
                 return Ok(());

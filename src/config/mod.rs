@@ -63,6 +63,16 @@ pub struct AuthTimes {
     pub timeout: Duration,
 }
 
+/// What is let in; 0 means no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub sessions: usize,
+    pub handshakes_per_second: u32,
+    pub handshakes_per_address: u32,
+    pub events_per_minute: u32,
+    pub api_per_second: u32,
+}
+
 #[derive(Clone, Debug)]
 pub struct Config {
     pub host: IpAddr,
@@ -75,6 +85,7 @@ pub struct Config {
     /// Empty: any origin.
     pub allowed_origins: Vec<String>,
     pub open_queries: OpenQueries,
+    pub limits: Limits,
     pub trusted_proxies: Vec<IpNet>,
     pub redis_url: Option<Secret>,
     pub redis_prefix: String,

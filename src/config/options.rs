@@ -30,6 +30,12 @@ options! {
     "PING_TIMEOUT_MS", "10000", "Engine.IO ping timeout";
     "CALL_MAX_SECS", "14400", "upper bound of an active call";
     "MAX_SESSIONS_PER_USER", "8", "sessions of one device of a user; beyond it the oldest ends";
+    "MAX_SESSIONS", "50000", "sessions of this node; beyond it handshakes get 503; 0: no limit (metric `signaling_limited_total{limit=\"sessions\"}`)";
+    "HANDSHAKES_PER_SECOND", "500", "new sockets a second on this node, else 503; 0: no limit (`limit=\"handshakes\"`)";
+    "HANDSHAKES_PER_ADDRESS_PER_SECOND", "400", "new sockets a second from one client address, else 503; 0: no limit (`limit=\"address\"`)";
+    "EVENTS_PER_MINUTE", "100", "call events a minute of one user, else ack `rate_limited`; 0: no limit (`limit=\"events\"`; for hang-ups of one's own live call 10 a second, `limit=\"hang_ups\"`)";
+    "RINGS_PER_CALLEE_PER_MINUTE", "6", "rings a minute of one callee by one caller, else ack `rate_limited`; 0: no limit (`limit=\"rings\"`)";
+    "API_REQUESTS_PER_SECOND", "500", "requests a second to `/api/` and `/health` from one client address, else 429; 0: no limit (`limit=\"api\"`)";
     "TRUSTED_PROXIES", "", "networks whose `X-Forwarded-For` is believed, comma list";
     "OPEN_QUERIES", "private", "the two GET queries without secret: `private` (loopback and private peers), `never`, `always`";
     "AUTH", "laravel", "`laravel`, or `insecure`: accepts any token (development)";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::options::{OPTIONS, unknown_options};
-use super::{Auth, AuthTimes, Config, OpenQueries, Secret};
+use super::{Auth, AuthTimes, Config, Limits, OpenQueries, Secret};
 use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::store::Retention;
@@ -58,6 +58,13 @@ impl Reader {
                 "OPEN_QUERIES",
                 &[("private", OpenQueries::Private), ("never", OpenQueries::Never), ("always", OpenQueries::Always)],
             ),
+            limits: Limits {
+                sessions: self.number("MAX_SESSIONS", 0..=10_000_000),
+                handshakes_per_second: self.number("HANDSHAKES_PER_SECOND", 0..=1_000_000),
+                handshakes_per_address: self.number("HANDSHAKES_PER_ADDRESS_PER_SECOND", 0..=1_000_000),
+                events_per_minute: self.number("EVENTS_PER_MINUTE", 0..=1_000_000),
+                api_per_second: self.number("API_REQUESTS_PER_SECOND", 0..=1_000_000),
+            },
             trusted_proxies: self.networks("TRUSTED_PROXIES"),
             redis_url,
             redis_prefix: self.text("REDIS_PREFIX").unwrap_or_default(),
@@ -65,7 +72,12 @@ impl Reader {
             node_address: self.text("NODE_ADDRESS"),
             ping_interval: Duration::from_millis(self.number("PING_INTERVAL_MS", 1000..=60_000)),
             ping_timeout: Duration::from_millis(self.number("PING_TIMEOUT_MS", 1000..=60_000)),
-            retention: Retention { live: policy.call_max + Duration::from_secs(3600), ended, verdict },
+            retention: Retention {
+                live: policy.call_max + Duration::from_secs(3600),
+                ended,
+                verdict,
+                rings_per_minute: self.number("RINGS_PER_CALLEE_PER_MINUTE", 0..=1000),
+            },
             policy,
             log_format: match self.text("LOG_FORMAT").as_deref() {
                 None => LogFormat::Auto,

@@ -102,7 +102,7 @@ fn respond(told: WordOutcome, absent: &'static str) -> Response {
         }
         Err(Failure::NotFound) => not_emitted("Call not found"),
         Err(Failure::Refused { .. }) => not_emitted("Call ended"),
-        Err(Failure::Unavailable) => return unavailable(),
+        Err(Failure::Unavailable | Failure::TooManyRings { .. }) => return unavailable(),
     };
     Json(answer).into_response()
 }

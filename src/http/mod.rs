@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod emit;
+mod gate;
 mod health;
 mod page;
 mod queries;
@@ -20,6 +21,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use access::{Access, RefusedSecrets};
 pub use admin::{Readiness, admin_router};
+pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
 pub use health::Counts;
 
 use crate::signaling::Signaling;
@@ -34,7 +36,7 @@ pub struct Api {
 }
 
 /// The public routes beside Socket.IO. The test page is served in development only.
-pub fn public_router(api: Arc<Api>, development: bool, local_only: bool) -> Router {
+pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: bool, local_only: bool) -> Router {
     let guarded = Router::new()
         .route("/api/emit/call-accepted", post(emit::accepted))
         .route("/api/emit/call-cancelled", post(emit::cancelled))
@@ -50,8 +52,11 @@ pub fn public_router(api: Arc<Api>, development: bool, local_only: bool) -> Rout
         .merge(queries)
         .route("/health", get(health::health))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(api)
-        .fallback(not_found);
+        .with_state(api);
+    if let Some(limit) = limit {
+        router = router.layer(gate::api_layer(limit));
+    }
+    router = router.fallback(not_found);
     if development {
         router = router.merge(page::router());
     }

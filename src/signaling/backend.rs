@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::delivery::Audience;
 use super::{Failure, Initiate, Signaling};
-use crate::bus::{Body, Envelope, Word};
+use crate::bus::{Body, Word};
 use crate::call::{
     Actor, Call, CallId, Command, Device, EndReason, Ender, Offer, Refusal, Role, State, UserId, Verb, Verdict,
     VerdictKind,
@@ -98,7 +98,7 @@ impl Signaling {
                         self.displace(&line, Command::Preempt { by }).await?;
                     }
                 }
-                Created::Exists(_) | Created::Verdicts(_) => {}
+                Created::Exists(_) | Created::Verdicts(_) | Created::TooManyRings { .. } => {}
             }
         }
         Err(Failure::Unavailable)
@@ -214,7 +214,7 @@ impl Signaling {
                 self.retries.push(id.clone(), command, self.clock.elapsed());
                 Err(Failure::Unavailable)
             }
-            Err(Failure::NotFound) => Err(Failure::NotFound),
+            Err(failure @ (Failure::NotFound | Failure::TooManyRings { .. })) => Err(failure),
         }
     }
 
@@ -234,7 +234,7 @@ impl Signaling {
         let nodes: std::collections::HashSet<_> = sessions.iter().map(|session| session.node.clone()).collect();
         for node in nodes.into_iter().filter(|node| *node != self.nodes.own) {
             let body = Body::Word { user: user.clone(), word: word.clone() };
-            self.post(node, Envelope { expires_at: self.clock.now() + WORD_LIFE, body }).await;
+            self.post(node, self.envelope(self.clock.now() + WORD_LIFE, body)).await;
         }
         Ok(Told::Emitted(!sessions.is_empty()))
     }

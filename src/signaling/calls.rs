@@ -11,7 +11,7 @@ use crate::call::{
     Version, contend, resolve,
 };
 use crate::store::Created;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Limit};
 
 /// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
 const ATTEMPTS: u32 = 16;
@@ -59,6 +59,10 @@ impl Signaling {
                 Created::Created => return Ok(self.ring(call).await),
                 Created::Exists(existing) if existing.version == call.version => return Ok(self.ring(call).await),
                 Created::Exists(existing) => return self.initiate_again(by, *existing).await,
+                Created::TooManyRings { wait } => {
+                    metrics::limited(Limit::Rings);
+                    return Err(Failure::TooManyRings { wait });
+                }
                 Created::Verdicts(verdicts) => {
                     call = resolve(&self.trying(&call), &verdicts);
                     seen = verdicts;
@@ -131,7 +135,15 @@ impl Signaling {
     pub(super) async fn displace(self: &Arc<Self>, line: &Call, command: Command) -> Result<(), Failure> {
         match self.transition(&line.id, &command).await {
             Ok(_) | Err(Failure::NotFound | Failure::Refused { .. }) => Ok(()),
-            Err(Failure::Unavailable) => Err(Failure::Unavailable),
+            Err(failure @ (Failure::Unavailable | Failure::TooManyRings { .. })) => Err(failure),
+        }
+    }
+
+    /// Whether the user is party to this call and it is live; when the store can't tell, it is.
+    pub async fn is_own_live_call(&self, user: &UserId, id: &CallId) -> bool {
+        match self.watched_or_stored(id).await {
+            Ok(call) => call.is_some_and(|call| call.is_live() && call.role_of(user).is_some()),
+            Err(_) => true,
         }
     }
 

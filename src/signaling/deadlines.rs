@@ -79,7 +79,7 @@ impl Signaling {
             Err(Failure::Refused { refusal: Refusal::NotDue, .. } | Failure::NotFound) => {}
             Err(Failure::Refused { refusal, .. }) => tracing::error!(call = %id, ?refusal, "a deadline was refused"),
             // The claim runs out and the deadline is offered again.
-            Err(Failure::Unavailable) => {}
+            Err(Failure::Unavailable | Failure::TooManyRings { .. }) => {}
         }
     }
 

@@ -66,7 +66,7 @@ impl Signaling {
         by_node.remove(&self.nodes.own);
         let publishes = by_node.into_iter().map(|(node, users)| {
             let body = Body::Call { users, call: Box::new(for_the_bus(call)) };
-            self.post(node, Envelope { expires_at: self.expiry(call), body })
+            self.post(node, self.envelope(self.expiry(call), body))
         });
         join_all(publishes).await;
         reached
@@ -192,8 +192,12 @@ impl Signaling {
         let nodes = sessions.into_iter().map(|session| session.node).filter(|node| *node != self.nodes.own);
         for node in nodes.collect::<std::collections::HashSet<_>>() {
             let body = Body::Notice { user: user.clone(), call: Box::new(for_the_bus(call)) };
-            self.post(node, Envelope { expires_at: self.expiry(call), body }).await;
+            self.post(node, self.envelope(self.expiry(call), body)).await;
         }
+    }
+
+    pub(super) fn envelope(&self, expires_at: Timestamp, body: Body) -> Envelope {
+        Envelope { sent_at: self.clock.now(), expires_at, body }
     }
 
     fn expiry(&self, call: &Call) -> Timestamp {
@@ -209,7 +213,10 @@ impl Signaling {
                         metrics::expired_envelope();
                     }
                 }
-                Inbound::Envelope(envelope) => self.open(envelope.body),
+                Inbound::Envelope(envelope) => {
+                    metrics::bus_lag(self.clock.now().since(envelope.sent_at));
+                    self.open(envelope.body);
+                }
                 Inbound::Gap => {
                     metrics::bus_gap();
                     tracing::warn!("messages of the bus may be lost, comparing all calls with the store");

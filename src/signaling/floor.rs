@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -148,11 +149,13 @@ impl Ear {
 #[derive(Default)]
 pub(super) struct Floor {
     sessions: RwLock<HashMap<UserId, Vec<Arc<Session>>>>,
+    count: AtomicUsize,
 }
 
 impl Floor {
     pub fn add(&self, session: Arc<Session>) {
         self.sessions.write().entry(session.user.clone()).or_default().push(session);
+        self.count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Removes this session; false where it was not there.
@@ -162,6 +165,7 @@ impl Floor {
         let before = of_user.len();
         of_user.retain(|other| other.id != session.id);
         let removed = of_user.len() < before;
+        self.count.fetch_sub(usize::from(removed), Ordering::Relaxed);
         if of_user.is_empty() {
             sessions.remove(&session.user);
         }
@@ -185,6 +189,10 @@ impl Floor {
     }
 
     pub fn len(&self) -> usize {
-        self.sessions.read().values().map(Vec::len).sum()
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub fn users(&self) -> usize {
+        self.sessions.read().len()
     }
 }

@@ -15,6 +15,8 @@ impl Signaling {
         loop {
             self.clock.sleep(TICK).await;
             let now = self.clock.now();
+            self.watch.count();
+            metrics::users(self.floor.users());
             let calls = self.watch.take_unchecked(now, self.policy.heal_ringing, self.policy.heal_active);
             self.compare(&calls).await;
         }

@@ -48,6 +48,7 @@ impl Signaling {
     pub(super) async fn retry_verdicts(self: Arc<Self>) {
         loop {
             tokio::time::sleep(PAUSE).await;
+            metrics::waiting_verdicts(self.retries.0.lock().len());
             while let Some(waiting) = self.retries.pop() {
                 if self.clock.elapsed().saturating_sub(waiting.since) > PATIENCE {
                     metrics::verdict_dropped();

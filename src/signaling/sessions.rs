@@ -8,7 +8,7 @@ use futures_util::stream;
 
 use super::delivery::NOTICE_TTL;
 use super::{Session, Signaling};
-use crate::bus::{Body, Envelope};
+use crate::bus::Body;
 use crate::call::{Call, Command, Role, SayKind, Timestamp, UserId};
 use crate::store::{Desk, Outcome, SessionRecord, StoreError};
 use crate::telemetry::metrics;
@@ -92,7 +92,7 @@ impl Signaling {
             metrics::session_evicted();
             if other.node != self.nodes.own {
                 let body = Body::Evict { user: other.user, session: other.id };
-                self.post(other.node, Envelope { expires_at: now + EVICTION_LIFE, body }).await;
+                self.post(other.node, self.envelope(now + EVICTION_LIFE, body)).await;
             } else if let Some(local) = self.floor.of(&other.user).iter().find(|local| local.id == other.id) {
                 local.voice().disconnect();
             } else {

@@ -17,7 +17,14 @@ const READ_BACK_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub enum Failure {
     NotFound,
-    Refused { refusal: Refusal, call: Box<Call> },
+    Refused {
+        refusal: Refusal,
+        call: Box<Call>,
+    },
+    /// The caller rang this callee too often; the next ring is free after `wait`.
+    TooManyRings {
+        wait: Duration,
+    },
     Unavailable,
 }
 

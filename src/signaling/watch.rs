@@ -5,7 +5,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::call::{Call, CallId, Timestamp};
+use crate::call::{Call, CallId, State, Timestamp};
+use crate::telemetry::metrics;
 
 /// The live calls this node has to do with: their last seen record, their local timer, and when they were last
 /// compared with the store. A cache: only a swap may trust it.
@@ -74,6 +75,20 @@ impl Watch {
             entries.set_timer(id, None);
         }
         due
+    }
+
+    /// Reports the calls by state.
+    pub fn count(&self) {
+        let (mut trying, mut ringing, mut active) = (0, 0, 0);
+        for watched in self.entries.lock().calls.values() {
+            match watched.call.state {
+                State::Trying => trying += 1,
+                State::Ringing => ringing += 1,
+                State::Active { .. } => active += 1,
+                State::Ended(_) => {}
+            }
+        }
+        metrics::calls(trying, ringing, active);
     }
 
     /// The calls not compared with the store for `ringing` or `active`, now marked as compared.

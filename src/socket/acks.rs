@@ -1,5 +1,7 @@
 //! Acknowledgements: protocol.md 3.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::FieldError;
@@ -31,6 +33,7 @@ pub fn initiated(spelled: &str, answer: &Initiated) -> Value {
 pub fn failed(failure: &Failure) -> Value {
     match failure {
         Failure::NotFound => error("Call not found", "call_not_found"),
+        Failure::TooManyRings { wait } => rate_limited(*wait),
         Failure::Unavailable => error("Service unavailable, please try again", "unavailable"),
         Failure::Refused { refusal, call } => match refusal {
             Refusal::NotAParticipant => error("Not a participant of this call", "not_a_participant"),
@@ -59,9 +62,10 @@ pub fn not_supported() -> Value {
     json!({"success": false, "error": "Not supported"})
 }
 
-pub fn overloaded() -> Value {
-    let mut ack = error("Too many events at once", "rate_limited");
-    ack["retryAfterMs"] = 1000.into();
+/// `wait` until the next is free.
+pub fn rate_limited(wait: Duration) -> Value {
+    let mut ack = error("Too many requests", "rate_limited");
+    ack["retryAfterMs"] = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1).into();
     ack
 }
 

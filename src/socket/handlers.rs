@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use socketioxide::adapter::LocalAdapter;
@@ -10,12 +11,16 @@ use socketioxide_core::Value as RawValue;
 use super::emitter::PhoneVoice;
 use super::line::{Incoming, Line};
 use super::{Edge, Fields, acks, read_initiate};
-use crate::call::{Call, SessionId};
+use crate::call::{Call, CallId, SessionId};
 use crate::signaling::{Failure, Session};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Limit, Timed};
 
 /// No event of the contract comes near this; what is larger is not even parsed.
 const EVENT_LIMIT: usize = 16 * 1024;
+
+/// The events that are never refused for one's own live call.
+const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
+const WHEN_QUEUE_IS_FULL: Duration = Duration::from_secs(1);
 
 /// Takes every event of a socket, in the order in which they arrived.
 pub(super) struct Inlet(Arc<Edge>);
@@ -37,10 +42,15 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
                 return answer(ack, &acks::invalid_text("payload is larger than 16 KiB"));
             }
         };
-        match line.push(Incoming { text, ack }) {
+        let hangs_up = HANG_UPS.iter().any(|event| text[1..].trim_start().trim_start_matches('"').starts_with(event));
+        let incoming = Incoming { text, ack, arrived: self.0.signaling.clock().elapsed(), hangs_up };
+        match line.push(incoming) {
             Ok(Some(session)) => drain(&self.0, line, session),
             Ok(None) => {}
-            Err(refused) => answer(refused.ack, &acks::overloaded()),
+            Err(refused) => {
+                metrics::limited(Limit::Events);
+                answer(refused.ack, &acks::rate_limited(WHEN_QUEUE_IS_FULL));
+            }
         }
     }
 }
@@ -79,6 +89,30 @@ pub(super) async fn disconnected(edge: &Arc<Edge>, socket: &SocketRef) {
     }
 }
 
+/// Takes the event from the user's allowance. A hang-up of his own live call has an allowance of its own.
+async fn allowed(
+    edge: &Arc<Edge>,
+    session: &Arc<Session>,
+    event: &str,
+    payload: Option<&Value>,
+) -> Result<(), Duration> {
+    let Err(wait) = edge.limits.event(&session.user) else { return Ok(()) };
+    if !HANG_UPS.contains(&event) {
+        metrics::limited(Limit::Events);
+        return Err(wait);
+    }
+    if let Err(wait) = edge.limits.hang_up(&session.user) {
+        metrics::limited(Limit::HangUps);
+        return Err(wait);
+    }
+    let id = payload.and_then(|payload| payload["callId"].as_str()).and_then(|id| CallId::parse(id).ok());
+    let own = match id {
+        Some(id) => edge.signaling.is_own_live_call(&session.user, &id).await,
+        None => false,
+    };
+    if own { Ok(()) } else { Err(wait).inspect_err(|_| metrics::limited(Limit::Events)) }
+}
+
 /// Handles the events of a line one after the other until none waits.
 fn drain(edge: &Arc<Edge>, line: Arc<Line>, session: Arc<Session>) {
     let edge = Arc::clone(edge);
@@ -90,7 +124,7 @@ fn drain(edge: &Arc<Edge>, line: Arc<Line>, session: Arc<Session>) {
 }
 
 async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, name: &str, incoming: Incoming) {
-    let Incoming { text, ack } = incoming;
+    let Incoming { text, ack, arrived, .. } = incoming;
     let Ok(parts) = serde_json::from_str::<Vec<Value>>(&text) else {
         metrics::invalid_payload();
         return answer(ack, &acks::invalid_text("payload can't be read"));
@@ -99,10 +133,13 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, name: &str, incoming: 
     let event = parts.next();
     let event = event.as_ref().and_then(Value::as_str).unwrap_or_default();
     let payload = parts.next();
+    if let Err(wait) = allowed(edge, session, event, payload.as_ref()).await {
+        return answer(ack, &acks::rate_limited(wait));
+    }
     match event {
-        "call:initiate" => initiate(edge, session, name, payload, ack).await,
+        "call:initiate" => initiate(edge, session, name, payload, ack, arrived).await,
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
-            verdict(edge, session, event, payload, ack).await;
+            verdict(edge, session, event, payload, ack, arrived).await;
         }
         "call:message" => message(edge, session, payload, ack).await,
         "call:upgrade"
@@ -124,6 +161,7 @@ async fn initiate(
     name: &str,
     payload: Option<Value>,
     ack: Option<AckSender>,
+    arrived: Duration,
 ) {
     let request = match Fields::new(payload).and_then(|fields| read_initiate(fields, &session.user, name)) {
         Ok(request) => request,
@@ -135,6 +173,7 @@ async fn initiate(
     let (id, spelled) = (request.id.clone(), request.spelled.clone());
     match edge.signaling.initiate(&session.actor(), request).await {
         Ok(answered) => {
+            metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
             answer(ack, &acks::initiated(&spelled, &answered));
             if let crate::signaling::Initiated::Busy { .. } = answered {
                 session.voice().busy(&spelled);
@@ -151,6 +190,7 @@ async fn verdict(
     event: &str,
     payload: Option<Value>,
     ack: Option<AckSender>,
+    arrived: Duration,
 ) {
     let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.reason())));
     let ((id, spelled), reason) = match read {
@@ -161,13 +201,16 @@ async fn verdict(
         }
     };
     let (signaling, by) = (&edge.signaling, session.actor());
-    let judged: Result<Call, Failure> = match event {
-        "call:ringing" => signaling.alert(by, &id).await,
-        "call:accept" => signaling.accept(by, &id).await,
-        "call:reject" => signaling.reject(by, &id, reason).await,
-        "call:cancel" => signaling.cancel(by, &id, reason).await,
-        _ => signaling.end(by, &id).await,
+    let (timed, judged): (Timed, Result<Call, Failure>) = match event {
+        "call:ringing" => (Timed::Ringing, signaling.alert(by, &id).await),
+        "call:accept" => (Timed::Accept, signaling.accept(by, &id).await),
+        "call:reject" => (Timed::Reject, signaling.reject(by, &id, reason).await),
+        "call:cancel" => (Timed::Cancel, signaling.cancel(by, &id, reason).await),
+        _ => (Timed::End, signaling.end(by, &id).await),
     };
+    if judged.is_ok() {
+        metrics::event_done(timed, signaling.clock().elapsed().saturating_sub(arrived));
+    }
     match &judged {
         Ok(call) => answer(ack, &acks::done(&spelled, call)),
         Err(failure) => answer(ack, &acks::failed(failure)),
@@ -177,7 +220,7 @@ async fn verdict(
             session.voice().reject_confirmed(&spelled);
         }
         Err(Failure::Refused { refusal, call }) => signaling.answer_refused(session, refusal, &call),
-        Ok(_) | Err(Failure::NotFound | Failure::Unavailable) => {}
+        Ok(_) | Err(Failure::NotFound | Failure::Unavailable | Failure::TooManyRings { .. }) => {}
     }
 }
 

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use socketioxide::extract::AckSender;
@@ -9,12 +10,17 @@ use crate::signaling::Session;
 
 /// Events of one phone that wait for their turn; beyond it they are refused.
 const WAITING_LIMIT: usize = 64;
+/// A hang-up finds a place all the same.
+const PLACES_FOR_HANG_UPS: usize = 64;
 
 /// One event as it came in.
 pub(super) struct Incoming {
     /// The text of the packet's JSON array.
     pub text: String,
     pub ack: Option<AckSender>,
+    /// On the clock that only runs forward.
+    pub arrived: Duration,
+    pub hangs_up: bool,
 }
 
 /// A socket's events in order: handlers of the library run concurrently, those of one phone must not. No task sits
@@ -48,7 +54,8 @@ impl Line {
     /// Queues an event. `Ok(Some)`: the caller is to drain for this session. `Err`: the queue is full.
     pub fn push(&self, incoming: Incoming) -> Result<Option<Arc<Session>>, Incoming> {
         let mut state = self.state.lock();
-        if state.waiting.len() >= WAITING_LIMIT {
+        let places = if incoming.hangs_up { WAITING_LIMIT + PLACES_FOR_HANG_UPS } else { WAITING_LIMIT };
+        if state.waiting.len() >= places {
             return Err(incoming);
         }
         state.waiting.push_back(incoming);

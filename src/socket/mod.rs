@@ -5,6 +5,7 @@ mod auth;
 mod emitter;
 mod events;
 mod handlers;
+mod limits;
 mod line;
 mod payload;
 
@@ -17,6 +18,7 @@ use socketioxide::{SocketIo, TransportType};
 use tokio_util::task::TaskTracker;
 
 pub use auth::{Authenticate, Authenticated, Caller};
+pub use limits::EventLimits;
 pub use payload::{FieldError, Fields, read_initiate};
 
 use crate::signaling::Signaling;
@@ -32,6 +34,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Edge {
     pub signaling: Arc<Signaling>,
     pub authenticate: Arc<dyn Authenticate>,
+    pub limits: Arc<EventLimits>,
     pub tasks: TaskTracker,
 }
 

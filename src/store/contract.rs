@@ -13,8 +13,12 @@ use super::*;
 use crate::call::{Actor, Command, Party, Role, State, Terms, VerdictKind, step};
 use crate::clock::Clock;
 
-const RETENTION: Retention =
-    Retention { live: Duration::from_secs(18_000), ended: Duration::from_secs(600), verdict: Duration::from_secs(300) };
+const RETENTION: Retention = Retention {
+    live: Duration::from_secs(18_000),
+    ended: Duration::from_secs(600),
+    verdict: Duration::from_secs(300),
+    rings_per_minute: 8,
+};
 
 struct Stores {
     calls: Arc<dyn CallStore>,
@@ -185,6 +189,25 @@ contract! {
                 assert!(desk.outcomes.len() <= OUTCOMES_PER_USER);
             }
         }
+    }
+
+    /// One caller rings one callee so often a minute and not more; others are not concerned.
+    async fn rings_are_bounded(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        for round in 0..=RETENTION.rings_per_minute {
+            let first = call(&format!("CALL_{round}"), "ana", "bo", now);
+            let created = calls.create(&first, &[], now).await.unwrap();
+            if round == RETENTION.rings_per_minute {
+                let Created::TooManyRings { wait } = created else { panic!("{created:?}") };
+                assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
+                assert_eq!(calls.load(&first.id).await.unwrap(), None);
+                break;
+            }
+            assert_eq!(created, Created::Created, "round {round}");
+            let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
+            calls.swap(&ended, first.version).await.unwrap();
+        }
+        assert_eq!(calls.create(&call("CALL_x", "ana", "cleo", now), &[], now).await.unwrap(), Created::Created);
     }
 
     /// A record may change after its end without claiming or releasing anything.

@@ -13,6 +13,8 @@ use super::{
 use crate::call::{Call, CallId, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
 use crate::clock::Clock;
 
+const RING_WINDOW: Duration = Duration::from_secs(60);
+
 pub struct MemoryStore {
     clock: Clock,
     retention: Retention,
@@ -32,6 +34,8 @@ struct Calls {
     verdicts: HashMap<UserId, Vec<(CallId, Verdict)>>,
     outcomes: HashMap<UserId, Vec<Outcome>>,
     notices: HashMap<UserId, (CallId, Timestamp)>,
+    /// Start of the minute and rings in it, by caller and callee.
+    rings: HashMap<(UserId, UserId), (Timestamp, u32)>,
     last_cleaning: Timestamp,
 }
 
@@ -96,6 +100,7 @@ impl Calls {
         }
         if now.since(self.last_cleaning) > Duration::from_secs(10) {
             self.last_cleaning = now;
+            self.rings.retain(|_, (since, _)| now.since(*since) < RING_WINDOW);
             self.notices.retain(|_, (_, until)| *until > now);
             self.verdicts.retain(|_, kept| {
                 kept.retain(|(_, verdict)| verdict.at + retention.verdict > now);
@@ -146,6 +151,17 @@ impl CallStore for MemoryStore {
         let (caller, callee) = (on_line(&call.caller.user), on_line(&call.callee.user));
         if caller.is_some() || callee.is_some() {
             return Ok(Created::Busy { caller, callee });
+        }
+        if call.is_ringing() && self.retention.rings_per_minute > 0 {
+            let parties = (call.caller.user.clone(), call.callee.user.clone());
+            let (since, rings) = calls.rings.entry(parties).or_insert((now, 0));
+            if now.since(*since) >= RING_WINDOW {
+                (*since, *rings) = (now, 0);
+            }
+            if *rings >= self.retention.rings_per_minute {
+                return Ok(Created::TooManyRings { wait: RING_WINDOW - now.since(*since) });
+            }
+            *rings += 1;
         }
         calls.lines.insert(call.caller.user.clone(), call.id.clone());
         calls.lines.insert(call.callee.user.clone(), call.id.clone());

@@ -24,13 +24,15 @@ pub enum StoreError {
     Corrupt { what: &'static str, reason: String },
 }
 
-/// How long ended calls and verdicts before their call are kept.
+/// How long calls and verdicts are kept, and how many rings are let in.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Live records outlive the maximum duration of a call by an hour.
     pub live: Duration,
     pub ended: Duration,
     pub verdict: Duration,
+    /// How often a minute one caller may ring one callee; 0: no limit.
+    pub rings_per_minute: u32,
 }
 
 /// At most this many verdicts of a user wait for their calls; the oldest goes first.
@@ -45,6 +47,10 @@ pub enum Created {
     Exists(Box<Call>),
     /// Verdicts wait for this call, others than the caller of `create` has seen; nothing was written.
     Verdicts(Vec<Verdict>),
+    /// The caller rang this callee too often within a minute; nothing was written.
+    TooManyRings {
+        wait: Duration,
+    },
     /// A line is taken by a live call; nothing was written.
     Busy {
         caller: Option<Box<Call>>,

@@ -1,4 +1,4 @@
-//! Every metric of a node, in one table: its help text is what `/metrics` says.
+//! Every metric of a node, in one table: its help text is what `/metrics` and docs/metrics.md say.
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
@@ -6,23 +6,177 @@ use std::time::Duration;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 use crate::call::Call;
 
 static EXPORTER: OnceLock<PrometheusHandle> = OnceLock::new();
 
-const LATENESS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Seconds. From a tenth of a millisecond, where a local event lies, to a ring's length.
+const BUCKETS: [f64; 17] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// A metric as the documents list it.
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: &'static str,
+    /// Label and its values; both come from closed sets.
+    pub labels: &'static str,
+    pub help: &'static str,
+}
+
+macro_rules! metrics_table {
+    (
+        counters { $($(#[doc = $chelp:literal])+ $cfunction:ident => $cname:literal;)* }
+        gauges { $($(#[doc = $ghelp:literal])+ $gfunction:ident => $gname:literal;)* }
+        histograms { $($(#[doc = $hhelp:literal])+ $hfunction:ident => $hname:literal;)* }
+        labelled { $($(#[doc = $lhelp:literal])+ $lname:literal, $lkind:literal, $llabels:literal;)* }
+    ) => {
+        $($(#[doc = $chelp])+ pub fn $cfunction() {
+            static HANDLE: LazyLock<Counter> = LazyLock::new(|| counter!($cname));
+            HANDLE.increment(1);
+        })*
+        $($(#[doc = $ghelp])+ pub fn $gfunction(value: usize) {
+            static HANDLE: LazyLock<Gauge> = LazyLock::new(|| gauge!($gname));
+            HANDLE.set(value as f64);
+        })*
+        $($(#[doc = $hhelp])+ pub fn $hfunction(duration: Duration) {
+            static HANDLE: LazyLock<Histogram> = LazyLock::new(|| histogram!($hname));
+            HANDLE.record(duration.as_secs_f64());
+        })*
+
+        /// All metrics, in the order of the documents.
+        pub const METRICS: &[Metric] = &[
+            $(Metric { name: $cname, kind: "counter", labels: "", help: concat!($($chelp),+) },)*
+            $(Metric { name: $gname, kind: "gauge", labels: "", help: concat!($($ghelp),+) },)*
+            $(Metric { name: $hname, kind: "histogram", labels: "", help: concat!($($hhelp),+) },)*
+            $(Metric { name: $lname, kind: $lkind, labels: $llabels, help: concat!($($lhelp),+) },)*
+        ];
+
+        fn describe() {
+            for metric in METRICS {
+                match metric.kind {
+                    "counter" => describe_counter!(metric.name, metric.help.trim()),
+                    "gauge" => describe_gauge!(metric.name, metric.help.trim()),
+                    _ => describe_histogram!(metric.name, metric.help.trim()),
+                }
+            }
+            // Counters are there from the start: a rate needs a first value.
+            $(counter!($cname).absolute(0);)*
+            $(gauge!($gname).set(0.0);)*
+        }
+    };
+}
+
+metrics_table! {
+    counters {
+        /// Calls that were created.
+        call_initiated => "signaling_calls_initiated_total";
+        /// Store commands that failed or timed out.
+        store_failed => "signaling_store_failures_total";
+        /// Connections to Redis that were made again.
+        redis_reconnected => "signaling_redis_reconnects_total";
+        /// Publishes that failed.
+        bus_failed => "signaling_bus_failures_total";
+        /// Losses of bus messages that were noticed.
+        bus_gap => "signaling_bus_gaps_total";
+        /// Envelopes that no node heard after all retries.
+        undelivered_envelope => "signaling_bus_undelivered_total";
+        /// Envelopes that arrived after their expiry.
+        expired_envelope => "signaling_bus_expired_total";
+        /// Messages on the node's channel that could not be read.
+        unreadable_envelope => "signaling_bus_unreadable_total";
+        /// Changes of calls that were found by comparison with the store, not by an envelope.
+        healed => "signaling_healed_total";
+        /// Decisions that had grown too old to be spoken.
+        late_decision => "signaling_late_decisions_total";
+        /// Verdicts given up while the store failed.
+        verdict_dropped => "signaling_verdicts_dropped_total";
+        /// Sessions whose queue was full because the phone no longer reads.
+        deaf_session => "signaling_sessions_deaf_total";
+        /// Sessions ended because their device had too many.
+        session_evicted => "signaling_sessions_evicted_total";
+        /// Sessions ended because their token was revoked.
+        session_revoked => "signaling_sessions_revoked_total";
+        /// Times that a large part of the cluster's sessions vanished at once.
+        storm => "signaling_storms_total";
+        /// Events refused because their payload was no good.
+        invalid_payload => "signaling_invalid_payloads_total";
+        /// Requests to `/api/` without the right secret.
+        secret_refused => "signaling_secrets_refused_total";
+    }
+    gauges {
+        /// Sessions on this node.
+        sessions => "signaling_sessions";
+        /// Users with a session on this node.
+        users => "signaling_users";
+        /// Users whose presence is watched from this node.
+        watched_users => "signaling_presence_watched_users";
+        /// Tokens that wait for their check in the background.
+        waiting_checks => "signaling_token_checks_waiting";
+        /// Verdicts that wait for the store.
+        waiting_verdicts => "signaling_verdicts_waiting";
+    }
+    histograms {
+        /// How long after its deadline a call was judged.
+        timer_fired => "signaling_timer_lateness_seconds";
+        /// From publishing an envelope to opening it on another node.
+        bus_lag => "signaling_bus_lag_seconds";
+        /// How long Laravel took to answer a token check.
+        token_asked => "signaling_token_check_seconds";
+    }
+    labelled {
+        /// From an event's arrival to the moment all it caused was sent on.
+        "signaling_event_seconds", "histogram", "event: initiate, ringing, accept, reject, cancel, end";
+        /// Live calls this node has to do with, by state.
+        "signaling_calls", "gauge", "state: trying, ringing, active";
+        /// Calls that ended, by reason.
+        "signaling_calls_ended_total", "counter", "reason: as in the call's record";
+        /// Sessions of dead nodes that this node removed.
+        "signaling_sessions_swept_total", "counter", "";
+        /// Token checks by outcome.
+        "signaling_token_checks_total", "counter", "outcome: valid, cached, stale, invalid, unavailable, refused_by_breaker";
+        /// Initiates that Laravel was asked about, by outcome.
+        "signaling_initiate_checks_total", "counter", "outcome: confirmed, contradicted, unavailable";
+        /// What was refused by a limit.
+        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions";
+        /// The version of this node.
+        "signaling_build_info", "gauge", "version";
+    }
+}
+
+/// A limit that refused something.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    Events,
+    HangUps,
+    Rings,
+    Handshakes,
+    Address,
+    Sessions,
+    Api,
+    Subscriptions,
+}
+
+/// An event of a phone whose duration is measured.
+#[derive(Clone, Copy, Debug)]
+pub enum Timed {
+    Initiate,
+    Ringing,
+    Accept,
+    Reject,
+    Cancel,
+    End,
+}
 
 /// Starts collecting; the first call of a process wins.
 pub fn start() -> Result<(), BuildError> {
     if EXPORTER.get().is_some() {
         return Ok(());
     }
-    let builder =
-        PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &LATENESS_BUCKETS)?;
-    if let Ok(exporter) = builder.install_recorder() {
+    if let Ok(exporter) = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder() {
         describe();
+        gauge!("signaling_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let _ = EXPORTER.set(exporter);
     }
     Ok(())
@@ -40,90 +194,54 @@ pub fn upkeep() {
     }
 }
 
-macro_rules! counters {
-    ($($(#[doc = $help:literal])+ $function:ident => $name:literal;)*) => {
-        $($(#[doc = $help])+ pub fn $function() {
-            static HANDLE: LazyLock<Counter> = LazyLock::new(|| counter!($name));
-            HANDLE.increment(1);
-        })*
-
-        fn describe_counters() {
-            $(describe_counter!($name, concat!($($help),+).trim()); counter!($name).absolute(0);)*
-        }
-    };
+pub fn event_done(event: Timed, duration: Duration) {
+    static HANDLES: LazyLock<[Histogram; 6]> = LazyLock::new(|| {
+        ["initiate", "ringing", "accept", "reject", "cancel", "end"]
+            .map(|event| histogram!("signaling_event_seconds", "event" => event))
+    });
+    HANDLES[event as usize].record(duration.as_secs_f64());
 }
 
-counters! {
-    /// Calls that were created.
-    call_initiated => "signaling_calls_initiated_total";
-    /// Store commands that failed or timed out.
-    store_failed => "signaling_store_failures_total";
-    /// Publishes that failed.
-    bus_failed => "signaling_bus_failures_total";
-    /// Losses of bus messages that were noticed.
-    bus_gap => "signaling_bus_gaps_total";
-    /// Envelopes that no node heard after all retries.
-    undelivered_envelope => "signaling_bus_undelivered_total";
-    /// Envelopes that arrived after their expiry.
-    expired_envelope => "signaling_bus_expired_total";
-    /// Messages on the node's channel that could not be read.
-    unreadable_envelope => "signaling_bus_unreadable_total";
-    /// Changes of calls that were found by comparison with the store, not by an envelope.
-    healed => "signaling_healed_total";
-    /// Decisions that had grown too old to be spoken.
-    late_decision => "signaling_late_decisions_total";
-    /// Verdicts given up while the store failed.
-    verdict_dropped => "signaling_verdicts_dropped_total";
-    /// Sessions whose queue was full because the phone no longer reads.
-    deaf_session => "signaling_sessions_deaf_total";
-    /// Sessions ended because their device had too many.
-    session_evicted => "signaling_sessions_evicted_total";
-    /// Times that a large part of the cluster's sessions vanished at once.
-    storm => "signaling_storms_total";
-    /// Requests to `/api/` without the right secret.
-    secret_refused => "signaling_secrets_refused_total";
-    /// Events refused because their payload was no good.
-    invalid_payload => "signaling_invalid_payloads_total";
+pub fn limited(limit: Limit) {
+    static HANDLES: LazyLock<[Counter; 8]> = LazyLock::new(|| {
+        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions"]
+            .map(|limit| counter!("signaling_limited_total", "limit" => limit))
+    });
+    HANDLES[limit as usize].increment(1);
 }
 
-static SESSIONS: LazyLock<Gauge> = LazyLock::new(|| gauge!("signaling_sessions"));
-static SWEPT: LazyLock<Counter> = LazyLock::new(|| counter!("signaling_sessions_swept_total"));
-static LATENESS: LazyLock<Histogram> = LazyLock::new(|| histogram!("signaling_timer_lateness_seconds"));
-
-/// Sessions on this node.
-pub fn sessions(count: usize) {
-    SESSIONS.set(count as f64);
+pub fn calls(trying: usize, ringing: usize, active: usize) {
+    for (state, count) in [("trying", trying), ("ringing", ringing), ("active", active)] {
+        gauge!("signaling_calls", "state" => state).set(count as f64);
+    }
 }
 
-/// Sessions of dead nodes that this node removed.
 pub fn sessions_swept(count: usize) {
-    SWEPT.increment(count as u64);
+    counter!("signaling_sessions_swept_total").increment(count as u64);
 }
 
-/// How long after its deadline a call was judged.
-pub fn timer_fired(lateness: Duration) {
-    LATENESS.record(lateness.as_secs_f64());
-}
-
-/// A call ended, by reason.
 pub fn call_ended(call: &Call) {
     if let Some(end) = call.end() {
         counter!("signaling_calls_ended_total", "reason" => end.reason.name()).increment(1);
     }
 }
 
-/// Token checks by outcome: `valid`, `cached`, `invalid`, `unavailable`.
+/// `outcome` is one of the documented values.
 pub fn token_checked(outcome: &'static str) {
     counter!("signaling_token_checks_total", "outcome" => outcome).increment(1);
 }
 
-fn describe() {
-    describe_counters();
-    describe_gauge!("signaling_sessions", "Sessions on this node.");
-    describe_counter!("signaling_sessions_swept_total", "Sessions of dead nodes that this node removed.");
-    describe_histogram!("signaling_timer_lateness_seconds", "How long after its deadline a call was judged.");
-    describe_counter!("signaling_calls_ended_total", "Calls that ended, by reason.");
-    describe_counter!("signaling_token_checks_total", "Token checks by outcome.");
-    gauge!("signaling_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    describe_gauge!("signaling_build_info", "The version of this node.");
+/// `outcome` is one of the documented values.
+pub fn initiate_checked(outcome: &'static str) {
+    counter!("signaling_initiate_checks_total", "outcome" => outcome).increment(1);
+}
+
+/// The metrics as a Markdown table, for docs/metrics.md.
+pub fn metrics_table() -> String {
+    let mut table = String::from("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
+    for metric in METRICS {
+        let labels = if metric.labels.is_empty() { "–" } else { metric.labels };
+        table.push_str(&format!("| `{}` | {} | {labels} | {} |\n", metric.name, metric.kind, metric.help.trim()));
+    }
+    table
 }

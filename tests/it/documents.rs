@@ -20,6 +20,15 @@ fn the_configuration_table_is_generated() {
     );
 }
 
+#[test]
+fn the_metrics_table_is_generated() {
+    let table = onlycare_signaling::telemetry::metrics::metrics_table();
+    assert!(
+        read("docs/metrics.md").contains(table.trim_end()),
+        "docs/metrics.md is old: put the output of `cargo run -- --print-metrics` into it"
+    );
+}
+
 /// Each promise of the README names tests that exist.
 #[test]
 fn promises_name_their_tests() {

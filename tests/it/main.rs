@@ -11,6 +11,7 @@ mod faults;
 mod http;
 mod incidents;
 mod layering;
+mod limits;
 mod payloads;
 mod processes;
 mod races;

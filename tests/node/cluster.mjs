@@ -67,7 +67,7 @@ class Node {
       LOG_FORMAT: 'json',
       LOG_LEVEL: 'info',
       EVENTS_PER_MINUTE: '0',
-      RINGS_PER_CALLEE_PER_MINUTE: '1000',
+      RINGS_PER_CALLEE_PER_MINUTE: '1000', HANDSHAKES_PER_SECOND: '0', HANDSHAKES_PER_ADDRESS_PER_SECOND: '0',
     });
     await program.until(() => program.lines.some(isListening), 'log that it is listening');
     const { public: address, admin } = fieldsOf(program.lines.find(isListening));

@@ -58,7 +58,9 @@ impl CallStore for RedisCalls {
             self.key("verdicts", caller),
             self.key("verdicts", callee),
             self.key("outcomes", caller),
+            format!("{}rings:{caller}:{callee}", self.tag),
         ];
+        let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
         let arguments = vec![
@@ -75,12 +77,16 @@ impl CallStore for RedisCalls {
             outcome(call)?,
             duration(self.retention.ended),
             number(OUTCOMES_PER_USER as u64),
+            number(u64::from(rings)),
         ];
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
         let mut parts = reply.iter().map(String::as_str);
         match (parts.next(), parts.next(), parts.next()) {
             (Some("created"), ..) => Ok(Created::Created),
             (Some("exists"), Some(record), _) => Ok(Created::Exists(Box::new(parse("call", record)?))),
+            (Some("limited"), Some(wait), _) => {
+                Ok(Created::TooManyRings { wait: Duration::from_millis(wait.parse().unwrap_or(1000)) })
+            }
             (Some("busy"), Some(caller), Some(callee)) => {
                 Ok(Created::Busy { caller: optional(caller)?.map(Box::new), callee: optional(callee)?.map(Box::new) })
             }

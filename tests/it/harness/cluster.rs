@@ -35,6 +35,11 @@ pub fn config(pairs: &[(&str, &str)]) -> Config {
         ("ADMIN_PORT", "0"),
         ("HOST", "127.0.0.1"),
         ("LARAVEL_API_SECRET", SECRET),
+        ("EVENTS_PER_MINUTE", "0"),
+        ("RINGS_PER_CALLEE_PER_MINUTE", "0"),
+        ("HANDSHAKES_PER_SECOND", "0"),
+        ("HANDSHAKES_PER_ADDRESS_PER_SECOND", "0"),
+        ("API_REQUESTS_PER_SECOND", "0"),
     ];
     let variables: BTreeMap<String, String> =
         base.iter().chain(pairs).map(|(name, value)| (name.to_string(), value.to_string())).collect();

@@ -1,6 +1,7 @@
--- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes
+-- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes,
+--       rings of this caller at this callee
 -- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
---       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap
+--       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number)
 local id, live, now, retention = ARGV[1], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
 local stored = redis.call('HGET', KEYS[1], 'd')
 if stored then return {'exists', stored} end
@@ -35,6 +36,14 @@ local function on_line(line)
 end
 local caller, callee = on_line(KEYS[2]), on_line(KEYS[3])
 if caller ~= '' or callee ~= '' then return {'busy', caller, callee} end
+
+local limit = tonumber(ARGV[14])
+if limit > 0 then
+  if tonumber(redis.call('GET', KEYS[8]) or 0) >= limit then
+    return {'limited', tostring(redis.call('PTTL', KEYS[8]))}
+  end
+  if redis.call('INCR', KEYS[8]) == 1 then redis.call('PEXPIRE', KEYS[8], 60000) end
+end
 
 redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])

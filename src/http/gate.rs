@@ -1,0 +1,193 @@
+//! What stands before Socket.IO: handshakes per second of the node and of an address, sessions of the node. A refusal
+//! is a 503 with a hint, never a CONNECT_ERROR: the client comes back by itself.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
+use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
+use tower_governor::key_extractor::KeyExtractor;
+use tower_governor::{GovernorError, GovernorLayer};
+
+use super::error;
+use crate::signaling::Signaling;
+use crate::telemetry::metrics::{self, Limit};
+
+/// A full node is not full a second later.
+const WHEN_FULL: Duration = Duration::from_secs(5);
+
+type PerAddress = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock>;
+
+/// Bounds of new sockets; 0 means none.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub handshakes_per_second: u32,
+    /// Generous: carrier NAT puts thousands of phones behind one address.
+    pub handshakes_per_address: u32,
+    pub sessions: usize,
+}
+
+pub struct Gate {
+    signaling: Arc<Signaling>,
+    addresses: ClientAddress,
+    node: Option<DefaultDirectRateLimiter>,
+    address: Option<PerAddress>,
+    sessions: usize,
+}
+
+impl Gate {
+    pub fn new(signaling: Arc<Signaling>, addresses: ClientAddress, bounds: Bounds) -> Self {
+        let quota = |limit| NonZeroU32::new(limit).map(Quota::per_second);
+        Self {
+            signaling,
+            addresses,
+            node: quota(bounds.handshakes_per_second).map(RateLimiter::direct),
+            address: quota(bounds.handshakes_per_address).map(RateLimiter::keyed),
+            sessions: bounds.sessions,
+        }
+    }
+
+    /// Forgets addresses whose allowance is whole again.
+    pub fn clean(&self) {
+        if let Some(address) = &self.address {
+            address.retain_recent();
+        }
+    }
+
+    fn refuses(&self, peer: IpAddr, headers: &HeaderMap) -> Option<(Limit, Duration)> {
+        if self.sessions > 0 && self.signaling.local_sessions() >= self.sessions {
+            return Some((Limit::Sessions, WHEN_FULL));
+        }
+        let now = DefaultClock::default().now();
+        if let Some(address) = &self.address
+            && let Err(refused) = address.check_key(&self.addresses.of(peer, headers))
+        {
+            return Some((Limit::Address, refused.wait_time_from(now)));
+        }
+        if let Some(node) = &self.node
+            && let Err(refused) = node.check()
+        {
+            return Some((Limit::Handshakes, refused.wait_time_from(now)));
+        }
+        None
+    }
+}
+
+/// Lets a request through unless it opens a new socket beyond the bounds.
+pub async fn guard(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if opens_a_socket(&request)
+        && let Some((limit, wait)) = gate.refuses(peer.ip(), request.headers())
+    {
+        metrics::limited(limit);
+        let mut response =
+            error(StatusCode::SERVICE_UNAVAILABLE, "Too many connections, please come back", "unavailable");
+        let seconds = wait.as_secs() + 1;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        return response;
+    }
+    next.run(request).await
+}
+
+fn opens_a_socket(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    request.uri().path().starts_with("/socket.io") && !query.split('&').any(|pair| pair.starts_with("sid="))
+}
+
+/// Finds the address of a client behind proxies that are trusted; what others claim is not believed.
+#[derive(Clone, Debug)]
+pub struct ClientAddress {
+    trusted: Vec<IpNet>,
+}
+
+impl ClientAddress {
+    pub fn new(trusted: Vec<IpNet>) -> Self {
+        Self { trusted }
+    }
+
+    /// The last address that no trusted proxy vouches for; IPv6 by its /64.
+    pub fn of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut address = peer.to_canonical();
+        let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
+        for hop in hops.iter().rev() {
+            if !self.trusted.iter().any(|network| network.contains(&address)) {
+                break;
+            }
+            let Ok(before) = hop.trim().parse::<IpAddr>() else { break };
+            address = before.to_canonical();
+        }
+        match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        }
+    }
+}
+
+impl KeyExtractor for ClientAddress {
+    type Key = IpAddr;
+
+    fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<IpAddr, GovernorError> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().ok_or(GovernorError::UnableToExtractKey)?;
+        Ok(self.of(peer.0.ip(), request.headers()))
+    }
+}
+
+/// Limits of HTTP requests by client address.
+pub type ApiLimit = GovernorConfig<ClientAddress, NoOpMiddleware>;
+
+/// `per_second` 0: no limit.
+pub fn api_limit(addresses: ClientAddress, per_second: u32) -> Option<ApiLimit> {
+    let period = Duration::from_secs(1).checked_div(per_second)?;
+    GovernorConfigBuilder::default().period(period).burst_size(per_second).key_extractor(addresses).finish()
+}
+
+/// The layer of an [`ApiLimit`]; a refusal has the shape of every error.
+pub fn api_layer(limit: &Arc<ApiLimit>) -> GovernorLayer<ClientAddress, NoOpMiddleware, axum::body::Body> {
+    GovernorLayer::new(Arc::clone(limit)).error_handler(|_| {
+        metrics::limited(Limit::Api);
+        let mut response = error(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "rate_limited");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+        response
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(forwarded: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let addresses = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let of = |peer: &str, forwarded: &[&str]| addresses.of(peer.parse().unwrap(), &headers(forwarded)).to_string();
+        assert_eq!(of("1.2.3.4", &["9.9.9.9"]), "1.2.3.4", "a stranger claims what he likes");
+        assert_eq!(of("10.0.0.1", &["6.6.6.6, 9.9.9.9"]), "9.9.9.9", "what the client itself wrote is not believed");
+        assert_eq!(of("10.0.0.1", &["9.9.9.9, 10.1.1.1"]), "9.9.9.9", "two proxies");
+        assert_eq!(of("10.0.0.1", &["9.9.9.9", "10.1.1.1"]), "9.9.9.9", "in two headers");
+        assert_eq!(of("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(of("2001:db8::1:2:3:4", &[]), "2001:db8::", "one household, one key");
+        assert_eq!(of("::ffff:10.0.0.1", &["9.9.9.9"]), "9.9.9.9");
+    }
+}
