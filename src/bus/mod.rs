@@ -38,6 +38,8 @@ pub enum Body {
     Notice { user: UserId, call: Box<Call> },
     /// Said as it is to all sessions of a user.
     Word { user: UserId, word: Word },
+    /// A watched user came or went.
+    Presence { user: UserId, online: bool },
     /// The session is one too many: end it with a disconnect packet.
     Evict { user: UserId, session: SessionId },
     /// A node's question to itself whether it hears its own channel.

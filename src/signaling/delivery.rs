@@ -221,7 +221,10 @@ impl Signaling {
                     metrics::bus_gap();
                     tracing::warn!("messages of the bus may be lost, comparing all calls with the store");
                     let signaling = Arc::clone(&self);
-                    self.spawn(async move { signaling.heal_all().await });
+                    self.spawn(async move {
+                        signaling.heal_all().await;
+                        signaling.heal_presence().await;
+                    });
                 }
                 Inbound::Unreadable => {
                     metrics::unreadable_envelope();
@@ -247,6 +250,7 @@ impl Signaling {
                     session.voice().word(&word, self.clock.now());
                 }
             }
+            Body::Presence { user, online } => self.tell_presence(&user, online),
             Body::Evict { user, session } => {
                 for other in self.floor.of(&user).iter().filter(|other| other.id == session) {
                     other.voice().disconnect();

@@ -22,6 +22,9 @@ pub trait Voice: Send + Sync {
 
     fn reject_confirmed(&self, call_id: &str) -> bool;
 
+    /// A watched user came or went.
+    fn presence(&self, user: &UserId, online: bool, now: Timestamp) -> bool;
+
     /// Ends the session with a disconnect packet: the phone will not come back by itself.
     fn disconnect(&self);
 }

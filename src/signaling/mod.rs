@@ -8,6 +8,7 @@ mod delivery;
 mod floor;
 mod healing;
 mod nodes;
+mod presence;
 mod retry;
 mod sessions;
 mod transition;
@@ -23,6 +24,7 @@ pub use crate::bus::Word;
 pub use backend::{Told, WordOutcome};
 pub use calls::{Initiate, Initiated};
 pub use floor::{Session, Voice};
+pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Ready, ReadyCall};
 pub use transition::Failure;
 
@@ -32,6 +34,7 @@ use crate::clock::Clock;
 use crate::store::{CallStore, SessionStore};
 use floor::Floor;
 use nodes::Nodes;
+use presence::Watchers;
 use retry::RetryQueue;
 use watch::Watch;
 
@@ -78,6 +81,7 @@ pub struct Signaling {
     bus: Arc<dyn Bus>,
     floor: Floor,
     watch: Watch,
+    watchers: Watchers,
     nodes: Nodes,
     retries: RetryQueue,
     tasks: TaskTracker,
@@ -115,6 +119,7 @@ impl Signaling {
             nodes: Nodes::new(node, address, policy.lease, clock.now()),
             floor: Floor::default(),
             watch: Watch::default(),
+            watchers: Watchers::default(),
             retries: RetryQueue::default(),
             clock,
             policy,

@@ -227,6 +227,7 @@ impl Signaling {
             metrics::sessions_swept(swept.len());
             for session in swept {
                 let (signaling, at) = (Arc::clone(self), lease.expires_at);
+                self.went_away(&session.user);
                 self.spawn(async move { signaling.absent(&session, at).await });
             }
         }

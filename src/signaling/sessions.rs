@@ -65,8 +65,13 @@ impl Signaling {
     }
 
     async fn join(self: &Arc<Self>, session: &Arc<Session>) -> Result<Desk, StoreError> {
-        let of_user = self.sessions.register(&self.record_of(session)).await?;
-        self.evict_surplus(session, of_user).await;
+        let registered = self.sessions.register(&self.record_of(session)).await?;
+        let now = self.clock.now();
+        let alive = registered.sessions.iter().filter(|other| self.nodes.may_live(other, now)).count();
+        if alive == 1 && !registered.watchers.is_empty() {
+            self.came_online(&session.user, registered.watchers).await;
+        }
+        self.evict_surplus(session, registered.sessions).await;
         self.calls.desk(&session.user).await
     }
 
@@ -142,10 +147,13 @@ impl Signaling {
         }
         metrics::sessions(self.floor.len());
         let record = self.record_of(session);
-        if let Err(error) = self.sessions.unregister(&record).await {
+        match self.sessions.unregister(&record).await {
+            Ok(true) => self.went_away(&session.user),
+            Ok(false) => {}
             // Readers see that this node no longer has it.
-            tracing::warn!(session = %session.id, %error, "removing a session failed");
+            Err(error) => tracing::warn!(session = %session.id, %error, "removing a session failed"),
         }
+        self.unwatch_all_of(session).await;
         self.absent(&record, self.clock.now()).await;
     }
 
@@ -193,6 +201,7 @@ impl Signaling {
             }
             seen.insert(session.user.clone());
         }
+        self.watch_all_again().await?;
         if !seen.is_empty() {
             tracing::info!(users = seen.len(), "registered all sessions again");
         }

@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::FieldError;
-use crate::call::{Call, Refusal};
+use crate::call::{Call, Refusal, UserId};
 use crate::signaling::{Failure, Initiated};
 
 pub fn done(spelled: &str, call: &Call) -> Value {
     json!({"success": true, "callId": spelled, "state": call.state.name()})
+}
+
+/// Who is online of those asked for.
+pub fn presence(users: &[(UserId, bool)]) -> Value {
+    let users: Map<String, Value> = users.iter().map(|(user, online)| (user.to_string(), (*online).into())).collect();
+    json!({"success": true, "users": users})
 }
 
 pub fn initiated(spelled: &str, answer: &Initiated) -> Value {

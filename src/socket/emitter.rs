@@ -5,8 +5,8 @@ use socketioxide::AckError;
 use socketioxide::extract::SocketRef;
 use tokio_util::task::TaskTracker;
 
-use super::events::{Event, busy, call_event, ready_event, reject_confirmed, word_event};
-use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp};
+use super::events::{Event, busy, call_event, presence_event, ready_event, reject_confirmed, word_event};
+use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp, UserId};
 use crate::signaling::Word;
 use crate::signaling::{Ready, Signaling, Voice};
 
@@ -63,6 +63,10 @@ impl Voice for PhoneVoice {
 
     fn reject_confirmed(&self, call_id: &str) -> bool {
         self.emit(&reject_confirmed(call_id))
+    }
+
+    fn presence(&self, user: &UserId, online: bool, now: Timestamp) -> bool {
+        self.emit(&presence_event(user, online, now))
     }
 
     fn disconnect(&self) {

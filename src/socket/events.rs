@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, Role, Say, Timestamp};
+use crate::call::{Call, Role, Say, Timestamp, UserId};
 use crate::signaling::Ready;
 use crate::signaling::Word;
 
@@ -48,6 +48,11 @@ pub fn busy(call_id: &str) -> Event {
 
 pub fn reject_confirmed(call_id: &str) -> Event {
     ("call:reject:confirmed", json!({"callId": call_id}))
+}
+
+pub fn presence_event(user: &UserId, online: bool, now: Timestamp) -> Event {
+    let name = if online { "user:online" } else { "user:offline" };
+    (name, json!({"userId": user, "timestamp": now.as_millis()}))
 }
 
 pub fn word_event(word: &Word, now: Timestamp) -> Event {

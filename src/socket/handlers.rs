@@ -10,9 +10,9 @@ use socketioxide_core::Value as RawValue;
 
 use super::emitter::PhoneVoice;
 use super::line::{Incoming, Line};
-use super::{Edge, Fields, acks, read_initiate};
+use super::{Edge, FieldError, Fields, acks, read_initiate};
 use crate::call::{Call, CallId, SessionId};
-use crate::signaling::{Failure, Session};
+use crate::signaling::{Failure, Session, SubscribeError, WATCHED_PER_SESSION};
 use crate::telemetry::metrics::{self, Limit, Timed};
 
 /// No event of the contract comes near this; what is larger is not even parsed.
@@ -142,12 +142,10 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, name: &str, incoming: 
             verdict(edge, session, event, payload, ack, arrived).await;
         }
         "call:message" => message(edge, session, payload, ack).await,
-        "call:upgrade"
-        | "call:switchToVideo"
-        | "call:switch_to_video"
-        | "call:upgrade:response"
-        | "presence:subscribe"
-        | "presence:unsubscribe" => answer(ack, &acks::not_supported()),
+        "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" => {
+            answer(ack, &acks::not_supported())
+        }
+        "presence:subscribe" | "presence:unsubscribe" => presence(edge, session, event, payload, ack).await,
         _ => {
             metrics::invalid_payload();
             answer(ack, &acks::invalid_text("unknown event"));
@@ -221,6 +219,33 @@ async fn verdict(
         }
         Err(Failure::Refused { refusal, call }) => signaling.answer_refused(session, refusal, &call),
         Ok(_) | Err(Failure::NotFound | Failure::Unavailable | Failure::TooManyRings { .. }) => {}
+    }
+}
+
+async fn presence(
+    edge: &Arc<Edge>,
+    session: &Arc<Session>,
+    event: &str,
+    payload: Option<Value>,
+    ack: Option<AckSender>,
+) {
+    let users = match Fields::new(payload).and_then(|fields| fields.users("userIds", WATCHED_PER_SESSION)) {
+        Ok(users) => users,
+        Err(error) => {
+            metrics::invalid_payload();
+            return answer(ack, &acks::invalid(&error));
+        }
+    };
+    let answered = match event {
+        "presence:subscribe" => edge.signaling.subscribe(session, &users).await,
+        _ => edge.signaling.unsubscribe(session, &users).await,
+    };
+    match answered {
+        Ok(users) => answer(ack, &acks::presence(&users)),
+        Err(SubscribeError::TooMany) => {
+            answer(ack, &acks::invalid(&FieldError::TooMany("userIds", WATCHED_PER_SESSION)));
+        }
+        Err(SubscribeError::Unavailable) => answer(ack, &acks::failed(&Failure::Unavailable)),
     }
 }
 

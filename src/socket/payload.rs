@@ -16,6 +16,10 @@ pub enum FieldError {
     NoObject,
     #[error("{0} is missing or not a text")]
     Missing(&'static str),
+    #[error("{0} must be a list of texts")]
+    NoList(&'static str),
+    #[error("{0} may name {1} users at most")]
+    TooMany(&'static str, usize),
     #[error("{0} is missing")]
     Absent(&'static str),
     #[error("{0} {1}")]
@@ -72,6 +76,23 @@ impl Fields {
 
     pub fn optional_text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The users of a subscription, each once.
+    pub fn users(&self, name: &'static str, most: usize) -> Result<Vec<UserId>, FieldError> {
+        let list = self.0.get(name).and_then(Value::as_array).ok_or(FieldError::NoList(name))?;
+        if list.len() > most {
+            return Err(FieldError::TooMany(name, most));
+        }
+        let mut users = Vec::with_capacity(list.len());
+        for item in list {
+            let text = item.as_str().ok_or(FieldError::NoList(name))?;
+            let user = UserId::parse(text).map_err(|error| FieldError::Id(name, error))?;
+            if !users.contains(&user) {
+                users.push(user);
+            }
+        }
+        Ok(users)
     }
 
     /// What participants say to each other, at most 4 KiB of JSON.

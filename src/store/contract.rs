@@ -321,8 +321,8 @@ contract! {
     async fn an_old_session_does_not_take_the_new_one_along(stores: Stores) {
         let sessions = stores.sessions;
         let (old, new) = (session(1, "ana", "n1", 1), session(2, "ana", "n2", 1));
-        assert_eq!(sessions.register(&old).await.unwrap().len(), 1);
-        assert_eq!(sessions.register(&new).await.unwrap().len(), 2);
+        assert_eq!(sessions.register(&old).await.unwrap().sessions.len(), 1);
+        assert_eq!(sessions.register(&new).await.unwrap().sessions.len(), 2);
         sessions.unregister(&old).await.unwrap();
         assert_eq!(sessions.sessions(&user("ana")).await.unwrap(), vec![new.clone()]);
         assert_eq!(sessions.online_count().await.unwrap(), 1);
@@ -330,6 +330,26 @@ contract! {
         assert_eq!(sessions.online_users().await.unwrap(), vec![user("ana")]);
         sessions.unregister(&new).await.unwrap();
         assert_eq!(sessions.online_count().await.unwrap(), 0);
+    }
+
+    /// Who registers learns which nodes watch his user.
+    async fn watchers_are_told_to_who_registers(stores: Stores) {
+        let sessions = stores.sessions;
+        let (one, two) = (NodeId::parse("n1").unwrap(), NodeId::parse("n2").unwrap());
+        let users = [user("ana"), user("bo")];
+        sessions.watch(&users, &one).await.unwrap();
+        sessions.watch(&users[..1], &two).await.unwrap();
+        let mut watchers = sessions.register(&session(1, "ana", "n3", 1)).await.unwrap().watchers;
+        watchers.sort();
+        assert_eq!(watchers, vec![one.clone(), two.clone()]);
+        sessions.unwatch(&users, &one).await.unwrap();
+        assert_eq!(sessions.watchers(&users[0]).await.unwrap(), vec![two]);
+        assert_eq!(sessions.watchers(&users[1]).await.unwrap(), vec![]);
+        sessions.register(&session(2, "ana", "n3", 1)).await.unwrap();
+        assert!(!sessions.unregister(&session(1, "ana", "n3", 1)).await.unwrap(), "another session is left");
+        assert!(sessions.unregister(&session(2, "ana", "n3", 1)).await.unwrap(), "the last one, and he is watched");
+        sessions.register(&session(3, "bo", "n3", 1)).await.unwrap();
+        assert!(!sessions.unregister(&session(3, "bo", "n3", 1)).await.unwrap(), "nobody watches");
     }
 
     /// Users count once, however many sessions they have.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    CallStore, Created, Desk, Lease, OUTCOMES_PER_USER, Outcome, Renewal, Retention, SessionRecord, SessionStore,
-    StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Lease, OUTCOMES_PER_USER, Outcome, Registered, Renewal, Retention, SessionRecord,
+    SessionStore, StoreError, Swap, VERDICTS_PER_USER,
 };
 use crate::call::{Call, CallId, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
 use crate::clock::Clock;
@@ -43,6 +43,22 @@ struct Calls {
 struct Sessions {
     by_user: HashMap<UserId, HashMap<SessionId, SessionRecord>>,
     leases: HashMap<NodeId, Lease>,
+    watchers: HashMap<UserId, BTreeSet<NodeId>>,
+}
+
+impl Sessions {
+    fn remove(&mut self, session: &SessionRecord) {
+        if let Some(of_user) = self.by_user.get_mut(&session.user) {
+            of_user.remove(&session.id);
+            if of_user.is_empty() {
+                self.by_user.remove(&session.user);
+            }
+        }
+    }
+
+    fn watchers_of(&self, user: &UserId) -> Vec<NodeId> {
+        self.watchers.get(user).map(|nodes| nodes.iter().cloned().collect()).unwrap_or_default()
+    }
 }
 
 impl MemoryStore {
@@ -261,22 +277,44 @@ impl CallStore for MemoryStore {
 
 #[async_trait]
 impl SessionStore for MemoryStore {
-    async fn register(&self, session: &SessionRecord) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError> {
         let mut sessions = self.sessions.lock();
         let of_user = sessions.by_user.entry(session.user.clone()).or_default();
         of_user.insert(session.id.clone(), session.clone());
-        Ok(of_user.values().cloned().collect())
+        let of_user = of_user.values().cloned().collect();
+        Ok(Registered { sessions: of_user, watchers: sessions.watchers_of(&session.user) })
     }
 
-    async fn unregister(&self, session: &SessionRecord) -> Result<(), StoreError> {
+    async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
         let mut sessions = self.sessions.lock();
-        if let Some(of_user) = sessions.by_user.get_mut(&session.user) {
-            of_user.remove(&session.id);
-            if of_user.is_empty() {
-                sessions.by_user.remove(&session.user);
+        for user in users {
+            sessions.watchers.entry(user.clone()).or_default().insert(node.clone());
+        }
+        Ok(())
+    }
+
+    async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+        let mut sessions = self.sessions.lock();
+        for user in users {
+            if let Some(nodes) = sessions.watchers.get_mut(user) {
+                nodes.remove(node);
+                if nodes.is_empty() {
+                    sessions.watchers.remove(user);
+                }
             }
         }
         Ok(())
+    }
+
+    async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
+        Ok(self.sessions.lock().watchers_of(user))
+    }
+
+    async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
+        let mut sessions = self.sessions.lock();
+        sessions.remove(session);
+        let left = sessions.by_user.contains_key(&session.user);
+        Ok(!left && sessions.watchers.contains_key(&session.user))
     }
 
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
@@ -311,12 +349,7 @@ impl SessionStore for MemoryStore {
             .cloned()
             .collect();
         for session in &swept {
-            if let Some(of_user) = sessions.by_user.get_mut(&session.user) {
-                of_user.remove(&session.id);
-                if of_user.is_empty() {
-                    sessions.by_user.remove(&session.user);
-                }
-            }
+            sessions.remove(session);
         }
         if swept.is_empty() && sessions.leases.get(&lease.node).is_some_and(|known| known.epoch == lease.epoch) {
             sessions.leases.remove(&lease.node);

@@ -146,6 +146,13 @@ pub struct SessionRecord {
     pub connected_at: Timestamp,
 }
 
+/// The answer to a registration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered {
+    pub sessions: Vec<SessionRecord>,
+    pub watchers: Vec<NodeId>,
+}
+
 /// A node's promise that it lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
@@ -169,14 +176,22 @@ pub struct Renewal {
 
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Registers a session and returns all of the user's, this one included.
-    async fn register(&self, session: &SessionRecord) -> Result<Vec<SessionRecord>, StoreError>;
+    /// Registers a session and returns all of the user's, this one included, and the nodes that watch him.
+    async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError>;
 
-    /// Removes this session and no other.
-    async fn unregister(&self, session: &SessionRecord) -> Result<(), StoreError>;
+    /// Removes this session and no other. True where it was the user's last and nodes watch him.
+    async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError>;
 
     /// All sessions of a user, of dead nodes too: leases are the reader's to judge.
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Notes that a node watches these users' presence, for some hours.
+    async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError>;
+
+    async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError>;
+
+    /// The nodes that watch a user's presence, dead ones included.
+    async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError>;
 
     /// Users with a session, distinct. Best effort while nodes die.
     async fn online_count(&self) -> Result<u64, StoreError>;

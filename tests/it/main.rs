@@ -13,5 +13,6 @@ mod incidents;
 mod layering;
 mod limits;
 mod payloads;
+mod presence;
 mod processes;
 mod races;

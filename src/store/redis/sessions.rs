@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fred::clients::Client;
-use fred::interfaces::{HashesInterface, SetsInterface};
+use fred::interfaces::{HashesInterface, KeysInterface, SetsInterface};
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 
 use super::calls::{json, parse, unexpected};
 use super::script;
 use crate::call::{NodeId, Timestamp, UserId};
-use crate::store::{Lease, Renewal, SessionRecord, SessionStore, StoreError};
+use crate::store::{Lease, Registered, Renewal, SessionRecord, SessionStore, StoreError};
 
 /// Presence spreads over this many hash slots. Fixed: every node of every version must agree.
 const SHARDS: u8 = 64;
@@ -36,6 +36,10 @@ impl RedisSessions {
         self.shard_tag(digest[0] % SHARDS)
     }
 
+    fn watchers_key(&self, user: &UserId) -> String {
+        format!("{}watchers:{user}", self.tag(user))
+    }
+
     fn tags(&self) -> impl Iterator<Item = String> + '_ {
         (0..SHARDS).map(|shard| self.shard_tag(shard))
     }
@@ -59,24 +63,55 @@ fn holder(node: &NodeId, epoch: u64) -> String {
     format!("{node}|{epoch}|")
 }
 
+fn nodes(texts: &[String]) -> Vec<NodeId> {
+    texts.iter().filter_map(|text| NodeId::parse(text).ok()).collect()
+}
+
 #[async_trait]
 impl SessionStore for RedisSessions {
-    async fn register(&self, session: &SessionRecord) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError> {
         let arguments = vec![
             format!("{}{}", holder(&session.node, session.epoch), session.id).into(),
             json("session", session)?.into(),
             session.user.as_str().into(),
             GARBAGE_TTL.as_millis().to_string().into(),
         ];
-        let reply: Vec<String> = script::REGISTER.run(&self.client, self.session_keys(session), arguments).await?;
-        reply.iter().map(|text| parse("session", text)).collect()
+        let mut keys = self.session_keys(session);
+        keys.push(self.watchers_key(&session.user));
+        let (sessions, watchers): (Vec<String>, Vec<String>) =
+            script::REGISTER.run(&self.client, keys, arguments).await?;
+        let sessions = sessions.iter().map(|text| parse("session", text)).collect::<Result<_, _>>()?;
+        Ok(Registered { sessions, watchers: nodes(&watchers) })
     }
 
-    async fn unregister(&self, session: &SessionRecord) -> Result<(), StoreError> {
+    async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+        let ttl = i64::try_from(GARBAGE_TTL.as_millis()).unwrap_or(i64::MAX);
+        let writes = users.iter().map(|user| async move {
+            let key = self.watchers_key(user);
+            self.client.sadd::<(), _, _>(key.as_str(), node.as_str()).await?;
+            self.client.pexpire::<(), _>(key, ttl, None).await
+        });
+        try_join_all(writes).await?;
+        Ok(())
+    }
+
+    async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+        let writes = users.iter().map(|user| self.client.srem::<(), _, _>(self.watchers_key(user), node.as_str()));
+        try_join_all(writes).await?;
+        Ok(())
+    }
+
+    async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
+        let watchers: Vec<String> = self.client.smembers(self.watchers_key(user)).await?;
+        Ok(nodes(&watchers))
+    }
+
+    async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
         let holder = holder(&session.node, session.epoch);
         let arguments = vec![format!("{holder}{}", session.id).into(), holder.into(), session.user.as_str().into()];
-        script::UNREGISTER.run::<u64>(&self.client, self.session_keys(session), arguments).await?;
-        Ok(())
+        let mut keys = self.session_keys(session);
+        keys.push(self.watchers_key(&session.user));
+        Ok(script::UNREGISTER.run::<u64>(&self.client, keys, arguments).await? == 1)
     }
 
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {

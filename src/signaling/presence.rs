@@ -1,0 +1,229 @@
+//! Who watches whom: a user's coming and going is told to the nodes that watch him, and to no other.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+
+use super::{Session, Signaling};
+use crate::bus::Body;
+use crate::call::{NodeId, SessionId, UserId};
+use crate::store::StoreError;
+use crate::telemetry::metrics::{self, Limit};
+
+/// Users one session may watch.
+pub const WATCHED_PER_SESSION: usize = 500;
+/// A user is offline when he stayed away for this long: a network switch is not told.
+const DAMPING: Duration = Duration::from_secs(3);
+const NEWS_LIFE: Duration = Duration::from_secs(30);
+const ASKED_AT_ONCE: usize = 256;
+
+/// Why a subscription was not taken.
+#[derive(Debug)]
+pub enum SubscribeError {
+    /// More than [`WATCHED_PER_SESSION`].
+    TooMany,
+    Unavailable,
+}
+
+impl From<StoreError> for SubscribeError {
+    fn from(_: StoreError) -> Self {
+        SubscribeError::Unavailable
+    }
+}
+
+/// The watchers on this node.
+#[derive(Default)]
+pub(super) struct Watchers(Mutex<Books>);
+
+#[derive(Default)]
+struct Books {
+    users: HashMap<UserId, Watched>,
+    sessions: HashMap<SessionId, HashSet<UserId>>,
+}
+
+#[derive(Default)]
+struct Watched {
+    by: HashMap<SessionId, Arc<Session>>,
+    /// What the watchers were last told.
+    online: Option<bool>,
+}
+
+impl Watchers {
+    /// Notes the subscription and returns the users that nobody here watched before.
+    fn add(&self, session: &Arc<Session>, users: &[UserId]) -> Result<Vec<UserId>, SubscribeError> {
+        let books = &mut *self.0.lock();
+        let watched = books.sessions.entry(session.id.clone()).or_default();
+        let more = users.iter().filter(|user| !watched.contains(*user)).collect::<HashSet<_>>().len();
+        if watched.len() + more > WATCHED_PER_SESSION {
+            return Err(SubscribeError::TooMany);
+        }
+        let mut new = Vec::new();
+        for user in users {
+            watched.insert(user.clone());
+            let entry = books.users.entry(user.clone()).or_default();
+            if entry.by.is_empty() {
+                new.push(user.clone());
+            }
+            entry.by.insert(session.id.clone(), Arc::clone(session));
+        }
+        metrics::watched_users(books.users.len());
+        Ok(new)
+    }
+
+    /// Ends subscriptions of a session (all of them without `users`); returns the users that nobody here watches now.
+    fn remove(&self, session: &SessionId, users: Option<&[UserId]>) -> Vec<UserId> {
+        let books = &mut *self.0.lock();
+        let Some(watched) = books.sessions.get_mut(session) else { return vec![] };
+        let leaving: Vec<UserId> = match users {
+            Some(users) => users.iter().filter(|user| watched.remove(*user)).cloned().collect(),
+            None => watched.drain().collect(),
+        };
+        if watched.is_empty() {
+            books.sessions.remove(session);
+        }
+        let mut unwatched = Vec::new();
+        for user in leaving {
+            if let Some(entry) = books.users.get_mut(&user) {
+                entry.by.remove(session);
+                if entry.by.is_empty() {
+                    books.users.remove(&user);
+                    unwatched.push(user);
+                }
+            }
+        }
+        metrics::watched_users(books.users.len());
+        unwatched
+    }
+
+    fn all(&self) -> Vec<UserId> {
+        self.0.lock().users.keys().cloned().collect()
+    }
+
+    /// The sessions to tell, if this is news to them.
+    fn news(&self, user: &UserId, online: bool) -> Vec<Arc<Session>> {
+        let mut books = self.0.lock();
+        let Some(watched) = books.users.get_mut(user) else { return vec![] };
+        if watched.online.replace(online) == Some(online) {
+            return vec![];
+        }
+        watched.by.values().cloned().collect()
+    }
+
+    /// What a subscriber was just answered is told to him already.
+    fn answered(&self, user: &UserId, online: bool) {
+        if let Some(watched) = self.0.lock().users.get_mut(user) {
+            watched.online.get_or_insert(online);
+        }
+    }
+}
+
+impl Signaling {
+    /// Watches users for a session and answers who is online. The watch is written before the sessions are read, so
+    /// that who comes in between is told by one of both.
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, bool)>, SubscribeError> {
+        let new = self.watchers.add(session, users).inspect_err(|_| metrics::limited(Limit::Subscriptions))?;
+        if let Err(error) = self.sessions.watch(&new, &self.nodes.own).await {
+            self.watchers.remove(&session.id, Some(users));
+            return Err(error.into());
+        }
+        if !self.floor.has(&session.user, &session.id) {
+            // It left meanwhile: its leave found nothing to take back.
+            self.unwatch_all_of(session).await;
+        }
+        let answer = self.who_is_online(users).await?;
+        for (user, online) in &answer {
+            self.watchers.answered(user, *online);
+        }
+        Ok(answer)
+    }
+
+    pub async fn unsubscribe(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, bool)>, SubscribeError> {
+        let unwatched = self.watchers.remove(&session.id, Some(users));
+        self.sessions.unwatch(&unwatched, &self.nodes.own).await?;
+        Ok(self.who_is_online(users).await?)
+    }
+
+    async fn who_is_online(&self, users: &[UserId]) -> Result<Vec<(UserId, bool)>, StoreError> {
+        let mut answer = Vec::with_capacity(users.len());
+        for users in users.chunks(ASKED_AT_ONCE) {
+            let online = join_all(users.iter().map(|user| self.is_online(user))).await;
+            for (user, online) in users.iter().zip(online) {
+                answer.push((user.clone(), online?));
+            }
+        }
+        Ok(answer)
+    }
+
+    pub(super) async fn unwatch_all_of(self: &Arc<Self>, session: &Session) {
+        let unwatched = self.watchers.remove(&session.id, None);
+        // What stays behind is told to this node for nothing until it expires.
+        let _ = self.sessions.unwatch(&unwatched, &self.nodes.own).await;
+    }
+
+    /// Writes every watch of this node again: they expire in the store, and a new store has none.
+    pub(super) async fn watch_all_again(&self) -> Result<(), StoreError> {
+        for users in self.watchers.all().chunks(ASKED_AT_ONCE) {
+            self.sessions.watch(users, &self.nodes.own).await?;
+        }
+        Ok(())
+    }
+
+    /// The user's first session came: his watchers hear of it.
+    pub(super) async fn came_online(self: &Arc<Self>, user: &UserId, watchers: Vec<NodeId>) {
+        self.announce(user, true, watchers).await;
+    }
+
+    /// The user's last session may have gone: if he stays away, his watchers hear of it.
+    pub(super) fn went_away(self: &Arc<Self>, user: &UserId) {
+        let (signaling, user) = (Arc::clone(self), user.clone());
+        self.spawn(async move {
+            signaling.clock.sleep(DAMPING).await;
+            if let (Ok(false), Ok(watchers)) =
+                (signaling.is_online(&user).await, signaling.sessions.watchers(&user).await)
+            {
+                signaling.announce(&user, false, watchers).await;
+            }
+        });
+    }
+
+    async fn announce(self: &Arc<Self>, user: &UserId, online: bool, watchers: Vec<NodeId>) {
+        let now = self.clock.now();
+        for node in watchers {
+            if node == self.nodes.own {
+                self.tell_presence(user, online);
+            } else if self.nodes.is_dead(&node, now) {
+                let _ = self.sessions.unwatch(std::slice::from_ref(user), &node).await;
+            } else {
+                let body = Body::Presence { user: user.clone(), online };
+                self.post(node, self.envelope(now + NEWS_LIFE, body)).await;
+            }
+        }
+    }
+
+    pub(super) fn tell_presence(&self, user: &UserId, online: bool) {
+        for session in self.watchers.news(user, online) {
+            session.voice().presence(user, online, self.clock.now());
+        }
+    }
+
+    /// Compares what watchers were told with the store, after messages may have been lost.
+    pub(super) async fn heal_presence(&self) {
+        let users = self.watchers.all();
+        if let Ok(online) = self.who_is_online(&users).await {
+            for (user, online) in online {
+                self.tell_presence(&user, online);
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Coming and going is told to who asked for it, and to nobody else.
+
+use std::process::Command;
+
+use onlycare_signaling::app::App;
+use serde_json::json;
+
+use crate::harness::cluster::config;
+use crate::harness::phone::unique;
+use crate::harness::redis::Redis;
+use crate::harness::{Backend, Cluster, Phone, Profile};
+use crate::on_each_backend;
+
+on_each_backend! {
+    async fn watchers_hear_of_coming_and_going(backend: Backend) {
+        let cluster = Cluster::start(backend, 2).await;
+        let (ana, cleo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("cleo")).await);
+        let (bo, dan) = (unique("bo"), unique("dan"));
+        let ack = ana.ask("presence:subscribe", json!({"userIds": [bo, cleo.user]})).await;
+        assert_eq!(ack["success"], true);
+        assert_eq!(ack["users"], json!({&bo: false, &cleo.user: true}));
+        let phone = cluster.phone(1, &bo).await;
+        let online = ana.expect("user:online").await;
+        assert_eq!(online["userId"], bo.as_str());
+        assert!(online["timestamp"].is_u64());
+        // A second session and the end of the first are no news; nor is somebody nobody watches.
+        let second = cluster.phone(0, &bo).await;
+        phone.vanish();
+        let stranger = cluster.phone(1, &dan).await;
+        drop(stranger);
+        ana.assert_nothing_more().await;
+        second.vanish();
+        assert_eq!(ana.expect("user:offline").await["userId"], bo.as_str());
+        let ack = ana.ask("presence:unsubscribe", json!({"userIds": [bo]})).await;
+        assert_eq!(ack["users"], json!({&bo: false}));
+        let back = cluster.phone(1, &bo).await;
+        ana.assert_nothing_more().await;
+        cleo.assert_nothing_more().await;
+        drop((ana, cleo, back));
+        cluster.close().await;
+    }
+}
+
+/// A network switch is not told: offline is damped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_absence_is_not_told() {
+    let cluster = Cluster::manual(2).await;
+    let ana = cluster.phone(0, &unique("ana")).await;
+    let bo = cluster.phone(1, &unique("bo")).await;
+    ana.ask("presence:subscribe", json!({"userIds": [bo.user]})).await;
+    let user = bo.user.clone();
+    bo.vanish();
+    cluster.advance(1);
+    let bo = cluster.phone(0, &user).await;
+    cluster.advance(10);
+    ana.assert_nothing_more().await;
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_are_checked_and_bounded() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let ana = cluster.phone(0, &unique("ana")).await;
+    let many = |from: usize, to: usize| (from..to).map(|n| format!("USR_{n}")).collect::<Vec<_>>();
+    for bad in [
+        json!({}),
+        json!({"userIds": "USR_1"}),
+        json!({"userIds": [1]}),
+        json!({"userIds": ["a b"]}),
+        json!(null),
+        json!({"userIds": many(0, 501)}),
+    ] {
+        assert_eq!(ana.ask("presence:subscribe", bad.clone()).await["code"], "invalid_payload", "{bad}");
+    }
+    assert_eq!(ana.ask("presence:subscribe", json!({"userIds": many(0, 400)})).await["success"], true);
+    assert_eq!(ana.ask("presence:subscribe", json!({"userIds": many(300, 500)})).await["success"], true, "500 in all");
+    let ack = ana.ask("presence:subscribe", json!({"userIds": many(500, 501)})).await;
+    assert_eq!(ack["code"], "invalid_payload");
+    assert_eq!(ana.ask("presence:unsubscribe", json!({"userIds": many(0, 10)})).await["success"], true);
+    assert_eq!(ana.ask("presence:subscribe", json!({"userIds": many(500, 501)})).await["success"], true);
+}
+
+/// 1,000 watchers on two nodes: one user's coming costs two publishes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_watchers_cost_two_publishes() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let redis = Redis::start();
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(App::start(config(&[("REDIS_URL", &redis.url())])).await.expect("a node"));
+    }
+    let star = unique("star");
+    let watchers = futures_util::future::join_all((0..1000).map(|n| {
+        let address = nodes[n % 2].public;
+        async move { Phone::connect(address, Profile::of(&unique("fan"))).await }
+    }))
+    .await;
+    for watcher in &watchers {
+        assert_eq!(watcher.ask("presence:subscribe", json!({"userIds": [star]})).await["users"][&star], false);
+    }
+    let before = publishes(&redis);
+    let phone = Phone::connect(nodes[2].public, Profile::of(&star)).await;
+    for watcher in &watchers {
+        watcher.expect("user:online").await;
+    }
+    assert_eq!(publishes(&redis) - before, 2);
+    drop(phone);
+}
+
+/// How often something was published, by Redis's own count.
+fn publishes(redis: &Redis) -> u64 {
+    let output = Command::new("redis-cli").args(["-p", &redis.port.to_string(), "info", "commandstats"]).output();
+    let text = String::from_utf8(output.expect("redis-cli runs").stdout).expect("text");
+    let line = text.lines().find(|line| line.starts_with("cmdstat_publish:")).unwrap_or_default();
+    let calls = line.split("calls=").nth(1).and_then(|rest| rest.split(',').next());
+    calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
+}
