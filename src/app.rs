@@ -1,6 +1,7 @@
 //! The wiring: everything is put together here and nowhere else.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,19 +16,19 @@ use tokio_util::task::TaskTracker;
 use crate::bus::memory::MemoryBus;
 use crate::bus::redis::RedisBus;
 use crate::bus::{Bus, BusError};
-use crate::call::UserId;
+use crate::call::{CallId, UserId};
 use crate::clock::Clock;
 use crate::config::{Auth, Config};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Counts, Gate, Readiness, RefusedSecrets, admin_router, api_limit, cors, guard,
     public_router,
 };
-use crate::laravel::{LaravelVerifier, Verified};
+use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, hash_of};
 use crate::signaling::{Parts, Signaling, StartError};
 use crate::socket::{Authenticate, Authenticated, Edge, EventLimits, Pace, layer};
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{RedisCalls, RedisSessions, builder, connect};
-use crate::store::{CallStore, SessionStore};
+use crate::store::redis::{RedisCalls, RedisSessions, RedisTokens, builder, connect};
+use crate::store::{CallStore, SessionStore, TokenStore};
 use crate::telemetry::metrics;
 
 const STORE_ATTEMPTS: u32 = 10;
@@ -35,6 +36,8 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Farewells, open requests and loops together get this long when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// How often the tokens of live sessions are kept acceptable.
+const KEEP_TOKENS: Duration = Duration::from_secs(60);
 const ROUTE_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +72,7 @@ pub struct App {
 pub struct Shared {
     pub calls: Arc<dyn CallStore>,
     pub sessions: Arc<dyn SessionStore>,
+    pub tokens: Arc<dyn TokenStore>,
     pub bus: Arc<dyn Bus>,
 }
 
@@ -107,7 +111,7 @@ impl App {
         })
         .await?;
 
-        let authenticate = authenticator(&config, &clock, &tasks, &stop)?;
+        let authenticate = authenticator(&config, &clock, &signaling, shared.tokens, &tasks, &stop)?;
         let limits = config.limits;
         let event_limits = Arc::new(EventLimits::new(limits.events_per_minute));
         let addresses = ClientAddress::new(config.trusted_proxies.clone());
@@ -121,6 +125,7 @@ impl App {
         let edge = Edge {
             signaling: Arc::clone(&signaling),
             authenticate,
+            initiate_check: config.initiate_check,
             limits: Arc::clone(&event_limits),
             tasks: tasks.clone(),
         };
@@ -217,13 +222,14 @@ impl Shared {
         Ok(Self {
             calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
             sessions: Arc::new(RedisSessions::new(client.clone(), &config.redis_prefix)),
+            tokens: Arc::new(RedisTokens::new(client.clone(), &config.redis_prefix)),
             bus: Arc::new(RedisBus::new(client, subscriptions, &config.redis_prefix, tasks.clone())),
         })
     }
 
     pub fn memory(config: &Config, clock: &Clock) -> Self {
         let store = Arc::new(MemoryStore::new(clock.clone(), config.retention));
-        Self { calls: store.clone(), sessions: store, bus: Arc::new(MemoryBus::default()) }
+        Self { calls: store.clone(), sessions: store.clone(), tokens: store, bus: Arc::new(MemoryBus::default()) }
     }
 }
 
@@ -233,7 +239,11 @@ struct AnyToken;
 #[async_trait]
 impl Authenticate for AnyToken {
     async fn authenticate(&self, _token: &str, user: &UserId) -> Authenticated {
-        Authenticated::Yes { name: Some(user.to_string()) }
+        Authenticated::Yes { name: Some(user.to_string()), token: None }
+    }
+
+    async fn knows_call(&self, _: &str, _: &CallId, _: &UserId, _: &UserId) -> Option<bool> {
+        None
     }
 }
 
@@ -241,9 +251,17 @@ impl Authenticate for AnyToken {
 impl Authenticate for LaravelVerifier {
     async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated {
         match self.verify(token, user).await {
-            Verified::Valid(identity) => Authenticated::Yes { name: identity.name },
+            Verified::Valid(identity) => Authenticated::Yes { name: identity.name, token: Some(hash_of(token)) },
             Verified::Invalid => Authenticated::No,
             Verified::Unavailable => Authenticated::Unavailable,
+        }
+    }
+
+    async fn knows_call(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Option<bool> {
+        match self.confirm(token, id, caller, receiver).await {
+            Confirmation::Confirmed => Some(true),
+            Confirmation::Contradicted => Some(false),
+            Confirmation::Unavailable => None,
         }
     }
 }
@@ -251,6 +269,8 @@ impl Authenticate for LaravelVerifier {
 fn authenticator(
     config: &Config,
     clock: &Clock,
+    signaling: &Arc<Signaling>,
+    tokens: Arc<dyn TokenStore>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Arc<dyn Authenticate>, AppError> {
@@ -259,12 +279,38 @@ fn authenticator(
         return Ok(Arc::new(AnyToken));
     };
     let times = config.auth_times;
-    let verifier = Arc::new(LaravelVerifier::new(url, clock.clone(), times.cache, times.hold, times.timeout)?);
+    let terms = Terms {
+        fresh: times.cache,
+        stale: times.stale,
+        hold: times.hold,
+        timeout: times.timeout,
+        checks_per_second: times.checks_per_second,
+    };
+    let (verifier, mut revoked) = LaravelVerifier::new(url, terms, tokens, clock.clone())?;
+    let verifier = Arc::new(verifier);
+    let run = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(work));
+    };
     let finding = Arc::clone(&verifier);
-    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+    run(Box::pin(async move {
         while !finding.find_route().await {
             tracing::error!("no address of laravel answers users/me with its 401, handshakes are held");
             tokio::time::sleep(ROUTE_PAUSE).await;
+        }
+    }));
+    let checking = Arc::clone(&verifier);
+    run(Box::pin(async move { checking.check_in_background().await }));
+    let (keeping, sessions) = (Arc::clone(&verifier), Arc::clone(signaling));
+    run(Box::pin(async move {
+        loop {
+            tokio::time::sleep(KEEP_TOKENS).await;
+            keeping.keep_alive(&sessions.live_tokens()).await;
+        }
+    }));
+    let sessions = Arc::clone(signaling);
+    run(Box::pin(async move {
+        while let Some(Revoked { user, token }) = revoked.recv().await {
+            sessions.revoke(&user, token).await;
         }
     }));
     Ok(verifier)

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::call::{Call, NodeId, SessionId, Timestamp, UserId};
+use crate::call::{Call, NodeId, SessionId, Timestamp, TokenHash, UserId};
 
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("bus did not answer: {0}")]
@@ -42,6 +42,8 @@ pub enum Body {
     Presence { user: UserId, online: bool },
     /// The session is one too many: end it with a disconnect packet.
     Evict { user: UserId, session: SessionId },
+    /// Laravel no longer accepts the token: sessions that came with it end.
+    Revoked { user: UserId, token: TokenHash },
     /// A node's question to itself whether it hears its own channel.
     SelfTest { nonce: u64 },
 }

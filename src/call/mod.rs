@@ -24,7 +24,7 @@ mod verdict;
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend};
 pub use hears::{Say, SayKind, hears, held_until};
-pub use id::{CallId, Device, InvalidId, NodeId, SessionId, UserId};
+pub use id::{CallId, Device, InvalidId, NodeId, SessionId, TokenHash, UserId};
 pub use record::{Call, End, EndReason, Ender, LateAccept, Offer, Party, Role, State, Terms, Verb, Version};
 pub use step::step;
 pub use time::Timestamp;

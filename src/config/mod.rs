@@ -13,6 +13,7 @@ use ipnet::IpNet;
 
 use crate::call::NodeId;
 use crate::signaling::Policy;
+use crate::socket::InitiateCheck;
 use crate::store::Retention;
 use crate::telemetry::log::LogFormat;
 pub use options::{OPTIONS, Opt, options_table};
@@ -60,7 +61,9 @@ pub enum Auth {
 pub struct AuthTimes {
     pub hold: Duration,
     pub cache: Duration,
+    pub stale: Duration,
     pub timeout: Duration,
+    pub checks_per_second: u32,
 }
 
 /// What is let in; 0 means no limit.
@@ -80,6 +83,7 @@ pub struct Config {
     pub admin_port: u16,
     pub auth: Auth,
     pub auth_times: AuthTimes,
+    pub initiate_check: InitiateCheck,
     /// Any of them opens `/api/`; none: it is off.
     pub api_secrets: Vec<Secret>,
     /// Empty: any origin.

@@ -41,6 +41,9 @@ options! {
     "AUTH", "laravel", "`laravel`, or `insecure`: accepts any token (development)";
     "AUTH_HOLD_SECS", "20", "how long a handshake waits for Laravel before its transport is closed";
     "AUTH_CACHE_SECS", "60", "how long a verified token is fresh";
+    "AUTH_STALE_SECS", "900", "after the last session with a token was alive: accepted at once, checked in the background";
+    "AUTH_CHECKS_PER_SECOND", "20", "background checks of tokens a second";
+    "INITIATE_CHECK", "off", "`off`, `observe` or `enforce`: whether an initiate is compared with Laravel";
     "LARAVEL_TIMEOUT_MS", "5000", "timeout of a request to Laravel";
     "VERDICT_TTL_SECS", "300", "how long a verdict waits for its call";
     "ENDED_TTL_SECS", "600", "how long ended calls are kept";

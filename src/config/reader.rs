@@ -10,6 +10,7 @@ use super::options::{OPTIONS, unknown_options};
 use super::{Auth, AuthTimes, Config, Limits, OpenQueries, Secret};
 use crate::call::NodeId;
 use crate::signaling::Policy;
+use crate::socket::InitiateCheck;
 use crate::store::Retention;
 use crate::telemetry::log::LogFormat;
 
@@ -44,8 +45,18 @@ impl Reader {
             auth_times: AuthTimes {
                 hold: self.seconds("AUTH_HOLD_SECS", 1..=40),
                 cache: self.seconds("AUTH_CACHE_SECS", 0..=3600),
+                stale: self.seconds("AUTH_STALE_SECS", 60..=86_400),
+                checks_per_second: self.number("AUTH_CHECKS_PER_SECOND", 1..=10_000),
                 timeout: Duration::from_millis(self.number("LARAVEL_TIMEOUT_MS", 100..=60_000)),
             },
+            initiate_check: self.one_of(
+                "INITIATE_CHECK",
+                &[
+                    ("off", InitiateCheck::Off),
+                    ("observe", InitiateCheck::Observe),
+                    ("enforce", InitiateCheck::Enforce),
+                ],
+            ),
             api_secrets: self
                 .secret("LARAVEL_API_SECRET")
                 .map(|list| items(&list).map(Secret::new).collect())

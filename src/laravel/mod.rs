@@ -1,5 +1,10 @@
-//! Token verification by Laravel's `GET /users/me`. What a client may be told: semantics.md, Authentication.
+//! What this node asks Laravel: whose a token is, and whether a call is known. What a client may be told of the
+//! answer: semantics.md, Authentication.
 
+mod breaker;
+mod checks;
+mod client;
 mod verifier;
 
-pub use verifier::{ClientError, Identity, LaravelVerifier, Verified};
+pub use client::{ClientError, Confirmation, Identity};
+pub use verifier::{LaravelVerifier, Revoked, Terms, Verified, hash_of};

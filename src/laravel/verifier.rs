@@ -3,27 +3,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, mpsc};
 
-use crate::call::UserId;
+use super::checks::Checks;
+use super::client::{Answer, Client, ClientError, Confirmation, Identity};
+use crate::call::{CallId, Timestamp, TokenHash, UserId};
 use crate::clock::Clock;
+use crate::store::{KnownToken, TokenStore};
 use crate::telemetry::metrics;
 
-/// Requests to Laravel at the same time; more wait.
-const AT_ONCE: usize = 32;
-/// Verified tokens remembered; beyond it the cache starts anew.
-const CACHED: usize = 200_000;
-/// More than any answer of `users/me`.
-const ANSWER_LIMIT: usize = 256 * 1024;
+/// Tokens remembered by this node; beyond it those that are no longer fresh go, then all.
+const REMEMBERED: usize = 200_000;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Revoked tokens that wait to be acted on.
+const REVOKED_LIMIT: usize = 1024;
 
-/// Whom Laravel says a token belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub user: UserId,
-    pub name: Option<String>,
+/// What is stored and compared in place of a token.
+pub fn hash_of(token: &str) -> TokenHash {
+    TokenHash::from_digest(Sha256::digest(token.as_bytes()).into())
 }
 
 /// What the client of a handshake may be told.
@@ -36,96 +34,92 @@ pub enum Verified {
     Unavailable,
 }
 
-type TokenHash = [u8; 32];
-
-/// Asks Laravel, bounded in number and time; one request per token at a time, answers cached.
-pub struct LaravelVerifier {
-    client: reqwest::Client,
-    urls: [String; 2],
-    /// Index into `urls` of the one that serves the API.
-    route: Mutex<usize>,
-    clock: Clock,
-    cache_for: Duration,
-    hold: Duration,
-    places: Semaphore,
-    cache: Mutex<HashMap<TokenHash, (Identity, Duration)>>,
-    asking: Mutex<HashMap<TokenHash, Arc<OnceCell<Verified>>>>,
+/// Times and rates of token verification.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// A verified token is not asked for again for this long.
+    pub fresh: Duration,
+    /// After that, and as long as its last session is not longer gone than this, it is accepted at once and checked
+    /// in the background.
+    pub stale: Duration,
+    /// How long a handshake waits for Laravel.
+    pub hold: Duration,
+    pub timeout: Duration,
+    /// Background checks a second.
+    pub checks_per_second: u32,
 }
 
-/// The network client could not be built.
-#[derive(Debug, thiserror::Error)]
-#[error("building the HTTP client failed")]
-pub struct ClientError(#[from] reqwest::Error);
+/// A token that Laravel no longer accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    pub user: UserId,
+    pub token: TokenHash,
+}
+
+/// Verifies tokens: by this node's memory, by the memory all nodes share, by Laravel, in this order.
+pub struct LaravelVerifier {
+    client: Client,
+    tokens: Arc<dyn TokenStore>,
+    clock: Clock,
+    terms: Terms,
+    known: Mutex<HashMap<TokenHash, KnownToken>>,
+    asking: Mutex<HashMap<TokenHash, Arc<OnceCell<Answer>>>>,
+    checks: Checks,
+    revoked: mpsc::Sender<Revoked>,
+}
 
 impl LaravelVerifier {
-    /// `base` without `/api/v1`.
-    #[expect(clippy::disallowed_methods, reason = "the one home of HTTP clients to Laravel")]
+    /// `base` without `/api/v1`. Revoked tokens come out of the receiver.
     pub fn new(
         base: &str,
+        terms: Terms,
+        tokens: Arc<dyn TokenStore>,
         clock: Clock,
-        cache_for: Duration,
-        hold: Duration,
-        timeout: Duration,
-    ) -> Result<Self, ClientError> {
-        // A redirect to https would drop the bearer and look like 401 for everybody.
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .user_agent(concat!("onlycare-signaling/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self {
-            client,
-            urls: [format!("{base}/api/v1/users/me"), format!("{base}/users/me")],
-            route: Mutex::new(0),
+    ) -> Result<(Self, mpsc::Receiver<Revoked>), ClientError> {
+        let (revoked, receiver) = mpsc::channel(REVOKED_LIMIT);
+        let verifier = Self {
+            client: Client::new(base, terms.timeout, clock.clone())?,
+            tokens,
             clock,
-            cache_for,
-            hold,
-            places: Semaphore::new(AT_ONCE),
-            cache: Mutex::default(),
+            terms,
+            known: Mutex::default(),
             asking: Mutex::default(),
-        })
+            checks: Checks::default(),
+            revoked,
+        };
+        Ok((verifier, receiver))
     }
 
-    /// Asks both addresses without a token and keeps the one that answers 401 in Laravel's words.
+    /// Asks both possible addresses and keeps the one that answers as Laravel does.
     pub async fn find_route(&self) -> bool {
-        for (index, url) in self.urls.iter().enumerate() {
-            let request = self.client.get(url).header("accept", "application/json");
-            match request.send().await {
-                Ok(response) => {
-                    let (status, location) = (response.status(), response.headers().get("location").cloned());
-                    if status == 401 && self.body(response).await.is_some_and(|body| says_unauthenticated(&body)) {
-                        *self.route.lock() = index;
-                        return true;
-                    }
-                    tracing::error!(%url, %status, ?location, "laravel does not serve users/me here");
-                }
-                Err(error) => tracing::error!(%url, error = %error.without_url(), "laravel can't be reached"),
-            }
-        }
-        false
+        self.client.find_route().await
     }
 
     /// Verifies that `token` belongs to `user`; backend trouble is held and retried up to the hold time.
     pub async fn verify(&self, token: &str, user: &UserId) -> Verified {
-        let hash: TokenHash = Sha256::digest(token.as_bytes()).into();
+        let hash = hash_of(token);
         let started = self.clock.elapsed();
-        let hold = self.hold.mul_f64(rand::random_range(0.8..1.0));
+        let hold = self.terms.hold.mul_f64(rand::random_range(0.8..1.0));
         loop {
-            let verified = match self.cached(&hash) {
-                Some(identity) => {
-                    metrics::token_checked("cached");
-                    Verified::Valid(identity)
+            let answer = match self.remembered(&hash).await {
+                Some(known) => {
+                    if self.is_fresh(&known) {
+                        metrics::token_checked("cached");
+                    } else {
+                        metrics::token_checked("stale");
+                        self.checks.add(hash, token);
+                    }
+                    Answer::Valid(Identity { user: known.user, name: known.name })
                 }
                 None => self.ask_once(token, hash).await,
             };
-            match verified {
-                Verified::Valid(identity) if identity.user == *user => return Verified::Valid(identity),
-                Verified::Valid(_) | Verified::Invalid => {
+            match answer {
+                Answer::Valid(identity) if identity.user == *user => return Verified::Valid(identity),
+                Answer::Valid(_) | Answer::Invalid => {
                     metrics::token_checked("invalid");
                     return Verified::Invalid;
                 }
-                Verified::Unavailable => {
+                Answer::Unavailable => {
                     metrics::token_checked("unavailable");
                     if self.clock.elapsed().saturating_sub(started) + RETRY_PAUSE >= hold {
                         return Verified::Unavailable;
@@ -136,23 +130,81 @@ impl LaravelVerifier {
         }
     }
 
-    fn cached(&self, hash: &TokenHash) -> Option<Identity> {
-        let cache = self.cache.lock();
-        let (identity, until) = cache.get(hash)?;
-        (*until > self.clock.elapsed()).then(|| identity.clone())
+    /// Whether Laravel knows a call that is being initiated.
+    pub async fn confirm(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Confirmation {
+        self.client.confirm(token, id, caller, receiver).await
+    }
+
+    /// Keeps the tokens of live sessions acceptable for another stale time.
+    pub async fn keep_alive(&self, tokens: &[TokenHash]) {
+        if let Err(error) = self.tokens.touch(tokens, self.terms.stale).await {
+            tracing::warn!(%error, "keeping the tokens of live sessions failed");
+        }
+    }
+
+    /// Checks stale tokens at a fixed rate for as long as the node lives, none while Laravel fails.
+    pub async fn check_in_background(&self) {
+        let pause = Duration::from_secs(1) / self.terms.checks_per_second.max(1);
+        loop {
+            tokio::time::sleep(pause).await;
+            metrics::waiting_checks(self.checks.len());
+            if self.checks.len() == 0 || self.client.is_refusing() {
+                continue;
+            }
+            let Some((hash, token)) = self.checks.take() else { continue };
+            match self.ask_once(&token, hash).await {
+                Answer::Valid(_) => {}
+                Answer::Invalid => self.revoke(hash).await,
+                Answer::Unavailable => self.checks.add(hash, &token),
+            }
+        }
+    }
+
+    async fn revoke(&self, token: TokenHash) {
+        let known = self.known.lock().remove(&token);
+        let shared = self.tokens.forget(&token).await.ok().flatten();
+        if let Some(known) = known.or(shared) {
+            // A full queue: the next check of the token tells.
+            let _ = self.revoked.try_send(Revoked { user: known.user, token });
+        }
+    }
+
+    /// What is known of a token: fresh by this node's memory, else by the shared one.
+    async fn remembered(&self, hash: &TokenHash) -> Option<KnownToken> {
+        let own = self.known.lock().get(hash).cloned();
+        if let Some(known) = own.as_ref().filter(|known| self.is_fresh(known)) {
+            return Some(known.clone());
+        }
+        match self.tokens.get(hash).await {
+            Ok(Some(shared)) => {
+                self.remember(*hash, shared.clone());
+                Some(shared)
+            }
+            Ok(None) => None,
+            // Without the store this node's own memory has to do.
+            Err(_) => own.filter(|known| self.age(known) < self.terms.stale),
+        }
+    }
+
+    fn is_fresh(&self, known: &KnownToken) -> bool {
+        self.age(known) < self.terms.fresh
+    }
+
+    fn age(&self, known: &KnownToken) -> Duration {
+        self.clock.now().since(known.verified_at)
     }
 
     /// One request per token at a time; whoever else asks meanwhile gets its answer.
-    async fn ask_once(&self, token: &str, hash: TokenHash) -> Verified {
+    async fn ask_once(&self, token: &str, hash: TokenHash) -> Answer {
         let cell = Arc::clone(self.asking.lock().entry(hash).or_default());
-        let verified = cell
+        let answer = cell
             .get_or_init(|| async {
-                let verified = self.ask(token).await;
-                if let Verified::Valid(identity) = &verified {
+                let answer = self.client.whose(token).await;
+                if let Answer::Valid(identity) = &answer {
                     metrics::token_checked("valid");
-                    self.remember(hash, identity.clone());
+                    self.learn(hash, identity, self.clock.now()).await;
                 }
-                verified
+                answer
             })
             .await
             .clone();
@@ -160,69 +212,25 @@ impl LaravelVerifier {
         if asking.get(&hash).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
             asking.remove(&hash);
         }
-        verified
+        answer
     }
 
-    fn remember(&self, hash: TokenHash, identity: Identity) {
-        let mut cache = self.cache.lock();
-        if cache.len() >= CACHED {
-            let now = self.clock.elapsed();
-            cache.retain(|_, (_, until)| *until > now);
-            if cache.len() >= CACHED {
-                cache.clear();
-            }
-        }
-        cache.insert(hash, (identity, self.clock.elapsed() + self.cache_for));
-    }
-
-    async fn ask(&self, token: &str) -> Verified {
-        let Ok(_place) = self.places.acquire().await else { return Verified::Unavailable };
-        let url = self.urls[*self.route.lock()].as_str();
-        let request = self.client.get(url).bearer_auth(token).header("accept", "application/json");
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => {
-                tracing::warn!(error = %error.without_url(), "asking laravel for a token failed");
-                return Verified::Unavailable;
-            }
-        };
-        let status = response.status();
-        let body = self.body(response).await;
-        match (status.as_u16(), body) {
-            (200, Some(body)) => match identity_in(&body) {
-                Some(identity) => Verified::Valid(identity),
-                None => Verified::Unavailable,
-            },
-            (401, Some(body)) if says_unauthenticated(&body) => Verified::Invalid,
-            (status, _) => {
-                tracing::warn!(status, "laravel gave no answer to a token");
-                Verified::Unavailable
-            }
+    async fn learn(&self, hash: TokenHash, identity: &Identity, now: Timestamp) {
+        let known = KnownToken { user: identity.user.clone(), name: identity.name.clone(), verified_at: now };
+        self.remember(hash, known.clone());
+        if let Err(error) = self.tokens.put(&hash, &known, self.terms.stale).await {
+            tracing::warn!(%error, "sharing a verified token failed");
         }
     }
 
-    async fn body(&self, mut response: reqwest::Response) -> Option<Value> {
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.ok()? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_LIMIT {
-                return None;
+    fn remember(&self, hash: TokenHash, token: KnownToken) {
+        let mut known = self.known.lock();
+        if known.len() >= REMEMBERED {
+            known.retain(|_, known| self.is_fresh(known));
+            if known.len() >= REMEMBERED {
+                known.clear();
             }
         }
-        serde_json::from_slice(&bytes).ok()
+        known.insert(hash, token);
     }
-}
-
-fn says_unauthenticated(body: &Value) -> bool {
-    body["error"]["code"] == "UNAUTHENTICATED"
-}
-
-fn identity_in(body: &Value) -> Option<Identity> {
-    if body["success"] != true {
-        return None;
-    }
-    let id = &body["data"]["id"];
-    let id = id.as_str().map(str::to_owned).or_else(|| id.as_u64().map(|id| id.to_string()))?;
-    let name = body["data"]["name"].as_str().map(str::to_owned).filter(|name| !name.is_empty());
-    Some(Identity { user: UserId::parse(&id).ok()?, name })
 }

@@ -251,6 +251,7 @@ impl Signaling {
                 }
             }
             Body::Presence { user, online } => self.tell_presence(&user, online),
+            Body::Revoked { user, token } => self.end_sessions_with(&user, &token),
             Body::Evict { user, session } => {
                 for other in self.floor.of(&user).iter().filter(|other| other.id == session) {
                     other.voice().disconnect();

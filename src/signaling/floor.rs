@@ -6,7 +6,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Ready;
 use crate::bus::Word;
-use crate::call::{Actor, Call, CallId, Device, Role, Say, SayKind, SessionId, Timestamp, UserId, hears, held_until};
+use crate::call::{
+    Actor, Call, CallId, Device, Role, Say, SayKind, SessionId, Timestamp, TokenHash, UserId, hears, held_until,
+};
 
 /// How a session's phone is spoken to; the socket edge puts it into wire events.
 pub trait Voice: Send + Sync {
@@ -29,6 +31,16 @@ pub trait Voice: Send + Sync {
     fn disconnect(&self);
 }
 
+/// Who joins with a socket.
+pub struct Newcomer {
+    pub id: SessionId,
+    pub user: UserId,
+    pub device: Device,
+    pub acks: bool,
+    pub token: Option<TokenHash>,
+    pub connected_at: Timestamp,
+}
+
 /// One authenticated live socket on this node.
 pub struct Session {
     pub id: SessionId,
@@ -37,6 +49,8 @@ pub struct Session {
     /// This client acknowledges `call:incoming`.
     pub acks: bool,
     pub connected_at: Timestamp,
+    /// The token it came with; absent in development.
+    pub token: Option<TokenHash>,
     voice: Box<dyn Voice>,
     ear: Mutex<Ear>,
 }
@@ -66,8 +80,9 @@ pub(super) struct Heard {
 }
 
 impl Session {
-    pub fn new(id: SessionId, user: UserId, device: Device, acks: bool, now: Timestamp, voice: Box<dyn Voice>) -> Self {
-        Self { id, user, device, acks, connected_at: now, voice, ear: Mutex::default() }
+    pub fn new(newcomer: Newcomer, voice: Box<dyn Voice>) -> Self {
+        let Newcomer { id, user, device, acks, token, connected_at } = newcomer;
+        Self { id, user, device, acks, token, connected_at, voice, ear: Mutex::default() }
     }
 
     /// The sender of this session's commands.

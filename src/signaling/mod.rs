@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 pub use crate::bus::Word;
 pub use backend::{Told, WordOutcome};
 pub use calls::{Initiate, Initiated};
-pub use floor::{Session, Voice};
+pub use floor::{Newcomer, Session, Voice};
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Ready, ReadyCall};
 pub use transition::Failure;

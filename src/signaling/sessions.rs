@@ -9,7 +9,7 @@ use futures_util::stream;
 use super::delivery::NOTICE_TTL;
 use super::{Session, Signaling};
 use crate::bus::Body;
-use crate::call::{Call, Command, Role, SayKind, Timestamp, UserId};
+use crate::call::{Call, Command, Role, SayKind, Timestamp, TokenHash, UserId};
 use crate::store::{Desk, Outcome, SessionRecord, StoreError};
 use crate::telemetry::metrics;
 
@@ -105,6 +105,30 @@ impl Signaling {
                 let _ = self.sessions.unregister(&other).await;
             }
         }
+    }
+
+    /// Ends every session that came with a token which is no longer accepted, wherever it is.
+    pub async fn revoke(self: &Arc<Self>, user: &UserId, token: TokenHash) {
+        self.end_sessions_with(user, &token);
+        let Ok(sessions) = self.sessions_of(user).await else { return };
+        let nodes: HashSet<_> = sessions.into_iter().map(|session| session.node).collect();
+        for node in nodes.into_iter().filter(|node| *node != self.nodes.own) {
+            let body = Body::Revoked { user: user.clone(), token };
+            self.post(node, self.envelope(self.clock.now() + EVICTION_LIFE, body)).await;
+        }
+    }
+
+    pub(super) fn end_sessions_with(&self, user: &UserId, token: &TokenHash) {
+        for session in self.floor.of(user).iter().filter(|session| session.token.as_ref() == Some(token)) {
+            metrics::session_revoked();
+            session.voice().disconnect();
+        }
+    }
+
+    /// The tokens of the sessions on this node.
+    pub fn live_tokens(&self) -> Vec<TokenHash> {
+        let tokens: HashSet<TokenHash> = self.floor.all().iter().filter_map(|session| session.token).collect();
+        tokens.into_iter().collect()
     }
 
     /// Tells a session that connects what its user missed and still can use (semantics.md, Replay on connect).

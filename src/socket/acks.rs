@@ -68,6 +68,10 @@ pub fn not_supported() -> Value {
     json!({"success": false, "error": "Not supported"})
 }
 
+pub fn contradicted() -> Value {
+    error("Call is not known to the backend", "not_a_participant")
+}
+
 /// `wait` until the next is free.
 pub fn rate_limited(wait: Duration) -> Value {
     let mut ack = error("Too many requests", "rate_limited");

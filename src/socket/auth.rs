@@ -9,7 +9,7 @@ use socketioxide::extract::{SocketRef, TryData};
 use super::Edge;
 use super::handlers::Inlet;
 use super::line::Line;
-use crate::call::{Device, UserId};
+use crate::call::{CallId, Device, TokenHash, UserId};
 
 /// Longer than any connect timeout: the transport is closed meanwhile.
 const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(60);
@@ -20,13 +20,27 @@ const DEVICE_LIMIT: usize = 64;
 #[async_trait]
 pub trait Authenticate: Send + Sync {
     async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated;
+
+    /// Whether the backend knows the call that is being initiated; absent where it can't tell.
+    async fn knows_call(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Option<bool>;
+}
+
+/// Whether an initiate is compared with the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitiateCheck {
+    Off,
+    /// Asked and counted, in nobody's way.
+    Observe,
+    /// A call that the backend contradicts does not ring: the one exception to "phones first".
+    Enforce,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authenticated {
-    /// With the user's name, if the backend has one.
+    /// With the user's name, if the backend has one, and what is kept of the token.
     Yes {
         name: Option<String>,
+        token: Option<TokenHash>,
     },
     No,
     /// Not the client's fault: its transport is closed, it comes back by itself.
@@ -40,6 +54,9 @@ pub struct Caller {
     pub name: String,
     pub device: Device,
     pub acks: bool,
+    pub token: Option<TokenHash>,
+    /// The token itself, where initiates are checked with it.
+    pub bearer: Option<Arc<str>>,
 }
 
 /// The text of a CONNECT_ERROR, fixed by the contract. The client does not come back after one.
@@ -69,8 +86,10 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): Tr
     };
     let acks = auth["acks"] == true || auth["acks"] == "true";
     match edge.authenticate.authenticate(token, &user).await {
-        Authenticated::Yes { name } => {
-            let caller = Caller { user, name: name.unwrap_or_else(|| "Unknown".into()), device, acks };
+        Authenticated::Yes { name, token: hash } => {
+            let name = name.unwrap_or_else(|| "Unknown".into());
+            let bearer = (edge.initiate_check != InitiateCheck::Off).then(|| token.into());
+            let caller = Caller { user, name, device, acks, token: hash, bearer };
             socket.extensions.insert(Arc::new(Line::new(caller)));
             socket.on_fallback(Inlet::new(Arc::clone(edge)));
             let gone = Arc::clone(edge);

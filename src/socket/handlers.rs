@@ -10,9 +10,9 @@ use socketioxide_core::Value as RawValue;
 
 use super::emitter::PhoneVoice;
 use super::line::{Incoming, Line};
-use super::{Edge, FieldError, Fields, acks, read_initiate};
+use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate};
 use crate::call::{Call, CallId, SessionId};
-use crate::signaling::{Failure, Session, SubscribeError, WATCHED_PER_SESSION};
+use crate::signaling::{Failure, Initiate, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
 use crate::telemetry::metrics::{self, Limit, Timed};
 
 /// No event of the contract comes near this; what is larger is not even parsed.
@@ -20,6 +20,8 @@ const EVENT_LIMIT: usize = 16 * 1024;
 
 /// The events that are never refused for one's own live call.
 const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
+/// How long an enforced check may hold an initiate up.
+const ENFORCE_PATIENCE: Duration = Duration::from_secs(1);
 const WHEN_QUEUE_IS_FULL: Duration = Duration::from_secs(1);
 
 /// Takes every event of a socket, in the order in which they arrived.
@@ -71,8 +73,15 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         signaling: Arc::downgrade(&edge.signaling),
         tasks: edge.tasks.clone(),
     };
-    let now = edge.signaling.clock().now();
-    let session = Arc::new(Session::new(id, caller.user, caller.device, caller.acks, now, Box::new(voice)));
+    let newcomer = Newcomer {
+        id,
+        user: caller.user,
+        device: caller.device,
+        acks: caller.acks,
+        token: caller.token,
+        connected_at: edge.signaling.clock().now(),
+    };
+    let session = Arc::new(Session::new(newcomer, Box::new(voice)));
     edge.signaling.connect(&session).await;
     match line.open(session) {
         Ok(Some(session)) => drain(edge, line, session),
@@ -118,12 +127,12 @@ fn drain(edge: &Arc<Edge>, line: Arc<Line>, session: Arc<Session>) {
     let edge = Arc::clone(edge);
     edge.tasks.clone().spawn(async move {
         while let Some(incoming) = line.pop() {
-            handle(&edge, &session, &line.caller.name, incoming).await;
+            handle(&edge, &session, &line.caller, incoming).await;
         }
     });
 }
 
-async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, name: &str, incoming: Incoming) {
+async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incoming: Incoming) {
     let Incoming { text, ack, arrived, .. } = incoming;
     let Ok(parts) = serde_json::from_str::<Vec<Value>>(&text) else {
         metrics::invalid_payload();
@@ -137,7 +146,7 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, name: &str, incoming: 
         return answer(ack, &acks::rate_limited(wait));
     }
     match event {
-        "call:initiate" => initiate(edge, session, name, payload, ack, arrived).await,
+        "call:initiate" => initiate(edge, session, caller, payload, ack, arrived).await,
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
             verdict(edge, session, event, payload, ack, arrived).await;
         }
@@ -156,12 +165,12 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, name: &str, incoming: 
 async fn initiate(
     edge: &Arc<Edge>,
     session: &Arc<Session>,
-    name: &str,
+    caller: &Caller,
     payload: Option<Value>,
     ack: Option<AckSender>,
     arrived: Duration,
 ) {
-    let request = match Fields::new(payload).and_then(|fields| read_initiate(fields, &session.user, name)) {
+    let request = match Fields::new(payload).and_then(|fields| read_initiate(fields, &session.user, &caller.name)) {
         Ok(request) => request,
         Err(error) => {
             metrics::invalid_payload();
@@ -169,6 +178,9 @@ async fn initiate(
         }
     };
     let (id, spelled) = (request.id.clone(), request.spelled.clone());
+    if !confirmed(edge, caller, &request).await {
+        return answer(ack, &acks::contradicted());
+    }
     match edge.signaling.initiate(&session.actor(), request).await {
         Ok(answered) => {
             metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
@@ -179,6 +191,33 @@ async fn initiate(
             edge.signaling.after_initiate(session, &id, &answered).await;
         }
         Err(failure) => answer(ack, &acks::failed(&failure)),
+    }
+}
+
+/// Compares an initiate with the backend, as far as it is configured.
+async fn confirmed(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> bool {
+    let Some(bearer) = caller.bearer.clone() else { return true };
+    let (asking, user) = (Arc::clone(edge), caller.user.clone());
+    let (id, receiver) = (request.id.clone(), request.receiver.clone());
+    let asked = async move {
+        let known = asking.authenticate.knows_call(&bearer, &id, &user, &receiver).await;
+        metrics::initiate_checked(match known {
+            Some(true) => "confirmed",
+            Some(false) => "contradicted",
+            None => "unavailable",
+        });
+        if known == Some(false) {
+            tracing::warn!(call = %id, caller = %user, "laravel does not know an initiated call");
+        }
+        known
+    };
+    match edge.initiate_check {
+        InitiateCheck::Off => true,
+        InitiateCheck::Observe => {
+            edge.tasks.spawn(asked);
+            true
+        }
+        InitiateCheck::Enforce => !matches!(tokio::time::timeout(ENFORCE_PATIENCE, asked).await, Ok(Some(false))),
     }
 }
 

@@ -17,7 +17,7 @@ use socketioxide::layer::SocketIoLayer;
 use socketioxide::{SocketIo, TransportType};
 use tokio_util::task::TaskTracker;
 
-pub use auth::{Authenticate, Authenticated, Caller};
+pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
 pub use limits::EventLimits;
 pub use payload::{FieldError, Fields, read_initiate};
 
@@ -34,6 +34,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Edge {
     pub signaling: Arc<Signaling>,
     pub authenticate: Arc<dyn Authenticate>,
+    pub initiate_check: InitiateCheck,
     pub limits: Arc<EventLimits>,
     pub tasks: TaskTracker,
 }

@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    CallStore, Created, Desk, Lease, OUTCOMES_PER_USER, Outcome, Registered, Renewal, Retention, SessionRecord,
-    SessionStore, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, KnownToken, Lease, OUTCOMES_PER_USER, Outcome, Registered, Renewal, Retention,
+    SessionRecord, SessionStore, StoreError, Swap, TokenStore, VERDICTS_PER_USER,
 };
-use crate::call::{Call, CallId, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 use crate::clock::Clock;
 
+/// Tokens kept before those that expired are dropped.
+const TOKENS: usize = 100_000;
 const RING_WINDOW: Duration = Duration::from_secs(60);
 
 pub struct MemoryStore {
@@ -20,6 +22,7 @@ pub struct MemoryStore {
     retention: Retention,
     calls: Mutex<Calls>,
     sessions: Mutex<Sessions>,
+    tokens: Mutex<HashMap<TokenHash, (KnownToken, Timestamp)>>,
 }
 
 #[derive(Default)]
@@ -63,7 +66,7 @@ impl Sessions {
 
 impl MemoryStore {
     pub fn new(clock: Clock, retention: Retention) -> Self {
-        Self { clock, retention, calls: Mutex::default(), sessions: Mutex::default() }
+        Self { clock, retention, calls: Mutex::default(), sessions: Mutex::default(), tokens: Mutex::default() }
     }
 }
 
@@ -360,5 +363,38 @@ impl SessionStore for MemoryStore {
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
         self.sessions.lock().leases.remove(node);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl TokenStore for MemoryStore {
+    async fn get(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
+        let now = self.clock.now();
+        Ok(self.tokens.lock().get(token).filter(|(_, until)| *until > now).map(|(known, _)| known.clone()))
+    }
+
+    async fn put(&self, token: &TokenHash, known: &KnownToken, ttl: Duration) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut tokens = self.tokens.lock();
+        if tokens.len() >= TOKENS {
+            tokens.retain(|_, (_, until)| *until > now);
+        }
+        tokens.insert(*token, (known.clone(), now + ttl));
+        Ok(())
+    }
+
+    async fn touch(&self, touched: &[TokenHash], ttl: Duration) -> Result<(), StoreError> {
+        let until = self.clock.now() + ttl;
+        let mut tokens = self.tokens.lock();
+        for token in touched {
+            if let Some(known) = tokens.get_mut(token) {
+                known.1 = until;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
+        Ok(self.tokens.lock().remove(token).map(|(known, _)| known))
     }
 }

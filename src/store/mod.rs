@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, CallId, Device, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, Device, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 
 /// The world failed, as opposed to a rule that said no.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -151,6 +151,29 @@ pub struct SessionRecord {
 pub struct Registered {
     pub sessions: Vec<SessionRecord>,
     pub watchers: Vec<NodeId>,
+}
+
+/// A token that Laravel accepted, kept under its hash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnownToken {
+    pub user: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub verified_at: Timestamp,
+}
+
+/// The verified tokens that all nodes share.
+#[async_trait]
+pub trait TokenStore: Send + Sync {
+    async fn get(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError>;
+
+    async fn put(&self, token: &TokenHash, known: &KnownToken, ttl: Duration) -> Result<(), StoreError>;
+
+    /// Prolongs what is known of these tokens; unknown ones stay unknown.
+    async fn touch(&self, tokens: &[TokenHash], ttl: Duration) -> Result<(), StoreError>;
+
+    /// Forgets a token and returns what was known of it.
+    async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError>;
 }
 
 /// A node's promise that it lives.

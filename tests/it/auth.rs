@@ -9,17 +9,19 @@ use serde_json::json;
 use crate::harness::cluster::config;
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
+use crate::harness::redis::shared;
 use crate::harness::{Phone, Profile};
 
 async fn node(laravel: &Laravel, suffix: &str) -> App {
+    node_with(laravel, suffix, &[]).await
+}
+
+async fn node_with(laravel: &Laravel, suffix: &str, more: &[(&str, &str)]) -> App {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let url = format!("http://{}{suffix}", laravel.address);
-    let mut config = config(&[
-        ("AUTH", "laravel"),
-        ("LARAVEL_API_URL", &url),
-        ("AUTH_HOLD_SECS", "3"),
-        ("LARAVEL_TIMEOUT_MS", "500"),
-    ]);
+    let mut pairs = vec![("AUTH", "laravel"), ("LARAVEL_API_URL", &*url), ("LARAVEL_TIMEOUT_MS", "500")];
+    pairs.extend(more);
+    let mut config = config(&pairs);
     config.auth_times.hold = Duration::from_secs(2);
     App::start(config).await.expect("a node")
 }
@@ -67,14 +69,15 @@ async fn the_fixed_texts_of_a_refusal() {
 /// Laravel throttled, and its clients were told "Invalid token" and gone for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backend_trouble_closes_the_transport_and_burns_nobody() {
-    let laravel = Laravel::start().await;
-    let node = node(&laravel, "").await;
     let moods = [Mood::TooManyRequests, Mood::Html, Mood::Slow, Mood::Unrelated401, Mood::Broken, Mood::Redirect];
-    for mood in moods {
+    join_all(moods.map(|mood| async move {
+        let laravel = Laravel::start().await;
+        let node = node(&laravel, "").await;
         laravel.mood(mood);
         let phone = Phone::open(node.public, Profile::of(&unique("ana"))).await;
         assert_eq!(phone.expect_fate().await, "closed", "{mood:?}");
-    }
+    }))
+    .await;
 }
 
 /// A handshake is held while Laravel recovers.
@@ -124,6 +127,94 @@ async fn calls_go_on_without_laravel() {
     bo.expect("call:ended").await;
     assert!(started.elapsed() < Duration::from_millis(500), "took {:?}, a timeout of laravel", started.elapsed());
     assert_eq!(laravel.asked(), asked);
+}
+
+/// What one node verified the others need not ask for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verified_token_is_shared_between_nodes() {
+    let laravel = Laravel::start().await;
+    let (url, prefix) = (shared().url(), unique("prefix"));
+    let redis = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", prefix.as_str())];
+    let (one, two) = (node_with(&laravel, "", &redis).await, node_with(&laravel, "", &redis).await);
+    let ana = unique("ana");
+    let first = Phone::connect(one.public, Profile::of(&ana)).await;
+    laravel.mood(Mood::Broken);
+    let second = Phone::connect(two.public, Profile::of(&ana)).await;
+    assert_eq!(laravel.asked(), 1);
+    let stolen = Profile { user: unique("eve"), ..Profile::of(&ana) };
+    assert_eq!(Phone::open(two.public, stolen).await.expect_fate().await, "connect_error: Invalid token");
+    drop((first, second));
+}
+
+/// A token that is no longer fresh is accepted at once and checked in the background, at a fixed rate; one that was
+/// revoked ends its sessions, on every node, with a disconnect packet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stale_tokens_are_checked_in_the_background() {
+    const RATE: f64 = 20.0;
+    let laravel = Laravel::start().await;
+    let (url, prefix) = (shared().url(), unique("prefix"));
+    let redis = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", prefix.as_str()), ("AUTH_CACHE_SECS", "0")];
+    let (one, two) = (node_with(&laravel, "", &redis).await, node_with(&laravel, "", &redis).await);
+    let users: Vec<String> = (0..30).map(|_| unique("ana")).collect();
+    let first = join_all(users.iter().map(|user| Phone::connect(one.public, Profile::of(user)))).await;
+    assert_eq!(laravel.asked(), 30);
+    // Laravel is away: everybody gets in all the same, and it is left in peace.
+    laravel.mood(Mood::Broken);
+    let second = join_all(users.iter().map(|user| Phone::connect(two.public, Profile::of(user)))).await;
+    tokio::time::sleep(Duration::from_secs(2)).await; // checks would be made in this time
+    let asked = laravel.asked() - 30;
+    assert!(asked <= 12, "the breaker let {asked} checks through in 2 s");
+    // It is back: the checks run, and not all at once.
+    laravel.revoke(&users[7]);
+    laravel.mood(Mood::Well);
+    let (started, before) = (Instant::now(), laravel.asked());
+    assert_eq!(second[7].expect_fate().await, "disconnect");
+    assert_eq!(first[7].expect_fate().await, "disconnect", "on the other node too");
+    while laravel.asked() - before < 25 {
+        tokio::time::sleep(Duration::from_millis(10)).await; // the checks run by themselves
+    }
+    let rate = (laravel.asked() - before) as f64 / started.elapsed().as_secs_f64();
+    assert!(rate <= RATE * 1.3, "{rate} checks a second");
+    assert_eq!(first.iter().chain(&second).filter(|phone| !phone.keep_connected()).count(), 2);
+    let again = Phone::open(one.public, Profile::of(&users[7])).await;
+    assert_eq!(again.expect_fate().await, "connect_error: Invalid token", "and it stays out");
+}
+
+/// `INITIATE_CHECK`: a forged call does not ring where that is enforced, and is only noted where it is observed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_initiate_can_be_compared_with_laravel() {
+    let laravel = Laravel::start().await;
+    for (check, forged_rings) in [("off", true), ("observe", true), ("enforce", false)] {
+        let node = node_with(&laravel, "", &[("INITIATE_CHECK", check)]).await;
+        let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
+        let bo = Phone::connect(node.public, Profile::of(&unique("bo"))).await;
+        let forged = unique_call();
+        assert_eq!(ana.call(&forged, &bo.user).await["success"], forged_rings, "{check}");
+        if forged_rings {
+            bo.expect("call:incoming").await;
+            ana.cancel(&forged).await;
+            bo.expect("call:cancelled").await;
+        }
+        for (receiver, status, rings) in
+            [(&bo.user, "CONNECTING", true), (&ana.user, "CONNECTING", forged_rings), (&bo.user, "ENDED", forged_rings)]
+        {
+            let id = unique_call();
+            laravel.row(&id, json!({"caller_id": ana.user, "receiver_id": receiver, "status": status}));
+            assert_eq!(ana.call(&id, &bo.user).await["success"], rings, "{check} {status}");
+            if rings {
+                bo.expect("call:incoming").await;
+                ana.cancel(&id).await;
+                bo.expect("call:cancelled").await;
+            }
+        }
+        laravel.mood(Mood::Broken);
+        assert_eq!(
+            ana.call(&unique_call(), &bo.user).await["success"],
+            true,
+            "{check}: laravel's trouble stops no call"
+        );
+        laravel.mood(Mood::Well);
+    }
 }
 
 /// Beyond the bound the oldest session of the same device ends, with a disconnect packet; other devices stay.

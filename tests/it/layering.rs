@@ -12,8 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("signaling", &["signaling", "call", "clock", "store", "bus", "telemetry"]),
     ("socket", &["socket", "signaling", "call", "telemetry"]),
     ("http", &["http", "signaling", "call", "telemetry", "config", "clock", "socket"]),
-    ("laravel", &["laravel", "call", "clock", "telemetry"]),
-    ("config", &["config", "call", "signaling", "store", "telemetry"]),
+    ("laravel", &["laravel", "call", "clock", "store", "telemetry"]),
+    ("config", &["config", "call", "signaling", "socket", "store", "telemetry"]),
     ("telemetry", &["telemetry", "call"]),
 ];
 

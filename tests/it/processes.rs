@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
+use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::redis::shared;
 use crate::harness::{Phone, Profile};
@@ -119,6 +122,64 @@ async fn a_node_whose_clock_is_ahead_rings_as_long() {
         let took = started.elapsed();
         assert!((9_500..=11_000).contains(&(took.as_millis() as u64)), "the ring lasted {took:?}");
     }
+}
+
+/// A node dies while Laravel is away: all of its phones come back on the other, within their five tries, and Laravel
+/// is asked nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_without_laravel_burns_no_phone() {
+    const PHONES: usize = 2000;
+    let laravel = Laravel::start().await;
+    let (prefix, url) = (prefix(), format!("http://{}", laravel.address));
+    let variables = [("AUTH", "laravel"), ("LARAVEL_API_URL", url.as_str()), ("HANDSHAKES_PER_SECOND", "500")];
+    let mut first = Node::start(&prefix, &variables);
+    let second = Node::start(&prefix, &variables);
+    let users: Vec<String> = (0..PHONES).map(|_| unique("ana")).collect();
+    let mut phones = Vec::new();
+    for users in users.chunks(50) {
+        let node = first.public;
+        phones.extend(join_all(users.iter().map(|user| dial(node, user))).await);
+    }
+    assert_eq!(laravel.asked(), PHONES);
+    laravel.mood(Mood::Broken);
+    first.kill();
+    let killed = Instant::now();
+    let tries = join_all(phones.into_iter().zip(&users).map(|(phone, user)| {
+        let node = second.public;
+        async move {
+            assert_eq!(phone.expect_fate().await, "closed");
+            drop(phone);
+            come_back(node, user).await
+        }
+    }))
+    .await;
+    let most = tries.iter().map(|(tries, _)| *tries).max().unwrap_or(0);
+    println!("all of {PHONES} back after {:?}, at most {most} tries", killed.elapsed());
+    assert!(most <= 5, "a phone needed {most} tries");
+    assert_eq!(laravel.asked(), PHONES, "laravel was asked");
+    assert!(tries.iter().all(|(_, phone)| phone.keep_connected()));
+}
+
+/// Connects as often as it takes; the first connects come faster than the node's limit lets them in.
+async fn dial(node: SocketAddr, user: &str) -> Phone {
+    loop {
+        if let Some(phone) = Phone::try_connect(node, Profile::of(user)).await {
+            return phone;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await; // the limit is per second
+    }
+}
+
+/// Reconnects as the app's client does: tries 1 to 5 s apart, growing, with half of it random. Returns the tries.
+async fn come_back(node: SocketAddr, user: &str) -> (u32, Phone) {
+    for attempt in 1.. {
+        let pause = (1000.0 * 2f64.powi(attempt as i32 - 1)).min(5000.0);
+        tokio::time::sleep(Duration::from_millis((pause * rand::random_range(0.5..1.5)) as u64)).await; // the client's own
+        if let Some(phone) = Phone::try_connect(node, Profile::of(user)).await {
+            return (attempt, phone);
+        }
+    }
+    unreachable!("the loop has no end");
 }
 
 /// SIGTERM: sessions are taken leave of, phones are let go to come back by themselves.

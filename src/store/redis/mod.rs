@@ -4,10 +4,12 @@ mod calls;
 mod connection;
 mod script;
 mod sessions;
+mod tokens;
 
 pub use calls::RedisCalls;
 pub use connection::{builder, connect};
 pub use sessions::RedisSessions;
+pub use tokens::RedisTokens;
 
 use fred::error::Error;
 

@@ -72,6 +72,26 @@ impl Phone {
         phone
     }
 
+    /// Connects; absent where the node refused or closed the connection.
+    pub async fn try_connect(address: SocketAddr, profile: Profile) -> Option<Self> {
+        let auth = json!({"token": profile.token, "userId": profile.user, "acks": profile.acks});
+        let phone = Self::dial(address, &profile.user, auth, profile.acks).await?;
+        let deadline = Instant::now() + PATIENCE;
+        let ear = Arc::clone(&phone.ear);
+        loop {
+            let news = ear.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            if phone.take("session:ready").is_some() {
+                return Some(phone);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if phone.fate().is_some() || tokio::time::timeout(left, news).await.is_err() {
+                return None;
+            }
+        }
+    }
+
     /// Connects without waiting for an answer.
     pub async fn open(address: SocketAddr, profile: Profile) -> Self {
         let mut auth = json!({"token": profile.token, "userId": profile.user, "acks": profile.acks});
@@ -82,8 +102,12 @@ impl Phone {
     }
 
     pub async fn open_with(address: SocketAddr, user: &str, auth: Value, acks: bool) -> Self {
+        Self::dial(address, user, auth, acks).await.expect("a websocket")
+    }
+
+    async fn dial(address: SocketAddr, user: &str, auth: Value, acks: bool) -> Option<Self> {
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-        let (stream, _) = tokio_tungstenite::connect_async(url).await.expect("a websocket");
+        let (stream, _) = tokio_tungstenite::connect_async(url).await.ok()?;
         let (mut sink, mut source) = stream.split();
         let (outgoing, mut queue) = mpsc::unbounded_channel::<Message>();
         let ear = Arc::new(Ear::default());
@@ -106,7 +130,7 @@ impl Phone {
             to_ear.fate.lock().get_or_insert_with(|| "closed".into());
             to_ear.news.notify_waiters();
         });
-        Self { user: user.into(), ear, outgoing, next_ack: AtomicU64::new(1), acks, reader }
+        Some(Self { user: user.into(), ear, outgoing, next_ack: AtomicU64::new(1), acks, reader })
     }
 
     pub fn emit(&self, event: &str, payload: Value) {

@@ -1,0 +1,197 @@
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::breaker::Breaker;
+use crate::call::{CallId, UserId};
+use crate::clock::Clock;
+use crate::telemetry::metrics;
+
+/// Requests to Laravel at the same time; more wait.
+const AT_ONCE: usize = 32;
+/// More than any answer.
+const ANSWER_LIMIT: usize = 256 * 1024;
+
+/// Whom Laravel says a token belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub user: UserId,
+    pub name: Option<String>,
+}
+
+/// What Laravel says of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Valid(Identity),
+    /// Said so in so many words.
+    Invalid,
+    Unavailable,
+}
+
+/// What Laravel says of a call that a phone initiates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    Confirmed,
+    /// No such call, another caller or receiver, or it is over.
+    Contradicted,
+    Unavailable,
+}
+
+/// The network client could not be built.
+#[derive(Debug, thiserror::Error)]
+#[error("building the HTTP client failed")]
+pub struct ClientError(#[from] reqwest::Error);
+
+/// Requests to Laravel: bounded in number, time and size, kept away from a Laravel that fails.
+pub(super) struct Client {
+    http: reqwest::Client,
+    bases: [String; 2],
+    /// Index into `bases` of the one that serves the API.
+    route: Mutex<usize>,
+    places: Semaphore,
+    breaker: Breaker,
+    clock: Clock,
+}
+
+impl Client {
+    /// `base` without `/api/v1`.
+    #[expect(clippy::disallowed_methods, reason = "the one home of HTTP clients to Laravel")]
+    pub fn new(base: &str, timeout: Duration, clock: Clock) -> Result<Self, ClientError> {
+        // A redirect to https would drop the bearer and look like 401 for everybody.
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .user_agent(concat!("onlycare-signaling/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self {
+            http,
+            bases: [format!("{base}/api/v1"), base.to_owned()],
+            route: Mutex::new(0),
+            places: Semaphore::new(AT_ONCE),
+            breaker: Breaker::default(),
+            clock,
+        })
+    }
+
+    /// Asks both addresses without a token and keeps the one that answers 401 in Laravel's words.
+    pub async fn find_route(&self) -> bool {
+        for (index, base) in self.bases.iter().enumerate() {
+            let url = format!("{base}/users/me");
+            match self.http.get(&url).header("accept", "application/json").send().await {
+                Ok(response) => {
+                    let (status, location) = (response.status(), response.headers().get("location").cloned());
+                    if status == 401 && body(response).await.is_some_and(|body| says_unauthenticated(&body)) {
+                        *self.route.lock() = index;
+                        return true;
+                    }
+                    tracing::error!(%url, %status, ?location, "laravel does not serve users/me here");
+                }
+                Err(error) => tracing::error!(%url, error = %error.without_url(), "laravel can't be reached"),
+            }
+        }
+        false
+    }
+
+    pub fn is_refusing(&self) -> bool {
+        self.breaker.is_open(self.clock.elapsed())
+    }
+
+    pub async fn whose(&self, token: &str) -> Answer {
+        let Some((status, body)) = self.get("users/me", token).await else { return Answer::Unavailable };
+        match (status, body) {
+            (200, Some(body)) => identity_in(&body).map_or_else(|| self.no_answer(200), Answer::Valid),
+            (401, Some(body)) if says_unauthenticated(&body) => Answer::Invalid,
+            (status, _) => self.no_answer(status),
+        }
+    }
+
+    /// Whether Laravel knows the call as one that `caller` is making to `receiver`.
+    pub async fn confirm(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Confirmation {
+        match self.get(&format!("calls/{id}"), token).await {
+            Some((200, Some(body))) => judge_call(&body, caller, receiver),
+            Some((404 | 403, _)) => Confirmation::Contradicted,
+            Some(_) | None => Confirmation::Unavailable,
+        }
+    }
+
+    fn no_answer(&self, status: u16) -> Answer {
+        tracing::warn!(status, "laravel gave no answer to a token");
+        self.breaker.failed(self.clock.elapsed());
+        Answer::Unavailable
+    }
+
+    /// Status and JSON body of an answer; absent where there was none.
+    async fn get(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
+        let _place = self.places.acquire().await.ok()?;
+        if !self.breaker.allows(self.clock.elapsed()) {
+            metrics::token_checked("refused_by_breaker");
+            return None;
+        }
+        let url = format!("{}/{path}", self.bases[*self.route.lock()]);
+        let asked = self.clock.elapsed();
+        let response = self.http.get(url).bearer_auth(token).header("accept", "application/json").send().await;
+        match response {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let body = body(response).await;
+                metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
+                if status == 429 || status >= 500 {
+                    self.breaker.failed(self.clock.elapsed());
+                } else {
+                    self.breaker.succeeded();
+                }
+                Some((status, body))
+            }
+            Err(error) => {
+                tracing::warn!(error = %error.without_url(), "asking laravel failed");
+                self.breaker.failed(self.clock.elapsed());
+                None
+            }
+        }
+    }
+}
+
+async fn body(mut response: reqwest::Response) -> Option<Value> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > ANSWER_LIMIT {
+            return None;
+        }
+    }
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn says_unauthenticated(body: &Value) -> bool {
+    body["error"]["code"] == "UNAUTHENTICATED"
+}
+
+fn identity_in(body: &Value) -> Option<Identity> {
+    if body["success"] != true {
+        return None;
+    }
+    let name = body["data"]["name"].as_str().map(str::to_owned).filter(|name| !name.is_empty());
+    Some(Identity { user: user_in(&body["data"]["id"])?, name })
+}
+
+fn user_in(value: &Value) -> Option<UserId> {
+    let text = value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|id| id.to_string()))?;
+    UserId::parse(&text).ok()
+}
+
+/// Fields that Laravel leaves out contradict nothing.
+fn judge_call(body: &Value, caller: &UserId, receiver: &UserId) -> Confirmation {
+    let call = body.get("data").unwrap_or(body);
+    let differs = |names: [&str; 2], user: &UserId| {
+        names.iter().filter_map(|name| user_in(&call[*name])).any(|named| named != *user)
+    };
+    let over = matches!(call["status"].as_str(), Some("ENDED" | "MISSED" | "REJECTED" | "CANCELLED"));
+    if over || differs(["caller_id", "callerId"], caller) || differs(["receiver_id", "receiverId"], receiver) {
+        Confirmation::Contradicted
+    } else {
+        Confirmation::Confirmed
+    }
+}
