@@ -3,9 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
+use serde_json::json;
 
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
@@ -16,6 +19,9 @@ use crate::harness::{Phone, Profile};
 struct Node {
     child: Child,
     public: SocketAddr,
+    admin: SocketAddr,
+    /// What it printed so far.
+    log: Arc<Mutex<String>>,
 }
 
 impl Node {
@@ -31,16 +37,23 @@ impl Node {
         let mut child = command.spawn().expect("the binary starts");
         let output = BufReader::new(child.stdout.take().expect("its output"));
         let mut lines = output.lines();
-        let public = lines
+        let log = Arc::new(Mutex::new(String::new()));
+        let (public, admin) = lines
             .by_ref()
             .map_while(Result::ok)
             .find_map(|line| {
+                log.lock().push_str(&line);
                 let line: serde_json::Value = serde_json::from_str(&line).ok()?;
-                line["public"].as_str().map(str::to_owned)
+                Some((line["public"].as_str()?.parse().ok()?, line["admin"].as_str()?.parse().ok()?))
             })
             .expect("it listens");
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, public: public.parse().expect("an address") }
+        let to_log = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                to_log.lock().push_str(&line);
+            }
+        });
+        Self { child, public, admin, log }
     }
 
     fn kill(&mut self) {
@@ -180,6 +193,60 @@ async fn come_back(node: SocketAddr, user: &str) -> (u32, Phone) {
         }
     }
     unreachable!("the loop has no end");
+}
+
+/// Secrets and tokens are in no log, no metric and no error, however much goes wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_never_printed() {
+    let secret = "internal-5eCr3t";
+    let laravel = Laravel::start().await;
+    let url = format!("http://{}", laravel.address);
+    let variables = [
+        ("AUTH", "laravel"),
+        ("LARAVEL_API_URL", url.as_str()),
+        ("LARAVEL_API_SECRET", secret),
+        ("LOG_LEVEL", "onlycare_signaling=trace,info"),
+        ("AUTH_CACHE_SECS", "0"),
+        ("AUTH_HOLD_SECS", "1"),
+        ("LARAVEL_TIMEOUT_MS", "200"),
+        ("INITIATE_CHECK", "observe"),
+    ];
+    let node = Node::start(&prefix(), &variables);
+    let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(node.public, Profile::of(&unique("bo"))).await;
+    let (id, agora) = (unique_call(), "agora-5eCr3t");
+    let mut initiate = crate::harness::phone::initiate(&id, &bo.user);
+    initiate["agoraToken"] = agora.into();
+    ana.ask("call:initiate", initiate).await;
+    bo.expect("call:incoming").await;
+    let mut said = String::new();
+    for given in [None, Some("wrong-5eCr3t"), Some(secret)] {
+        for path in ["call-accepted", "call-cancelled", "call-rejected", "call-ended"] {
+            let body = json!({"callId": {"agoraToken": agora}});
+            let (_, answer) =
+                crate::harness::cluster::post(node.public, &format!("/api/emit/{path}"), given, body).await;
+            said.push_str(&answer.to_string());
+        }
+    }
+    said.push_str(&ana.ask_raw(&format!("[\"call:accept\",{{\"callId\":\"{agora} x\"}}]"), "accept").await.to_string());
+    for mood in [Mood::Slow, Mood::Broken, Mood::Html, Mood::Redirect, Mood::Well] {
+        laravel.mood(mood);
+        let phone = Phone::open(node.public, Profile::of(&unique("cleo"))).await;
+        drop(phone);
+        let forged = Profile { token: "forged-5eCr3t".into(), ..Profile::of(&unique("eve")) };
+        said.push_str(&Phone::open(node.public, forged).await.expect_fate().await);
+    }
+    said.push_str(&crate::harness::cluster::get(node.admin, "/metrics").await.1.to_string());
+    said.push_str(&node.log.lock());
+    assert!(said.contains("signaling_token_checks_total") && said.contains("laravel"), "the log is read: {said}");
+    for hidden in ["5eCr3t", "token-of-"] {
+        assert!(!said.contains(hidden), "{hidden} was printed: {}", around(&said, hidden));
+    }
+}
+
+fn around<'a>(text: &'a str, needle: &str) -> &'a str {
+    let at = text.find(needle).unwrap_or(0);
+    text.get(at.saturating_sub(200)..(at + 100).min(text.len())).unwrap_or_default()
 }
 
 /// SIGTERM: sessions are taken leave of, phones are let go to come back by themselves.
