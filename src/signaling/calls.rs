@@ -218,10 +218,13 @@ impl Signaling {
 
     /// The retry of a verdict, without queueing it again.
     pub(super) async fn judge_again(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
-        match self.transition(id, command).await {
-            Err(Failure::NotFound) => self.keep(id, command).await,
-            judged => judged,
-        }
+        let call = match self.transition(id, command).await {
+            Err(Failure::NotFound) => self.keep(id, command).await?,
+            judged => judged?,
+        };
+        // The first attempt may have been written and told nobody; who heard it stays quiet.
+        self.tell(&call, Audience::BOTH).await;
+        Ok(call)
     }
 
     async fn keep(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {

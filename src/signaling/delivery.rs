@@ -27,6 +27,7 @@ pub(super) struct Audience {
 }
 
 impl Audience {
+    pub const BOTH: Audience = Audience { caller: true, callee: true };
     pub const CALLEE: Audience = Audience { caller: false, callee: true };
 
     fn roles(self) -> impl Iterator<Item = Role> {
