@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Auth, Config};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Counts, Gate, Readiness, RefusedSecrets, admin_router, api_limit, cors, guard,
-    public_router,
+    public_router, refuse_forwarded,
 };
 use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, hash_of};
 use crate::signaling::{Parts, Signaling, StartError};
@@ -146,10 +146,11 @@ impl App {
             },
             counts: Counts::default(),
         });
-        let router = public_router(api, api_limit.as_ref(), config.is_development(), local_development)
+        let router = public_router(api, api_limit.as_ref(), config.is_development())
             .layer(socket_layer)
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
             .layer(cors(&config.allowed_origins));
+        let router = if local_development { router.layer(axum::middleware::from_fn(refuse_forwarded)) } else { router };
         // A phone that stopped reading ends when a ping would have.
         let stuck_after = config.ping_interval + config.ping_timeout;
         let public = public.tap_io(move |stream| tune(stream, stuck_after));

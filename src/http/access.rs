@@ -96,7 +96,7 @@ pub(super) async fn require_secret_or_open(
 }
 
 /// In local development mode no proxy may stand before the node: it would open it to the world.
-pub(super) async fn refuse_forwarded(request: Request, next: Next) -> Response {
+pub async fn refuse_forwarded(request: Request, next: Next) -> Response {
     if is_forwarded(request.headers()) {
         return error(
             StatusCode::FORBIDDEN,

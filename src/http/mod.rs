@@ -19,7 +19,7 @@ use axum::routing::{get, post};
 use serde_json::json;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-pub use access::{Access, RefusedSecrets};
+pub use access::{Access, RefusedSecrets, refuse_forwarded};
 pub use admin::{Readiness, admin_router};
 pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
 pub use health::Counts;
@@ -36,7 +36,7 @@ pub struct Api {
 }
 
 /// The public routes beside Socket.IO. The test page is served in development only.
-pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: bool, local_only: bool) -> Router {
+pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: bool) -> Router {
     let guarded = Router::new()
         .route("/api/emit/call-accepted", post(emit::accepted))
         .route("/api/emit/call-cancelled", post(emit::cancelled))
@@ -59,9 +59,6 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
     router = router.fallback(not_found);
     if development {
         router = router.merge(page::router());
-    }
-    if local_only {
-        router = router.layer(middleware::from_fn(access::refuse_forwarded));
     }
     router
 }

@@ -118,7 +118,8 @@ impl Signaling {
             self.watch.see(&call, self.clock.now());
             return Initiated::Settled(Box::new(call));
         }
-        if self.tell(&call, Audience::CALLEE).await == 0 { Initiated::Offline } else { Initiated::Ringing }
+        // The caller's sessions hear nothing yet, but turn to this call: nothing of an older one is told any more.
+        if self.tell(&call, Audience::BOTH).await == 0 { Initiated::Offline } else { Initiated::Ringing }
     }
 
     /// The same id once more: the first answer again, or a refusal.

@@ -38,7 +38,7 @@ impl Audience {
 }
 
 impl Signaling {
-    /// Tells the audience the call as it stands. Returns how many sessions of the audience there are. Returns after
+    /// Tells the audience the call as it stands. Returns how many sessions of the callee it found. Returns after
     /// the first attempt at every node; what failed is tried again meanwhile.
     pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> usize {
         self.watch.see(call, self.clock.now());
@@ -52,7 +52,7 @@ impl Signaling {
         for (role, user, sessions) in found {
             // With the store away the own sessions are told all the same; the others heal.
             let sessions = sessions.unwrap_or_default();
-            reached += sessions.len();
+            reached += if role == Role::Callee { sessions.len() } else { 0 };
             self.tell_here(call, user);
             if sessions.is_empty() {
                 self.leave_notice(call, role).await;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Signaling;
-use crate::call::Call;
+use super::delivery::Audience;
+use crate::call::{Call, State};
 use crate::telemetry::metrics;
 
 const TICK: Duration = Duration::from_millis(500);
+const RUNG_AGAIN_FOR: Duration = Duration::from_secs(7);
 const COMPARED_AT_ONCE: usize = 256;
 
 impl Signaling {
@@ -20,6 +22,14 @@ impl Signaling {
             let calls = self.watch.take_unchecked(now, self.policy.heal_ringing, self.policy.heal_active);
             self.compare(&calls).await;
         }
+    }
+
+    /// A lost `call:incoming` leaves no trace at the node it was for: as long as no device confirmed the ring, the
+    /// caller's node tells it again for some seconds. Who heard it stays quiet.
+    fn may_not_have_rung(&self, call: &Call) -> bool {
+        call.state == State::Trying
+            && self.floor.holds(&call.caller.user)
+            && self.clock.now().since(call.created_at) < RUNG_AGAIN_FOR
     }
 
     /// Compares everything at once, after messages may have been lost.
@@ -39,6 +49,8 @@ impl Signaling {
                         // Nobody here has to do with it: the index has its deadline.
                         if !parties.iter().any(|user| self.floor.holds(user)) {
                             self.watch.forget(&call.id);
+                        } else if self.may_not_have_rung(call) {
+                            self.tell(call, Audience::CALLEE).await;
                         }
                     }
                     Some(_) => {

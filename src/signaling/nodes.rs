@@ -31,6 +31,8 @@ pub(super) struct Nodes {
     leases: RwLock<HashMap<NodeId, Lease>>,
     renewals: Mutex<Renewals>,
     register_again: AtomicBool,
+    /// Sessions that left while the store failed.
+    leftovers: Mutex<Vec<SessionRecord>>,
 }
 
 struct Renewals {
@@ -59,6 +61,7 @@ impl Nodes {
                 storm_until: None,
             }),
             register_again: AtomicBool::new(false),
+            leftovers: Mutex::default(),
         }
     }
 
@@ -69,6 +72,11 @@ impl Nodes {
     /// Asks for a registration of all sessions with the next renewal.
     pub fn register_again(&self) {
         self.register_again.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps a session whose removal failed, to be removed with the next renewal.
+    pub fn remove_later(&self, session: SessionRecord) {
+        self.leftovers.lock().push(session);
     }
 
     /// Whether a session may be alive: only an expired lease, read by a node that is well itself, says no.
@@ -142,6 +150,7 @@ impl Signaling {
     pub(super) async fn renew_lease(self: &Arc<Self>) -> Result<(), StoreError> {
         let now = self.clock.now();
         let renewal = self.ask_renewal(now).await?;
+        self.remove_leftovers().await?;
         let again = self.nodes.register_again.swap(false, Ordering::Relaxed);
         let refresh = now.since(self.nodes.renewals.lock().refreshed_at) >= REFRESH;
         if renewal {
@@ -158,6 +167,19 @@ impl Signaling {
         self.register_all().await.inspect_err(|_| self.nodes.register_again())?;
         // What the old epoch left behind has just been registered under the new one.
         while !self.sessions.sweep(&old, SWEPT_AT_ONCE).await?.is_empty() {}
+        Ok(())
+    }
+
+    async fn remove_leftovers(self: &Arc<Self>) -> Result<(), StoreError> {
+        let leftovers = std::mem::take(&mut *self.nodes.leftovers.lock());
+        for (place, session) in leftovers.iter().enumerate() {
+            if let Err(error) = self.sessions.unregister(session).await {
+                self.nodes.leftovers.lock().extend_from_slice(&leftovers[place..]);
+                return Err(error);
+            }
+            self.went_away(&session.user);
+            self.absent(session, self.clock.now()).await;
+        }
         Ok(())
     }
 

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::delivery::NOTICE_TTL;
 use super::{Session, Signaling};
@@ -14,8 +13,8 @@ use crate::store::{Desk, Outcome, SessionRecord, StoreError};
 use crate::telemetry::metrics;
 
 const EVICTION_LIFE: std::time::Duration = std::time::Duration::from_secs(10);
-/// Sessions that a stopping node takes leave of at the same time.
-const FAREWELLS_AT_ONCE: usize = 64;
+/// Sessions that a node registers again, or takes leave of, at the same time.
+const AT_ONCE: usize = 64;
 
 /// What a phone is told right after it connected.
 #[derive(Clone, Debug)]
@@ -174,8 +173,10 @@ impl Signaling {
         match self.sessions.unregister(&record).await {
             Ok(true) => self.went_away(&session.user),
             Ok(false) => {}
-            // Readers see that this node no longer has it.
-            Err(error) => tracing::warn!(session = %session.id, %error, "removing a session failed"),
+            Err(error) => {
+                tracing::warn!(session = %session.id, %error, "removing a session failed, to be repeated");
+                self.nodes.remove_later(record.clone());
+            }
         }
         self.unwatch_all_of(session).await;
         self.absent(&record, self.clock.now()).await;
@@ -207,7 +208,7 @@ impl Signaling {
     pub async fn leave(self: &Arc<Self>) {
         let sessions = self.floor.all();
         stream::iter(sessions)
-            .for_each_concurrent(FAREWELLS_AT_ONCE, |session| async move { self.disconnect(&session).await })
+            .for_each_concurrent(AT_ONCE, |session| async move { self.disconnect(&session).await })
             .await;
         if let Err(error) = self.sessions.retire(&self.nodes.own).await {
             tracing::warn!(%error, "ending the lease failed, it expires by itself");
@@ -216,19 +217,27 @@ impl Signaling {
 
     /// Registers all sessions of this node, under the epoch of now.
     pub(super) async fn register_all(self: &Arc<Self>) -> Result<(), StoreError> {
-        let mut seen = HashSet::new();
-        for session in self.floor.all() {
-            self.sessions.register(&self.record_of(&session)).await?;
-            // A session that left while it was registered must not stay.
-            if !self.floor.has(&session.user, &session.id) {
-                self.sessions.unregister(&self.record_of(&session)).await?;
-            }
-            seen.insert(session.user.clone());
+        let sessions = self.floor.all();
+        if !sessions.is_empty() {
+            tracing::info!(sessions = sessions.len(), "registering all sessions again");
         }
-        self.watch_all_again().await?;
-        if !seen.is_empty() {
-            tracing::info!(users = seen.len(), "registered all sessions again");
+        stream::iter(sessions.into_iter().map(Ok))
+            .try_for_each_concurrent(AT_ONCE, |session| async move { self.register_again(&session).await })
+            .await?;
+        self.watch_all_again().await
+    }
+
+    /// Registers a session that is known here and tells it what it may have missed meanwhile.
+    async fn register_again(self: &Arc<Self>, session: &Arc<Session>) -> Result<(), StoreError> {
+        let record = self.record_of(session);
+        self.sessions.register(&record).await?;
+        // A session that left while it was registered must not stay.
+        if !self.floor.has(&session.user, &session.id) {
+            self.sessions.unregister(&record).await?;
+            return Ok(());
         }
+        let desk = self.calls.desk(&session.user).await?;
+        self.replay(session, &desk).await;
         Ok(())
     }
 }

@@ -202,6 +202,39 @@ async fn a_lost_envelope_heals() {
     bo.assert_nothing_more().await;
 }
 
+/// A lost ring heals too: until a device confirms, the caller's node tells it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_ring_is_told_again() {
+    let (nodes, bus) = unruly().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    bus.lose.store(true, Ordering::SeqCst);
+    let id = unique_call();
+    ana.call(&id, &bo.user).await;
+    bus.lose.store(false, Ordering::SeqCst);
+    assert_eq!(bo.expect_within("call:incoming", Duration::from_secs(4)).await["callId"], id.as_str());
+    ana.expect("call:ringing").await;
+    bo.assert_nothing_more().await;
+}
+
+/// The end of an older call does not abort the newer one's screen, however late it is found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_rejection_spares_the_next_call() {
+    let (nodes, bus) = unruly().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let cleo = Phone::connect(nodes[0].public, Profile::of(&unique("cleo"))).await;
+    let (older, newer) = (unique_call(), unique_call());
+    ana.rings(&older, &bo).await;
+    bus.lose.store(true, Ordering::SeqCst);
+    bo.reject(&older).await;
+    bus.lose.store(false, Ordering::SeqCst);
+    ana.rings(&newer, &cleo).await;
+    tokio::time::sleep(Duration::from_secs(3)).await; // the comparison finds the older call's end in this time
+    ana.assert_nothing_more().await;
+    assert_eq!(cleo.accept(&newer).await["success"], true);
+}
+
 /// An envelope whose time is over is not told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_envelope_is_not_told() {

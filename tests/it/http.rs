@@ -169,7 +169,7 @@ async fn local_development_mode() {
     let id = unique_call();
     ana.rings(&id, &bo).await;
     assert_eq!(post(node.public, "/api/emit/call-ended", None, json!({"callId": id})).await.0, 200);
-    for path in ["/", "/health", "/api/connected-users"] {
+    for path in ["/", "/health", "/api/connected-users", "/socket.io/?EIO=4&transport=polling"] {
         for header in ["x-forwarded-for", "forwarded", "x-real-ip"] {
             assert_eq!(get_with(node.public, path, (header, "1.2.3.4")).await.0, 403, "{path}");
         }
