@@ -20,8 +20,8 @@ use crate::call::{CallId, UserId};
 use crate::clock::Clock;
 use crate::config::{Auth, Config};
 use crate::http::{
-    Access, Api, Bounds, ClientAddress, Counts, Gate, Readiness, RefusedSecrets, admin_router, api_limit, cors, guard,
-    public_router, refuse_forwarded,
+    Access, Api, Bounds, ClientAddress, Counts, Gate, Readiness, RefusedSecrets, Relay, admin_router, api_limit, cors,
+    guard, public_router, refuse_forwarded, route,
 };
 use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, hash_of};
 use crate::signaling::{Parts, Signaling, StartError};
@@ -100,7 +100,7 @@ impl App {
 
         let signaling = Signaling::start(Parts {
             node: config.node_id.clone(),
-            address: config.node_address.clone().unwrap_or_else(|| format!("http://{public_address}")),
+            address: config.node_address.clone().unwrap_or_else(|| own_address(public_address)),
             clock: clock.clone(),
             policy: config.policy,
             calls: shared.calls,
@@ -120,7 +120,14 @@ impl App {
             handshakes_per_address: limits.handshakes_per_address,
             sessions: limits.sessions,
         };
-        let gate = Arc::new(Gate::new(Arc::clone(&signaling), addresses.clone(), bounds));
+        let relay = Arc::new(Relay::new(
+            Arc::clone(&signaling),
+            config.node_keys(),
+            config.ping_interval + config.ping_timeout + Duration::from_secs(5),
+            tasks.clone(),
+            stop.clone(),
+        ));
+        let gate = Arc::new(Gate::new(Arc::clone(&signaling), Arc::clone(&relay), addresses.clone(), bounds));
         let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
         let edge = Edge {
             signaling: Arc::clone(&signaling),
@@ -148,6 +155,7 @@ impl App {
         });
         let router = public_router(api, api_limit.as_ref(), config.is_development())
             .layer(socket_layer)
+            .layer(axum::middleware::from_fn_with_state(relay, route))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
             .layer(cors(&config.allowed_origins));
         let router = if local_development { router.layer(axum::middleware::from_fn(refuse_forwarded)) } else { router };
@@ -319,6 +327,19 @@ fn authenticator(
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|source| AppError::Bind { what, address, source })
+}
+
+/// How other nodes reach this one, as far as this one can tell: by the address it would leave the machine with.
+fn own_address(bound: SocketAddr) -> String {
+    let mut address = bound;
+    if address.ip().is_unspecified()
+        && let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0")
+        && socket.connect("192.0.2.1:9").is_ok() // nothing is sent
+        && let Ok(leaving) = socket.local_addr()
+    {
+        address.set_ip(leaving.ip());
+    }
+    format!("http://{address}")
 }
 
 fn local(listener: &TcpListener) -> SocketAddr {

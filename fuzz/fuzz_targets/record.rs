@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         Command::Accept { by: by.clone() },
         Command::Reject { by: by.clone(), reason: reason.clone() },
         Command::Cancel { by: by.clone(), reason: reason.clone() },
-        Command::End { by: by.clone() },
+        Command::End { by: by.clone(), reason: reason.clone() },
         Command::Dismiss { reason },
         Command::Displace { by: Role::Caller },
         Command::Preempt { by: Role::Callee },

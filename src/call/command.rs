@@ -33,8 +33,10 @@ pub enum Command {
         by: Actor,
         reason: Option<String>,
     },
+    /// `reason` is Laravel's; phones give none.
     End {
         by: Actor,
+        reason: Option<String>,
     },
     /// Laravel ended it in nobody's name.
     Dismiss {

@@ -59,8 +59,11 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         }
         (Ended(end), Command::Accept { by }) => {
             require(call, by, Role::Callee)?;
-            if end.accepted_at.is_some() || end.late_accept.is_some() {
+            if end.accepted_at.is_some() {
                 return Err(Refusal::Over.into());
+            }
+            if end.late_accept.is_some() {
+                return Err(InvalidState.into());
             }
             let mut next = call.clone();
             let late_accept = Some(LateAccept { at: now, device: by.device.clone() });
@@ -107,16 +110,16 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             repeat(end, by, role, Verb::Cancel)
         }
 
-        (Trying | Ringing, Command::End { by }) => {
+        (Trying | Ringing, Command::End { by, reason }) => {
             // The app ends only after media flowed: an accept never reached us.
             let role = call.role_of(&by.user).ok_or(NotAParticipant)?;
-            Ok(Decision::tell_both(hang_up(call, by, role, Verb::End, None, now)))
+            Ok(Decision::tell_both(hang_up(call, by, role, Verb::End, reason.clone(), now)))
         }
-        (Active { .. }, Command::End { by }) => {
+        (Active { .. }, Command::End { by, reason }) => {
             let role = call.role_of(&by.user).ok_or(NotAParticipant)?;
-            Ok(Decision::tell(hang_up(call, by, role, Verb::End, None, now), role.other()))
+            Ok(Decision::tell(hang_up(call, by, role, Verb::End, reason.clone(), now), role.other()))
         }
-        (Ended(end), Command::End { by }) => {
+        (Ended(end), Command::End { by, .. }) => {
             let role = call.role_of(&by.user).ok_or(NotAParticipant)?;
             repeat(end, by, role, Verb::End)
         }

@@ -109,11 +109,11 @@ fn outcome(call: &Call, command: &Command, now: u64) -> String {
 fn every_cell_of_the_table() {
     let cancelled = after(&ringing(), Command::Cancel { by: ana(), reason: None }, 3);
     let rejected = after(&ringing(), Command::Reject { by: bo(), reason: None }, 3);
-    let hung_up = after(&active(), Command::End { by: ana() }, 3);
+    let hung_up = after(&active(), Command::End { by: ana(), reason: None }, 3);
     let accept = |by| Command::Accept { by };
     let reject = |by| Command::Reject { by, reason: None };
     let cancel = |by| Command::Cancel { by, reason: None };
-    let end = |by| Command::End { by };
+    let end = |by| Command::End { by, reason: None };
     let stranger = || actor("eve", named("e1"));
     let other_phone = || actor("bo", named("b2"));
     let expire = Command::Expire(Witness::default());
@@ -359,7 +359,7 @@ fn who_may_take_a_line() {
         (active(), actor("cleo", Device::Unnamed), "bo", Contention::Busy),
         (doubtful(), actor("cleo", Device::Unnamed), "bo", Contention::Displace(Role::Callee)),
         (doubtful(), actor("ana", named("a2")), "cleo", Contention::Displace(Role::Caller)),
-        (after(&active(), Command::End { by: ana() }, 3), ana(), "bo", Contention::Free),
+        (after(&active(), Command::End { by: ana(), reason: None }, 3), ana(), "bo", Contention::Free),
     ];
     for (line, dialer, receiver, expected) in cases {
         assert_eq!(contend(&line, &dialer, &user(receiver)), expected, "{} dials {receiver}", dialer.user);
@@ -390,7 +390,7 @@ fn what_each_side_hears() {
     assert_eq!(hear(&timeout, Role::Caller, &caller), "Timeout");
     assert_eq!(hear(&timeout, Role::Callee, &callee), r#"Cancelled { reason: "Timeout" }"#);
 
-    let missed = after(&ringing(), Command::End { by: ana() }, 3);
+    let missed = after(&ringing(), Command::End { by: ana(), reason: None }, 3);
     let said = hear(&missed, Role::Callee, &callee);
     assert!(said.starts_with("Ended") && said.ends_with(r#"Cancelled { reason: "Caller ended call" }"#), "{said}");
     assert_eq!(hear(&missed, Role::Caller, &caller), "");
@@ -417,7 +417,7 @@ fn the_deployed_app_hears_an_end_only_when_its_screen_listens() {
     assert_eq!(held_until(&met, Role::Callee, true, SayKind::Ended), None, "with acks at once");
     let old = after(&active(), Command::Cancel { by: ana(), reason: None }, 11);
     assert_eq!(held_until(&old, Role::Callee, false, SayKind::Ended), None);
-    let ended = after(&active(), Command::End { by: ana() }, 5);
+    let ended = after(&active(), Command::End { by: ana(), reason: None }, 5);
     assert_eq!(held_until(&ended, Role::Callee, false, SayKind::Ended), None, "an end is no cancel");
 }
 
@@ -480,7 +480,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_actor().prop_map(|by| Command::Accept { by }),
         any_actor().prop_map(|by| Command::Reject { by, reason: None }),
         any_actor().prop_map(|by| Command::Cancel { by, reason: None }),
-        any_actor().prop_map(|by| Command::End { by }),
+        any_actor().prop_map(|by| Command::End { by, reason: None }),
         Just(Command::Dismiss { reason: None }),
         any_role().prop_map(|by| Command::Displace { by }),
         any_role().prop_map(|by| Command::Preempt { by }),
@@ -506,7 +506,7 @@ proptest! {
         for (command, pause) in commands {
             now += pause;
             let stranger = matches!(&command,
-                Command::Accept { by } | Command::Reject { by, .. } | Command::Cancel { by, .. } | Command::End { by }
+                Command::Accept { by } | Command::Reject { by, .. } | Command::Cancel { by, .. } | Command::End { by, .. }
                 | Command::Alert { by } | Command::Initiate { by } if by.user == user("eve"));
             let next = match step(&call, &command, at(now)) {
                 Ok(decision) => {

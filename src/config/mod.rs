@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 
 use crate::call::NodeId;
 use crate::signaling::Policy;
@@ -95,6 +96,7 @@ pub struct Config {
     pub redis_prefix: String,
     pub node_id: NodeId,
     pub node_address: Option<String>,
+    pub node_secret: Option<Secret>,
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
     pub policy: Policy,
@@ -128,6 +130,16 @@ impl Config {
         let mut reader = Reader { variables, errors: Vec::new(), shown: BTreeMap::new() };
         let config = reader.config();
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigError(reader.errors)) }
+    }
+
+    /// What nodes prove to each other with, the first to sign; every node of a cluster has the same.
+    pub fn node_keys(&self) -> Vec<Vec<u8>> {
+        let shared: Vec<&Secret> = match &self.node_secret {
+            Some(secret) => vec![secret],
+            None if self.api_secrets.is_empty() => self.redis_url.iter().collect(),
+            None => self.api_secrets.iter().collect(),
+        };
+        shared.iter().map(|secret| Sha256::digest(format!("node {}", secret.expose())).to_vec()).collect()
     }
 
     /// True where nobody verifies tokens and the test page is served.

@@ -24,7 +24,8 @@ options! {
     "REDIS_URL", "", "`redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://`; absent: memory, one node";
     "REDIS_PREFIX", "signaling", "prefix of keys and channels";
     "NODE_ID", "", "unique per process start; default: host name and a random part";
-    "NODE_ADDRESS", "", "how other nodes reach this one; default: own address and `PORT`";
+    "NODE_ADDRESS", "", "how other nodes reach this one (`http://10.1.2.3:3001`); default: own address and `PORT`";
+    "NODE_SECRET", "", "what requests between nodes prove themselves with; default: derived from `LARAVEL_API_SECRET`, else from `REDIS_URL`";
     "RING_TIMEOUT_SECS", "30", "how long a call rings, 5 to 180";
     "PING_INTERVAL_MS", "15000", "Engine.IO ping interval";
     "PING_TIMEOUT_MS", "10000", "Engine.IO ping timeout";

@@ -81,6 +81,7 @@ impl Reader {
             redis_prefix: self.text("REDIS_PREFIX").unwrap_or_default(),
             node_id: self.node_id(),
             node_address: self.text("NODE_ADDRESS"),
+            node_secret: self.secret("NODE_SECRET").map(Secret::new),
             ping_interval: Duration::from_millis(self.number("PING_INTERVAL_MS", 1000..=60_000)),
             ping_timeout: Duration::from_millis(self.number("PING_TIMEOUT_MS", 1000..=60_000)),
             retention: Retention {
@@ -129,7 +130,12 @@ impl Reader {
         let url = self.text("LARAVEL_API_URL");
         let insecure = self.one_of("AUTH", &[("laravel", false), ("insecure", true)]);
         match (insecure, url) {
-            (true, _) => Auth::Insecure,
+            (true, _) => {
+                if self.raw("NODE_ENV").as_deref() == Some("production") {
+                    self.errors.push("AUTH is insecure but NODE_ENV is production".into());
+                }
+                Auth::Insecure
+            }
             (false, Some(url)) => {
                 if !url.starts_with("http://") && !url.starts_with("https://") {
                     self.errors.push("LARAVEL_API_URL must begin with http:// or https://".into());

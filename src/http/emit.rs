@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -17,7 +18,7 @@ use crate::socket::{FieldError, Fields};
 const CALLER_ABSENT: &str = "Caller not connected";
 const USER_ABSENT: &str = "User not connected";
 
-pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Bytes) -> Response {
+pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Response {
     let read = || {
         let fields = fields(&body)?;
         let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
@@ -33,7 +34,7 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Bytes) -> Respon
     }
 }
 
-pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Bytes) -> Response {
+pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Response {
     let read = || {
         let fields = fields(&body)?;
         Ok((fields.call_id()?, fields.user("receiverId")?, fields.reason()))
@@ -46,7 +47,7 @@ pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Bytes) -> Respo
     }
 }
 
-pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Bytes) -> Response {
+pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Response {
     let read = || {
         let fields = fields(&body)?;
         Ok((fields.call_id()?, fields.user("callerId")?, fields.user("receiverId")?, fields.reason()))
@@ -61,7 +62,7 @@ pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Bytes) -> Respon
     }
 }
 
-pub(super) async fn ended(State(api): State<Arc<Api>>, body: Bytes) -> Response {
+pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Response {
     let read = || {
         let fields = fields(&body)?;
         Ok((fields.call_id()?, fields.optional_user("endedBy")?, fields.reason()))
@@ -74,8 +75,11 @@ pub(super) async fn ended(State(api): State<Arc<Api>>, body: Bytes) -> Response 
     }
 }
 
-fn fields(body: &Bytes) -> Result<Fields, FieldError> {
-    Fields::new(serde_json::from_slice(body).ok())
+/// A body that is too large counts as one that can't be read.
+type Body = Result<Bytes, BytesRejection>;
+
+fn fields(body: &Body) -> Result<Fields, FieldError> {
+    Fields::new(body.as_ref().ok().and_then(|body| serde_json::from_slice(body).ok()))
 }
 
 fn bad_request(invalid: &FieldError) -> Response {

@@ -19,7 +19,7 @@ use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
-use super::error;
+use super::{Relay, error};
 use crate::signaling::Signaling;
 use crate::telemetry::metrics::{self, Limit};
 
@@ -39,6 +39,7 @@ pub struct Bounds {
 
 pub struct Gate {
     signaling: Arc<Signaling>,
+    relay: Arc<Relay>,
     addresses: ClientAddress,
     node: Option<DefaultDirectRateLimiter>,
     address: Option<PerAddress>,
@@ -46,10 +47,11 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub fn new(signaling: Arc<Signaling>, addresses: ClientAddress, bounds: Bounds) -> Self {
+    pub fn new(signaling: Arc<Signaling>, relay: Arc<Relay>, addresses: ClientAddress, bounds: Bounds) -> Self {
         let quota = |limit| NonZeroU32::new(limit).map(Quota::per_second);
         Self {
             signaling,
+            relay,
             addresses,
             node: quota(bounds.handshakes_per_second).map(RateLimiter::direct),
             address: quota(bounds.handshakes_per_address).map(RateLimiter::keyed),
@@ -65,7 +67,9 @@ impl Gate {
     }
 
     fn refuses(&self, peer: IpAddr, headers: &HeaderMap) -> Option<(Limit, Duration)> {
-        if self.sessions > 0 && self.signaling.local_sessions() >= self.sessions {
+        // A relay costs a node two connections.
+        let load = self.signaling.local_sessions() + 2 * self.relay.websockets();
+        if self.sessions > 0 && load >= self.sessions {
             return Some((Limit::Sessions, WHEN_FULL));
         }
         let now = DefaultClock::default().now();

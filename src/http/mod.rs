@@ -7,6 +7,7 @@ mod gate;
 mod health;
 mod page;
 mod queries;
+mod relay;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use access::{Access, RefusedSecrets, refuse_forwarded};
 pub use admin::{Readiness, admin_router};
 pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
 pub use health::Counts;
+pub use relay::{Relay, route};
 
 use crate::signaling::Signaling;
 
@@ -56,7 +58,7 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
     if let Some(limit) = limit {
         router = router.layer(gate::api_layer(limit));
     }
-    router = router.fallback(not_found);
+    router = router.fallback(not_found).method_not_allowed_fallback(wrong_method);
     if development {
         router = router.merge(page::router());
     }
@@ -82,6 +84,10 @@ pub(crate) fn error(status: StatusCode, text: &str, code: &'static str) -> Respo
 
 fn unavailable() -> Response {
     error(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable, please try again", "unavailable")
+}
+
+async fn wrong_method() -> Response {
+    error(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "method_not_allowed")
 }
 
 async fn not_found() -> Response {

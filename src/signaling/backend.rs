@@ -187,7 +187,7 @@ impl Signaling {
         let (command, peer) = match ended_by {
             Some(user) => {
                 let peer = if *user == call.caller.user { &call.callee.user } else { &call.caller.user };
-                (Command::End { by: over_http(user, None) }, peer.clone())
+                (Command::End { by: over_http(user, None), reason }, peer.clone())
             }
             None => (Command::Dismiss { reason }, call.caller.user.clone()),
         };

@@ -1,14 +1,15 @@
 //! What phones ask for: initiate, alert, accept, reject, cancel, end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::delivery::Audience;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, EndReason, Offer, Party, Refusal, State, UserId, Verdict, VerdictKind,
-    Version, contend, resolve,
+    Actor, Call, CallId, Command, Contention, EndReason, Offer, Party, Refusal, State, Timestamp, UserId, Verdict,
+    VerdictKind, Version, contend, resolve,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Limit};
@@ -50,14 +51,17 @@ impl Signaling {
         let mut call = self.new_call(by, request);
         let mut seen: Vec<Verdict> = Vec::new();
         for _ in 0..ATTEMPTS {
+            let decided_at = self.clock.elapsed();
             let created = match self.calls.create(&call, &seen, self.clock.now()).await {
                 Ok(created) => created,
                 // Perhaps written all the same: asked once more, the own nonce tells.
                 Err(_) => self.calls.create(&call, &seen, self.clock.now()).await?,
             };
             match created {
-                Created::Created => return Ok(self.ring(call).await),
-                Created::Exists(existing) if existing.version == call.version => return Ok(self.ring(call).await),
+                Created::Created => return Ok(self.ring(call, decided_at).await),
+                Created::Exists(existing) if existing.version == call.version => {
+                    return Ok(self.ring(call, decided_at).await);
+                }
                 Created::Exists(existing) => return self.initiate_again(by, *existing).await,
                 Created::TooManyRings { wait } => {
                     metrics::limited(Limit::Rings);
@@ -85,7 +89,7 @@ impl Signaling {
     }
 
     pub(super) fn new_call(&self, by: &Actor, request: Initiate) -> Call {
-        let now = self.clock.now();
+        let now = self.newer_than_any_call();
         Call {
             id: request.id,
             spelled: request.spelled,
@@ -107,13 +111,21 @@ impl Signaling {
         }
     }
 
+    /// The time of now, later than that of any call created here before: sessions tell newer calls from older ones by it.
+    fn newer_than_any_call(&self) -> Timestamp {
+        let now = self.clock.now().as_millis();
+        let last = self.newest_call.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+        Timestamp::from_millis(now.max(last.unwrap_or(0) + 1))
+    }
+
     /// The call as if no verdict had been seen yet.
     fn trying(&self, call: &Call) -> Call {
         Call { callee: Party::new(call.callee.user.clone()), state: State::Trying, ..call.clone() }
     }
 
-    async fn ring(self: &Arc<Self>, call: Call) -> Initiated {
+    async fn ring(self: &Arc<Self>, call: Call, decided_at: Duration) -> Initiated {
         metrics::call_initiated();
+        let call = self.still_true(&call, decided_at).await.unwrap_or(call);
         if !call.is_ringing() {
             self.watch.see(&call, self.clock.now());
             return Initiated::Settled(Box::new(call));
@@ -151,7 +163,9 @@ impl Signaling {
     /// Records a busy call as ended, so that an accept by push meets a call that is over.
     async fn answer_busy(self: &Arc<Self>, mut call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
         call = call.ended(EndReason::Busy, None, None, self.clock.now());
-        self.calls.create(&call, &[], self.clock.now()).await?;
+        if let Created::Verdicts(verdicts) = self.calls.create(&call, &[], self.clock.now()).await? {
+            self.calls.create(&call, &verdicts, self.clock.now()).await?;
+        }
         metrics::call_ended(&call);
         Ok(Initiated::Busy { ringing })
     }
@@ -189,12 +203,12 @@ impl Signaling {
     }
 
     pub async fn end(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
-        self.judge(id, Command::End { by }).await
+        self.judge(id, Command::End { by, reason: None }).await
     }
 
     /// Relays a participant's message to the other side of a live call.
     pub async fn message(self: &Arc<Self>, by: &Actor, id: &CallId, data: serde_json::Value) -> Result<Call, Failure> {
-        let call = self.watched_or_stored(id).await?.ok_or(Failure::NotFound)?;
+        let call = self.calls.load(id).await?.ok_or(Failure::NotFound)?;
         let refused = |refusal, call: &Call| Failure::Refused { refusal, call: Box::new(call.clone()) };
         let role = call.role_of(&by.user).ok_or_else(|| refused(Refusal::NotAParticipant, &call))?;
         if !call.is_live() {
@@ -207,9 +221,14 @@ impl Signaling {
 
     /// Applies a verdict, keeps it for a call that is not initiated yet, and retries it while the store fails.
     async fn judge(self: &Arc<Self>, id: &CallId, command: Command) -> Result<Call, Failure> {
-        let judged = match self.transition(id, &command).await {
-            Err(Failure::NotFound) => self.keep(id, &command).await,
-            judged => judged,
+        let judged = if self.retries.holds(id) {
+            // In order per call: behind those that wait already.
+            Err(Failure::Unavailable)
+        } else {
+            match self.transition(id, &command).await {
+                Err(Failure::NotFound) => self.keep(id, &command).await,
+                judged => judged,
+            }
         };
         if let Err(Failure::Unavailable) = &judged {
             self.retries.push(id.clone(), command, self.clock.elapsed());

@@ -68,7 +68,8 @@ impl Signaling {
             Ok(None) => return self.watch.forget(id),
             Err(_) => return,
         };
-        self.watch.see(&call, self.clock.now());
+        // Whoever changed it may have told nobody here.
+        self.learn_if_watched(&call);
         let Some(deadline) = call.deadline() else { return };
         if deadline > self.clock.now() {
             return;

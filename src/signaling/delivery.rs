@@ -42,6 +42,10 @@ impl Signaling {
     /// the first attempt at every node; what failed is tried again meanwhile.
     pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> usize {
         self.watch.see(call, self.clock.now());
+        // Who acted hears nothing, and nothing older either: no accept after his own cancel.
+        for session in [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.floor.of(user)) {
+            session.turn_to(call);
+        }
         let found = join_all(audience.roles().map(|role| async move {
             let user = &call.party(role).user;
             (role, user, self.sessions_of(user).await)

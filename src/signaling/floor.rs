@@ -117,6 +117,11 @@ impl Session {
         heard
     }
 
+    /// From now on nothing older than this is said.
+    pub(super) fn turn_to(&self, call: &Call) {
+        self.ear.lock().turn_to(call);
+    }
+
     /// Says what was held, unless the session has turned to a newer call.
     pub(super) fn say_held(&self, call: &Call, say: &Say, now: Timestamp) {
         if self.ear.lock().call.as_ref() == Some(&call.id) {

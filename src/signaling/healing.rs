@@ -32,6 +32,22 @@ impl Signaling {
             && self.clock.now().since(call.created_at) < RUNG_AGAIN_FOR
     }
 
+    /// A call that is watched here and has changed unnoticed is told; others are only noted.
+    pub(super) fn learn_if_watched(self: &Arc<Self>, call: &Call) {
+        match self.watch.last_seen(&call.id) {
+            Some(seen) if seen.version != call.version => self.learn(call),
+            Some(_) | None => self.watch.see(call, self.clock.now()),
+        }
+    }
+
+    /// Takes note of a call as it was just read, and tells the sessions here what they have not heard of it.
+    pub(super) fn learn(self: &Arc<Self>, call: &Call) {
+        self.watch.see(call, self.clock.now());
+        for user in [&call.caller.user, &call.callee.user] {
+            self.tell_here(call, user);
+        }
+    }
+
     /// Compares everything at once, after messages may have been lost.
     pub(super) async fn heal_all(self: &Arc<Self>) {
         let calls = self.watch.take_unchecked(self.clock.now(), Duration::ZERO, Duration::ZERO);
@@ -56,10 +72,7 @@ impl Signaling {
                     Some(_) => {
                         let Ok(Some(newer)) = self.calls.load(&call.id).await else { continue };
                         metrics::healed();
-                        self.watch.see(&newer, self.clock.now());
-                        for user in parties {
-                            self.tell_here(&newer, user);
-                        }
+                        self.learn(&newer);
                     }
                     None => {
                         tracing::warn!(call = %call.id, "a live call is gone from the store");

@@ -15,6 +15,7 @@ mod transition;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,8 @@ pub struct Signaling {
     watchers: Watchers,
     nodes: Nodes,
     retries: RetryQueue,
+    /// The creation time of the newest call made here, in milliseconds of store time.
+    newest_call: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -121,6 +124,7 @@ impl Signaling {
             watch: Watch::default(),
             watchers: Watchers::default(),
             retries: RetryQueue::default(),
+            newest_call: AtomicU64::new(0),
             clock,
             policy,
             calls,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use sha2::{Digest, Sha256};
 
 use super::Signaling;
 use crate::call::{NodeId, Timestamp};
@@ -13,6 +14,8 @@ use crate::store::{Lease, SessionRecord, StoreError};
 use crate::telemetry::metrics;
 
 const SWEEP_TICK: Duration = Duration::from_millis(300);
+/// How often an unknown node is looked for.
+const LOOKED_FOR: Duration = Duration::from_secs(1);
 const SWEPT_AT_ONCE: usize = 512;
 /// Registered again this often, so that presence outlives the store's garbage collection.
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -29,6 +32,8 @@ pub(super) struct Nodes {
     lease: Duration,
     epoch: AtomicU64,
     leases: RwLock<HashMap<NodeId, Lease>>,
+    /// Addresses by tag: what a session id says of its node.
+    routes: RwLock<HashMap<String, String>>,
     renewals: Mutex<Renewals>,
     register_again: AtomicBool,
     /// Sessions that left while the store failed.
@@ -53,6 +58,7 @@ impl Nodes {
             lease,
             epoch: AtomicU64::new(now.as_millis()),
             leases: RwLock::default(),
+            routes: RwLock::default(),
             renewals: Mutex::new(Renewals {
                 last: None,
                 well_since: None,
@@ -118,6 +124,7 @@ impl Nodes {
             renewals.last = Some(now);
             renewals.count(total, now);
         }
+        *self.routes.write() = leases.iter().map(|lease| (tag_of(&lease.node), lease.address.clone())).collect();
         *self.leases.write() = leases.into_iter().map(|lease| (lease.node.clone(), lease)).collect();
     }
 
@@ -125,6 +132,11 @@ impl Nodes {
         let leases = self.leases.read();
         leases.values().filter(|lease| lease.node != self.own && lease.expires_at <= now).cloned().collect()
     }
+}
+
+/// A short name of a node.
+fn tag_of(node: &NodeId) -> String {
+    Sha256::digest(node.as_str().as_bytes())[..5].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Renewals {
@@ -146,6 +158,25 @@ impl Renewals {
 }
 
 impl Signaling {
+    /// What this node's session ids say of it.
+    pub fn own_tag(&self) -> String {
+        tag_of(&self.nodes.own)
+    }
+
+    /// How to reach the node that a session id names. One that is not known yet is looked for, once a second.
+    pub async fn address_of(self: &Arc<Self>, tag: &str) -> Option<String> {
+        let known = || self.nodes.routes.read().get(tag).cloned();
+        if let Some(address) = known() {
+            return Some(address);
+        }
+        let now = self.clock.now();
+        let recent = self.nodes.renewals.lock().last.is_some_and(|last| now.since(last) < LOOKED_FOR);
+        if !recent {
+            self.renew_lease().await.ok()?;
+        }
+        known()
+    }
+
     /// Renews the lease; where it had run out, a new epoch begins and all sessions are registered again.
     pub(super) async fn renew_lease(self: &Arc<Self>) -> Result<(), StoreError> {
         let now = self.clock.now();
@@ -177,7 +208,7 @@ impl Signaling {
                 self.nodes.leftovers.lock().extend_from_slice(&leftovers[place..]);
                 return Err(error);
             }
-            self.went_away(&session.user);
+            self.went_away(&session.user).await;
             self.absent(session, self.clock.now()).await;
         }
         Ok(())
@@ -249,7 +280,7 @@ impl Signaling {
             metrics::sessions_swept(swept.len());
             for session in swept {
                 let (signaling, at) = (Arc::clone(self), lease.expires_at);
-                self.went_away(&session.user);
+                self.went_away(&session.user).await;
                 self.spawn(async move { signaling.absent(&session, at).await });
             }
         }

@@ -184,17 +184,11 @@ impl Signaling {
         self.announce(user, true, watchers).await;
     }
 
-    /// The user's last session may have gone: if he stays away, his watchers hear of it.
-    pub(super) fn went_away(self: &Arc<Self>, user: &UserId) {
-        let (signaling, user) = (Arc::clone(self), user.clone());
-        self.spawn(async move {
-            signaling.clock.sleep(DAMPING).await;
-            if let (Ok(false), Ok(watchers)) =
-                (signaling.is_online(&user).await, signaling.sessions.watchers(&user).await)
-            {
-                signaling.announce(&user, false, watchers).await;
-            }
-        });
+    /// The user's last session may have gone: the nodes that watch him find out whether he stays away.
+    pub(super) async fn went_away(self: &Arc<Self>, user: &UserId) {
+        if let Ok(watchers) = self.sessions.watchers(user).await {
+            self.announce(user, false, watchers).await;
+        }
     }
 
     async fn announce(self: &Arc<Self>, user: &UserId, online: bool, watchers: Vec<NodeId>) {
@@ -211,14 +205,28 @@ impl Signaling {
         }
     }
 
-    pub(super) fn tell_presence(&self, user: &UserId, online: bool) {
+    /// Tells the watchers here that the user came, or, if he stays away, that he went.
+    pub(super) fn tell_presence(self: &Arc<Self>, user: &UserId, online: bool) {
+        if online {
+            return self.tell_watchers(user, true);
+        }
+        let (signaling, user) = (Arc::clone(self), user.clone());
+        self.spawn(async move {
+            signaling.clock.sleep(DAMPING).await;
+            if let Ok(false) = signaling.is_online(&user).await {
+                signaling.tell_watchers(&user, false);
+            }
+        });
+    }
+
+    fn tell_watchers(&self, user: &UserId, online: bool) {
         for session in self.watchers.news(user, online) {
             session.voice().presence(user, online, self.clock.now());
         }
     }
 
     /// Compares what watchers were told with the store, after messages may have been lost.
-    pub(super) async fn heal_presence(&self) {
+    pub(super) async fn heal_presence(self: &Arc<Self>) {
         let users = self.watchers.all();
         if let Ok(online) = self.who_is_online(&users).await {
             for (user, online) in online {

@@ -35,6 +35,12 @@ impl RetryQueue {
         queue.push_back(Waiting { id, command, since });
     }
 
+    /// Whether a verdict of this call waits.
+    pub fn holds(&self, id: &CallId) -> bool {
+        let queue = self.0.lock();
+        !queue.is_empty() && queue.iter().any(|waiting| waiting.id == *id)
+    }
+
     fn pop(&self) -> Option<Waiting> {
         self.0.lock().pop_front()
     }

@@ -12,6 +12,8 @@ use crate::call::{Call, Command, Role, SayKind, Timestamp, TokenHash, UserId};
 use crate::store::{Desk, Outcome, SessionRecord, StoreError};
 use crate::telemetry::metrics;
 
+/// How old an outcome may be to be listed for who connects.
+const OUTCOMES_FOR: std::time::Duration = std::time::Duration::from_secs(600);
 const EVICTION_LIFE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Sessions that a node registers again, or takes leave of, at the same time.
 const AT_ONCE: usize = 64;
@@ -51,11 +53,12 @@ impl Signaling {
             }
         };
         let now = self.clock.now();
+        let recent = desk.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
         session.voice().ready(&Ready {
             session_id: session.id.to_string(),
             server_time: now,
             call: desk.line.as_ref().and_then(|call| snapshot(call, &session.user, now)),
-            ended: desk.outcomes.clone(),
+            ended: recent.cloned().collect(),
         });
         self.replay(session, &desk).await;
         if let Some(call) = desk.line {
@@ -171,7 +174,7 @@ impl Signaling {
         metrics::sessions(self.floor.len());
         let record = self.record_of(session);
         match self.sessions.unregister(&record).await {
-            Ok(true) => self.went_away(&session.user),
+            Ok(true) => self.went_away(&session.user).await,
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(session = %session.id, %error, "removing a session failed, to be repeated");
@@ -185,7 +188,11 @@ impl Signaling {
     /// Stores the grace of a party whose device has no session left since `at`, then looks again: a session that
     /// came in between would otherwise be overlooked by both.
     pub(super) async fn absent(self: &Arc<Self>, gone: &SessionRecord, at: Timestamp) {
-        let Ok(Some(call)) = self.calls.line(&gone.user).await else { return };
+        let call = match self.calls.line(&gone.user).await {
+            Ok(Some(call)) => call,
+            Ok(None) => return,
+            Err(_) => return self.nodes.remove_later(gone.clone()),
+        };
         let Some(role) = call.role_of(&gone.user) else { return };
         if !call.party(role).device.matches(&gone.device) || self.is_present(&call, role).await {
             return;

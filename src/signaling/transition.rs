@@ -10,8 +10,9 @@ use crate::store::{StoreError, Swap};
 
 /// Lost swaps and lost replies in a row before a command is given up as unavailable.
 const ATTEMPTS: u32 = 16;
-/// How often and how long a write of unknown outcome is read back.
+/// A write of unknown outcome is read back after this pause, for so long: longer than a command may take.
 const READ_BACK_PAUSE: Duration = Duration::from_millis(100);
+const READ_BACK_FOR: Duration = Duration::from_secs(5);
 
 /// Why a command came to nothing.
 #[derive(Debug, Clone)]
@@ -67,7 +68,7 @@ impl Signaling {
                 Err(refused) => match refused.record {
                     Some(record) => (*record, Audience { caller: false, callee: true }, Some(refused.refusal)),
                     None => {
-                        self.watch.see(&call, self.clock.now());
+                        self.learn_if_watched(&call);
                         return Err(Failure::Refused { refusal: refused.refusal, call: Box::new(call) });
                     }
                 },
@@ -106,7 +107,7 @@ impl Signaling {
                 Err(error) => {
                     crate::telemetry::metrics::store_failed();
                     tracing::warn!(call = %next.id, %error, "outcome of a swap unknown, reading back");
-                    if self.clock.elapsed().saturating_sub(started) > self.policy.late_decision {
+                    if self.clock.elapsed().saturating_sub(started) > READ_BACK_FOR {
                         return Err(Failure::Unavailable);
                     }
                     tokio::time::sleep(READ_BACK_PAUSE).await;
@@ -125,18 +126,22 @@ impl Signaling {
     /// Tells the audience, unless the decision has grown old meanwhile: then the call is read again and the truth of
     /// now is told.
     pub(super) async fn speak(self: &Arc<Self>, call: Call, audience: Audience, decided_at: Duration) -> Call {
-        let late = self.clock.elapsed().saturating_sub(decided_at) > self.policy.late_decision;
-        let call = if late {
-            crate::telemetry::metrics::late_decision();
-            match self.calls.load(&call.id).await {
-                Ok(Some(stored)) => stored,
-                // Nothing certain can be said; healing tells when the store is back.
-                Ok(None) | Err(_) => return call,
+        match self.still_true(&call, decided_at).await {
+            Some(call) => {
+                self.tell(&call, audience).await;
+                call
             }
-        } else {
-            call
-        };
-        self.tell(&call, audience).await;
-        call
+            // Nothing certain can be said; healing tells when the store is back.
+            None => call,
+        }
+    }
+
+    /// The call, if what was decided of it is recent, else as it stands now.
+    pub(super) async fn still_true(&self, call: &Call, decided_at: Duration) -> Option<Call> {
+        if self.clock.elapsed().saturating_sub(decided_at) <= self.policy.late_decision {
+            return Some(call.clone());
+        }
+        crate::telemetry::metrics::late_decision();
+        self.calls.load(&call.id).await.ok().flatten()
     }
 }

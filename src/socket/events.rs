@@ -106,9 +106,9 @@ pub fn ready_event(ready: &Ready) -> Event {
 
 fn incoming(call: &Call, now: Timestamp) -> Value {
     let offer = call.offer.clone().unwrap_or_default();
-    let mut fields: Map<String, Value> = serde_json::from_str(&offer.extra).unwrap_or_default();
+    let further: Map<String, Value> = serde_json::from_str(&offer.extra).unwrap_or_default();
     let left = u64::try_from(call.ring_until.since(now).as_millis()).unwrap_or(u64::MAX);
-    let own = json!({
+    let mut payload = json!({
         "callId": call.spelled,
         "callerId": call.caller.user,
         "callerName": offer.caller_name,
@@ -118,8 +118,11 @@ fn incoming(call: &Call, now: Timestamp) -> Value {
         "timestamp": now.as_millis(),
         "expiresInMs": left,
     });
-    if let Value::Object(own) = own {
-        fields.extend(own);
+    for (name, value) in further {
+        // Own fields win.
+        if payload.get(&name).is_none() {
+            payload[name] = value;
+        }
     }
-    Value::Object(fields)
+    payload
 }

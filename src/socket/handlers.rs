@@ -39,9 +39,13 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
         let ack = ack_id.and_then(|_| AckSender::from_message_parts(&socket, &mut message, &ack_id).ok());
         let text = match &message {
             RawValue::Str(text, _) if text.len() <= EVENT_LIMIT => text.as_str().to_owned(),
-            RawValue::Str(..) | RawValue::Bytes(_) => {
+            RawValue::Str(..) => {
                 metrics::invalid_payload();
                 return answer(ack, &acks::invalid_text("payload is larger than 16 KiB"));
+            }
+            RawValue::Bytes(_) => {
+                metrics::invalid_payload();
+                return answer(ack, &acks::invalid_text("payload must be JSON"));
             }
         };
         let hangs_up = HANG_UPS.iter().any(|event| text[1..].trim_start().trim_start_matches('"').starts_with(event));

@@ -32,8 +32,6 @@ pub enum FieldError {
     OneselfCalled,
     #[error("further fields are larger than 4 KiB")]
     TooMuchExtra,
-    #[error("ringTimeoutMs must be a number from 5000 to 180000")]
-    RingTimeout,
 }
 
 /// The object that came with an event or a request. Nothing in it is believed.
@@ -132,10 +130,21 @@ pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Resu
 fn extra(mut fields: Map<String, Value>) -> Result<String, FieldError> {
     const OWN: [&str; 8] =
         ["callId", "callerId", "callerName", "receiverId", "callType", "channelName", "agoraToken", "timestamp"];
-    fields.retain(|name, value| !value.is_null() && name != "expiresInMs" && !OWN.contains(&name.as_str()));
+    fields.retain(|name, _| name != "expiresInMs" && !OWN.contains(&name.as_str()));
+    drop_nulls(&mut fields);
     if fields.is_empty() {
         return Ok(String::new());
     }
     let text = Value::Object(fields).to_string();
     if text.len() > EXTRA_LIMIT { Err(FieldError::TooMuchExtra) } else { Ok(text) }
+}
+
+/// The app reads a JSON null in a text field as the text "null".
+fn drop_nulls(fields: &mut Map<String, Value>) {
+    fields.retain(|_, value| !value.is_null());
+    for value in fields.values_mut() {
+        if let Value::Object(inner) = value {
+            drop_nulls(inner);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
-use crate::call::Call;
+use crate::call::{Call, EndReason};
 
 static EXPORTER: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -90,6 +90,8 @@ metrics_table! {
         healed => "signaling_healed_total";
         /// Decisions that had grown too old to be spoken.
         late_decision => "signaling_late_decisions_total";
+        /// Calls that were ended while they rang: an accept never reached this cluster.
+        accept_missed => "signaling_accepts_missed_total";
         /// Verdicts given up while the store failed.
         verdict_dropped => "signaling_verdicts_dropped_total";
         /// Sessions whose queue was full because the phone no longer reads.
@@ -114,6 +116,8 @@ metrics_table! {
         watched_users => "signaling_presence_watched_users";
         /// Tokens that wait for their check in the background.
         waiting_checks => "signaling_token_checks_waiting";
+        /// Websockets of other nodes' sessions that run through this node.
+        relays => "signaling_relays";
         /// Verdicts that wait for the store.
         waiting_verdicts => "signaling_verdicts_waiting";
     }
@@ -138,6 +142,8 @@ metrics_table! {
         "signaling_token_checks_total", "counter", "outcome: valid, cached, stale, invalid, unavailable, refused_by_breaker";
         /// Initiates that Laravel was asked about, by outcome.
         "signaling_initiate_checks_total", "counter", "outcome: confirmed, contradicted, unavailable";
+        /// Requests for sessions of other nodes, by what became of them.
+        "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions";
         /// The version of this node.
@@ -156,6 +162,16 @@ pub enum Limit {
     Sessions,
     Api,
     Subscriptions,
+}
+
+/// What became of a request for another node's session.
+#[derive(Clone, Copy, Debug)]
+pub enum Relayed {
+    Forwarded,
+    /// Its node is not known.
+    Unknown,
+    Unreachable,
+    Refused,
 }
 
 /// An event of a phone whose duration is measured.
@@ -210,6 +226,14 @@ pub fn limited(limit: Limit) {
     HANDLES[limit as usize].increment(1);
 }
 
+pub fn relayed(outcome: Relayed) {
+    static HANDLES: LazyLock<[Counter; 4]> = LazyLock::new(|| {
+        ["forwarded", "unknown", "unreachable", "refused"]
+            .map(|outcome| counter!("signaling_relayed_total", "outcome" => outcome))
+    });
+    HANDLES[outcome as usize].increment(1);
+}
+
 pub fn calls(trying: usize, ringing: usize, active: usize) {
     for (state, count) in [("trying", trying), ("ringing", ringing), ("active", active)] {
         gauge!("signaling_calls", "state" => state).set(count as f64);
@@ -223,6 +247,9 @@ pub fn sessions_swept(count: usize) {
 pub fn call_ended(call: &Call) {
     if let Some(end) = call.end() {
         counter!("signaling_calls_ended_total", "reason" => end.reason.name()).increment(1);
+        if let EndReason::HungUp { accept_missed: true, .. } = end.reason {
+            accept_missed();
+        }
     }
 }
 

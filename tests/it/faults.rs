@@ -9,6 +9,7 @@ use onlycare_signaling::app::{App, Shared};
 use onlycare_signaling::bus::{Body, Bus, BusError, Envelope, Inbound};
 use onlycare_signaling::call::NodeId;
 use onlycare_signaling::clock::Clock;
+use onlycare_signaling::config::Config;
 use onlycare_signaling::store::memory::MemoryStore;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -150,13 +151,19 @@ impl Bus for UnrulyBus {
 }
 
 async fn unruly() -> (Vec<App>, Arc<UnrulyBus>) {
+    unruly_with(|_| {}).await
+}
+
+async fn unruly_with(tune: impl Fn(&mut Config)) -> (Vec<App>, Arc<UnrulyBus>) {
     let bus = Arc::new(UnrulyBus::default());
     let clock = Clock::system();
     let store = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
     let mut nodes = Vec::new();
     for _ in 0..2 {
         let shared = Shared { calls: store.clone(), sessions: store.clone(), tokens: store.clone(), bus: bus.clone() };
-        nodes.push(App::start_with(config(&[]), clock.clone(), shared, TaskTracker::new()).await.expect("a node"));
+        let mut config = config(&[]);
+        tune(&mut config);
+        nodes.push(App::start_with(config, clock.clone(), shared, TaskTracker::new()).await.expect("a node"));
     }
     (nodes, bus)
 }
@@ -200,6 +207,21 @@ async fn a_lost_envelope_heals() {
     bo.expect_within("call:cancelled", Duration::from_secs(4)).await;
     bus.lose.store(false, Ordering::SeqCst);
     bo.assert_nothing_more().await;
+}
+
+/// The envelope that tells of a deadline is lost: the phone stops ringing all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_timeout_heals() {
+    let (nodes, bus) = unruly_with(|config| config.policy.ring_timeout = Duration::from_millis(800)).await;
+    for _ in 0..5 {
+        let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+        let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+        ana.rings(&unique_call(), &bo).await;
+        bus.lose.store(true, Ordering::SeqCst);
+        ana.expect("call:timeout").await;
+        assert_eq!(bo.expect_within("call:cancelled", Duration::from_secs(4)).await["reason"], "Timeout");
+        bus.lose.store(false, Ordering::SeqCst);
+    }
 }
 
 /// A lost ring heals too: until a device confirms, the caller's node tells it again.

@@ -8,6 +8,7 @@ mod absence;
 mod auth;
 mod documents;
 mod faults;
+mod forwarding;
 mod http;
 mod incidents;
 mod layering;

@@ -1,0 +1,244 @@
+//! Plays the calls: sends what is due, hears what comes, and lets the ledger judge it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::faults::Kind;
+use super::ledger::{CallNo, Ledger, Next, PATIENCE};
+use super::story::{Phase, Story};
+use super::words::{Event, Plan, Side, Verb};
+use crate::packet::{self, Packet};
+use crate::phone::{Ear, Phone};
+use crate::pool::Pool;
+
+/// Of an acknowledgement that nobody reads.
+const UNREAD: u64 = 7;
+const VERBS: u64 = 8;
+/// As long as a real one.
+const AGORA_TOKEN: &str = "007eJxTYBBbsMMnKq7p9Hf/HcIX5kce9b518kCiQgSr5Zrp4X1Tu6UUGAzSLIxNk5NTDYwMk0xSzIyTjJJSTcwtk1INjQ2SU4wM3QwYGBgAAAr8Gk0=";
+
+/// How calls go.
+pub struct Manner {
+    /// Per cent accepted, rejected, cancelled.
+    pub mix: [u32; 3],
+    pub ring: Duration,
+    pub talk: Duration,
+}
+
+pub struct Board {
+    manner: Manner,
+    run: u32,
+    users: Vec<String>,
+    state: Mutex<State>,
+    /// Something is due earlier than all that was due before.
+    pub sooner: Notify,
+}
+
+pub struct State {
+    pub ledger: Ledger,
+    pub no_idle_pair: u64,
+    pool: Pool,
+    phones: Vec<Phone>,
+    due: BinaryHeap<Reverse<(Instant, CallNo, Due)>>,
+    next: CallNo,
+    random: StdRng,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Verdict,
+    HangUp,
+    /// The phones of an abandoned call have rested.
+    Rested,
+}
+
+impl Board {
+    /// A board without phones; `users` by index, spread over `nodes` in turn.
+    pub fn new(manner: Manner, run: u32, users: Vec<String>, nodes: usize, random: StdRng) -> Self {
+        let state = State {
+            ledger: Ledger::default(),
+            no_idle_pair: 0,
+            pool: Pool::new(users.len(), nodes),
+            phones: Vec::new(),
+            due: BinaryHeap::new(),
+            next: 0,
+            random,
+        };
+        Self { manner, run, users, state: Mutex::new(state), sooner: Notify::new() }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn seat(&self, phones: Vec<Phone>) {
+        self.state().phones = phones;
+    }
+
+    /// Starts the call that was planned for `scheduled`, if two phones are idle.
+    pub fn begin(&self, scheduled: Instant) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some((caller, callee)) = state.pool.take_pair(&mut state.random) else {
+            state.no_idle_pair += 1;
+            return;
+        };
+        let plan = self.plan(&mut state.random);
+        let no = state.next;
+        state.next += 1;
+        let payload = json!({
+            "receiverId": self.users[callee], "callId": self.call_id(no), "callType": "AUDIO",
+            "channelName": format!("channel_{no}"), "agoraToken": AGORA_TOKEN,
+            "agoraAppId": "8b5e9417f15a48ae929783f32d3d33d4", "balanceTime": "12:00",
+        });
+        state.ledger.start(no, Story::new(plan, caller, callee, scheduled), Instant::now());
+        state.say(caller, no, Verb::Initiate, &payload);
+    }
+
+    fn plan(&self, random: &mut StdRng) -> Plan {
+        let [accepted, rejected, _] = self.manner.mix;
+        let ended_by = if random.random() { Side::Caller } else { Side::Callee };
+        match random.random_range(0..100) {
+            drawn if drawn < accepted => Plan::Talk { ended_by },
+            drawn if drawn < accepted + rejected => Plan::Reject,
+            _ => Plan::Cancel,
+        }
+    }
+
+    /// When the next thing is to be done.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.state().due.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Does what is due.
+    pub fn act(&self, now: Instant) {
+        let mut state = self.state();
+        while let Some(Reverse((at, no, due))) = state.due.peek().copied() {
+            if at > now {
+                return;
+            }
+            state.due.pop();
+            let Some(story) = state.ledger.story(no).cloned() else { continue };
+            match due {
+                Due::Rested => state.idle(&story),
+                Due::Verdict | Due::HangUp if story.phase != Phase::Open => {}
+                Due::Verdict => {
+                    let (verb, side) = story.verdict();
+                    self.send(&mut state, no, &story, verb, side);
+                }
+                Due::HangUp => {
+                    if let Plan::Talk { ended_by } = story.plan {
+                        self.send(&mut state, no, &story, Verb::End, ended_by);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts what is lost by now.
+    pub fn sweep(&self, now: Instant) {
+        let mut state = self.state();
+        for next in state.ledger.sweep(now) {
+            self.follow(&mut state, Some(next), now);
+        }
+    }
+
+    fn send(&self, state: &mut State, no: CallNo, story: &Story, verb: Verb, side: Side) {
+        state.ledger.sends(no, verb, Instant::now());
+        state.say(story.phone(side), no, verb, &json!({"callId": self.call_id(no)}));
+    }
+
+    fn follow(&self, state: &mut State, next: Option<Next>, at: Instant) {
+        let Some(next) = next else { return };
+        let (at, no, due) = match next {
+            Next::Verdict(no) => (at + self.manner.ring, no, Due::Verdict),
+            Next::HangUp(no) => (at + self.manner.talk, no, Due::HangUp),
+            Next::Settled(no) => {
+                if let Some(story) = state.ledger.story(no).cloned() {
+                    state.idle(&story);
+                }
+                return;
+            }
+            Next::Abandoned(no) => {
+                if let Some(story) = state.ledger.story(no) {
+                    let end = json!({"callId": self.call_id(no)});
+                    let packet = packet::event(no * VERBS + UNREAD, Verb::End.event(), &end);
+                    state.phones[story.caller].send(packet);
+                }
+                (at + PATIENCE, no, Due::Rested)
+            }
+        };
+        let first = state.due.peek().is_none_or(|Reverse((first, ..))| at < *first);
+        state.due.push(Reverse((at, no, due)));
+        if first {
+            self.sooner.notify_one();
+        }
+    }
+
+    fn call_id(&self, no: CallNo) -> String {
+        format!("CALL_{:08}{no:09}", self.run)
+    }
+
+    fn call_no(&self, id: &str) -> Option<CallNo> {
+        id.strip_prefix(&format!("CALL_{:08}", self.run))?.parse().ok()
+    }
+
+    fn event(&self, state: &mut State, phone: usize, name: &str, payload: &Value, at: Instant) -> Option<Next> {
+        // Said once more on purpose, to phones of the deployed app.
+        if !name.starts_with("call:") || payload["repeat"] == true {
+            return None;
+        }
+        let no = payload["callId"].as_str().and_then(|id| self.call_no(id));
+        match (Event::parse(name), no) {
+            (Some(event), Some(no)) => state.ledger.hears(phone, no, event, at),
+            _ => {
+                state.ledger.faults.add(Kind::Unexpected, name, || format!("phone {phone}: {payload}"));
+                None
+            }
+        }
+    }
+}
+
+impl State {
+    fn say(&mut self, phone: usize, no: CallNo, verb: Verb, payload: &Value) {
+        self.phones[phone].send(packet::event(no * VERBS + verb as u64, verb.event(), payload));
+    }
+
+    fn idle(&mut self, story: &Story) {
+        self.pool.put(story.caller);
+        self.pool.put(story.callee);
+    }
+}
+
+impl Ear for Board {
+    fn hears(&self, phone: usize, packet: Packet, at: Instant) {
+        let mut state = self.state();
+        let next = match packet {
+            Packet::Event { name, payload, .. } => self.event(&mut state, phone, &name, &payload, at),
+            Packet::Ack { id, payload } => match Verb::ALL.get((id % VERBS) as usize) {
+                Some(verb) => state.ledger.acknowledged(id / VERBS, *verb, &payload, at),
+                None => None,
+            },
+            Packet::Refused(_) | Packet::Unknown(_) | Packet::Open { .. } => {
+                state.ledger.faults.add(Kind::Unexpected, "packet", || format!("phone {phone}: {packet:?}"));
+                None
+            }
+            Packet::Close | Packet::Disconnected | Packet::Connected | Packet::Ping | Packet::Noop => None,
+        };
+        self.follow(&mut state, next, at);
+    }
+
+    fn disconnected(&self, phone: usize, why: &str) {
+        let (mut state, now) = (self.state(), Instant::now());
+        state.pool.remove(phone);
+        let next = state.ledger.disconnected(phone, why, now);
+        self.follow(&mut state, next, now);
+    }
+}

@@ -1,0 +1,74 @@
+//! A stand-in for Laravel, as far as a token check sees it: the token `token-of-<user>` belongs to `<user>`.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::http::{Connection, header};
+
+/// Serves `GET /api/v1/users/me` until it is dropped.
+pub struct Laravel {
+    pub address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Laravel {
+    pub async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
+                connections.spawn(serve(Connection::new(stream, String::new())));
+            }
+        });
+        Ok(Self { address, _tasks: tasks })
+    }
+}
+
+async fn serve(mut connection: Connection) {
+    // A node that closes in the middle of a request has given up on it.
+    while let Ok(Some(head)) = connection.head().await {
+        if connection.write(&answer(&head)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(head: &str) -> String {
+    let user = header(head, "authorization").and_then(|value| value.strip_prefix("Bearer token-of-"));
+    let (status, body) = match (head.starts_with("GET /api/v1/users/me "), user) {
+        (false, _) => ("404 Not Found", r#"{"success":false}"#.to_owned()),
+        (true, None) => ("401 Unauthorized", r#"{"success":false,"error":{"code":"UNAUTHENTICATED"}}"#.to_owned()),
+        (true, Some(user)) => {
+            let data = serde_json::json!({"id": user, "name": format!("Name of {user}"), "gender": "F"});
+            ("200 OK", serde_json::json!({"success": true, "data": data}).to_string())
+        }
+    };
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn knows_a_user_by_the_token() {
+        let laravel = Laravel::start().await.expect("it starts");
+        let stream = TcpStream::connect(laravel.address).await.expect("it listens");
+        let mut client = Connection::new(stream, "laravel".into());
+        let me = "/api/v1/users/me";
+        for _ in 0..2 {
+            let answer = client.ask(me, None).await.expect("an answer");
+            assert_eq!((answer.status, answer.body.contains("UNAUTHENTICATED")), (401, true));
+        }
+        assert_eq!(client.ask("/users/me", None).await.expect("an answer").status, 404);
+        let known = answer(&format!("GET {me} HTTP/1.1\r\nauthorization: Bearer token-of-USR_7\r\n\r\n"));
+        assert!(known.contains(r#""id":"USR_7""#), "{known}");
+    }
+}

@@ -1,0 +1,168 @@
+//! What can be asked for on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::dial::Transport;
+
+/// Open-loop load for a signaling cluster.
+///
+/// Starts its own nodes, Redis and (when asked) Laravel stand-in on loopback, or loads the nodes given by --nodes.
+/// Prints progress on standard error, figures on standard output. Exit code 0: no fault; 1: faults were counted or
+/// the run failed; 2: wrong options.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 110)]
+pub struct Options {
+    #[command(subcommand)]
+    pub mode: Mode,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Mode {
+    /// Connect phones at a fixed rate, then hold them: connects a second, latency, memory and CPU per session.
+    Connect(Connect),
+    /// Call at a fixed rate between random idle phones: latency of each event, faults, CPU and Redis per call.
+    Calls(Calls),
+}
+
+#[derive(Args, Debug)]
+pub struct Connect {
+    /// Phones to connect in the measured part.
+    #[arg(long, default_value_t = 1000, value_parser = count)]
+    pub phones: usize,
+    /// Connects a second; how fast the server is does not change when the next one starts.
+    #[arg(long, default_value_t = 200.0, value_parser = rate)]
+    pub rate: f64,
+    /// `polling` opens by long polling and upgrades, as the Android app does.
+    #[arg(long, value_enum, default_value = "websocket")]
+    pub transport: Transport,
+    /// How long all sessions are held for the idle figures; a multiple of the ping interval (15s) is exact.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub hold: Duration,
+    /// Phones connected before measuring, so that memory is that of further sessions [default: a tenth, 500 at most].
+    #[arg(long)]
+    pub warm: Option<usize>,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+#[derive(Args, Debug)]
+pub struct Calls {
+    /// Calls a second, by Poisson arrivals.
+    #[arg(long, default_value_t = 100.0, value_parser = rate)]
+    pub rate: f64,
+    /// How long calls arrive.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub duration: Duration,
+    /// Phones, spread evenly over the nodes; rate × (ring + talk) × 2 of them are in a call at a time.
+    #[arg(long, default_value_t = 400, value_parser = phones)]
+    pub phones: usize,
+    /// Per cent of calls that are accepted, rejected, cancelled.
+    #[arg(long, default_value = "70,20,10", value_parser = mix)]
+    pub mix: [u32; 3],
+    /// How long a call rings until it is accepted, rejected or cancelled.
+    #[arg(long, default_value = "200ms", value_parser = duration)]
+    pub ring: Duration,
+    /// How long an accepted call lasts.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub talk: Duration,
+    /// How fast the phones connect before the first call, per second.
+    #[arg(long, default_value_t = 500.0, value_parser = rate)]
+    pub connect_rate: f64,
+    /// The same number gives the same arrivals and plans [default: random, printed].
+    #[arg(long)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+#[derive(Args, Debug)]
+pub struct Target {
+    /// Nodes that already run, as http://host:port, comma separated. Without it nodes are started here.
+    #[arg(long, value_delimiter = ',')]
+    pub nodes: Vec<String>,
+    /// Allow --nodes that are neither loopback nor private. Only for servers that are yours.
+    #[arg(long)]
+    pub i_own_these_nodes: bool,
+    /// Nodes to start when none are given.
+    #[arg(long, default_value_t = 2, value_parser = count, conflicts_with = "nodes")]
+    pub start_nodes: usize,
+    /// The node's binary [default: onlycare-signaling next to this program].
+    #[arg(long, conflicts_with = "nodes")]
+    pub binary: Option<PathBuf>,
+    /// Start one node on its memory, without Redis.
+    #[arg(long, conflicts_with = "nodes")]
+    pub no_redis: bool,
+    /// Verify tokens with a stand-in for Laravel, instead of AUTH=insecure.
+    #[arg(long, conflicts_with = "nodes")]
+    pub laravel: bool,
+    /// A further variable for the nodes started here, as NAME=value; may be repeated.
+    #[arg(long, value_parser = variable, conflicts_with = "nodes")]
+    pub node_env: Vec<(String, String)>,
+    /// Write all figures, settings and versions to this file.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a whole number above 0, like 1000".into())
+}
+
+fn phones(text: &str) -> Result<usize, String> {
+    count(text).ok().filter(|count| *count >= 2).ok_or_else(|| "a call takes two phones".into())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let allowed = 0.01..=100_000.0;
+    text.parse().ok().filter(|rate| allowed.contains(rate)).ok_or_else(|| "a number a second, like 200".into())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("a time with its unit, like 500ms, 10s or 2m".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| "a time, like 500ms, 10s or 2m")?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+fn mix(text: &str) -> Result<[u32; 3], String> {
+    let parts: Option<Vec<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    let parts = parts.and_then(|parts| <[u32; 3]>::try_from(parts).ok());
+    parts
+        .filter(|parts| parts.iter().try_fold(0u32, |sum, part| sum.checked_add(*part)) == Some(100))
+        .ok_or_else(|| "three numbers that make 100: accepted,rejected,cancelled".into())
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_do_not_contradict_each_other() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn times_and_mixes() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(["", "5", "s", "-1s", "5 s", "5d"].iter().all(|text| duration(text).is_err()));
+        assert_eq!(mix("70,20,10"), Ok([70, 20, 10]));
+        assert!(["70,20", "70,20,11", "a,b,c", "4294967295,1,100"].iter().all(|text| mix(text).is_err()));
+    }
+}

@@ -1,0 +1,119 @@
+//! A Redis of one's own, and what it says about itself.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::child::Child;
+
+/// A `redis-server` on loopback that keeps nothing.
+pub struct Redis {
+    pub child: Child,
+    pub address: SocketAddr,
+    pub version: String,
+}
+
+/// Commands that Redis carried out since it started; those inside scripts count too.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Commands {
+    pub total: u64,
+    pub by_name: BTreeMap<String, u64>,
+}
+
+impl Redis {
+    pub async fn start() -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let port = address.port().to_string();
+        // It saves nothing, so it needs no directory of its own.
+        let arguments = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let child = Child::start("redis-server", "redis-server", &arguments, &[])?;
+        let mut redis = Self { child, address, version: String::new() };
+        for _ in 0..200 {
+            if let Ok(info) = redis.info("server").await {
+                redis.version = value(&info, "redis_version").unwrap_or_default().to_owned();
+                return Ok(redis);
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await; // another process has no event to wait for
+        }
+        bail!("redis-server does not answer; is it installed?")
+    }
+
+    pub async fn commands(&self) -> anyhow::Result<Commands> {
+        let mut commands = parse_commands(&self.info("commandstats").await?);
+        let stats = self.info("stats").await?;
+        commands.total = value(&stats, "total_commands_processed").context("no count of commands")?.parse()?;
+        Ok(commands)
+    }
+
+    async fn info(&self, section: &str) -> anyhow::Result<String> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address).await?);
+        stream.write_all(format!("INFO {section}\r\n").as_bytes()).await?;
+        let mut head = String::new();
+        stream.read_line(&mut head).await?;
+        // A bulk string: $<length>\r\n<text>\r\n
+        let length = head.strip_prefix('$').with_context(|| format!("redis said {}", head.trim()))?;
+        let mut text = vec![0; length.trim().parse()?];
+        stream.read_exact(&mut text).await?;
+        Ok(String::from_utf8(text)?)
+    }
+}
+
+impl Commands {
+    /// What was carried out since `before`, without the questions for these figures.
+    pub fn since(&self, before: &Self) -> Self {
+        let by_name: BTreeMap<String, u64> = self
+            .by_name
+            .iter()
+            .filter(|(name, _)| *name != "info")
+            .map(|(name, count)| (name.clone(), count - before.by_name.get(name).copied().unwrap_or(0).min(*count)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let asked = |commands: &Self| commands.by_name.get("info").copied().unwrap_or(0);
+        let questions = asked(self).saturating_sub(asked(before));
+        Self { total: self.total.saturating_sub(before.total).saturating_sub(questions), by_name }
+    }
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn value<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+fn parse_commands(info: &str) -> Commands {
+    let by_name = info.lines().filter_map(|line| {
+        let (name, stats) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+        let calls = stats.split(',').find_map(|stat| stat.strip_prefix("calls="))?;
+        Some((name.to_owned(), calls.parse().ok()?))
+    });
+    Commands { total: 0, by_name: by_name.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_between_two_looks() {
+        let info = |gets: u64, infos: u64| {
+            format!("# Commandstats\r\ncmdstat_get:calls={gets},usec=9\r\ncmdstat_info:calls={infos},usec=1\r\n")
+        };
+        let before = Commands { total: 100, ..parse_commands(&info(40, 2)) };
+        let after = Commands { total: 163, ..parse_commands(&info(100, 4)) };
+        let since = after.since(&before);
+        assert_eq!(since.total, 61);
+        assert_eq!(since.by_name, BTreeMap::from([("get".to_owned(), 60)]));
+    }
+
+    #[test]
+    fn values_of_info() {
+        assert_eq!(value("a:1\r\nredis_version:7.0.15\r\n", "redis_version"), Some("7.0.15"));
+        assert_eq!(value("redis_version_x:1", "redis_version"), None);
+    }
+}

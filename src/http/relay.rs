@@ -1,0 +1,226 @@
+//! No stickiness needed: the session id handed out names its node, and any node passes a polling request or a websocket
+//! upgrade of another node's session on to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::uri::{PathAndQuery, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, Mac};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sha2::Sha256;
+use tokio::io::copy_bidirectional;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error;
+use crate::call::Timestamp;
+use crate::signaling::Signaling;
+use crate::telemetry::metrics::{self, Relayed};
+
+/// Carries the proof that a request comes from another node; whatever comes in from outside under this name is
+/// dropped.
+const HOP_HEADER: &str = "x-signaling-hop";
+/// A proof older than this is none.
+const HOP_LIFE: Duration = Duration::from_secs(30);
+/// The engine's session ids.
+const ENGINE_ID_LENGTH: usize = 16;
+const OPEN_PACKET_LIMIT: usize = 64 * 1024;
+/// Requests and websockets passed on at the same time; more get a 503.
+const AT_ONCE: usize = 20_000;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub struct Relay {
+    signaling: Arc<Signaling>,
+    client: Client<HttpConnector, Body>,
+    /// The first signs, any verifies: nodes may be in the middle of a rotation.
+    keys: Vec<Vec<u8>>,
+    /// Longer than the longest poll.
+    patience: Duration,
+    /// Requests that are passed on now.
+    open: Arc<AtomicUsize>,
+    websockets: Arc<AtomicUsize>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// One of what is counted, until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn one_of(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Relay {
+    /// `keys` are secrets that all nodes share, `patience` is how long a poll may be held.
+    pub fn new(
+        signaling: Arc<Signaling>,
+        keys: Vec<Vec<u8>>,
+        patience: Duration,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Self { signaling, client, keys, patience, open: Arc::default(), websockets: Arc::default(), tasks, stop }
+    }
+
+    /// Websockets of other nodes' sessions that run through this node.
+    pub fn websockets(&self) -> usize {
+        self.websockets.load(Ordering::Relaxed)
+    }
+
+    fn sign(&self, key: &[u8], now: Timestamp, target: &str) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
+        mac.update(format!("{}|{target}", now.as_millis()).as_bytes());
+        Some(mac)
+    }
+
+    fn hop(&self, target: &str) -> Option<HeaderValue> {
+        let now = self.signaling.clock().now();
+        let proof = self.sign(self.keys.first()?, now, target)?.finalize().into_bytes();
+        let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
+        HeaderValue::from_str(&format!("{}.{proof}", now.as_millis())).ok()
+    }
+
+    /// Takes the proof off the request and says whether it is one.
+    fn is_hop(&self, headers: &mut HeaderMap, target: &str) -> bool {
+        let Some(value) = headers.remove(HOP_HEADER) else { return false };
+        let Some((millis, proof)) = value.to_str().ok().and_then(|text| text.split_once('.')) else { return false };
+        let Some(at) = millis.parse().ok().map(Timestamp::from_millis) else { return false };
+        let now = self.signaling.clock().now();
+        let proof: Option<Vec<u8>> =
+            (0..proof.len()).step_by(2).map(|i| u8::from_str_radix(proof.get(i..i + 2)?, 16).ok()).collect();
+        let Some(proof) = proof.filter(|_| now.since(at) < HOP_LIFE && at.since(now) < HOP_LIFE) else { return false };
+        self.keys.iter().any(|key| self.sign(key, at, target).is_some_and(|mac| mac.verify_slice(&proof).is_ok()))
+    }
+
+    async fn pass_on(&self, address: &str, target: &str, mut request: Request) -> Response {
+        let _open = Counted::one_of(&self.open);
+        if self.open.load(Ordering::Relaxed) + self.websockets() > AT_ONCE {
+            metrics::relayed(Relayed::Refused);
+            return error(StatusCode::SERVICE_UNAVAILABLE, "Too many connections, please come back", "unavailable");
+        }
+        let (Ok(uri), Some(hop)) = (format!("{address}{target}").parse::<Uri>(), self.hop(target)) else {
+            return unknown_session();
+        };
+        let client_side = request.extensions_mut().remove::<OnUpgrade>();
+        *request.uri_mut() = uri;
+        request.headers_mut().insert(HOP_HEADER, hop);
+        let answered = tokio::time::timeout(self.patience, self.client.request(request)).await;
+        let mut response = match answered {
+            Ok(Ok(response)) => response,
+            // Its node is gone: the client opens a new session at once.
+            Ok(Err(_)) | Err(_) => {
+                metrics::relayed(Relayed::Unreachable);
+                return unknown_session();
+            }
+        };
+        metrics::relayed(Relayed::Forwarded);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client_side) = client_side
+        {
+            let node_side = hyper::upgrade::on(&mut response);
+            self.connect(client_side, node_side);
+        }
+        response.map(Body::new)
+    }
+
+    /// Lets a websocket run through this node until either side ends it.
+    fn connect(&self, client_side: OnUpgrade, node_side: OnUpgrade) {
+        let (counted, stop) = (Counted::one_of(&self.websockets), self.stop.clone());
+        metrics::relays(self.websockets());
+        self.tasks.spawn(async move {
+            let running = async {
+                let (Ok(client), Ok(node)) = tokio::join!(client_side, node_side) else { return };
+                // Ends with an error when either side breaks, which is how websockets end.
+                let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(node)).await;
+            };
+            stop.run_until_cancelled(running).await;
+            let left = Arc::clone(&counted.0);
+            drop(counted);
+            metrics::relays(left.load(Ordering::Relaxed));
+        });
+    }
+}
+
+/// Serves requests of own sessions, passes those of others on, and names this node in every session id it hands out.
+pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/socket.io") {
+        return next.run(request).await;
+    }
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
+    let from_a_node = relay.is_hop(request.headers_mut(), &target);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let Some(sid) = parameter(&query, "sid") else {
+        let hands_out_an_id = request.method() == Method::GET && parameter(&query, "transport") == Some("polling");
+        let response = next.run(request).await;
+        return if hands_out_an_id { name_the_node(response, &relay.signaling.own_tag()).await } else { response };
+    };
+    let Some((id, tag)) = sid.split_once('.') else { return next.run(request).await };
+    if tag == relay.signaling.own_tag() {
+        let own = target.replacen(sid, id, 1);
+        return match own.parse::<Uri>() {
+            Ok(uri) => {
+                *request.uri_mut() = uri;
+                next.run(request).await
+            }
+            Err(_) => unknown_session(),
+        };
+    }
+    match relay.signaling.address_of(tag).await {
+        // A node that does not know itself by this name: nobody will.
+        Some(_) if from_a_node => unknown_session(),
+        Some(address) => relay.pass_on(&address, &target, request).await,
+        None => {
+            metrics::relayed(Relayed::Unknown);
+            unknown_session()
+        }
+    }
+}
+
+fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// Adds the node's tag to the session id in the engine's open packet.
+async fn name_the_node(response: Response, tag: &str) -> Response {
+    if response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, OPEN_PACKET_LIMIT).await else { return unknown_session() };
+    const BEFORE: &[u8] = b"0{\"sid\":\"";
+    let mut named = bytes.to_vec();
+    if named.starts_with(BEFORE) && named.get(BEFORE.len() + ENGINE_ID_LENGTH) == Some(&b'"') {
+        let place = BEFORE.len() + ENGINE_ID_LENGTH;
+        named.splice(place..place, format!(".{tag}").into_bytes());
+    }
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(named.len()));
+    Response::from_parts(parts, Body::from(named))
+}
+
+/// What Engine.IO says of a session that is gone: the client opens a new one.
+fn unknown_session() -> Response {
+    let body = r#"{"code":1,"message":"Session ID unknown"}"#;
+    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
