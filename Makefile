@@ -23,8 +23,9 @@ build: ## the binary and the tests
 unit: ## rules, contracts, layering, documents, scenarios on real nodes
 	cargo test --workspace --locked --quiet
 
-clients: ## real clients: the official one against two nodes, then the test page in a browser
+clients: ## real clients: the official one on two nodes and through nginx on three, the test page in a browser
 	node tests/node/conformance.mjs
+	node tests/node/round-robin.mjs 60
 	scripts/test-page
 
 run: ## a node on this machine, with the test page at http://127.0.0.1:3001/

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use super::Signaling;
 use crate::call::{NodeId, Timestamp};
@@ -14,8 +15,10 @@ use crate::store::{Lease, SessionRecord, StoreError};
 use crate::telemetry::metrics;
 
 const SWEEP_TICK: Duration = Duration::from_millis(300);
-/// How often an unknown node is looked for.
-const LOOKED_FOR: Duration = Duration::from_secs(1);
+/// Before each look for an unknown node.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// Requests that wait for such a look; more are told that the session is unknown.
+const SEEKERS: usize = 64;
 const SWEPT_AT_ONCE: usize = 512;
 /// Registered again this often, so that presence outlives the store's garbage collection.
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -34,6 +37,8 @@ pub(super) struct Nodes {
     leases: RwLock<HashMap<NodeId, Lease>>,
     /// Addresses by tag: what a session id says of its node.
     routes: RwLock<HashMap<String, String>>,
+    seekers: Semaphore,
+    looking: tokio::sync::Mutex<()>,
     renewals: Mutex<Renewals>,
     register_again: AtomicBool,
     /// Sessions that left while the store failed.
@@ -59,6 +64,8 @@ impl Nodes {
             epoch: AtomicU64::new(now.as_millis()),
             leases: RwLock::default(),
             routes: RwLock::default(),
+            seekers: Semaphore::new(SEEKERS),
+            looking: tokio::sync::Mutex::default(),
             renewals: Mutex::new(Renewals {
                 last: None,
                 well_since: None,
@@ -163,17 +170,20 @@ impl Signaling {
         tag_of(&self.nodes.own)
     }
 
-    /// How to reach the node that a session id names. One that is not known yet is looked for, once a second.
+    /// How to reach the node that a session id names. One that is not known, because it just started, is looked for:
+    /// one look at a time, few a second, and few who wait for it.
     pub async fn address_of(self: &Arc<Self>, tag: &str) -> Option<String> {
         let known = || self.nodes.routes.read().get(tag).cloned();
         if let Some(address) = known() {
             return Some(address);
         }
-        let now = self.clock.now();
-        let recent = self.nodes.renewals.lock().last.is_some_and(|last| now.since(last) < LOOKED_FOR);
-        if !recent {
-            self.renew_lease().await.ok()?;
+        let _waiting = self.nodes.seekers.try_acquire().ok()?;
+        let _turn = self.nodes.looking.lock().await;
+        if let Some(address) = known() {
+            return Some(address);
         }
+        tokio::time::sleep(LOOK_PAUSE).await;
+        self.renew_lease().await.ok()?;
         known()
     }
 

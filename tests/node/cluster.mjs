@@ -16,7 +16,7 @@ const BINARY = resolve(process.env.SIGNALING_BIN ?? BUILT);
 const START_MS = 15_000;
 const LOG_LINES = 400;
 
-const folder = mkdtempSync(join(tmpdir(), 'conformance-'));
+export const folder = mkdtempSync(join(tmpdir(), 'conformance-'));
 process.on('exit', () => {
   for (const program of Program.all) program.kill();
   rmSync(folder, { recursive: true, force: true });
@@ -24,13 +24,13 @@ process.on('exit', () => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
 export class Cluster {
-  static async start() {
+  static async start(names = ['A', 'B']) {
     const cluster = new Cluster();
     const port = await freePort();
     const redis = new Program('redis', 'redis-server', redisArguments(port));
     await redis.until(() => answersPing(port), 'answer PING');
     const prefix = `conformance-${Math.random().toString(36).slice(2)}`;
-    cluster.nodes = await Promise.all(['A', 'B'].map((name) => Node.start(name, port, prefix)));
+    cluster.nodes = await Promise.all(names.map((name) => Node.start(name, port, prefix)));
     return cluster;
   }
 
@@ -67,7 +67,9 @@ class Node {
       LOG_FORMAT: 'json',
       LOG_LEVEL: 'info',
       EVENTS_PER_MINUTE: '0',
-      RINGS_PER_CALLEE_PER_MINUTE: '1000', HANDSHAKES_PER_SECOND: '0', HANDSHAKES_PER_ADDRESS_PER_SECOND: '0',
+      RINGS_PER_CALLEE_PER_MINUTE: '1000',
+      HANDSHAKES_PER_SECOND: '0',
+      HANDSHAKES_PER_ADDRESS_PER_SECOND: '0',
     });
     await program.until(() => program.lines.some(isListening), 'log that it is listening');
     const { public: address, admin } = fieldsOf(program.lines.find(isListening));
@@ -104,7 +106,7 @@ class Node {
 }
 
 /** A child process and the last lines it printed. */
-class Program {
+export class Program {
   static all = [];
 
   constructor(name, command, args, env = process.env) {
@@ -141,7 +143,7 @@ function redisArguments(port) {
   return ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder, '--loglevel', 'warning'].map(String);
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((done, failed) => {
     const server = createServer().once('error', failed);
     server.listen(0, '127.0.0.1', () => {
@@ -151,12 +153,13 @@ function freePort() {
   });
 }
 
-function answersPing(port) {
+/** Whether something on the port answers `question` with `answer`. */
+export function answersPing(port, question = 'PING\r\n', answer = '+PONG') {
   return new Promise((done) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write('PING\r\n'));
+    const socket = connect(port, '127.0.0.1', () => socket.write(question));
     socket.once('data', (data) => {
       socket.destroy();
-      done(data.toString().startsWith('+PONG'));
+      done(data.toString().startsWith(answer));
     });
     socket.once('error', () => done(false));
   });
