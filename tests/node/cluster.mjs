@@ -24,13 +24,13 @@ process.on('exit', () => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
 export class Cluster {
-  static async start(names = ['A', 'B']) {
+  static async start(names = ['A', 'B'], variables = {}) {
     const cluster = new Cluster();
     const port = await freePort();
     const redis = new Program('redis', 'redis-server', redisArguments(port));
     await redis.until(() => answersPing(port), 'answer PING');
     const prefix = `conformance-${Math.random().toString(36).slice(2)}`;
-    cluster.nodes = await Promise.all(names.map((name) => Node.start(name, port, prefix)));
+    cluster.nodes = await Promise.all(names.map((name) => Node.start(name, port, prefix, variables)));
     return cluster;
   }
 
@@ -52,7 +52,7 @@ export class Cluster {
 
 /** One node of the cluster, as its phones and as Laravel see it. */
 class Node {
-  static async start(name, redisPort, prefix) {
+  static async start(name, redisPort, prefix, variables) {
     const program = new Program(name, BINARY, [], {
       PATH: process.env.PATH,
       RUST_BACKTRACE: '1',
@@ -70,6 +70,7 @@ class Node {
       RINGS_PER_CALLEE_PER_MINUTE: '1000',
       HANDSHAKES_PER_SECOND: '0',
       HANDSHAKES_PER_ADDRESS_PER_SECOND: '0',
+      ...variables,
     });
     await program.until(() => program.lines.some(isListening), 'log that it is listening');
     const { public: address, admin } = fieldsOf(program.lines.find(isListening));
