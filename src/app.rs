@@ -20,8 +20,8 @@ use crate::call::{CallId, UserId};
 use crate::clock::Clock;
 use crate::config::{Auth, Config};
 use crate::http::{
-    Access, Api, Bounds, ClientAddress, Counts, Gate, Readiness, RefusedSecrets, Relay, admin_router, api_limit, cors,
-    guard, public_router, refuse_forwarded, route,
+    Access, Api, Bounds, ClientAddress, Counts, Gate, Readiness, RefusedSecrets, Relay, admin_router, api_limit,
+    compact, cors, guard, public_router, refuse_forwarded, route,
 };
 use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, hash_of};
 use crate::signaling::{Parts, Signaling, StartError};
@@ -155,6 +155,7 @@ impl App {
         });
         let router = public_router(api, api_limit.as_ref(), config.is_development())
             .layer(socket_layer)
+            .layer(axum::middleware::from_fn(compact))
             .layer(axum::middleware::from_fn_with_state(relay, route))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
             .layer(cors(&config.allowed_origins));

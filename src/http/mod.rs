@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod compact;
 mod emit;
 mod gate;
 mod health;
@@ -22,6 +23,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use access::{Access, RefusedSecrets, refuse_forwarded};
 pub use admin::{Readiness, admin_router};
+pub use compact::compact;
 pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
 pub use health::Counts;
 pub use relay::{Relay, route};
