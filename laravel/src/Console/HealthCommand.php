@@ -1,0 +1,48 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling\Console;
+
+use Illuminate\Console\Command;
+use OnlyCare\Signaling\Exceptions\SignalingException;
+use OnlyCare\Signaling\Exceptions\SignalingRefused;
+use OnlyCare\Signaling\WebSocketService;
+
+final class HealthCommand extends Command
+{
+    protected $signature = 'signaling:health';
+
+    protected $description = 'Ask the signaling server how it is, and whether it knows our secret';
+
+    public function handle(WebSocketService $signaling): int
+    {
+        $health = $signaling->getHealthStatus();
+        if ($health === null) {
+            $this->error('signaling does not answer at ' . config('websocket.url'));
+
+            return self::FAILURE;
+        }
+        foreach ($health as $name => $value) {
+            $this->line(sprintf('%-16s %s', $name, is_scalar($value) ? json_encode($value) : ''));
+        }
+        $secret = $this->secret($signaling);
+        $this->line(sprintf('%-16s %s', 'secret', $secret ?? 'accepted'));
+
+        return $secret === null && ($health['status'] ?? '') === 'OK' ? self::SUCCESS : self::FAILURE;
+    }
+
+    /** What is wrong with the secret, asked with a request that changes nothing. */
+    private function secret(WebSocketService $signaling): ?string
+    {
+        try {
+            $signaling->callEnded('');
+        } catch (SignalingRefused $refused) {
+            return $refused->status === 401 ? 'refused: WEBSOCKET_SECRET differs from LARAVEL_API_SECRET' : null;
+        } catch (SignalingException $failure) {
+            return $failure->getMessage();
+        }
+
+        return null;
+    }
+}
