@@ -26,13 +26,15 @@ final class CallStatusObserver
 
     public function updated(Model $row): void
     {
-        // Here and not after the commit: until then the row may be saved again, and forgets what this save changed.
-        if (!$this->rows->statusChanged($row)) {
-            return;
-        }
-        $transition = $this->rows->transition($row, $this->user());
-        if ($transition !== null) {
-            $row->getConnection()->afterCommit(fn () => $this->tell($transition));
+        try {
+            // Here and not after the commit: until then the row may be saved again, and forgets what this save changed.
+            $changed = $this->rows->statusChanged($row);
+            $transition = $changed ? $this->rows->transition($row, $this->user()) : null;
+            if ($transition !== null) {
+                $row->getConnection()->afterCommit(fn () => $this->tell($transition));
+            }
+        } catch (Throwable $failure) {
+            Log::error('a change of a call was not told: ' . $failure->getMessage());
         }
     }
 

@@ -17,6 +17,11 @@ final class HealthCommand extends Command
 
     public function handle(WebSocketService $signaling): int
     {
+        if (!filter_var(config('websocket.enabled'), FILTER_VALIDATE_BOOLEAN)) {
+            $this->error('signaling is switched off by WEBSOCKET_ENABLED');
+
+            return self::FAILURE;
+        }
         $health = $signaling->getHealthStatus();
         if ($health === null) {
             $this->error('signaling does not answer at ' . config('websocket.url'));
@@ -26,14 +31,14 @@ final class HealthCommand extends Command
         foreach ($health as $name => $value) {
             $this->line(sprintf('%-16s %s', $name, is_scalar($value) ? json_encode($value) : ''));
         }
-        $secret = $this->secret($signaling);
-        $this->line(sprintf('%-16s %s', 'secret', $secret ?? 'accepted'));
+        $fault = $this->fault($signaling);
+        $this->line(sprintf('%-16s %s', 'secret', $fault ?? 'accepted'));
 
-        return $secret === null && ($health['status'] ?? '') === 'OK' ? self::SUCCESS : self::FAILURE;
+        return $fault === null && ($health['status'] ?? '') === 'OK' ? self::SUCCESS : self::FAILURE;
     }
 
     /** What is wrong with the secret, asked with a request that changes nothing. */
-    private function secret(WebSocketService $signaling): ?string
+    private function fault(WebSocketService $signaling): ?string
     {
         try {
             $signaling->callEnded('');

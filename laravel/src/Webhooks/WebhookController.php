@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Webhooks;
 
+use Illuminate\Contracts\Bus\Dispatcher as Bus;
 use Illuminate\Contracts\Cache\Factory as Caches;
+use Illuminate\Contracts\Cache\Repository as Cache;
 use Illuminate\Contracts\Config\Repository as Config;
 use Illuminate\Http\Request;
 use Symfony\Component\HttpFoundation\Response;
@@ -16,8 +18,11 @@ final class WebhookController
     /** Longer than signaling tries to deliver an event. */
     private const DEDUPE_SECONDS = 7 * 86400;
 
-    public function __construct(private readonly Caches $caches, private readonly Config $config)
-    {
+    public function __construct(
+        private readonly Caches $caches,
+        private readonly Config $config,
+        private readonly Bus $bus,
+    ) {
     }
 
     public function __invoke(Request $request): Response
@@ -48,7 +53,7 @@ final class WebhookController
         $queue = $job->isPush() ? $this->config->get('websocket.push_queue') : null;
         $job->onConnection($this->config->get('websocket.webhook_connection'));
         $job->onQueue($queue ?? $this->config->get('websocket.webhook_queue'));
-        app(\Illuminate\Contracts\Bus\Dispatcher::class)->dispatch($job);
+        $this->bus->dispatch($job);
     }
 
     private function isFirst(string $id): bool
@@ -68,7 +73,7 @@ final class WebhookController
         return filter_var($this->config->get('websocket.webhook_dedupe', false), FILTER_VALIDATE_BOOLEAN);
     }
 
-    private function cache(): \Illuminate\Contracts\Cache\Repository
+    private function cache(): Cache
     {
         return $this->caches->store($this->config->get('websocket.webhook_dedupe_store'));
     }

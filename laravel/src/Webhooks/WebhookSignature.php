@@ -55,7 +55,7 @@ final class WebhookSignature
     {
         $encoded = str_starts_with($secret, self::PREFIX) ? substr($secret, strlen(self::PREFIX)) : $secret;
         $key = base64_decode($encoded, true);
-        if ($key === false || strlen($key) < 16) {
+        if ($key === false || strlen($key) < 24) {
             throw new InvalidArgumentException('a webhook secret is whsec_ and the base64 of 24 to 64 bytes');
         }
 
