@@ -35,6 +35,17 @@ abstract class TestCase extends LaravelTestCase
         }
     }
 
+    protected function tearDown(): void
+    {
+        $version = $this->app->version();
+        parent::tearDown();
+        // Each application sets its handlers; before Laravel 11 none takes them back.
+        if (version_compare($version, '11', '<')) {
+            restore_error_handler();
+            restore_exception_handler();
+        }
+    }
+
     /** @return array{0: User, 1: string} the user and his bearer token */
     protected function user(string $name): array
     {

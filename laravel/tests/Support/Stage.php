@@ -56,7 +56,7 @@ final class Stage
         $this->laravel = $laravel->waitFor('~\((http://127\.0\.0\.1:\d+)\) started~');
 
         $signaling = new Program('signaling', [self::binary()], $path + $this->signalingEnvironment(), $this->folder);
-        $this->signaling = 'http://' . $signaling->waitFor('~"public":"([^"]+)".*"listening"|"listening".*"public":"([^"]+)"~');
+        $this->signaling = 'http://' . $signaling->waitFor('~^(?=.*"listening").*"public":"([^"]+)"~m');
         $this->writeEnvironment();
         $this->live = true;
     }

@@ -1,0 +1,82 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling\Tests\Live;
+
+use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Http;
+use OnlyCare\Signaling\Tests\Support\Stage;
+use OnlyCare\Signaling\Webhooks\WebhookSignature;
+
+/** What the server sends arrives as Laravel events. */
+final class WebhooksTest extends LiveTestCase
+{
+    public function test_a_callee_without_a_device_is_woken_by_push(): void
+    {
+        $this->needsWebhooks();
+        [$ana, $caller] = $this->connected('ana');
+        [$bo] = $this->user('bo');
+        $row = $this->callRow($ana->id, $bo->id);
+        self::assertTrue($this->initiate($caller, $row)['useFcmFallback']);
+        $this->eventsOf($row->id, 'CallPushRequired');
+        $pushes = DB::table('pushes')->where('call_id', $row->id)->get();
+        self::assertCount(1, $pushes);
+        $data = json_decode($pushes[0]->data, true);
+        self::assertSame(['fcm-token-of-bo', $row->channel_name], [$pushes[0]->token, $data['channelId']]);
+    }
+
+    public function test_the_life_of_a_call(): void
+    {
+        $this->needsWebhooks();
+        [$ana, $caller] = $this->connected('ana');
+        [$bo, $callee] = $this->connected('bo');
+        $row = $this->callRow($ana->id, $bo->id);
+        $this->initiate($caller, $row);
+        $callee->expect('call:incoming');
+        $callee->call('call:ringing', ['callId' => $row->id]);
+        $callee->call('call:accept', ['callId' => $row->id]);
+        $caller->expect('call:accepted');
+        $caller->call('call:end', ['callId' => $row->id]);
+        $events = $this->eventsOf($row->id, 'CallEnded');
+        // Phones that promise no acknowledgements are woken by push as well.
+        self::assertSame(['CallInitiated', 'CallRinging', 'CallAccepted', 'CallEnded'], array_values(array_diff($events, ['CallPushRequired'])));
+        $ended = json_decode(DB::table('events')->where(['subject' => $row->id, 'type' => 'CallEnded'])->value('fields'), true);
+        self::assertSame(['ended', 'hung_up', $ana->id], [$ended['state'], $ended['reason'], $ended['endedBy']]);
+        self::assertSame($ended['durationMs'], $ended['endedAt'] - $ended['acceptedAt']);
+    }
+
+    public function test_rejected_and_cancelled(): void
+    {
+        $this->needsWebhooks();
+        [$ana, $caller] = $this->connected('ana');
+        [$bo, $callee] = $this->connected('bo');
+        $first = $this->callRow($ana->id, $bo->id);
+        $this->initiate($caller, $first);
+        $callee->expect('call:incoming');
+        $callee->call('call:reject', ['callId' => $first->id]);
+        $this->eventsOf($first->id, 'CallRejected');
+        $second = $this->callRow($ana->id, $bo->id);
+        $this->initiate($caller, $second);
+        $caller->call('call:cancel', ['callId' => $second->id]);
+        $this->eventsOf($second->id, 'CallCancelled');
+    }
+
+    public function test_a_forged_one_is_refused_by_the_route(): void
+    {
+        $forged = $this->deliver('whsec_' . base64_encode(random_bytes(32)), 'CALL_forged');
+        self::assertSame(401, $forged->status());
+        self::assertSame(204, $this->deliver(Stage::WEBHOOK_SECRET, 'CALL_signed')->status());
+        $this->eventsOf('CALL_signed', 'CallEnded');
+        self::assertFalse(DB::table('events')->where('subject', 'CALL_forged')->exists());
+    }
+
+    private function deliver(string $secret, string $callId): \Illuminate\Http\Client\Response
+    {
+        $body = json_encode(['type' => 'call.ended', 'timestamp' => date(DATE_ATOM), 'data' => ['callId' => $callId, 'seq' => 1]], JSON_THROW_ON_ERROR);
+        $headers = ['webhook-id' => "msg_$callId", 'webhook-timestamp' => (string) time()];
+        $headers['webhook-signature'] = (new WebhookSignature($secret))->sign($headers['webhook-id'], $headers['webhook-timestamp'], $body);
+
+        return Http::withHeaders($headers)->withBody($body, 'application/json')->post(Stage::get()->laravel . '/webhooks/signaling');
+    }
+}
