@@ -150,8 +150,12 @@ class WebSocketService
     }
 
     /** @throws SignalingException */
-    public function callAccepted(string $callId, string $callerId, string $receiverId, ?string $deviceId = null): Outcome
-    {
+    public function callAccepted(
+        string $callId,
+        string $callerId,
+        string $receiverId,
+        ?string $deviceId = null,
+    ): Outcome {
         return $this->tell('call-accepted', compact('callId', 'callerId', 'receiverId', 'deviceId'));
     }
 

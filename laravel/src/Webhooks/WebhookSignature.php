@@ -18,8 +18,11 @@ final class WebhookSignature
     /** @param string $secrets `whsec_` and base64; a comma list of two while rotating */
     public function __construct(#[SensitiveParameter] string $secrets, private readonly int $toleranceSeconds = 300)
     {
-        $this->keys = array_map(self::key(...), array_values(array_filter(array_map(trim(...), explode(',', $secrets)))))
-            ?: throw new InvalidArgumentException('no webhook secret is set');
+        $listed = array_filter(array_map(trim(...), explode(',', $secrets)), static fn ($secret) => $secret !== '');
+        if ($listed === []) {
+            throw new InvalidArgumentException('no webhook secret is set');
+        }
+        $this->keys = array_map(self::key(...), array_values($listed));
     }
 
     /** Whether one of the signatures was made with one of the secrets, lately. */
@@ -43,11 +46,17 @@ final class WebhookSignature
     /** The header's value: one signature for each secret. For tests of the application. */
     public function sign(string $id, string $timestamp, string $body): string
     {
-        return implode(' ', array_map(static fn (string $key) => self::signed($key, $id, $timestamp, $body), $this->keys));
+        $sign = static fn (string $key): string => self::signed($key, $id, $timestamp, $body);
+
+        return implode(' ', array_map($sign, $this->keys));
     }
 
-    private static function signed(#[SensitiveParameter] string $key, string $id, string $timestamp, string $body): string
-    {
+    private static function signed(
+        #[SensitiveParameter] string $key,
+        string $id,
+        string $timestamp,
+        string $body,
+    ): string {
         return 'v1,' . base64_encode(hash_hmac('sha256', "$id.$timestamp.$body", $key, true));
     }
 

@@ -8,7 +8,7 @@ use Illuminate\Http\JsonResponse;
 use Illuminate\Http\Request;
 use Illuminate\Support\Facades\DB;
 
-/** The REST twins of a phone's events, with the deployed backend's guards, or lack of them. It tells signaling nothing. */
+/** The REST twins of a phone's events, with the deployed backend's guards or lack of them. Tells signaling nothing. */
 final class CallController
 {
     public function show(string $call): JsonResponse
@@ -45,7 +45,8 @@ final class CallController
             return $this->notFound();
         }
         if ($row->status !== 'ENDED') {
-            DB::transaction(fn () => $row->update(['status' => 'ENDED', 'duration' => (int) $request->input('duration')]));
+            $duration = (int) $request->input('duration');
+            DB::transaction(fn () => $row->update(['status' => 'ENDED', 'duration' => $duration]));
         }
 
         return response()->json(['success' => true]);

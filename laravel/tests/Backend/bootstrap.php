@@ -16,7 +16,8 @@ require_once __DIR__ . '/../autoload.php';
 
 $folder = (string) getenv('SIGNALING_TEST_FOLDER');
 foreach (['services', 'packages', 'config', 'routes', 'events'] as $name) {
-    $_SERVER['APP_' . strtoupper($name) . '_CACHE'] = $_ENV['APP_' . strtoupper($name) . '_CACHE'] = "$folder/$name.php";
+    $variable = 'APP_' . strtoupper($name) . '_CACHE';
+    $_SERVER[$variable] = $_ENV[$variable] = "$folder/$name.php";
 }
 
 $app = new Application(__DIR__);

@@ -4,14 +4,15 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Tests\Feature;
 
-use Illuminate\Http\Client\Request;
+use DateTimeImmutable;
+use Illuminate\Http\Client\Factory;
 use Illuminate\Support\Facades\Auth;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Http;
 use OnlyCare\Signaling\CallSnapshot;
 use OnlyCare\Signaling\Events\CallVerify;
-use OnlyCare\Signaling\Tests\Backend\Call;
 use OnlyCare\Signaling\Tests\TestCase;
+use PHPUnit\Framework\Attributes\DataProvider;
 use RuntimeException;
 
 final class CallStatusObserverTest extends TestCase
@@ -24,7 +25,7 @@ final class CallStatusObserverTest extends TestCase
     }
 
     /** @dataProvider statuses */
-    #[\PHPUnit\Framework\Attributes\DataProvider('statuses')]
+    #[DataProvider('statuses')]
     public function test_a_status_is_told(string $status, string $endpoint, array $body): void
     {
         $this->callRow('USR_1', 'USR_2')->update(['status' => $status]);
@@ -94,19 +95,26 @@ final class CallStatusObserverTest extends TestCase
     public function test_columns_and_statuses_are_the_applications(): void
     {
         config([
-            'websocket.call_columns' => ['id' => 'id', 'caller' => 'receiver_id', 'receiver' => 'caller_id', 'status' => 'agora_token', 'reason' => 'channel_name'],
+            'websocket.call_columns' => [
+                'id' => 'id',
+                'caller' => 'receiver_id',
+                'receiver' => 'caller_id',
+                'status' => 'agora_token',
+                'reason' => 'channel_name',
+            ],
             'websocket.call_statuses' => ['declined' => 'rejected', 'broken' => 'nonsense'],
         ]);
         $row = $this->callRow('USR_1', 'USR_2');
         $row->update(['agora_token' => 'declined']);
         $row->update(['agora_token' => 'broken']);
-        $this->assertTold([['call-rejected', ['callerId' => 'USR_2', 'receiverId' => 'USR_1', 'reason' => $row->channel_name]]]);
+        $body = ['callerId' => 'USR_2', 'receiverId' => 'USR_1', 'reason' => $row->channel_name];
+        $this->assertTold([['call-rejected', $body]]);
     }
 
     public function test_a_save_outlives_a_server_that_is_gone(): void
     {
         config(['websocket.url' => 'http://127.0.0.1:9']);
-        Http::swap(new \Illuminate\Http\Client\Factory());
+        Http::swap(new Factory());
         $row = $this->callRow('USR_1', 'USR_2');
         $row->update(['status' => 'ENDED']);
         self::assertSame('ENDED', $row->fresh()->status);
@@ -149,18 +157,24 @@ final class CallStatusObserverTest extends TestCase
 
     public function test_a_stale_call_is_ended_when_signaling_asks(): void
     {
-        foreach (['ONGOING' => false, 'CONNECTING' => false, 'ENDED' => true, 'REJECTED' => true] as $status => $ended) {
+        $over = ['ONGOING' => false, 'CONNECTING' => false, 'ENDED' => true, 'REJECTED' => true];
+        foreach ($over as $status => $ended) {
             $this->answerWith(200);
             $row = $this->callRow('USR_1', 'USR_2', $status);
-            event(new CallVerify('msg', new \DateTimeImmutable(), CallSnapshot::fromFields(['callId' => $row->id])));
+            $this->verify($row->id);
             $this->assertTold($ended ? [['call-ended', ['callId' => $row->id]]] : []);
         }
-        event(new CallVerify('msg', new \DateTimeImmutable(), CallSnapshot::fromFields(['callId' => 'CALL_unknown'])));
+        $this->verify('CALL_unknown');
+    }
+
+    private function verify(string $callId): void
+    {
+        event(new CallVerify('msg', new DateTimeImmutable(), CallSnapshot::fromFields(['callId' => $callId])));
     }
 
     private function answerWith(int $status): void
     {
-        Http::swap(new \Illuminate\Http\Client\Factory());
+        Http::swap(new Factory());
         Http::fake(['*' => Http::response(['success' => true, 'emitted' => true, 'error' => 'text'], $status)]);
     }
 

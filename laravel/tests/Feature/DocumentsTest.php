@@ -33,14 +33,22 @@ final class DocumentsTest extends TestCase
 
     public function test_the_table_names_every_variable_and_no_other(): void
     {
-        preg_match_all('/WEBSOCKET_[A-Z_]+/', (string) file_get_contents(self::PACKAGE . '/config/websocket.php'), $read);
-        preg_match_all('/WEBSOCKET_[A-Z_]+/', $this->documents(), $named);
-        $variables = static fn (array $names): array => array_values(array_unique($names));
-        self::assertEqualsCanonicalizing($variables($read[0]), $variables($named[0]));
+        $config = (string) file_get_contents(self::PACKAGE . '/config/websocket.php');
+        self::assertEqualsCanonicalizing($this->variables($config), $this->variables($this->documents()));
     }
 
     private function documents(): string
     {
-        return file_get_contents(self::PACKAGE . '/README.md') . file_get_contents(self::PACKAGE . '/../docs/laravel.md');
+        $guide = dirname(__DIR__, 3) . '/docs/laravel.md';
+
+        return file_get_contents(self::PACKAGE . '/README.md') . file_get_contents($guide);
+    }
+
+    /** @return list<string> */
+    private function variables(string $text): array
+    {
+        preg_match_all('/WEBSOCKET_[A-Z_]+/', $text, $names);
+
+        return array_values(array_unique($names[0]));
     }
 }

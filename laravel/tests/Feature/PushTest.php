@@ -47,7 +47,8 @@ final class PushTest extends TestCase
         foreach ([[20, 10, true], [21, 9, false], [3, 0, false], [3, 1, true]] as [$age, $left, $sent]) {
             $row = $this->callRow($this->user('ana')[0]->id, $this->user('bo')[0]->id);
             $this->require($row->id, $age, $left);
-            self::assertSame($sent, DB::table('pushes')->where('call_id', $row->id)->exists(), "$age s old, $left s left");
+            $pushed = DB::table('pushes')->where('call_id', $row->id)->exists();
+            self::assertSame($sent, $pushed, "$age s old, $left s left");
         }
     }
 
@@ -75,7 +76,10 @@ final class PushTest extends TestCase
     private function require(string $callId, int $age, int $left): void
     {
         $now = Carbon::now()->getTimestampMs();
-        $call = ['callId' => $callId, 'seq' => 2, 'state' => 'trying', 'createdAt' => $now - $age * 1000, 'expiresAt' => $now + $left * 1000];
-        event(new CallPushRequired('msg', new DateTimeImmutable(), CallSnapshot::fromFields($call)));
+        event(new CallPushRequired('msg', new DateTimeImmutable(), CallSnapshot::fromFields([
+            'callId' => $callId,
+            'createdAt' => $now - $age * 1000,
+            'expiresAt' => $now + $left * 1000,
+        ])));
     }
 }

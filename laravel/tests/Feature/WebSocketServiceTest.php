@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Tests\Feature;
 
+use Illuminate\Http\Client\Factory;
 use Illuminate\Http\Client\Request;
 use Illuminate\Support\Facades\Http;
 use InvalidArgumentException;
@@ -12,6 +13,8 @@ use OnlyCare\Signaling\Exceptions\SignalingUnavailable;
 use OnlyCare\Signaling\Tests\Support\Stage;
 use OnlyCare\Signaling\Tests\TestCase;
 use OnlyCare\Signaling\WebSocketService;
+use PHPUnit\Framework\Attributes\DataProvider;
+use ReflectionMethod;
 use RuntimeException;
 
 final class WebSocketServiceTest extends TestCase
@@ -32,11 +35,17 @@ final class WebSocketServiceTest extends TestCase
     public function test_the_deployed_methods_keep_their_signatures(): void
     {
         $service = new WebSocketService();
-        foreach (['isUserOnline' => 'bool', 'getConnectedUsers' => 'array', 'getHealthStatus' => '?array', 'isServerAvailable' => 'bool'] as $name => $type) {
-            self::assertSame($type, (string) (new \ReflectionMethod($service, $name))->getReturnType(), $name);
+        $types = [
+            'isUserOnline' => 'bool',
+            'getConnectedUsers' => 'array',
+            'getHealthStatus' => '?array',
+            'isServerAvailable' => 'bool',
+        ];
+        foreach ($types as $name => $type) {
+            self::assertSame($type, (string) (new ReflectionMethod($service, $name))->getReturnType(), $name);
         }
         Http::fake([
-            'signaling.test/api/users/USR_1/online' => Http::response(['userId' => 'USR_1', 'isOnline' => true, 'socketId' => 'x']),
+            'signaling.test/api/users/USR_1/online' => Http::response(['isOnline' => true, 'socketId' => 'x']),
             'signaling.test/api/connected-users' => Http::response(['count' => 1, 'users' => ['USR_1']]),
             'signaling.test/health' => Http::response(['status' => 'OK', 'connectedUsers' => 1]),
         ]);
@@ -47,7 +56,7 @@ final class WebSocketServiceTest extends TestCase
     }
 
     /** @dataProvider nonsense */
-    #[\PHPUnit\Framework\Attributes\DataProvider('nonsense')]
+    #[DataProvider('nonsense')]
     public function test_the_deployed_methods_never_throw(int $status, string $body): void
     {
         Http::fake(['*' => Http::response($body, $status)]);
@@ -75,9 +84,10 @@ final class WebSocketServiceTest extends TestCase
     {
         Http::fake(['*' => Http::response(['success' => true, 'emitted' => true])]);
         self::assertTrue((new WebSocketService())->callRejected('CALL_1', 'USR_1', 'USR_2')->emitted);
+        $body = '{"callId":"CALL_1","callerId":"USR_1","receiverId":"USR_2"}';
         Http::assertSent(fn (Request $request) => $request->url() === 'http://signaling.test/api/emit/call-rejected'
             && $request->header('X-Internal-Secret') === [Stage::SECRET]
-            && json_decode($request->body(), true) === ['callId' => 'CALL_1', 'callerId' => 'USR_1', 'receiverId' => 'USR_2']);
+            && $request->body() === $body);
     }
 
     public function test_presence_is_asked_in_requests_of_a_thousand(): void
@@ -100,15 +110,22 @@ final class WebSocketServiceTest extends TestCase
             ->push(['success' => false, 'error' => 'User is busy', 'busy' => true])
             ->push(['success' => false, 'error' => 'Call is ended', 'code' => 'invalid_state'], 409)
             ->push(['error' => 'receiverId is missing', 'code' => 'invalid_payload'], 400);
-        $ring = fn () => (new WebSocketService())->ring('CALL_1', 'USR_1', 'Ana', 'USR_2', 'VIDEO', ['channelName' => 'c', 'agoraToken' => 't'], 20000);
+        $media = ['channelName' => 'c', 'agoraToken' => 't'];
+        $ring = fn () => (new WebSocketService())->ring('CALL_1', 'USR_1', 'Ana', 'USR_2', 'VIDEO', $media, 20000);
         self::assertTrue($ring()->ringing);
         $offline = $ring();
         self::assertTrue($offline->needsPush && !$offline->ringing);
         self::assertTrue($ring()->busy);
         self::assertSame('invalid_state', $ring()->errorCode);
         Http::assertSent(fn (Request $request) => json_decode($request->body(), true) === [
-            'callId' => 'CALL_1', 'callerId' => 'USR_1', 'callerName' => 'Ana', 'receiverId' => 'USR_2', 'callType' => 'VIDEO',
-            'ringTimeoutMs' => 20000, 'channelName' => 'c', 'agoraToken' => 't',
+            'callId' => 'CALL_1',
+            'callerId' => 'USR_1',
+            'callerName' => 'Ana',
+            'receiverId' => 'USR_2',
+            'callType' => 'VIDEO',
+            'ringTimeoutMs' => 20000,
+            'channelName' => 'c',
+            'agoraToken' => 't',
         ]);
         $this->expectException(SignalingRefused::class);
         $ring();
@@ -135,8 +152,9 @@ final class WebSocketServiceTest extends TestCase
 
     public function test_failures_say_whether_to_try_again(): void
     {
-        foreach ([400 => false, 401 => false, 404 => false, 302 => false, 429 => true, 500 => true, 503 => true] as $status => $again) {
-            Http::swap(new \Illuminate\Http\Client\Factory());
+        $retryable = [400 => false, 401 => false, 404 => false, 302 => false, 429 => true, 500 => true, 503 => true];
+        foreach ($retryable as $status => $again) {
+            Http::swap(new Factory());
             Http::fake(['*' => Http::response(['error' => 'text', 'code' => 'code'], $status)]);
             try {
                 (new WebSocketService())->callEnded('CALL_1');

@@ -22,8 +22,9 @@ final class WebhookRouteTest extends TestCase
 {
     private const ENDED = [
         'callId' => 'CALL_7', 'seq' => 4, 'state' => 'ended', 'callerId' => 'USR_1', 'receiverId' => 'USR_2',
-        'callType' => 'VIDEO', 'createdAt' => 1795368390715, 'ringingAt' => 1795368391000, 'acceptedAt' => 1795368395000,
-        'endedAt' => 1795368452158, 'durationMs' => 57158, 'reason' => 'hung_up', 'endedBy' => 'USR_1',
+        'callType' => 'VIDEO', 'createdAt' => 1795368390715, 'ringingAt' => 1795368391000,
+        'acceptedAt' => 1795368395000, 'endedAt' => 1795368452158, 'durationMs' => 57158, 'reason' => 'hung_up',
+        'endedBy' => 'USR_1',
     ];
 
     public function test_a_webhook_becomes_an_event_with_all_it_carries(): void
@@ -47,12 +48,12 @@ final class WebhookRouteTest extends TestCase
             $heard[] = get_class($event);
         });
         foreach (array_keys(HandleWebhook::CALL_EVENTS) as $type) {
-            $this->webhook($type, ['callId' => 'CALL_unknown', 'seq' => 1, 'state' => 'ringing', 'createdAt' => 1])->assertNoContent();
+            $this->webhook($type, ['callId' => 'CALL_unknown', 'seq' => 1, 'createdAt' => 1])->assertNoContent();
         }
         foreach (array_keys(HandleWebhook::USER_EVENTS) as $type) {
             $this->webhook($type, ['userId' => 'USR_1'])->assertNoContent();
         }
-        self::assertSame([...array_values(HandleWebhook::CALL_EVENTS), ...array_values(HandleWebhook::USER_EVENTS)], $heard);
+        self::assertSame(array_values(HandleWebhook::CALL_EVENTS + HandleWebhook::USER_EVENTS), $heard);
     }
 
     public function test_a_forged_one_is_refused(): void
@@ -67,7 +68,8 @@ final class WebhookRouteTest extends TestCase
 
     public function test_what_is_signed_and_no_event_is_refused_and_an_unknown_type_is_dropped(): void
     {
-        foreach (['', '[]', 'null', '{"type":3,"data":{}}', '{"type":"call.ended"}', '{"type":"call.ended","data":1}'] as $body) {
+        $bodies = ['', '[]', 'null', '{"type":3,"data":{}}', '{"type":"call.ended"}', '{"type":"call.ended","data":1}'];
+        foreach ($bodies as $body) {
             $this->send($body)->assertStatus(400);
         }
         $this->webhook('call.transferred', self::ENDED)->assertNoContent();
@@ -139,13 +141,17 @@ final class WebhookRouteTest extends TestCase
         ?int $at = null,
         ?WebhookSignature $signature = null,
     ): TestResponse {
-        $body = json_encode(['type' => $type, 'timestamp' => '2026-11-22T19:13:12Z', 'data' => $data], JSON_THROW_ON_ERROR);
+        $webhook = ['type' => $type, 'timestamp' => '2026-11-22T19:13:12Z', 'data' => $data];
 
-        return $this->send($body, $id, $at, $signature);
+        return $this->send(json_encode($webhook, JSON_THROW_ON_ERROR), $id, $at, $signature);
     }
 
-    private function send(string $body, ?string $id = null, ?int $at = null, ?WebhookSignature $signature = null): TestResponse
-    {
+    private function send(
+        string $body,
+        ?string $id = null,
+        ?int $at = null,
+        ?WebhookSignature $signature = null,
+    ): TestResponse {
         $id ??= 'msg_' . Str::random();
         $at = (string) ($at ?? time());
         $signature ??= new WebhookSignature(Stage::WEBHOOK_SECRET);

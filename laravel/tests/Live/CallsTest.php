@@ -7,6 +7,8 @@ namespace OnlyCare\Signaling\Tests\Live;
 /** What Laravel asks of the server beyond transitions. */
 final class CallsTest extends LiveTestCase
 {
+    private const MEDIA = ['channelName' => 'channel', 'agoraToken' => ''];
+
     public function test_laravel_rings_a_phone(): void
     {
         $this->needs('/api/calls');
@@ -20,10 +22,13 @@ final class CallsTest extends LiveTestCase
         ]);
         self::assertTrue($ring->ringing, json_encode($ring->answer));
         $incoming = $callee->expect('call:incoming');
-        self::assertSame(['Ana', $row->channel_name, '12:30'], [$incoming['callerName'], $incoming['channelName'], $incoming['balanceTime']]);
+        self::assertSame('Ana', $incoming['callerName']);
+        self::assertSame($row->channel_name, $incoming['channelName']);
+        self::assertSame('12:30', $incoming['balanceTime']);
 
         [$eve] = $this->user('eve');
-        self::assertTrue($this->signaling->ring('CALL_' . random_int(1, PHP_INT_MAX), $eve->id, 'Eve', $bo->id, 'AUDIO', ['channelName' => 'c', 'agoraToken' => ''])->busy);
+        $second = $this->callRow($eve->id, $bo->id);
+        self::assertTrue($this->signaling->ring($second->id, $eve->id, 'Eve', $bo->id, 'AUDIO', self::MEDIA)->busy);
     }
 
     public function test_a_ring_of_somebody_without_a_device_needs_a_push(): void
@@ -32,7 +37,7 @@ final class CallsTest extends LiveTestCase
         [$ana] = $this->user('ana');
         [$bo] = $this->user('bo');
         $row = $this->callRow($ana->id, $bo->id);
-        $ring = $this->signaling->ring($row->id, $ana->id, 'Ana', $bo->id, 'VIDEO', ['channelName' => 'c', 'agoraToken' => '']);
+        $ring = $this->signaling->ring($row->id, $ana->id, 'Ana', $bo->id, 'VIDEO', self::MEDIA);
         self::assertTrue($ring->needsPush && !$ring->ringing, json_encode($ring->answer));
     }
 
@@ -46,8 +51,8 @@ final class CallsTest extends LiveTestCase
         $this->signaling->callRejected($row->id, $ana->id, $bo->id);
         foreach ([$row->id, substr($row->id, 5)] as $id) {
             $call = $this->signaling->callState($id);
-            self::assertSame(['ended', $ana->id, $bo->id, 'VIDEO'], [$call->state, $call->callerId, $call->receiverId, $call->callType]);
-            self::assertSame('rejected', $call->reason);
+            self::assertSame(['ended', 'rejected', 'VIDEO'], [$call->state, $call->reason, $call->callType]);
+            self::assertSame([$ana->id, $bo->id], [$call->callerId, $call->receiverId]);
             self::assertNotSame([], $call->timeline);
         }
         self::assertNull($this->signaling->callState('CALL_unknown'));
@@ -57,7 +62,8 @@ final class CallsTest extends LiveTestCase
     {
         $this->needs('/api/users/online');
         [$ana] = $this->connected('ana');
-        self::assertSame([$ana->id => true, 'USR_nobody' => false], $this->signaling->usersOnline([$ana->id, 'USR_nobody']));
+        $online = $this->signaling->usersOnline([$ana->id, 'USR_nobody']);
+        self::assertEquals([$ana->id => true, 'USR_nobody' => false], $online);
     }
 
     public function test_an_event_of_the_application(): void

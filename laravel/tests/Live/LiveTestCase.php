@@ -78,7 +78,8 @@ abstract class LiveTestCase extends TestCase
     /** Skips, aloud, what this binary can't do yet. */
     protected function needs(string $path): void
     {
-        $answer = Http::withHeaders(['X-Internal-Secret' => Stage::SECRET])->send('POST', Stage::get()->signaling . $path, ['json' => ['probe' => 1]]);
+        $answer = Http::withHeaders(['X-Internal-Secret' => Stage::SECRET])
+            ->post(Stage::get()->signaling . $path, ['probe' => 1]);
         if (in_array($answer->status(), [404, 405], true) && $answer->json('code') !== 'call_not_found') {
             self::markTestSkipped("skipped: this binary has no POST $path yet");
         }

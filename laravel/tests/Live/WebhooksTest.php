@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Tests\Live;
 
+use Illuminate\Http\Client\Response;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Http;
 use OnlyCare\Signaling\Tests\Support\Stage;
@@ -40,8 +41,10 @@ final class WebhooksTest extends LiveTestCase
         $caller->call('call:end', ['callId' => $row->id]);
         $events = $this->eventsOf($row->id, 'CallEnded');
         // Phones that promise no acknowledgements are woken by push as well.
-        self::assertSame(['CallInitiated', 'CallRinging', 'CallAccepted', 'CallEnded'], array_values(array_diff($events, ['CallPushRequired'])));
-        $ended = json_decode(DB::table('events')->where(['subject' => $row->id, 'type' => 'CallEnded'])->value('fields'), true);
+        $events = array_values(array_diff($events, ['CallPushRequired']));
+        self::assertSame(['CallInitiated', 'CallRinging', 'CallAccepted', 'CallEnded'], $events);
+        $fields = DB::table('events')->where(['subject' => $row->id, 'type' => 'CallEnded'])->value('fields');
+        $ended = json_decode($fields, true);
         self::assertSame(['ended', 'hung_up', $ana->id], [$ended['state'], $ended['reason'], $ended['endedBy']]);
         self::assertSame($ended['durationMs'], $ended['endedAt'] - $ended['acceptedAt']);
     }
@@ -71,12 +74,17 @@ final class WebhooksTest extends LiveTestCase
         self::assertFalse(DB::table('events')->where('subject', 'CALL_forged')->exists());
     }
 
-    private function deliver(string $secret, string $callId): \Illuminate\Http\Client\Response
+    private function deliver(string $secret, string $callId): Response
     {
-        $body = json_encode(['type' => 'call.ended', 'timestamp' => date(DATE_ATOM), 'data' => ['callId' => $callId, 'seq' => 1]], JSON_THROW_ON_ERROR);
-        $headers = ['webhook-id' => "msg_$callId", 'webhook-timestamp' => (string) time()];
-        $headers['webhook-signature'] = (new WebhookSignature($secret))->sign($headers['webhook-id'], $headers['webhook-timestamp'], $body);
+        $data = ['callId' => $callId, 'seq' => 1];
+        $webhook = ['type' => 'call.ended', 'timestamp' => date(DATE_ATOM), 'data' => $data];
+        $body = json_encode($webhook, JSON_THROW_ON_ERROR);
+        $at = (string) time();
 
-        return Http::withHeaders($headers)->withBody($body, 'application/json')->post(Stage::get()->laravel . '/webhooks/signaling');
+        return Http::withBody($body, 'application/json')->withHeaders([
+            'webhook-id' => "msg_$callId",
+            'webhook-timestamp' => $at,
+            'webhook-signature' => (new WebhookSignature($secret))->sign("msg_$callId", $at, $body),
+        ])->post(Stage::get()->laravel . '/webhooks/signaling');
     }
 }
