@@ -52,6 +52,17 @@ final class CallController
         return response()->json(['success' => true]);
     }
 
+    public function notifyCancelled(Request $request): JsonResponse
+    {
+        if ($request->header('X-Internal-Secret') !== config('websocket.secret')) {
+            return $this->refuse(401, 'UNAUTHORIZED');
+        }
+        $callId = (string) $request->input('callId');
+        DB::table('events')->insert(['type' => 'notify-cancelled', 'webhook_id' => '', 'subject' => $callId]);
+
+        return response()->json(['success' => true]);
+    }
+
     private function change(Request $request, string $call, string $party, string $status): JsonResponse
     {
         $row = $this->find($call);

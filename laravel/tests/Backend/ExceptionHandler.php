@@ -12,7 +12,7 @@ final class ExceptionHandler extends Handler
 {
     protected function unauthenticated($request, AuthenticationException $exception): Response
     {
-        $error = ['code' => 'UNAUTHENTICATED', 'message' => 'Unauthenticated. Please login.'];
+        $error = ['code' => 'UNAUTHENTICATED', 'message' => 'No valid token'];
 
         return response()->json(['success' => false, 'error' => $error], 401);
     }

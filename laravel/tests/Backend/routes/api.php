@@ -10,6 +10,7 @@ use OnlyCare\Signaling\Tests\Backend\UserController;
 
 Route::prefix('api/v1')->middleware('auth:api')->group(function (): void {
     Route::get('users/me', [UserController::class, 'me']);
+    Route::post('calls/notify-cancelled', [CallController::class, 'notifyCancelled']);
     Route::get('calls/{call}', [CallController::class, 'show']);
     Route::post('calls/{call}/accept', [CallController::class, 'accept']);
     Route::post('calls/{call}/reject', [CallController::class, 'reject']);
