@@ -43,7 +43,8 @@ final class HealthCommand extends Command
         try {
             $signaling->callEnded('');
         } catch (SignalingRefused $refused) {
-            return $refused->status === 401 ? 'refused: WEBSOCKET_SECRET differs from LARAVEL_API_SECRET' : null;
+            // 400: it was let in, and found the call's id missing.
+            return $refused->status === 400 ? null : $refused->getMessage();
         } catch (SignalingException $failure) {
             return $failure->getMessage();
         }

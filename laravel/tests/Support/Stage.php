@@ -90,7 +90,10 @@ final class Stage
             'WEBHOOK_ALLOW_PRIVATE' => 'true',
         ] : [];
 
-        return $webhooks + [
+        // The package takes their place, see docs/laravel.md.
+        $callbacks = self::binaryHas('LARAVEL_CALLBACKS') ? ['LARAVEL_CALLBACKS' => 'off'] : [];
+
+        return $webhooks + $callbacks + [
             'HOST' => '127.0.0.1',
             'PORT' => '0',
             'ADMIN_PORT' => '0',
