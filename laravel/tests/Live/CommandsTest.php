@@ -49,13 +49,13 @@ final class CommandsTest extends LiveTestCase
     /** @return array{0: string, 1: int} */
     private function artisanProcess(string $command, array $environment = []): array
     {
-        $assignments = ['SIGNALING_TEST_FOLDER=' . escapeshellarg(Stage::get()->folder)];
+        // An environment of its own: the one of this process has what .env said before.
+        $words = ['env', '-i', 'SIGNALING_TEST_FOLDER=' . Stage::get()->folder];
         foreach ($environment as $name => $value) {
-            $assignments[] = "$name=" . escapeshellarg($value);
+            $words[] = "$name=$value";
         }
-        $artisan = [PHP_BINARY, '-d', 'error_reporting=8191', dirname(__DIR__) . '/Backend/artisan'];
-        $shell = implode(' ', $assignments) . ' ' . implode(' ', array_map(escapeshellarg(...), $artisan));
-        exec("$shell $command 2>&1", $lines, $code);
+        array_push($words, PHP_BINARY, '-d', 'error_reporting=8191', dirname(__DIR__) . '/Backend/artisan');
+        exec(implode(' ', array_map(escapeshellarg(...), $words)) . " $command 2>&1", $lines, $code);
 
         return [implode("\n", $lines), $code];
     }
