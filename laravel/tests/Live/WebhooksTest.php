@@ -67,17 +67,33 @@ final class WebhooksTest extends LiveTestCase
 
     public function test_a_forged_one_is_refused_by_the_route(): void
     {
-        $forged = $this->deliver('whsec_' . base64_encode(random_bytes(32)), 'CALL_forged');
-        self::assertSame(401, $forged->status());
-        self::assertSame(204, $this->deliver(Stage::WEBHOOK_SECRET, 'CALL_signed')->status());
+        $other = 'whsec_' . base64_encode(random_bytes(32));
+        self::assertSame(401, $this->deliver('call.ended', 'CALL_forged', secret: $other)->status());
+        self::assertSame(204, $this->deliver('call.ended', 'CALL_signed')->status());
         $this->eventsOf('CALL_signed', 'CallEnded');
         self::assertFalse(DB::table('events')->where('subject', 'CALL_forged')->exists());
     }
 
-    private function deliver(string $secret, string $callId): Response
+    public function test_a_push_request_reaches_the_sender_once(): void
     {
-        $data = ['callId' => $callId, 'seq' => 1];
-        $webhook = ['type' => 'call.ended', 'timestamp' => date(DATE_ATOM), 'data' => $data];
+        $row = $this->callRow($this->user('ana')[0]->id, $this->user('bo')[0]->id);
+        $now = (int) (microtime(true) * 1000);
+        foreach (range(1, 2) as $_) {
+            $times = ['createdAt' => $now, 'expiresAt' => $now + 30_000];
+            self::assertSame(204, $this->deliver('call.push_required', $row->id, $times)->status());
+        }
+        self::assertSame(['fcm-token-of-bo'], DB::table('pushes')->where('call_id', $row->id)->pluck('token')->all());
+    }
+
+    /** A webhook as the server sends it. */
+    private function deliver(
+        string $type,
+        string $callId,
+        array $fields = [],
+        string $secret = Stage::WEBHOOK_SECRET,
+    ): Response {
+        $data = ['callId' => $callId, 'seq' => 1] + $fields;
+        $webhook = ['type' => $type, 'timestamp' => date(DATE_ATOM), 'data' => $data];
         $body = json_encode($webhook, JSON_THROW_ON_ERROR);
         $at = (string) time();
 
