@@ -27,8 +27,8 @@ use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, ha
 use crate::signaling::{Parts, Signaling, StartError};
 use crate::socket::{Authenticate, Authenticated, Edge, EventLimits, Pace, layer};
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{RedisCalls, RedisSessions, RedisTokens, builder, connect};
-use crate::store::{CallStore, SessionStore, TokenStore};
+use crate::store::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, builder, connect};
+use crate::store::{CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
 use crate::telemetry::metrics;
 
 const STORE_ATTEMPTS: u32 = 10;
@@ -73,6 +73,7 @@ pub struct Shared {
     pub calls: Arc<dyn CallStore>,
     pub sessions: Arc<dyn SessionStore>,
     pub tokens: Arc<dyn TokenStore>,
+    pub outbox: Arc<dyn Outbox>,
     pub bus: Arc<dyn Bus>,
 }
 
@@ -98,6 +99,7 @@ impl App {
         let (public_address, admin_address) = (local(&public), local(&admin));
         let stop = CancellationToken::new();
 
+        let outbox_bell = tokio::sync::watch::Sender::new(0);
         let signaling = Signaling::start(Parts {
             node: config.node_id.clone(),
             address: config.node_address.clone().unwrap_or_else(|| own_address(public_address)),
@@ -106,6 +108,7 @@ impl App {
             calls: shared.calls,
             sessions: shared.sessions,
             bus: shared.bus,
+            outbox_bell: outbox_bell.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         })
@@ -233,13 +236,20 @@ impl Shared {
             calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
             sessions: Arc::new(RedisSessions::new(client.clone(), &config.redis_prefix)),
             tokens: Arc::new(RedisTokens::new(client.clone(), &config.redis_prefix)),
+            outbox: Arc::new(RedisOutbox::new(client.clone(), &config.redis_prefix, OutboxBounds::default())),
             bus: Arc::new(RedisBus::new(client, subscriptions, &config.redis_prefix, tasks.clone())),
         })
     }
 
     pub fn memory(config: &Config, clock: &Clock) -> Self {
         let store = Arc::new(MemoryStore::new(clock.clone(), config.retention));
-        Self { calls: store.clone(), sessions: store.clone(), tokens: store, bus: Arc::new(MemoryBus::default()) }
+        Self {
+            calls: store.clone(),
+            sessions: store.clone(),
+            tokens: store.clone(),
+            outbox: store,
+            bus: Arc::new(MemoryBus::default()),
+        }
     }
 }
 
@@ -249,7 +259,7 @@ struct AnyToken;
 #[async_trait]
 impl Authenticate for AnyToken {
     async fn authenticate(&self, _token: &str, user: &UserId) -> Authenticated {
-        Authenticated::Yes { name: Some(user.to_string()), token: None }
+        Authenticated::Yes { name: Some(user.to_string()), token: None, sealed: None }
     }
 
     async fn knows_call(&self, _: &str, _: &CallId, _: &UserId, _: &UserId) -> Option<bool> {
@@ -261,7 +271,9 @@ impl Authenticate for AnyToken {
 impl Authenticate for LaravelVerifier {
     async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated {
         match self.verify(token, user).await {
-            Verified::Valid(identity) => Authenticated::Yes { name: identity.name, token: Some(hash_of(token)) },
+            Verified::Valid(identity) => {
+                Authenticated::Yes { name: identity.name, token: Some(hash_of(token)), sealed: None }
+            }
             Verified::Invalid => Authenticated::No,
             Verified::Unavailable => Authenticated::Unavailable,
         }

@@ -1,5 +1,8 @@
 //! The embedded store: one node, nothing survives it. The reference for what the Redis scripts do.
 
+mod outbox;
+mod tokens;
+
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -7,14 +10,12 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    CallStore, Created, Desk, KnownToken, Lease, OUTCOMES_PER_USER, Outcome, Registered, Renewal, Retention,
-    SessionRecord, SessionStore, StoreError, Swap, TokenStore, VERDICTS_PER_USER,
+    CallStore, Created, Desk, KnownToken, Lease, Letter, OUTCOMES_PER_USER, OutboxBounds, Outcome, Registered, Renewal,
+    Retention, SessionRecord, SessionStore, StoreError, Swap, VERDICTS_PER_USER,
 };
 use crate::call::{Call, CallId, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 use crate::clock::Clock;
 
-/// Tokens kept before those that expired are dropped.
-const TOKENS: usize = 100_000;
 const RING_WINDOW: Duration = Duration::from_secs(60);
 
 pub struct MemoryStore {
@@ -23,6 +24,8 @@ pub struct MemoryStore {
     calls: Mutex<Calls>,
     sessions: Mutex<Sessions>,
     tokens: Mutex<HashMap<TokenHash, (KnownToken, Timestamp)>>,
+    /// Locked after `calls`, where both are.
+    letters: Mutex<outbox::Letters>,
 }
 
 #[derive(Default)]
@@ -66,7 +69,13 @@ impl Sessions {
 
 impl MemoryStore {
     pub fn new(clock: Clock, retention: Retention) -> Self {
-        Self { clock, retention, calls: Mutex::default(), sessions: Mutex::default(), tokens: Mutex::default() }
+        Self::bounded(clock, retention, OutboxBounds::default())
+    }
+
+    pub fn bounded(clock: Clock, retention: Retention, bounds: OutboxBounds) -> Self {
+        let letters = Mutex::new(outbox::Letters::bounded(bounds));
+        let (calls, sessions, tokens) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { clock, retention, calls, sessions, tokens, letters }
     }
 }
 
@@ -145,7 +154,13 @@ pub(super) fn outcome_of(call: &Call) -> Option<Outcome> {
 
 #[async_trait]
 impl CallStore for MemoryStore {
-    async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
+    async fn create(
+        &self,
+        call: &Call,
+        seen: &[Verdict],
+        letters: &[Letter],
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
         let mut calls = self.calls.lock();
         calls.collect_garbage(now, self.retention);
         if let Some(existing) = calls.records.get(&call.id) {
@@ -164,6 +179,7 @@ impl CallStore for MemoryStore {
         if !call.is_live() {
             calls.put(call, now + self.retention.ended);
             calls.list_outcome(&call.caller.user, call);
+            self.letters.lock().append(letters);
             return Ok(Created::Created);
         }
         let on_line = |user| calls.live_on_line(user).cloned().map(Box::new);
@@ -185,6 +201,7 @@ impl CallStore for MemoryStore {
         calls.lines.insert(call.caller.user.clone(), call.id.clone());
         calls.lines.insert(call.callee.user.clone(), call.id.clone());
         calls.put(call, now + self.retention.live);
+        self.letters.lock().append(letters);
         Ok(Created::Created)
     }
 
@@ -192,7 +209,7 @@ impl CallStore for MemoryStore {
         Ok(self.calls.lock().records.get(id).cloned())
     }
 
-    async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError> {
+    async fn swap(&self, next: &Call, seen: Version, letters: &[Letter]) -> Result<Swap, StoreError> {
         let mut calls = self.calls.lock();
         let Some(stored) = calls.records.get(&next.id) else { return Ok(Swap::Gone) };
         if stored.version != seen {
@@ -201,6 +218,7 @@ impl CallStore for MemoryStore {
         let was_live = stored.is_live();
         let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
         calls.put(next, self.clock.now() + keep);
+        self.letters.lock().append(letters);
         if was_live && !next.is_live() {
             for user in [&next.caller.user, &next.callee.user] {
                 if calls.lines.get(user) == Some(&next.id) {
@@ -363,38 +381,5 @@ impl SessionStore for MemoryStore {
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
         self.sessions.lock().leases.remove(node);
         Ok(())
-    }
-}
-
-#[async_trait]
-impl TokenStore for MemoryStore {
-    async fn get(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
-        let now = self.clock.now();
-        Ok(self.tokens.lock().get(token).filter(|(_, until)| *until > now).map(|(known, _)| known.clone()))
-    }
-
-    async fn put(&self, token: &TokenHash, known: &KnownToken, ttl: Duration) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let mut tokens = self.tokens.lock();
-        if tokens.len() >= TOKENS {
-            tokens.retain(|_, (_, until)| *until > now);
-        }
-        tokens.insert(*token, (known.clone(), now + ttl));
-        Ok(())
-    }
-
-    async fn touch(&self, touched: &[TokenHash], ttl: Duration) -> Result<(), StoreError> {
-        let until = self.clock.now() + ttl;
-        let mut tokens = self.tokens.lock();
-        for token in touched {
-            if let Some(known) = tokens.get_mut(token) {
-                known.1 = until;
-            }
-        }
-        Ok(())
-    }
-
-    async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
-        Ok(self.tokens.lock().remove(token).map(|(known, _)| known))
     }
 }

@@ -6,22 +6,30 @@ use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
 use serde::de::DeserializeOwned;
 
-use super::script;
+use super::{outbox, script};
 use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
 use crate::store::memory::outcome_of;
-use crate::store::{CallStore, Created, Desk, OUTCOMES_PER_USER, Retention, StoreError, Swap, VERDICTS_PER_USER};
+use crate::store::{
+    CallStore, Created, Desk, Letter, OUTCOMES_PER_USER, OutboxBounds, Retention, StoreError, Swap, VERDICTS_PER_USER,
+};
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
     client: Client,
     retention: Retention,
+    bounds: OutboxBounds,
     /// `{prefix:c}:`; the braces are the hash tag.
     tag: String,
 }
 
 impl RedisCalls {
     pub fn new(client: Client, prefix: &str, retention: Retention) -> Self {
-        Self { client, retention, tag: format!("{{{prefix}:c}}:") }
+        Self { client, retention, bounds: OutboxBounds::default(), tag: tag(prefix) }
+    }
+
+    /// With other bounds for the letters it appends.
+    pub fn bounded(self, bounds: OutboxBounds) -> Self {
+        Self { bounds, ..self }
     }
 
     fn call_prefix(&self) -> String {
@@ -48,7 +56,13 @@ impl RedisCalls {
 
 #[async_trait]
 impl CallStore for RedisCalls {
-    async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
+    async fn create(
+        &self,
+        call: &Call,
+        seen: &[Verdict],
+        letters: &[Letter],
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
         let (caller, callee) = (&call.caller.user, &call.callee.user);
         let keys = vec![
             self.call_key(&call.id),
@@ -63,7 +77,7 @@ impl CallStore for RedisCalls {
         let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
-        let arguments = vec![
+        let mut arguments = vec![
             call.id.as_str().into(),
             version_text(call.version).into(),
             flag(call.is_live()),
@@ -79,6 +93,7 @@ impl CallStore for RedisCalls {
             number(OUTCOMES_PER_USER as u64),
             number(u64::from(rings)),
         ];
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
         let mut parts = reply.iter().map(String::as_str);
         match (parts.next(), parts.next(), parts.next()) {
@@ -103,7 +118,7 @@ impl CallStore for RedisCalls {
         record.map(|record| parse("call", &record)).transpose()
     }
 
-    async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError> {
+    async fn swap(&self, next: &Call, seen: Version, letters: &[Letter]) -> Result<Swap, StoreError> {
         let (caller, callee) = (&next.caller.user, &next.callee.user);
         let keys = vec![
             self.call_key(&next.id),
@@ -114,7 +129,7 @@ impl CallStore for RedisCalls {
             self.key("outcomes", callee),
         ];
         let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
-        let arguments = vec![
+        let mut arguments = vec![
             next.id.as_str().into(),
             version_text(seen).into(),
             version_text(next.version).into(),
@@ -126,6 +141,7 @@ impl CallStore for RedisCalls {
             duration(self.retention.ended),
             number(OUTCOMES_PER_USER as u64),
         ];
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
         match (reply.first().map(String::as_str), reply.get(1)) {
             (Some("done"), _) => Ok(Swap::Done),
@@ -205,6 +221,11 @@ impl CallStore for RedisCalls {
     }
 }
 
+/// The braces are the hash tag.
+pub(super) fn tag(prefix: &str) -> String {
+    format!("{{{prefix}:c}}:")
+}
+
 fn version_text(version: Version) -> String {
     format!("{}:{}", version.counter, version.nonce)
 }
@@ -228,7 +249,7 @@ fn flag(value: bool) -> Value {
     if value { "1".into() } else { "0".into() }
 }
 
-fn number(value: u64) -> Value {
+pub(super) fn number(value: u64) -> Value {
     value.to_string().into()
 }
 
