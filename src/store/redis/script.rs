@@ -51,6 +51,8 @@ script!(OUTBOX_REPLAY, outbox_without_memory, "outbox_replay.lua");
 script!(OUTBOX_BURY, outbox_without_memory, "outbox_bury.lua");
 script!(OUTBOX_DEAD, outbox, "outbox_dead.lua");
 script!(OUTBOX_BACKLOG, "outbox_backlog.lua");
+script!(GENERATION, "generation.lua");
+script!(RESTORE, outbox_without_memory, "restore.lua");
 
 impl Script {
     /// Runs the script; loads it where the server does not know it, which means that it has not run.
