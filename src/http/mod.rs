@@ -6,6 +6,7 @@ mod compact;
 mod emit;
 mod gate;
 mod health;
+mod listener;
 mod page;
 mod queries;
 mod relay;
@@ -26,6 +27,7 @@ pub use admin::{Readiness, admin_router};
 pub use compact::compact;
 pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
 pub use health::Counts;
+pub use listener::{Peer, PhoneListener};
 pub use relay::{Relay, route};
 
 use crate::signaling::Signaling;

@@ -5,6 +5,7 @@ mod backend;
 mod calls;
 mod deadlines;
 mod delivery;
+mod drain;
 mod floor;
 mod healing;
 mod nodes;

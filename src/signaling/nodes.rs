@@ -43,6 +43,7 @@ pub(super) struct Nodes {
     register_again: AtomicBool,
     /// Sessions that left while the store failed.
     leftovers: Mutex<Vec<SessionRecord>>,
+    leaves_something: AtomicBool,
 }
 
 struct Renewals {
@@ -75,6 +76,7 @@ impl Nodes {
             }),
             register_again: AtomicBool::new(false),
             leftovers: Mutex::default(),
+            leaves_something: AtomicBool::new(false),
         }
     }
 
@@ -90,6 +92,15 @@ impl Nodes {
     /// Keeps a session whose removal failed, to be removed with the next renewal.
     pub fn remove_later(&self, session: SessionRecord) {
         self.leftovers.lock().push(session);
+    }
+
+    /// Something of this node stays in the store: its lease must expire, not end.
+    pub fn leave_the_lease(&self) {
+        self.leaves_something.store(true, Ordering::Relaxed);
+    }
+
+    pub fn leaves_something(&self) -> bool {
+        self.leaves_something.load(Ordering::Relaxed) || !self.leftovers.lock().is_empty()
     }
 
     /// Whether a session may be alive: only an expired lease, read by a node that is well itself, says no.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::call::{Call, CallId, State, Timestamp};
+use crate::call::{Call, CallId, State, Timestamp, UserId};
 use crate::telemetry::metrics;
 
 /// The live calls this node has to do with: their last seen record, their local timer, and when they were last
@@ -75,6 +75,15 @@ impl Watch {
             entries.set_timer(id, None);
         }
         due
+    }
+
+    /// The users in a live call, and whether it still rings.
+    pub fn parties(&self) -> HashMap<UserId, bool> {
+        let entries = self.entries.lock();
+        let calls = entries.calls.values().map(|watched| &watched.call);
+        calls
+            .flat_map(|call| [&call.caller, &call.callee].map(|party| (party.user.clone(), call.is_ringing())))
+            .collect()
     }
 
     /// Reports the calls by state.

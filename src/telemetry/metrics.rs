@@ -98,6 +98,8 @@ metrics_table! {
         deaf_session => "signaling_sessions_deaf_total";
         /// Sessions ended because their device had too many.
         session_evicted => "signaling_sessions_evicted_total";
+        /// Sessions whose transport was closed because the node drains.
+        session_drained => "signaling_sessions_drained_total";
         /// Sessions ended because their token was revoked.
         session_revoked => "signaling_sessions_revoked_total";
         /// Times that a large part of the cluster's sessions vanished at once.
@@ -110,6 +112,8 @@ metrics_table! {
     gauges {
         /// Sessions on this node.
         sessions => "signaling_sessions";
+        /// 1 while the node lets its sessions go, else 0.
+        draining => "signaling_draining";
         /// Users with a session on this node.
         users => "signaling_users";
         /// Users whose presence is watched from this node.
@@ -145,7 +149,7 @@ metrics_table! {
         /// Requests for sessions of other nodes, by what became of them.
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
-        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions";
+        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
         /// The version of this node.
         "signaling_build_info", "gauge", "version";
     }
@@ -162,6 +166,7 @@ pub enum Limit {
     Sessions,
     Api,
     Subscriptions,
+    Draining,
 }
 
 /// What became of a request for another node's session.
@@ -219,8 +224,8 @@ pub fn event_done(event: Timed, duration: Duration) {
 }
 
 pub fn limited(limit: Limit) {
-    static HANDLES: LazyLock<[Counter; 8]> = LazyLock::new(|| {
-        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions"]
+    static HANDLES: LazyLock<[Counter; 9]> = LazyLock::new(|| {
+        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions", "draining"]
             .map(|limit| counter!("signaling_limited_total", "limit" => limit))
     });
     HANDLES[limit as usize].increment(1);

@@ -7,6 +7,7 @@ mod harness;
 mod absence;
 mod auth;
 mod documents;
+mod drain;
 mod faults;
 mod forwarding;
 mod http;
