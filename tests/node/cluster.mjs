@@ -75,7 +75,7 @@ class Node {
     await program.until(() => program.lines.some(isListening), 'log that it is listening');
     const { public: address, admin } = fieldsOf(program.lines.find(isListening));
     await program.until(async () => (await fetch(`http://${admin}/ready`)).status === 200, 'be ready');
-    return Object.assign(new Node(), { name, program, url: `http://${address}` });
+    return Object.assign(new Node(), { name, program, url: `http://${address}`, admin: `http://${admin}` });
   }
 
   get(path, options) {
