@@ -30,7 +30,8 @@ export class Cluster {
     const redis = new Program('redis', 'redis-server', redisArguments(port));
     await redis.until(() => answersPing(port), 'answer PING');
     const prefix = `conformance-${Math.random().toString(36).slice(2)}`;
-    cluster.nodes = await Promise.all(names.map((name) => Node.start(name, port, prefix, variables)));
+    cluster.another = (name, more) => Node.start(name, port, prefix, { ...variables, ...more });
+    cluster.nodes = await Promise.all(names.map((name) => cluster.another(name)));
     return cluster;
   }
 

@@ -18,26 +18,33 @@ export async function callThrough(address, pairs, modes = Object.keys(MODES)) {
   const errors = [];
   const worker = async () => {
     for (let mode = work.pop(); mode; mode = work.pop()) {
-      await call(address, mode).catch((error) => errors.push(new Error(`${mode}: ${error.message}`)));
+      await call(address, address, mode).catch((error) => errors.push(new Error(`${mode}: ${error.message}`)));
     }
   };
   await Promise.all(Array.from({ length: 6 }, worker));
   return errors;
 }
 
-async function call(address, mode) {
+/** Ana rings Bo; how it ends: `end` by Bo after his accept, `reject`, `cancel`, or `timeout`. */
+export async function call(anas, bos, mode, ending = 'end') {
   const name = `${process.pid}_${(count += 1)}`;
-  const phones = [`USR_ana_${name}`, `USR_bo_${name}`].map((user) => open(address, mode, user));
+  const phones = [open(anas, mode, `USR_ana_${name}`), open(bos, mode, `USR_bo_${name}`)];
   try {
     const [ana, bo] = await Promise.all(phones);
     const callId = `CALL_${name}`;
     const incoming = heard(bo, 'call:incoming');
+    bo.on('call:incoming', (_, confirm) => confirm());
     const accepted = heard(ana, 'call:accepted');
     const ended = heard(ana, 'call:ended');
+    const other = { reject: [ana, 'call:rejected'], cancel: [bo, 'call:cancelled'], timeout: [ana, 'call:timeout'] }[ending];
+    const over = other && heard(...other);
     const offer = { receiverId: `USR_bo_${name}`, callId, callType: 'AUDIO', channelName: 'c', agoraToken: '' };
     const ack = await ana.timeout(PATIENCE_MS).emitWithAck('call:initiate', offer);
     if (!ack.success) throw new Error(`initiate: ${JSON.stringify(ack)}`);
     await incoming;
+    if (ending === 'reject') bo.emit('call:reject', { callId });
+    if (ending === 'cancel') ana.emit('call:cancel', { callId });
+    if (over) return void (await over);
     bo.emit('call:accept', { callId });
     await accepted;
     bo.emit('call:end', { callId });
