@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Counts, Gate, Peer, PhoneListener, Readiness, RefusedSecrets, Relay,
-    admin_router, api_limit, compact, cors, guard, public_router, refuse_forwarded, route,
+    admin_router, any_ready, api_limit, compact, cors, guard, public_router, refuse_forwarded, route,
 };
 use crate::signaling::{Parts, Signaling, StartError};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
@@ -31,6 +31,9 @@ use auth::authenticator;
 const STORE_ATTEMPTS: u32 = 10;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 const UPKEEP: Duration = Duration::from_secs(5);
+/// A node without the store for so long asks others whether they have it.
+const ISOLATED_AFTER: Duration = Duration::from_secs(15);
+const ISOLATION_TICK: Duration = Duration::from_secs(2);
 /// Farewells, open requests and loops together get this long when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -94,10 +97,12 @@ impl App {
         let admin = bind("the admin port", SocketAddr::new(config.host, config.admin_port)).await?;
         let (public_address, admin_address) = (local(&public), local(&admin));
         let stop = CancellationToken::new();
+        let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
 
         let signaling = Signaling::start(Parts {
             node: config.node_id.clone(),
-            address: config.node_address.clone().unwrap_or_else(|| own_address(public_address)),
+            probe: probe_of(&address, admin_address.port()),
+            address,
             clock: clock.clone(),
             policy: config.policy,
             calls: shared.calls,
@@ -205,6 +210,19 @@ impl App {
         self.stop.cancelled().await;
     }
 
+    /// Resolves when this node is cut from the store while another is not: its phones are better off there. Where no
+    /// node has the store they stay.
+    pub async fn isolated(&self) {
+        loop {
+            tokio::time::sleep(ISOLATION_TICK).await;
+            if self.signaling.without_store_for() > ISOLATED_AFTER && any_ready(self.signaling.probes_of_others()).await
+            {
+                tracing::error!("this node is cut from the store, others are not: letting its phones go");
+                return;
+            }
+        }
+    }
+
     /// Lets the phones go: not ready from now on; after a while, in which load balancers notice, no new sockets, and
     /// the transports of all sessions are closed little by little.
     pub async fn drain(&self) {
@@ -290,6 +308,12 @@ fn own_address(bound: SocketAddr) -> String {
         address.set_ip(leaving.ip());
     }
     format!("http://{address}")
+}
+
+/// Where a node says whether it is ready: at its address, on the admin port.
+fn probe_of(address: &str, admin_port: u16) -> String {
+    let uri = address.parse::<axum::http::Uri>().unwrap_or_default();
+    format!("http://{}:{admin_port}/ready", uri.host().unwrap_or("127.0.0.1"))
 }
 
 fn local(listener: &TcpListener) -> SocketAddr {

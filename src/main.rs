@@ -95,12 +95,13 @@ async fn run(config: Config) -> ExitCode {
         },
         () = signals.next() => return ExitCode::SUCCESS,
     };
-    let failed = tokio::select! {
-        () = signals.next() => false,
-        () = app.failed() => true,
+    let (asked, broken) = tokio::select! {
+        () = signals.next() => (true, false),
+        () = app.isolated() => (false, false),
+        () = app.failed() => (false, true),
     };
     let farewell = async {
-        if !failed {
+        if !broken {
             app.drain().await;
         }
         tracing::info!("stopping");
@@ -113,5 +114,6 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    // A supervisor that restarts on failure brings back whoever was not asked to go.
+    if asked { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -8,6 +8,7 @@ mod gate;
 mod health;
 mod listener;
 mod page;
+mod peers;
 mod queries;
 mod relay;
 
@@ -28,6 +29,7 @@ pub use compact::compact;
 pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
 pub use health::Counts;
 pub use listener::{Peer, PhoneListener};
+pub use peers::any_ready;
 pub use relay::{Relay, route};
 
 use crate::signaling::Signaling;

@@ -76,6 +76,8 @@ metrics_table! {
         store_failed => "signaling_store_failures_total";
         /// Connections to Redis that were made again.
         redis_reconnected => "signaling_redis_reconnects_total";
+        /// Times that the store was found to be another than before or to have lost writes.
+        store_lost => "signaling_store_losses_total";
         /// Publishes that failed.
         bus_failed => "signaling_bus_failures_total";
         /// Losses of bus messages that were noticed.
@@ -114,6 +116,10 @@ metrics_table! {
         sessions => "signaling_sessions";
         /// 1 while the node lets its sessions go, else 0.
         draining => "signaling_draining";
+        /// 1 while this node hears its own channel, else 0.
+        bus_healthy => "signaling_bus_healthy";
+        /// 1 while the store renews this node's lease, else 0.
+        store_healthy => "signaling_store_healthy";
         /// Users with a session on this node.
         users => "signaling_users";
         /// Users whose presence is watched from this node.
@@ -140,6 +146,8 @@ metrics_table! {
         "signaling_calls", "gauge", "state: trying, ringing, active";
         /// Calls that ended, by reason.
         "signaling_calls_ended_total", "counter", "reason: as in the call's record";
+        /// Calls that this node put back after the store had lost them.
+        "signaling_calls_restored_total", "counter", "";
         /// Sessions of dead nodes that this node removed.
         "signaling_sessions_swept_total", "counter", "";
         /// Token checks by outcome.
@@ -247,6 +255,10 @@ pub fn calls(trying: usize, ringing: usize, active: usize) {
 
 pub fn sessions_swept(count: usize) {
     counter!("signaling_sessions_swept_total").increment(count as u64);
+}
+
+pub fn calls_restored(count: u64) {
+    counter!("signaling_calls_restored_total").increment(count);
 }
 
 pub fn call_ended(call: &Call) {

@@ -18,3 +18,5 @@ mod payloads;
 mod presence;
 mod processes;
 mod races;
+mod redis_failover;
+mod redis_trouble;

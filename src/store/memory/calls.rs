@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
-    CallStore, Created, Desk, OUTCOMES_PER_USER, Outcome, Retention, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, OUTCOMES_PER_USER, Outcome, Retention, StoreError, Swap, VERDICTS_PER_USER,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -229,6 +229,34 @@ impl CallStore for MemoryStore {
         let now = self.clock.now();
         let taken = self.calls.lock().notices.remove(user);
         Ok(taken.filter(|(_, until)| *until > now).map(|(call, _)| call))
+    }
+
+    async fn generation(&self) -> Result<Generation, StoreError> {
+        Ok(Generation::new("memory"))
+    }
+
+    fn connection(&self) -> u64 {
+        0
+    }
+
+    async fn restore(&self, call: &Call) -> Result<bool, StoreError> {
+        let mut calls = self.calls.lock();
+        if calls.records.get(&call.id).is_some_and(|stored| stored.version.counter >= call.version.counter) {
+            return Ok(false);
+        }
+        let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
+        calls.put(call, self.clock.now() + keep);
+        for user in [&call.caller.user, &call.callee.user] {
+            let own = calls.lines.get(user) == Some(&call.id);
+            let taken = calls.live_on_line(user).is_some_and(|other| other.id != call.id);
+            if call.is_live() && !taken {
+                calls.lines.insert(user.clone(), call.id.clone());
+            } else if !call.is_live() && own {
+                calls.lines.remove(user);
+            }
+            calls.list_outcome(user, call);
+        }
+        Ok(true)
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {
