@@ -21,7 +21,6 @@ point() { # link, target
 
 restart() {
   [ -z "$root" ] || return 0
-  systemctl daemon-reload
   systemctl enable --quiet "$name"
   # The old process drains first: DRAIN_DELAY_SECS + DRAIN_SECS.
   systemctl restart "$name"
@@ -61,6 +60,7 @@ install -m 644 "$here/60-$name.conf" "$root/etc/sysctl.d/60-$name.conf"
 [ -e "$etc/.env" ] || install -m 640 "$here/env.example" "$etc/.env"
 if [ -z "$root" ]; then
   chown "root:$name" "$etc/.env"
+  systemctl daemon-reload
   sysctl --quiet --system || say "some kernel limits could not be set"
 fi
 

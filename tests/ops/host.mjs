@@ -84,7 +84,7 @@ await check('switch, refused and carried out, and back', async () => {
   mkdirSync(bin);
   const start = `sh -c 'echo $$ >${work}/old.pid; exec node -e "require(\\"http\\").createServer((q,s)=>s.end(\\"old\\")).listen(${port},\\"127.0.0.1\\")" >/dev/null 2>&1' &`;
   writeFileSync(join(work, 'old-start'), `#!/bin/sh\n${start}\n`);
-  writeFileSync(join(work, 'old-stop'), `#!/bin/sh\nkill "$(cat ${work}/old.pid)"\n`);
+  writeFileSync(join(work, 'old-stop'), `#!/bin/sh\nkill "$(cat ${work}/old.pid)"\nwhile kill -0 "$(cat ${work}/old.pid)" 2>/dev/null; do sleep 0.05; done\n`);
   writeFileSync(join(bin, 'systemctl'), `#!/bin/sh
 case $1 in
   start) cd ${etc} && PATH=/usr/bin:/bin ${binary} >/dev/null 2>&1 & echo $! >${work}/new.pid ;;

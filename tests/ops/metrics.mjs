@@ -7,7 +7,7 @@ import { Cluster, Program, SECRET, folder, freePort } from '../node/cluster.mjs'
 import { MODES, call, open } from './phones.mjs';
 import { assert, check, finish, root, run, skip, tool, yaml } from './tools.mjs';
 
-const LOAD_MS = Number(process.argv[2] ?? 12_000);
+const LOAD_MS = Number(process.argv[2] ?? 8_000);
 const deploy = join(root, 'deploy');
 const rulesFile = join(deploy, 'prometheus/rules/signaling.yml');
 /** Selectors of what queries ask for and nodes do not have yet. */

@@ -9,7 +9,7 @@ const tools = join(root, 'target/tools');
 
 /** The path of a tool, or null if it is not there. */
 export function tool(name) {
-  const places = [join(tools, 'kubectl/helm', name), join(tools, 'python/bin', name)];
+  const places = [join(tools, 'kubectl/helm', name), join(tools, 'python/bin', name), join(tools, name)];
   for (const folder of ['/usr/sbin', ...process.env.PATH.split(':')]) places.push(join(folder, name));
   return places.find((place) => existsSync(place)) ?? null;
 }
