@@ -1,12 +1,12 @@
 # `make test` installs what is missing and runs everything.
 
-.PHONY: help test setup check build unit clients ops run
+.PHONY: help test setup check build unit clients php ops run
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check build ## everything, as CI runs it
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit clients
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit clients php
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target ops
 	@echo "all tests passed"
 
@@ -35,6 +35,9 @@ ops: $(OPS:%=ops-%) ## charts, configurations, dashboards and alerts, with what 
 .PHONY: $(OPS:%=ops-%)
 $(OPS:%=ops-%): ops-%:
 	@node tests/ops/$*.mjs
+
+php: ## the Laravel package, inside a real Laravel and against a real node
+	scripts/php-tests
 
 run: ## a node on this machine, with the test page at http://127.0.0.1:3001/
 	cargo run

@@ -51,6 +51,23 @@ if (tool('nginx')) {
     LOG_FORMAT: 'json',
     LARAVEL_API_URL: environment.LARAVEL_API_URL.replace('laravel:8000', `127.0.0.1:${laravelPort}`),
   });
+  const urls = cluster.nodes.map(({ url }) => url).join();
+  const helmTest = (more) => new Promise((done) => {
+    const program = new Program('call.mjs', process.execPath, [join(root, 'helm/files/call.mjs')], { PATH: process.env.PATH, NODES: urls, ...more });
+    program.child.on('close', (code) => done({ code, text: program.lines.join('\n') }));
+  });
+  await check('the script of helm test calls across two nodes', async () => {
+    const { code, text } = await helmTest({ CALLER_ID: 'Ana', CALLER_TOKEN: 'token-of-Ana', CALLEE_ID: 'Bo', CALLEE_TOKEN: 'token-of-Bo' });
+    assert(code === 0 && /rang http.* heard the accept/.test(text), text);
+  });
+  await check('and fails where a call fails', async () => {
+    const { code, text } = await helmTest({ CALLER_ID: 'Ana', CALLER_TOKEN: 'token-of-Ana', CALLEE_ID: 'Bo', CALLEE_TOKEN: 'stolen' });
+    assert(code === 1 && text.includes('refused'), text);
+  });
+  await check('and without users says what it did not do', async () => {
+    const { code, text } = await helmTest({});
+    assert(code === 0 && text.includes('Invalid token') && text.includes('NO CALL WAS MADE'), text);
+  });
   const address = await nginx(cluster.nodes);
   await check('the test page', async () => {
     const wanted = { '/': 200, '/web/app.js': 200, '/web/style.css': 200, '/web/test/page.mjs': 404, '/api/connected-users': 404, '/metrics': 404, '/health': 200 };
