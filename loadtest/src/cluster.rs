@@ -164,7 +164,8 @@ async fn redis_usage(redis: &Redis) -> anyhow::Result<RedisUsage> {
     Ok(RedisUsage { cpu, memory, commands: redis.commands().await? })
 }
 
-fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>) -> Vec<(String, String)> {
+/// What every node started here is given: free ports on loopback, a log that can be read, no limits.
+pub fn common_environment() -> Vec<(String, String)> {
     let fixed = [
         ("HOST", "127.0.0.1"),
         ("PORT", "0"),
@@ -178,7 +179,11 @@ fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>
         ("HANDSHAKES_PER_ADDRESS_PER_SECOND", "0"),
         ("RINGS_PER_CALLEE_PER_MINUTE", "0"),
     ];
-    let mut variables: Vec<(String, String)> = fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>) -> Vec<(String, String)> {
+    let mut variables = common_environment();
     if let Some(redis) = redis {
         variables.push(("REDIS_URL".into(), format!("redis://{}", redis.address)));
         variables.push(("REDIS_PREFIX".into(), format!("load{:08x}", rand::random::<u32>())));
@@ -191,13 +196,14 @@ fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>
     variables
 }
 
-fn listening(line: &str) -> Option<String> {
+/// The public address, if a node's log line names it.
+pub fn listening(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
     (line["message"] == "listening").then(|| line["public"].as_str().map(str::to_owned))?
 }
 
 /// The node's binary: as told, or next to this program.
-fn binary(told: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub fn binary(told: Option<&Path>) -> anyhow::Result<PathBuf> {
     let path = match told {
         Some(told) => told.to_owned(),
         None => std::env::current_exe()?.with_file_name("onlycare-signaling"),
