@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own: its tests use tasks, its reports the date")]
 
+mod avalanche;
 mod calls;
 mod chaos;
 mod child;
@@ -61,6 +62,7 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
         Mode::Connect(connect) => connect::run(connect).await,
         Mode::Calls(calls) => calls::run(calls).await,
         Mode::Chaos(chaos) => chaos::run(chaos).await,
+        Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
     }
 }
 
@@ -69,6 +71,7 @@ fn json_path(options: &Options) -> Option<&Path> {
         Mode::Connect(connect) => &connect.target.json,
         Mode::Calls(calls) => &calls.target.json,
         Mode::Chaos(chaos) => &chaos.json,
+        Mode::Avalanche(avalanche) => &avalanche.target.json,
     };
     json.as_deref()
 }

@@ -28,6 +28,8 @@ pub enum Mode {
     Calls(Calls),
     /// Call while nodes, Redis and connections break by a seeded schedule, and judge the history (docs/chaos.md).
     Chaos(Chaos),
+    /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
+    Avalanche(Avalanche),
 }
 
 #[derive(Args, Debug)]
@@ -113,6 +115,9 @@ pub struct Chaos {
     pub sentinel: Option<bool>,
     #[arg(long, default_value = "12s", value_parser = duration)]
     pub ring_timeout: Duration,
+    /// How long to wait, after the last arrival, until every call is over and every phone is back.
+    #[arg(long, default_value = "150s", value_parser = duration)]
+    pub settle: Duration,
     /// The node's binary [default: onlycare-signaling next to this program].
     #[arg(long)]
     pub binary: Option<PathBuf>,
@@ -146,6 +151,17 @@ impl Chaos {
     pub fn sentinel(&self, seed: u64) -> bool {
         self.sentinel.unwrap_or(seed.is_multiple_of(3))
     }
+}
+
+#[derive(Args, Debug)]
+pub struct Avalanche {
+    /// Phones on the node that is killed; the others (--start-nodes) take them.
+    #[arg(long, default_value_t = 5000, value_parser = count)]
+    pub phones: usize,
+    #[arg(long, value_enum, default_value = "polling")]
+    pub transport: Transport,
+    #[command(flatten)]
+    pub target: Target,
 }
 
 #[derive(Args, Debug)]

@@ -19,8 +19,8 @@ use crate::phone;
 
 /// Tries of the app's client before it gives up, and their pauses: doubling, half of each random.
 pub const TRIES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The client's own limit is 20 s; a load balancer that checks its nodes cuts it short.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// When the user of a phone that gave up looks at it again.

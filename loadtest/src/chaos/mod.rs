@@ -32,6 +32,7 @@ use crate::packet::Who;
 use crate::report::Report;
 use crate::schedule::{self, Poisson};
 pub use faults::Kind;
+pub use handset::{FIRST_PAUSE, LONGEST_PAUSE, TRIES};
 use faults::Fault;
 use fleet::Fleet;
 use handset::Handset;
@@ -46,8 +47,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const CALLER_GRACE: Duration = Duration::from_secs(5);
 const CALL_GRACE: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_secs(10);
-/// How long it may take until every call is over and every phone is back.
-const SETTLES_WITHIN: Duration = Duration::from_secs(150);
 /// From then on nobody may be busy.
 const DUST: Duration = Duration::from_secs(5);
 /// One user in so many has a second phone; one in so many has an app as deployed, without `acks`; one in so many
@@ -84,7 +83,7 @@ pub async fn run(options: &Chaos) -> anyhow::Result<Report> {
     let shown: Vec<Value> = faults.iter().map(|fault| fault.to_json()).collect();
     let injector = Injector { fleet: Arc::clone(&fleet), store, world: Arc::clone(&world), history: Arc::clone(&history), seed };
     let store = load(options, &world, injector, faults, begin, random.random()).await?;
-    settle(&world, &fleet, &history).await?;
+    settle(&world, &fleet, &history, options.settle).await?;
     probe(&world, &fleet, &history).await?;
     tasks.shutdown().await;
     let entries = history.close()?;
@@ -208,9 +207,9 @@ async fn load(
 }
 
 /// Waits until every call is over and every phone is back, and for the dust after that.
-async fn settle(world: &Arc<World>, fleet: &Fleet, history: &History) -> anyhow::Result<()> {
+async fn settle(world: &Arc<World>, fleet: &Fleet, history: &History, within: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
-    wait_for(world, SETTLES_WITHIN, |calls, away| calls == 0 && away == 0).await;
+    wait_for(world, within, |calls, away| calls == 0 && away == 0).await;
     let waited = begun.elapsed();
     tokio::time::sleep(DUST).await;
     let (open_calls, away) = world.unrest();

@@ -59,6 +59,8 @@ struct Call {
     known: BTreeMap<usize, Known>,
     /// Somebody of the callee's side has decided what to do.
     is_decided: bool,
+    /// Phones that said they accept.
+    accepts: Vec<usize>,
     is_active: bool,
     ends_planned: bool,
 }
@@ -182,6 +184,7 @@ impl World {
                 let _ = self.state().seats[phone].seat.sayings.send(insist(event, &id));
             }
             (Some("callee"), Some("trying" | "ringing")) => self.rings(phone, &id),
+            (Some("callee"), Some("active")) if !self.state().has_accepted(phone, &id) => self.state().over(&id, phone),
             (_, Some("active")) => self.is_active(phone, &id),
             _ => {}
         }
@@ -216,11 +219,14 @@ impl World {
 
     /// False where a call is over for the phone that wanted to say something about it.
     pub fn is_wanted(&self, phone: usize, saying: &Saying) -> bool {
-        let state = self.state();
-        state.calls.get(&saying.call).is_some_and(|call| {
-            // A call that was given up may turn out to live.
-            call.known.get(&phone) == Some(&Known::Live) || saying.payload["insist"] == true
-        })
+        let mut state = self.state();
+        let Some(call) = state.calls.get_mut(&saying.call) else { return false };
+        // A call that was given up may turn out to live.
+        let is_wanted = call.known.get(&phone) == Some(&Known::Live) || saying.payload["insist"] == true;
+        if is_wanted && saying.event == "call:accept" {
+            call.accepts.push(phone);
+        }
+        is_wanted
     }
 
     fn is_ringing(self: &Arc<Self>, phone: usize, id: String) {
@@ -334,7 +340,7 @@ impl State {
         let phone = self.users[caller].phones[0];
         let known = BTreeMap::from([(phone, Known::Live)]);
         let call =
-            Call { caller: phone, callee, manner, known, is_decided: false, is_active: false, ends_planned: false };
+            Call { caller: phone, callee, manner, known, is_decided: false, accepts: Vec::new(), is_active: false, ends_planned: false };
         self.calls.insert(id.clone(), call);
         for user in [caller, callee] {
             self.users[user].call.get_or_insert_with(|| id.clone());
@@ -350,6 +356,10 @@ impl State {
     fn is_in(&self, phone: usize, id: &str) -> bool {
         let user = self.seats[phone].seat.user;
         self.calls.get(id).is_some_and(|call| call.caller == phone || call.callee == user)
+    }
+
+    fn has_accepted(&self, phone: usize, id: &str) -> bool {
+        self.calls.get(id).is_some_and(|call| call.accepts.contains(&phone))
     }
 
     fn node_of(&self, phone: usize) -> Option<&str> {

@@ -79,14 +79,27 @@ impl Word {
     }
 }
 
-/// Reads a line about the call `id`; `was_refused`: this session's accept of it was refused before.
-pub fn word(entry: &Entry, id: &str, was_refused: bool) -> Option<Word> {
+/// What a phone did so far about a call's accept.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Accepts {
+    pub sent: bool,
+    pub refused: bool,
+}
+
+/// Reads a line about the call `id`.
+pub fn word(entry: &Entry, id: &str, accepts: Accepts) -> Option<Word> {
     match &entry.what {
-        What::Open { ended, .. } => {
-            let outcome = ended.iter().find(|outcome| outcome["callId"] == id)?;
-            Word::end(by_name(outcome["reason"].as_str()))
+        What::Open { call, ended, .. } => {
+            if let Some(outcome) = ended.iter().find(|outcome| outcome["callId"] == id) {
+                return Word::end(by_name(outcome["reason"].as_str()));
+            }
+            let live = call.as_ref().filter(|call| call["callId"] == id && call["state"] == "active")?;
+            // Another device of the callee has it.
+            if live["role"] == "callee" && !accepts.sent { Word::FREED } else { Word::accepted() }
         }
-        What::Heard { event, payload, .. } => heard(event, payload["reason"].as_str().unwrap_or_default(), was_refused),
+        What::Heard { event, payload, .. } => {
+            heard(event, payload["reason"].as_str().unwrap_or_default(), accepts.refused)
+        }
         What::Acked { event, answer, .. } => acked(event, answer),
         _ => None,
     }

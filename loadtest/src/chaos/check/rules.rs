@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ends::{Ways, Word, word};
+use super::ends::{Accepts, Ways, Word, word};
 use super::facts::{Call, Facts, SECOND, Session};
 use super::{Learned, Violation};
 use crate::chaos::history::{Entry, What};
@@ -13,6 +13,8 @@ const HEARD_WITHIN: u64 = 12 * SECOND;
 const HELD: u64 = 8 * SECOND;
 /// An unconfirmed ring is told again with the comparison every 2 s.
 const RINGS_WITHIN: u64 = 4 * SECOND;
+/// A deadline that no timer fired is claimed within a second by another node.
+const OVERDUE: u64 = 3 * SECOND;
 /// A decision older than this is not spoken.
 const LATE_DECISION: u64 = 2 * SECOND;
 /// What clocks, timers and the way to the phone may make of a time.
@@ -43,6 +45,7 @@ pub fn judge(facts: &Facts<'_>, call: &Call<'_>) -> Judged {
     court.agreement();
     court.ends();
     court.rings();
+    court.overdue();
     court.early_ends();
     Judged {
         learned: court.learned(),
@@ -77,7 +80,7 @@ impl<'a> Court<'a> {
     /// Reads the lines in order: what each phone learned when, and what may not be said twice or to strangers.
     fn read(&mut self) {
         let mut heard: BTreeSet<(u64, &str)> = BTreeSet::new();
-        let mut refused: BTreeSet<u64> = BTreeSet::new();
+        let mut accepts: BTreeMap<&str, Accepts> = BTreeMap::new();
         let mut winners: BTreeSet<&str> = BTreeSet::new();
         for &line in &self.call.lines {
             let at = line.at;
@@ -91,7 +94,8 @@ impl<'a> Court<'a> {
                 if !is_party && self.user_of(phone) != self.user_of(self.call.caller) {
                     self.blame("stranger", at, format!("{phone} is told {event} of a call that is not his"));
                 }
-                let is_answer = event == "call:ended" && refused.contains(&session);
+                let is_answer =
+                    event == "call:ended" && accepts.get(phone).is_some_and(|accepts| accepts.refused);
                 let is_exempt = is_answer || payload["repeat"] == true || event == "call:reject:confirmed";
                 if !is_exempt && !heard.insert((session, event)) {
                     self.blame("twice", at, format!("{phone} is told {event} twice in session {session}"));
@@ -110,10 +114,13 @@ impl<'a> Court<'a> {
                     self.accepted_at.get_or_insert(at);
                     winners.insert(phone);
                 } else {
-                    refused.insert(session);
+                    accepts.entry(phone).or_default().refused = true;
                 }
             }
-            let said = word(line, self.call.id, refused.contains(&session));
+            if matches!(&line.what, What::Sent { event, .. } if event == "call:accept") {
+                accepts.entry(phone).or_default().sent = true;
+            }
+            let said = word(line, self.call.id, accepts.get(phone).copied().unwrap_or_default());
             self.note(phone, at, line, said);
         }
         if winners.len() > 1 && !self.tolerates_loss() {
@@ -259,6 +266,25 @@ impl<'a> Court<'a> {
         silent.into_iter().for_each(|(at, text)| self.blame("silent ring", at, text));
     }
 
+    /// Nothing rings beyond its time: who does nothing about it is told the end.
+    fn overdue(&mut self) {
+        let due = self.call.began + self.facts.terms.ring * 1000 + OVERDUE;
+        if self.accepted_at.is_some() || self.ended.is_some_and(|ended| ended <= due) {
+            return;
+        }
+        for (phone, share) in &self.shares {
+            let Some(knows) = share.knows.filter(|_| share.freed.is_none_or(|(freed, _)| freed > due)) else { continue };
+            let sessions = self.facts.phones.get(phone).into_iter().flat_map(|phone| &phone.sessions);
+            let sat = sessions
+                .filter_map(|id| self.facts.sessions.get(id))
+                .any(|session| self.facts.calm(session, knows, due.saturating_sub(knows)).is_some_and(|calm| calm <= due));
+            if sat {
+                self.blame("overdue ring", due, format!("{phone} still rings"));
+                return;
+            }
+        }
+    }
+
     /// Nobody is gone, and nothing times out, before his time.
     fn early_ends(&mut self) {
         let Some(ended) = self.ended else { return };
@@ -303,7 +329,7 @@ impl<'a> Court<'a> {
     fn tolerates_loss(&self) -> bool {
         let acked = |line: &&&Entry| matches!(line.what, What::Acked { .. } | What::Heard { .. } | What::Sent { .. });
         self.call.lines.iter().filter(acked).any(|line| {
-            self.facts.may_be_lost(line.at) && word(line, self.call.id, false).is_some_and(|word| word.ends)
+            self.facts.may_be_lost(line.at) && word(line, self.call.id, Accepts::default()).is_some_and(|word| word.ends)
         })
     }
 
