@@ -144,13 +144,7 @@ async fn come_back(
     (Return { tries: TRIES, took: since.elapsed(), node: None, failures }, None)
 }
 
-fn report(
-    options: &Avalanche,
-    cluster: &Cluster,
-    returns: &[Return],
-    asked_before: usize,
-    online: u64,
-) -> Report {
+fn report(options: &Avalanche, cluster: &Cluster, returns: &[Return], asked_before: usize, online: u64) -> Report {
     let (mut took, mut tries, mut failures) = (Latency::default(), BTreeMap::<u32, u64>::new(), BTreeMap::new());
     for back in returns {
         if back.node.is_some() {

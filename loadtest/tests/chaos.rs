@@ -15,7 +15,7 @@ fn node() -> PathBuf {
 fn chaos(name: &str, arguments: &[&str]) -> (Output, String, Value) {
     let json = std::env::temp_dir().join(format!("chaos-{name}-{}.json", std::process::id()));
     let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .args(["chaos", "--seed", "1", "--ring-timeout", "5s", "--sentinel", "false", "--phones", "100"])
+        .args(["chaos", "--seed", "1", "--ring-timeout", "5s", "--sentinel", "false", "--phones", "240"])
         .args(arguments)
         .arg("--binary")
         .arg(node())
@@ -31,9 +31,10 @@ fn chaos(name: &str, arguments: &[&str]) -> (Output, String, Value) {
 }
 
 /// A node with this bug has to break one of these rules.
-fn is_noticed(bug: &str, nodes: &str, duration: &str, rules: &[&str]) {
+fn is_noticed(bug: &str, load: [&str; 3], rules: &[&str]) {
     let sabotage = format!("SABOTAGE={bug}");
-    let arguments = ["--no-faults", "--nodes", nodes, "--duration", duration, "--rate", "25", "--settle", "20s"];
+    let [nodes, duration, rate] = load;
+    let arguments = ["--no-faults", "--nodes", nodes, "--duration", duration, "--rate", rate, "--settle", "20s"];
     let (output, said, figures) = chaos(bug, &[&arguments[..], &["--node-env", &sabotage]].concat());
     assert_eq!(output.status.code(), Some(1), "{said}");
     let violations = figures["violations"].as_array().expect("a list");
@@ -52,30 +53,30 @@ fn a_short_chaos_breaks_no_rule() {
 
 #[test]
 fn lost_envelopes_without_healing_are_noticed() {
-    is_noticed("drop_envelopes", "3", "8s", &["unheard end", "silent ring", "endless"]);
+    is_noticed("drop_envelopes", ["3", "8s", "70"], &["unheard end", "silent ring", "endless"]);
 }
 
 #[test]
 fn a_swap_without_its_version_check_is_noticed() {
-    is_noticed("skip_version_check", "2", "6s", &["two accepts", "disagreement"]);
+    is_noticed("skip_version_check", ["2", "6s", "25"], &["two accepts", "disagreement"]);
 }
 
 #[test]
 fn a_leaked_line_is_noticed() {
-    is_noticed("leak_line", "2", "4s", &["busy at rest"]);
+    is_noticed("leak_line", ["2", "4s", "25"], &["busy at rest"]);
 }
 
 #[test]
 fn an_event_told_twice_is_noticed() {
-    is_noticed("emit_twice", "2", "4s", &["twice"]);
+    is_noticed("emit_twice", ["2", "4s", "25"], &["twice"]);
 }
 
 #[test]
 fn a_ring_after_the_end_is_noticed() {
-    is_noticed("late_incoming", "2", "4s", &["late ring"]);
+    is_noticed("late_incoming", ["2", "4s", "25"], &["late ring"]);
 }
 
 #[test]
 fn a_lost_deadline_is_noticed() {
-    is_noticed("lose_deadline", "2", "8s", &["endless", "overdue ring"]);
+    is_noticed("lose_deadline", ["2", "8s", "25"], &["endless", "overdue ring"]);
 }

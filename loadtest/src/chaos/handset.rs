@@ -185,7 +185,8 @@ impl Handset {
             }
         };
         // An initiate is not sent twice: nobody presses that button again for the same call.
-        let mut unacknowledged: Vec<_> = waiting.into_iter().filter(|(_, said)| said.event != "call:initiate").collect();
+        let mut unacknowledged: Vec<_> =
+            waiting.into_iter().filter(|(_, said)| said.event != "call:initiate").collect();
         unacknowledged.sort_by_key(|(id, _)| *id);
         let owed = unacknowledged.into_iter().map(|(_, saying)| saying).chain(queue).collect();
         (why, owed)

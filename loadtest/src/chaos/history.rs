@@ -24,7 +24,10 @@ pub struct Entry {
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum What {
     /// The first line.
-    Run { seed: u64, terms: Terms },
+    Run {
+        seed: u64,
+        terms: Terms,
+    },
     /// A phone was told `session:ready`.
     Open {
         phone: String,
@@ -39,11 +42,20 @@ pub enum What {
         ended: Vec<Value>,
     },
     /// The phone no longer hears anything in this session.
-    Close { phone: String, session: u64, why: String },
+    Close {
+        phone: String,
+        session: u64,
+        why: String,
+    },
     /// A phone used up its five tries.
-    GaveUp { phone: String },
+    GaveUp {
+        phone: String,
+    },
     /// A phone was told never to come back.
-    Burnt { phone: String, why: String },
+    Burnt {
+        phone: String,
+        why: String,
+    },
     Sent {
         phone: String,
         session: u64,
@@ -53,20 +65,54 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    Acked { phone: String, session: u64, event: String, call: String, answer: Value },
-    Heard { phone: String, session: u64, event: String, call: String, payload: Value },
+    Acked {
+        phone: String,
+        session: u64,
+        event: String,
+        call: String,
+        answer: Value,
+    },
+    Heard {
+        phone: String,
+        session: u64,
+        event: String,
+        call: String,
+        payload: Value,
+    },
     /// A fault begins; with the calls it meets.
-    Begin { fault: usize, kind: String, target: String, ringing: usize, active: usize },
-    Done { fault: usize },
+    Begin {
+        fault: usize,
+        kind: String,
+        target: String,
+        ringing: usize,
+        active: usize,
+    },
+    Done {
+        fault: usize,
+    },
     /// A node process serves from now on, or no longer.
-    Up { node: String },
-    Down { node: String },
+    Up {
+        node: String,
+    },
+    Down {
+        node: String,
+    },
     /// A node ended though nothing was done to it.
-    Died { node: String },
+    Died {
+        node: String,
+    },
     /// Nothing is done any more: every phone is back, every call over, and 5 s have passed. Probes follow.
-    Settled { waited_ms: u64, open_calls: usize, away: usize },
+    Settled {
+        waited_ms: u64,
+        open_calls: usize,
+        away: usize,
+    },
     /// What a node says of the whole cluster after the last probe.
-    Audit { node: String, active_calls: u64, users: u64 },
+    Audit {
+        node: String,
+        active_calls: u64,
+        users: u64,
+    },
 }
 
 /// The times that the nodes of a run were given, in milliseconds.
@@ -97,7 +143,6 @@ impl History {
         let kept = Mutex::new(Kept { entries: Vec::new(), file });
         Ok(Self { begun: Instant::now(), sessions: AtomicU64::new(0), kept })
     }
-
 
     /// A number for a session, never used before.
     pub fn new_session(&self) -> u64 {

@@ -7,7 +7,9 @@ use rand::Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Course {
     /// Accepted, and ended by one side after a while.
-    Talk { caller_ends: bool },
+    Talk {
+        caller_ends: bool,
+    },
     Reject,
     Cancel,
     /// Nobody does anything.

@@ -31,11 +31,11 @@ use crate::options::Chaos;
 use crate::packet::Who;
 use crate::report::Report;
 use crate::schedule::{self, Poisson};
-pub use faults::Kind;
-pub use handset::{FIRST_PAUSE, LONGEST_PAUSE, TRIES};
 use faults::Fault;
+pub use faults::Kind;
 use fleet::Fleet;
 use handset::Handset;
+pub use handset::{FIRST_PAUSE, LONGEST_PAUSE, TRIES};
 use history::{History, Terms, What};
 use inject::Injector;
 use link::Link;
@@ -81,7 +81,8 @@ pub async fn run(options: &Chaos) -> anyhow::Result<Report> {
     wait_for(&world, Duration::from_secs(30), |calls, away| calls == 0 && away == 0).await;
     let begin = Instant::now();
     let shown: Vec<Value> = faults.iter().map(|fault| fault.to_json()).collect();
-    let injector = Injector { fleet: Arc::clone(&fleet), store, world: Arc::clone(&world), history: Arc::clone(&history), seed };
+    let injector =
+        Injector { fleet: Arc::clone(&fleet), store, world: Arc::clone(&world), history: Arc::clone(&history), seed };
     let store = load(options, &world, injector, faults, begin, random.random()).await?;
     settle(&world, &fleet, &history, options.settle).await?;
     probe(&world, &fleet, &history).await?;

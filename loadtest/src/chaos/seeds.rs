@@ -56,7 +56,9 @@ pub async fn run(options: &Chaos) -> anyhow::Result<Report> {
         settings: json!({"first_seed": first, "seeds": options.seeds, "duration_s": options.duration.as_secs_f64()}),
         cluster: json!({}),
         node_log: Default::default(),
-        figures: json!(done.iter().map(|(seed, figures)| json!({"seed": seed, "figures": figures})).collect::<Vec<_>>()),
+        figures: json!(
+            done.iter().map(|(seed, figures)| json!({"seed": seed, "figures": figures})).collect::<Vec<_>>()
+        ),
         died: Vec::new(),
         clean: totals[5] == 0,
     })

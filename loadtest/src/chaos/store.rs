@@ -73,17 +73,28 @@ impl Store {
 
     /// Starts a server that was ended, with the data it has on disk.
     pub async fn begin(&mut self, place: usize) -> anyhow::Result<()> {
-        let primary = self.servers[0].address;
-        let is_first_replica = place > 0 && self.sentinel.is_none();
+        let leader = if self.sentinel.is_some() { self.place_of_primary().await? } else { 0 };
+        let primary = self.servers[leader].address;
         let server = &mut self.servers[place];
         let folder = self.folder.join(server.name.replace(' ', "-"));
         std::fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
         let (port, folder) = (server.address.port().to_string(), folder.display().to_string());
-        let mut arguments =
-            vec!["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir", &folder, "--repl-diskless-sync-delay", "0"];
+        let mut arguments = vec![
+            "--port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            &folder,
+            "--repl-diskless-sync-delay",
+            "0",
+        ];
         arguments.extend(["--appendonly", "yes", "--appendfsync", "always"]);
         let (host, primary_port) = (primary.ip().to_string(), primary.port().to_string());
-        if is_first_replica {
+        // A Sentinel would make a former primary follow only after some 20 s.
+        if place != leader {
             arguments.extend(["--replicaof", &host, &primary_port]);
         }
         server.child = Some(Child::start(server.name, "redis-server", &arguments, &[])?);

@@ -49,7 +49,8 @@ pub fn report(
 }
 
 fn table(verdict: &Verdict) -> String {
-    let mut lines = vec![format!("seed                  {}", verdict.seed), format!("calls                 {}", verdict.calls)];
+    let mut lines =
+        vec![format!("seed                  {}", verdict.seed), format!("calls                 {}", verdict.calls)];
     lines.extend(verdict.outcomes.iter().map(|(outcome, count)| format!("  {outcome:<20}{count}")));
     let learned = &verdict.learned;
     lines.push(format!(

@@ -52,6 +52,7 @@ struct User {
 }
 
 struct Call {
+    number: u64,
     caller: usize,
     callee: usize,
     manner: Manner,
@@ -179,7 +180,8 @@ impl World {
         drop(state);
         match (live["role"].as_str(), live["state"].as_str()) {
             // It had given the call up before it learned that there is one.
-            (Some(role), _) if was_over => {
+            (Some("caller"), _) | (Some("callee"), Some("trying" | "ringing")) if was_over => {
+                let role = live["role"].as_str().unwrap_or_default();
                 let event = if role == "caller" { "call:cancel" } else { "call:end" };
                 let _ = self.state().seats[phone].seat.sayings.send(insist(event, &id));
             }
@@ -198,7 +200,9 @@ impl World {
         match event {
             "call:incoming" => self.rings(phone, id),
             "call:accepted" => self.is_active(phone, id),
-            "call:rejected" | "call:timeout" | "call:busy" | "call:cancelled" | "call:ended" => self.state().over(id, phone),
+            "call:rejected" | "call:timeout" | "call:busy" | "call:cancelled" | "call:ended" => {
+                self.state().over(id, phone)
+            }
             _ => {}
         }
     }
@@ -244,6 +248,7 @@ impl World {
     /// A phone rings: its side decides, once, what it does.
     fn rings(self: &Arc<Self>, phone: usize, id: &str) {
         let mut state = self.state();
+        state.turn_to(phone, id);
         let Some(call) = state.calls.get_mut(id) else { return };
         if *call.known.entry(phone).or_insert(Known::Live) == Known::Over {
             return;
@@ -315,7 +320,8 @@ impl World {
                 {
                     let state = world.state();
                     let Some(call) = state.calls.get(&id).filter(|call| !call.is_over()) else { return };
-                    for phone in call.known.iter().filter(|(_, known)| **known == Known::Live).map(|(phone, _)| *phone) {
+                    for phone in call.known.iter().filter(|(_, known)| **known == Known::Live).map(|(phone, _)| *phone)
+                    {
                         let event = if call.is_active || phone == call.caller { "call:end" } else { "call:reject" };
                         let _ = state.seats[phone].seat.sayings.send(saying(event, &id));
                     }
@@ -323,7 +329,8 @@ impl World {
                 tokio::time::sleep(IMPATIENCE).await;
             }
             let mut state = world.state();
-            let phones: Vec<usize> = state.calls.get(&id).map(|call| call.known.keys().copied().collect()).unwrap_or_default();
+            let phones: Vec<usize> =
+                state.calls.get(&id).map(|call| call.known.keys().copied().collect()).unwrap_or_default();
             phones.into_iter().for_each(|phone| state.over(&id, phone));
         });
     }
@@ -339,8 +346,17 @@ impl State {
         let id = format!("{kind}_{}", self.last_call);
         let phone = self.users[caller].phones[0];
         let known = BTreeMap::from([(phone, Known::Live)]);
-        let call =
-            Call { caller: phone, callee, manner, known, is_decided: false, accepts: Vec::new(), is_active: false, ends_planned: false };
+        let call = Call {
+            number: self.last_call,
+            caller: phone,
+            callee,
+            manner,
+            known,
+            is_decided: false,
+            accepts: Vec::new(),
+            is_active: false,
+            ends_planned: false,
+        };
         self.calls.insert(id.clone(), call);
         for user in [caller, callee] {
             self.users[user].call.get_or_insert_with(|| id.clone());
@@ -356,6 +372,15 @@ impl State {
     fn is_in(&self, phone: usize, id: &str) -> bool {
         let user = self.seats[phone].seat.user;
         self.calls.get(id).is_some_and(|call| call.caller == phone || call.callee == user)
+    }
+
+    /// A newer call puts an older one out of the phone's mind.
+    fn turn_to(&mut self, phone: usize, id: &str) {
+        let Some(number) = self.calls.get(id).map(|call| call.number) else { return };
+        let is_older = |call: &Call| call.number < number && call.known.get(&phone) == Some(&Known::Live);
+        let older: Vec<String> =
+            self.calls.iter().filter(|(_, call)| is_older(call)).map(|(older, _)| older.clone()).collect();
+        older.iter().for_each(|older| self.over(older, phone));
     }
 
     fn has_accepted(&self, phone: usize, id: &str) -> bool {

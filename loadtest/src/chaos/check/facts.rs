@@ -27,6 +27,8 @@ pub struct Session<'a> {
 pub struct Phone<'a> {
     pub user: &'a str,
     pub sessions: Vec<u64>,
+    /// When it was told of a call, or was answered that its own rings, and when that call began.
+    turns: Vec<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -104,7 +106,33 @@ impl<'a> Facts<'a> {
             }
         }
         facts.sort_lines(entries);
+        facts.find_turns();
         facts
+    }
+
+    fn find_turns(&mut self) {
+        for call in self.calls.values() {
+            for line in &call.lines {
+                let turned = match &line.what {
+                    What::Heard { phone, event, .. } if event == "call:incoming" => phone,
+                    What::Acked { phone, event, answer, .. }
+                        if event == "call:initiate" && answer["success"] == true =>
+                    {
+                        phone
+                    }
+                    _ => continue,
+                };
+                if let Some(phone) = self.phones.get_mut(turned.as_str()) {
+                    phone.turns.push((line.at, call.began));
+                }
+            }
+        }
+    }
+
+    /// When the phone first had to do with a call newer than one that began at `began`.
+    pub fn turned_from(&self, phone: &str, began: u64) -> Option<u64> {
+        let turns = self.phones.get(phone)?.turns.iter();
+        turns.filter(|(_, newer)| *newer > began).map(|(at, _)| *at).min()
     }
 
     fn sort_lines(&mut self, entries: &'a [Entry]) {

@@ -94,8 +94,7 @@ impl<'a> Court<'a> {
                 if !is_party && self.user_of(phone) != self.user_of(self.call.caller) {
                     self.blame("stranger", at, format!("{phone} is told {event} of a call that is not his"));
                 }
-                let is_answer =
-                    event == "call:ended" && accepts.get(phone).is_some_and(|accepts| accepts.refused);
+                let is_answer = event == "call:ended" && accepts.get(phone).is_some_and(|accepts| accepts.refused);
                 let is_exempt = is_answer || payload["repeat"] == true || event == "call:reject:confirmed";
                 if !is_exempt && !heard.insert((session, event)) {
                     self.blame("twice", at, format!("{phone} is told {event} twice in session {session}"));
@@ -198,7 +197,9 @@ impl<'a> Court<'a> {
         let mut late = Vec::new();
         for (phone, share) in &self.shares {
             let Some(knows) = share.knows else { continue };
-            let freed = share.freed.map(|(at, _)| at);
+            // Nothing is told any more of a call older than the newest of a phone.
+            let turned = self.facts.turned_from(phone, self.call.began);
+            let freed = share.freed.map(|(at, _)| at).into_iter().chain(turned).min();
             let Some(ended) = self.ended else {
                 if freed.is_none() {
                     late.push(("endless", self.facts.end, format!("{phone} never learned how it ended")));
@@ -245,6 +246,8 @@ impl<'a> Court<'a> {
             if is_offline {
                 // Registered long before, in peace: he was there.
                 if self.facts.calm(session, session.opened, 2 * SECOND).is_some_and(|calm| calm < self.call.began)
+                    // One that is being closed has left the cluster before its phone knows.
+                    && session.closed > at + SECOND
                     && self.facts.calm(session, self.call.began.saturating_sub(2 * SECOND), 2 * SECOND + (at - self.call.began)).is_some_and(|calm| calm <= at)
                 {
                     silent.push((at, format!("{phone} is connected and taken for offline")));
@@ -268,21 +271,38 @@ impl<'a> Court<'a> {
 
     /// Nothing rings beyond its time: who does nothing about it is told the end.
     fn overdue(&mut self) {
-        let due = self.call.began + self.facts.terms.ring * 1000 + OVERDUE;
+        let Some(due) = self.rings_until().map(|until| until + OVERDUE) else { return };
         if self.accepted_at.is_some() || self.ended.is_some_and(|ended| ended <= due) {
             return;
         }
         for (phone, share) in &self.shares {
-            let Some(knows) = share.knows.filter(|_| share.freed.is_none_or(|(freed, _)| freed > due)) else { continue };
+            let Some(knows) = share.knows.filter(|_| share.freed.is_none_or(|(freed, _)| freed > due)) else {
+                continue;
+            };
             let sessions = self.facts.phones.get(phone).into_iter().flat_map(|phone| &phone.sessions);
-            let sat = sessions
-                .filter_map(|id| self.facts.sessions.get(id))
-                .any(|session| self.facts.calm(session, knows, due.saturating_sub(knows)).is_some_and(|calm| calm <= due));
+            let sat = sessions.filter_map(|id| self.facts.sessions.get(id)).any(|session| {
+                self.facts.calm(session, knows, due.saturating_sub(knows)).is_some_and(|calm| calm <= due)
+            });
             if sat {
                 self.blame("overdue ring", due, format!("{phone} still rings"));
                 return;
             }
         }
+    }
+
+    /// When the ring was to end, as the callee or else the caller was told.
+    fn rings_until(&self) -> Option<u64> {
+        let told = self.call.lines.iter().find_map(|line| match &line.what {
+            What::Heard { event, payload, .. } if event == "call:incoming" => {
+                Some(line.at + payload["expiresInMs"].as_u64()? * 1000)
+            }
+            _ => None,
+        });
+        let acked = self.call.lines.iter().find_map(|line| match &line.what {
+            What::Acked { event, .. } if event == "call:initiate" => Some(line.at + self.facts.terms.ring * 1000),
+            _ => None,
+        });
+        told.or(acked)
     }
 
     /// Nobody is gone, and nothing times out, before his time.
@@ -293,9 +313,7 @@ impl<'a> Court<'a> {
         if self.ways == Ways::NO_ANSWER && ended - self.call.began < grace(terms.ring) {
             self.blame("early end", ended, "it timed out before its time".into());
         }
-        let absent = |phone: &str, grace: u64| {
-            self.facts.longest_absence(phone, self.call.began, ended) >= grace
-        };
+        let absent = |phone: &str, grace: u64| self.facts.longest_absence(phone, self.call.began, ended) >= grace;
         let is_early = if self.ways == Ways::CALLER_GONE {
             !absent(self.call.caller, grace(terms.caller_grace))
         } else if self.ways == Ways::LOST {
@@ -329,7 +347,8 @@ impl<'a> Court<'a> {
     fn tolerates_loss(&self) -> bool {
         let acked = |line: &&&Entry| matches!(line.what, What::Acked { .. } | What::Heard { .. } | What::Sent { .. });
         self.call.lines.iter().filter(acked).any(|line| {
-            self.facts.may_be_lost(line.at) && word(line, self.call.id, Accepts::default()).is_some_and(|word| word.ends)
+            self.facts.may_be_lost(line.at)
+                && word(line, self.call.id, Accepts::default()).is_some_and(|word| word.ends)
         })
     }
 

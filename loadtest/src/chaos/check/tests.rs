@@ -96,10 +96,12 @@ impl Tale {
 
     /// Bo hangs up, and Ana hears of it.
     fn is_over(self) -> Self {
-        self.is_answered()
-            .sent(3000, BO, "call:end")
-            .acked(3010, BO, "call:end", yes("ended"))
-            .heard_with(3010, ANA, "call:ended", because("Remote user ended call"))
+        self.is_answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended")).heard_with(
+            3010,
+            ANA,
+            "call:ended",
+            because("Remote user ended call"),
+        )
     }
 
     /// The names of the rules that were broken, when nothing happens for a minute more.
@@ -144,10 +146,8 @@ fn a_call_that_goes_well_breaks_no_rule() {
 fn an_event_is_not_told_twice_in_one_session() {
     assert_eq!(Tale::new().is_over().heard_with(3020, ANA, "call:ended", because("")).broken(), ["twice"]);
     let repeat = Tale::new().is_answered().heard_with(2500, ANA, "call:accepted", json!({"repeat": true}));
-    let tale = repeat
-        .sent(3000, BO, "call:end")
-        .acked(3010, BO, "call:end", yes("ended"))
-        .heard(3010, ANA, "call:ended");
+    let tale =
+        repeat.sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended")).heard(3010, ANA, "call:ended");
     assert_eq!(tale.broken(), CLEAN);
 }
 
@@ -157,10 +157,8 @@ fn one_accept_wins() {
     let over = |tale: Tale| tale.heard(3000, ANA, "call:ended").heard(3000, BO, "call:ended");
     let two = lost.acked(2011, BO_TOO, "call:accept", yes("active")).heard(3000, BO_TOO, "call:ended");
     assert_eq!(over(two).broken(), ["two accepts"]);
-    let refused = Tale::new()
-        .is_answered()
-        .sent(2001, BO_TOO, "call:accept")
-        .acked(2011, BO_TOO, "call:accept", no("active"));
+    let refused =
+        Tale::new().is_answered().sent(2001, BO_TOO, "call:accept").acked(2011, BO_TOO, "call:accept", no("active"));
     assert_eq!(over(refused).broken(), CLEAN);
 }
 
@@ -168,8 +166,12 @@ fn one_accept_wins() {
 fn both_sides_agree_on_the_end() {
     let cancelled = || Tale::new().rings().sent(2000, ANA, "call:cancel").acked(2010, ANA, "call:cancel", yes("ended"));
     let told = |tale: Tale, reason| {
-        tale.heard_with(2010, BO, "call:cancelled", because(reason))
-            .heard_with(2010, BO_TOO, "call:cancelled", because(reason))
+        tale.heard_with(2010, BO, "call:cancelled", because(reason)).heard_with(
+            2010,
+            BO_TOO,
+            "call:cancelled",
+            because(reason),
+        )
     };
     assert_eq!(told(cancelled(), "Caller ended call").broken(), CLEAN);
     assert_eq!(told(cancelled(), "Declined elsewhere").broken(), ["disagreement"]);
@@ -203,6 +205,23 @@ fn who_stays_connected_hears_of_the_end() {
 }
 
 #[test]
+fn a_newer_call_makes_an_older_one_a_thing_of_the_past() {
+    let tale = Tale::new().is_answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+    let line = |event: &str, phone: &str, session| {
+        let (phone, event, call) = (phone.to_owned(), event.to_owned(), "CALL_2".to_owned());
+        (phone, event, call, session)
+    };
+    let (phone, event, call, session) = line("call:initiate", BO, 2);
+    let tale = tale.at(4000, What::Sent { phone, session, event, call, to: Some(ANA.into()) });
+    let (phone, event, call, session) = line("call:incoming", ANA, 1);
+    let tale = tale.at(4010, What::Heard { phone, session, event, call, payload: json!({}) });
+    let (phone, event, call, session) = line("call:cancel", BO, 2);
+    let tale = tale.at(4500, What::Acked { phone, session, event, call, answer: yes("ended") });
+    let (phone, event, call, session) = line("call:cancelled", ANA, 1);
+    assert_eq!(tale.at(4510, What::Heard { phone, session, event, call, payload: json!({}) }).broken(), CLEAN);
+}
+
+#[test]
 fn who_comes_back_learns_of_the_end() {
     let away = || {
         let tale = Tale::new().is_answered().close(2500, ANA, 1);
@@ -217,7 +236,7 @@ fn who_comes_back_learns_of_the_end() {
 
 #[test]
 fn every_call_ends() {
-    assert_eq!(Tale::new().rings().broken(), ["endless"; 3]);
+    assert_eq!(Tale::new().is_answered().broken(), ["endless"; 2]);
 }
 
 #[test]
@@ -263,15 +282,25 @@ fn a_call_that_was_promised_to_ring_rings() {
 fn nothing_ends_before_its_time() {
     let timed_out = |millis| {
         let tale = Tale::new().rings().heard(millis, ANA, "call:timeout");
-        tale.heard_with(millis, BO, "call:cancelled", because("Timeout"))
-            .heard_with(millis, BO_TOO, "call:cancelled", because("Timeout"))
+        tale.heard_with(millis, BO, "call:cancelled", because("Timeout")).heard_with(
+            millis,
+            BO_TOO,
+            "call:cancelled",
+            because("Timeout"),
+        )
     };
     assert_eq!(timed_out(13_000).broken(), CLEAN);
     assert_eq!(timed_out(9_000).broken(), ["early end"]);
     let lost = |back, ended| {
         let tale = Tale::new().is_answered().close(2500, ANA, 1);
-        tale.heard_with(ended, BO, "call:ended", because("User disconnected"))
-            .ready(back, ANA, 4, "node 2", None, &[("CALL_1", "lost")])
+        tale.heard_with(ended, BO, "call:ended", because("User disconnected")).ready(
+            back,
+            ANA,
+            4,
+            "node 2",
+            None,
+            &[("CALL_1", "lost")],
+        )
     };
     assert_eq!(lost(30_000, 23_000).broken(), CLEAN);
     assert_eq!(lost(16_000, 15_000).broken(), ["early end"]);
@@ -283,6 +312,21 @@ fn nothing_ends_before_its_time() {
     };
     assert_eq!(gone(6600).broken(), CLEAN);
     assert_eq!(gone(4000).broken(), ["early end"]);
+}
+
+#[test]
+fn a_ring_ends_when_the_phone_was_told_that_it_would() {
+    let timed_out = |millis| {
+        let tale = Tale::new()
+            .sent(1000, ANA, "call:initiate")
+            .heard_with(2010, BO, "call:incoming", json!({"expiresInMs": 12_000}))
+            .heard(2010, BO_TOO, "call:incoming")
+            .acked(2020, ANA, "call:initiate", yes("trying"));
+        let told = |tale: Tale, phone| tale.heard_with(millis, phone, "call:cancelled", because("Timeout"));
+        told(told(tale.heard(millis, ANA, "call:timeout"), BO), BO_TOO).broken()
+    };
+    assert_eq!(timed_out(16_500), CLEAN);
+    assert_eq!(timed_out(18_000), ["overdue ring"]);
 }
 
 #[test]
@@ -322,23 +366,29 @@ fn an_end_just_before_the_store_was_lost_is_uncertain() {
 #[test]
 fn nobody_is_busy_when_nothing_goes_on() {
     let probe = |answer: Value| {
+        let is_free = answer["success"] == true;
         let (phone, event, call) = (ANA.to_owned(), "call:initiate".to_owned(), "PROBE_9".to_owned());
-        let sent =
-            What::Sent { phone: phone.clone(), session: 1, event: event.clone(), call: call.clone(), to: Some("bo".into()) };
+        let sent = What::Sent {
+            phone: phone.clone(),
+            session: 1,
+            event: event.clone(),
+            call: call.clone(),
+            to: Some("bo".into()),
+        };
         let tale = Tale::new().at(1000, sent);
         let tale = tale.at(1010, What::Acked { phone: phone.clone(), session: 1, event, call: call.clone(), answer });
         let heard = |tale: Tale, session, phone: &str| {
             let (phone, event, call) = (phone.to_owned(), "call:cancelled".to_owned(), call.clone());
             tale.at(1200, What::Heard { phone, session, event, call, payload: json!({}) })
         };
-        let cancel = What::Acked { phone, session: 1, event: "call:cancel".into(), call: call.clone(), answer: yes("ended") };
-        heard(heard(tale.at(1190, cancel), 2, BO), 3, BO_TOO).broken()
+        let cancel =
+            What::Acked { phone, session: 1, event: "call:cancel".into(), call: call.clone(), answer: yes("ended") };
+        if is_free { heard(heard(tale.at(1190, cancel), 2, BO), 3, BO_TOO).broken() } else { tale.broken() }
     };
     assert_eq!(probe(yes("trying")), CLEAN);
     assert_eq!(probe(json!({"success": false, "busy": true})), ["busy at rest"]);
-    let audit = |active_calls, users| {
-        Tale::new().at(9000, What::Audit { node: "node 1".into(), active_calls, users }).broken()
-    };
+    let audit =
+        |active_calls, users| Tale::new().at(9000, What::Audit { node: "node 1".into(), active_calls, users }).broken();
     assert_eq!(audit(0, 2), CLEAN);
     assert_eq!(audit(1, 2), ["busy at rest"]);
     assert_eq!(audit(0, 3), ["miscounted"]);
