@@ -1,44 +1,41 @@
 //! The wiring: everything is put together here and nowhere else.
 
+mod auth;
+
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use axum::serve::ListenerExt;
-use socket2::SockRef;
 use socketioxide::SocketIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::memory::MemoryBus;
 use crate::bus::redis::RedisBus;
 use crate::bus::{Bus, BusError};
-use crate::call::{CallId, UserId};
 use crate::clock::Clock;
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, Drain};
 use crate::http::{
-    Access, Api, Bounds, ClientAddress, Counts, Gate, Readiness, RefusedSecrets, Relay, admin_router, api_limit,
-    compact, cors, guard, public_router, refuse_forwarded, route,
+    Access, Api, Bounds, ClientAddress, Counts, Gate, Peer, PhoneListener, Readiness, RefusedSecrets, Relay,
+    admin_router, any_ready, api_limit, compact, cors, guard, public_router, refuse_forwarded, route,
 };
-use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, hash_of};
 use crate::signaling::{Parts, Signaling, StartError};
-use crate::socket::{Authenticate, Authenticated, Edge, EventLimits, Pace, layer};
+use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisCalls, RedisSessions, RedisTokens, builder, connect};
 use crate::store::{CallStore, SessionStore, TokenStore};
 use crate::telemetry::metrics;
+use auth::authenticator;
 
 const STORE_ATTEMPTS: u32 = 10;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 const UPKEEP: Duration = Duration::from_secs(5);
+/// A node without the store for so long asks others whether they have it.
+const ISOLATED_AFTER: Duration = Duration::from_secs(15);
+const ISOLATION_TICK: Duration = Duration::from_secs(2);
 /// Farewells, open requests and loops together get this long when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-/// How often the tokens of live sessions are kept acceptable.
-const KEEP_TOKENS: Duration = Duration::from_secs(60);
-const ROUTE_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -63,6 +60,9 @@ pub struct App {
     signaling: Arc<Signaling>,
     io: SocketIo,
     readiness: Readiness,
+    gate: Arc<Gate>,
+    relay: Arc<Relay>,
+    drain: Drain,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -97,10 +97,12 @@ impl App {
         let admin = bind("the admin port", SocketAddr::new(config.host, config.admin_port)).await?;
         let (public_address, admin_address) = (local(&public), local(&admin));
         let stop = CancellationToken::new();
+        let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
 
         let signaling = Signaling::start(Parts {
             node: config.node_id.clone(),
-            address: config.node_address.clone().unwrap_or_else(|| own_address(public_address)),
+            probe: probe_of(&address, admin_address.port()),
+            address,
             clock: clock.clone(),
             policy: config.policy,
             calls: shared.calls,
@@ -120,10 +122,12 @@ impl App {
             handshakes_per_address: limits.handshakes_per_address,
             sessions: limits.sessions,
         };
+        let wires = Arc::new(Wires::default());
         let relay = Arc::new(Relay::new(
             Arc::clone(&signaling),
             config.node_keys(),
             config.ping_interval + config.ping_timeout + Duration::from_secs(5),
+            Arc::clone(&wires),
             tasks.clone(),
             stop.clone(),
         ));
@@ -134,6 +138,7 @@ impl App {
             authenticate,
             initiate_check: config.initiate_check,
             limits: Arc::clone(&event_limits),
+            wires: Arc::clone(&wires),
             tasks: tasks.clone(),
         };
         let pace = Pace {
@@ -156,14 +161,13 @@ impl App {
         let router = public_router(api, api_limit.as_ref(), config.is_development())
             .layer(socket_layer)
             .layer(axum::middleware::from_fn(compact))
-            .layer(axum::middleware::from_fn_with_state(relay, route))
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&relay), route))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
             .layer(cors(&config.allowed_origins));
         let router = if local_development { router.layer(axum::middleware::from_fn(refuse_forwarded)) } else { router };
         // A phone that stopped reading ends when a ping would have.
-        let stuck_after = config.ping_interval + config.ping_timeout;
-        let public = public.tap_io(move |stream| tune(stream, stuck_after));
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let public = PhoneListener::new(public, config.ping_interval + config.ping_timeout);
+        let service = router.into_make_service_with_connect_info::<Peer>();
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(async move { axum::serve(public, service).with_graceful_shutdown(ended).await });
 
@@ -171,12 +175,14 @@ impl App {
         let service = admin_router(Arc::clone(&signaling), readiness.clone());
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(async move { axum::serve(admin, service).with_graceful_shutdown(ended).await });
+        let cleaned = Arc::clone(&gate);
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
                 tokio::time::sleep(UPKEEP).await;
                 metrics::upkeep();
                 event_limits.clean();
-                gate.clean();
+                cleaned.clean();
+                wires.clean();
                 if let Some(limit) = &api_limit {
                     limit.limiter().retain_recent();
                 }
@@ -185,12 +191,56 @@ impl App {
 
         readiness.set(true);
         tracing::info!(node = %config.node_id, public = %public_address, admin = %admin_address, "listening");
-        Ok(Self { public: public_address, admin: admin_address, signaling, io, readiness, stop, tasks })
+        Ok(Self {
+            public: public_address,
+            admin: admin_address,
+            signaling,
+            io,
+            readiness,
+            gate,
+            relay,
+            drain: config.drain,
+            stop,
+            tasks,
+        })
     }
 
     /// Resolves when the node has to stop because one of its loops died.
     pub async fn failed(&self) {
         self.stop.cancelled().await;
+    }
+
+    /// Resolves when this node is cut from the store while another is not: its phones are better off there. Where no
+    /// node has the store they stay.
+    pub async fn isolated(&self) {
+        loop {
+            tokio::time::sleep(ISOLATION_TICK).await;
+            if self.signaling.without_store_for() > ISOLATED_AFTER && any_ready(self.signaling.probes_of_others()).await
+            {
+                tracing::error!("this node is cut from the store, others are not: letting its phones go");
+                return;
+            }
+        }
+    }
+
+    /// Lets the phones go: not ready from now on; after a while, in which load balancers notice, no new sockets, and
+    /// the transports of all sessions are closed little by little.
+    pub async fn drain(&self) {
+        self.readiness.set(false);
+        metrics::draining(1);
+        tracing::info!(sessions = self.signaling.local_sessions(), "draining");
+        tokio::time::sleep(self.drain.delay).await;
+        self.gate.close();
+        let relays = async {
+            if self.relay.websockets() > 0 {
+                let third = self.drain.window / 3;
+                tokio::time::sleep(2 * third).await;
+                self.relay.drain(third);
+                tokio::time::sleep(third).await;
+            }
+        };
+        tokio::join!(self.signaling.drain(self.drain.window), relays);
+        tracing::info!("drained");
     }
 
     /// Leaves the cluster, then closes every transport (phones come back by themselves, elsewhere).
@@ -243,89 +293,6 @@ impl Shared {
     }
 }
 
-/// Nobody is asked: development.
-struct AnyToken;
-
-#[async_trait]
-impl Authenticate for AnyToken {
-    async fn authenticate(&self, _token: &str, user: &UserId) -> Authenticated {
-        Authenticated::Yes { name: Some(user.to_string()), token: None }
-    }
-
-    async fn knows_call(&self, _: &str, _: &CallId, _: &UserId, _: &UserId) -> Option<bool> {
-        None
-    }
-}
-
-#[async_trait]
-impl Authenticate for LaravelVerifier {
-    async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated {
-        match self.verify(token, user).await {
-            Verified::Valid(identity) => Authenticated::Yes { name: identity.name, token: Some(hash_of(token)) },
-            Verified::Invalid => Authenticated::No,
-            Verified::Unavailable => Authenticated::Unavailable,
-        }
-    }
-
-    async fn knows_call(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Option<bool> {
-        match self.confirm(token, id, caller, receiver).await {
-            Confirmation::Confirmed => Some(true),
-            Confirmation::Contradicted => Some(false),
-            Confirmation::Unavailable => None,
-        }
-    }
-}
-
-fn authenticator(
-    config: &Config,
-    clock: &Clock,
-    signaling: &Arc<Signaling>,
-    tokens: Arc<dyn TokenStore>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<Arc<dyn Authenticate>, AppError> {
-    let Auth::Laravel { url } = &config.auth else {
-        tracing::warn!("any token is accepted: development only");
-        return Ok(Arc::new(AnyToken));
-    };
-    let times = config.auth_times;
-    let terms = Terms {
-        fresh: times.cache,
-        stale: times.stale,
-        hold: times.hold,
-        timeout: times.timeout,
-        checks_per_second: times.checks_per_second,
-    };
-    let (verifier, mut revoked) = LaravelVerifier::new(url, terms, tokens, clock.clone())?;
-    let verifier = Arc::new(verifier);
-    let run = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
-        tasks.spawn(stop.clone().run_until_cancelled_owned(work));
-    };
-    let finding = Arc::clone(&verifier);
-    run(Box::pin(async move {
-        while !finding.find_route().await {
-            tracing::error!("no address of laravel answers users/me with its 401, handshakes are held");
-            tokio::time::sleep(ROUTE_PAUSE).await;
-        }
-    }));
-    let checking = Arc::clone(&verifier);
-    run(Box::pin(async move { checking.check_in_background().await }));
-    let (keeping, sessions) = (Arc::clone(&verifier), Arc::clone(signaling));
-    run(Box::pin(async move {
-        loop {
-            tokio::time::sleep(KEEP_TOKENS).await;
-            keeping.keep_alive(&sessions.live_tokens()).await;
-        }
-    }));
-    let sessions = Arc::clone(signaling);
-    run(Box::pin(async move {
-        while let Some(Revoked { user, token }) = revoked.recv().await {
-            sessions.revoke(&user, token).await;
-        }
-    }));
-    Ok(verifier)
-}
-
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|source| AppError::Bind { what, address, source })
 }
@@ -343,13 +310,12 @@ fn own_address(bound: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-fn local(listener: &TcpListener) -> SocketAddr {
-    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+/// Where a node says whether it is ready: at its address, on the admin port.
+fn probe_of(address: &str, admin_port: u16) -> String {
+    let uri = address.parse::<axum::http::Uri>().unwrap_or_default();
+    format!("http://{}:{admin_port}/ready", uri.host().unwrap_or("127.0.0.1"))
 }
 
-fn tune(stream: &mut TcpStream, stuck_after: Duration) {
-    let socket = SockRef::from(&*stream);
-    // Best effort: without them a connection is slower or lives longer, no more.
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_user_timeout(Some(stuck_after));
+fn local(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
 }

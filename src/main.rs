@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use onlycare_signaling::app::App;
 use onlycare_signaling::config::{Config, options_table};
-use onlycare_signaling::{shutdown, telemetry};
+use onlycare_signaling::shutdown::Signals;
+use onlycare_signaling::telemetry;
 
 const HELP: &str = "onlycare-signaling: call signaling for phones, one node of a cluster
 
@@ -83,15 +84,36 @@ fn serve() -> ExitCode {
 }
 
 async fn run(config: Config) -> ExitCode {
-    let app = match App::start(config).await {
-        Ok(app) => app,
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
         Err(error) => return fail(&error),
     };
-    let failed = tokio::select! {
-        asked = shutdown::asked_to_stop() => asked.is_err(),
-        () = app.failed() => true,
+    let app = tokio::select! {
+        started = App::start(config) => match started {
+            Ok(app) => app,
+            Err(error) => return fail(&error),
+        },
+        () = signals.next() => return ExitCode::SUCCESS,
     };
-    tracing::info!("stopping");
-    app.stop().await;
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let (asked, broken) = tokio::select! {
+        () = signals.next() => (true, false),
+        () = app.isolated() => (false, false),
+        () = app.failed() => (false, true),
+    };
+    let farewell = async {
+        if !broken {
+            app.drain().await;
+        }
+        tracing::info!("stopping");
+        app.stop().await;
+    };
+    tokio::select! {
+        () = farewell => {}
+        () = signals.next() => {
+            tracing::warn!("asked to stop a second time, stopping at once");
+            return ExitCode::FAILURE;
+        }
+    }
+    // A supervisor that restarts on failure brings back whoever was not asked to go.
+    if asked { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

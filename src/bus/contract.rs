@@ -78,6 +78,17 @@ async fn nobody_on_redis() {
     nobody_listens_is_counted(redis().await).await;
 }
 
+/// A node that makes its subscription anew is told that it may have missed something, and hears again.
+#[tokio::test]
+async fn a_subscription_can_be_made_anew() {
+    let bus = redis().await;
+    let mut inbox = bus.listen(&node("one")).await.unwrap();
+    bus.reconnect().await;
+    while inbox.recv().await.expect("the inbox is open") != Inbound::Gap {}
+    while bus.publish(&node("one"), &numbered(7)).await.unwrap() == 0 {}
+    assert_eq!(next(&mut inbox).await, Some(numbered(7)));
+}
+
 #[test]
 fn an_unknown_kind_is_unreadable_not_fatal() {
     let newer = r#"{"expires_at":1,"body":{"kind":"from_a_newer_node","x":1}}"#;

@@ -26,6 +26,8 @@ impl Bus for MemoryBus {
         })
     }
 
+    async fn reconnect(&self) {}
+
     async fn listen(&self, node: &NodeId) -> Result<mpsc::Receiver<Inbound>, BusError> {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         self.inboxes.lock().insert(node.clone(), sender);

@@ -73,6 +73,9 @@ pub trait Bus: Send + Sync {
     /// Publishes to a node's channel and returns how many listened. 0 is not death and 1 is not delivery.
     async fn publish(&self, node: &NodeId, envelope: &Envelope) -> Result<usize, BusError>;
 
+    /// Makes the subscription anew: the node does not hear its channel though it can publish.
+    async fn reconnect(&self);
+
     /// Starts listening to a node's channel, again by itself after each loss of the connection.
     async fn listen(&self, node: &NodeId) -> Result<mpsc::Receiver<Inbound>, BusError>;
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::Builder;
+use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -20,6 +21,7 @@ const PROOF_ATTEMPTS: u32 = 200;
 pub struct RedisBus {
     commands: Client,
     subscriptions: Builder,
+    subscriber: Mutex<Option<SubscriberClient>>,
     prefix: String,
     tasks: TaskTracker,
 }
@@ -33,7 +35,7 @@ impl From<fred::error::Error> for BusError {
 impl RedisBus {
     /// `subscriptions` builds the client that does nothing but subscribe: fred mixes up replies otherwise.
     pub fn new(commands: Client, subscriptions: Builder, prefix: &str, tasks: TaskTracker) -> Self {
-        Self { commands, subscriptions, prefix: prefix.to_owned(), tasks }
+        Self { commands, subscriptions, subscriber: Mutex::default(), prefix: prefix.to_owned(), tasks }
     }
 
     fn channel(&self, node: &NodeId) -> String {
@@ -54,6 +56,15 @@ impl Bus for RedisBus {
     async fn publish(&self, node: &NodeId, envelope: &Envelope) -> Result<usize, BusError> {
         let payload = serde_json::to_string(envelope).map_err(|error| BusError(error.to_string()))?;
         self.send(self.channel(node), payload).await
+    }
+
+    async fn reconnect(&self) {
+        let subscriber = self.subscriber.lock().clone();
+        if let Some(subscriber) = subscriber
+            && let Err(error) = subscriber.force_reconnection().await
+        {
+            tracing::warn!(%error, "connecting anew for the node's channel failed");
+        }
     }
 
     async fn listen(&self, node: &NodeId) -> Result<mpsc::Receiver<Inbound>, BusError> {
@@ -104,6 +115,7 @@ impl Bus for RedisBus {
         });
 
         subscriber.init().await?;
+        *self.subscriber.lock() = Some(subscriber);
         self.prove(node).await?;
         Ok(receiver)
     }

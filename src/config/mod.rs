@@ -77,6 +77,15 @@ pub struct Limits {
     pub api_per_second: u32,
 }
 
+/// How a node that stops lets its phones go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Time for load balancers to notice that the node is not ready.
+    pub delay: Duration,
+    /// Over which transports are closed.
+    pub window: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct Config {
     pub host: IpAddr,
@@ -99,6 +108,7 @@ pub struct Config {
     pub node_secret: Option<Secret>,
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
+    pub drain: Drain,
     pub policy: Policy,
     pub retention: Retention,
     pub log_format: LogFormat,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::options::{OPTIONS, unknown_options};
-use super::{Auth, AuthTimes, Config, Limits, OpenQueries, Secret};
+use super::{Auth, AuthTimes, Config, Drain, Limits, OpenQueries, Secret};
 use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
@@ -84,6 +84,7 @@ impl Reader {
             node_secret: self.secret("NODE_SECRET").map(Secret::new),
             ping_interval: Duration::from_millis(self.number("PING_INTERVAL_MS", 1000..=60_000)),
             ping_timeout: Duration::from_millis(self.number("PING_TIMEOUT_MS", 1000..=60_000)),
+            drain: self.drain(local),
             retention: Retention {
                 live: policy.call_max + Duration::from_secs(3600),
                 ended,
@@ -104,6 +105,14 @@ impl Reader {
             unknown: unknown_options(&self.variables),
             shown: std::mem::take(&mut self.shown),
         }
+    }
+
+    /// A node that serves nobody but this machine stops at once.
+    fn drain(&mut self, local: bool) -> Drain {
+        for name in ["DRAIN_DELAY_SECS", "DRAIN_SECS"].into_iter().filter(|_| local) {
+            self.variables.entry(name.into()).or_insert_with(|| "0".into());
+        }
+        Drain { delay: self.seconds("DRAIN_DELAY_SECS", 0..=600), window: self.seconds("DRAIN_SECS", 0..=3600) }
     }
 
     fn policy(&mut self) -> Policy {

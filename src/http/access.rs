@@ -1,6 +1,6 @@
 //! Who may ask: the shared secret, private peers, the local development mode.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
-use super::{Api, error};
+use super::{Api, Peer, error};
 use crate::clock::Clock;
 use crate::config::{OpenQueries, Secret};
 use crate::telemetry::metrics;
@@ -76,7 +76,7 @@ pub(super) async fn require_secret(State(api): State<Arc<Api>>, request: Request
 
 pub(super) async fn require_secret_or_open(
     State(api): State<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -84,7 +84,7 @@ pub(super) async fn require_secret_or_open(
     let open = match access.open_queries {
         OpenQueries::Always => true,
         OpenQueries::Never => false,
-        OpenQueries::Private => is_private(peer.ip()) && !is_forwarded(request.headers()),
+        OpenQueries::Private => is_private(peer.address.ip()) && !is_forwarded(request.headers()),
     };
     // Without any secret the routes are off, however private the peer is.
     let open = open && !access.secrets.is_empty();

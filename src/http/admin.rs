@@ -48,6 +48,9 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if !admin.readiness.is_set() {
         return error(StatusCode::SERVICE_UNAVAILABLE, "Node is starting or stopping", "unavailable");
     }
+    if !admin.signaling.hears_itself() {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "Node does not hear its own channel", "unavailable");
+    }
     match tokio::time::timeout(PATIENCE, admin.signaling.counts()).await {
         Ok(Ok(_)) => "ready\n".into_response(),
         Ok(Err(_)) | Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "Store does not answer", "unavailable"),

@@ -11,6 +11,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 
+use crate::socket::Wire;
+
 /// What the engine and the websocket handshake read.
 const NEEDED: [HeaderName; 7] =
     [HOST, ORIGIN, CONTENT_TYPE, CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION];
@@ -32,6 +34,9 @@ pub async fn compact(request: Request, next: Next) -> Response {
     }
     if let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() {
         small.extensions_mut().insert(upgrade);
+    }
+    if let Some(wire) = parts.extensions.remove::<Wire>() {
+        small.extensions_mut().insert(wire);
     }
     next.run(small).await
 }

@@ -1,9 +1,10 @@
 //! What stands before Socket.IO: handshakes per second of the node and of an address, sessions of the node. A refusal
 //! is a 503 with a hint, never a CONNECT_ERROR: the client comes back by itself.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -19,12 +20,14 @@ use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
-use super::{Relay, error};
+use super::{Peer, Relay, error};
 use crate::signaling::Signaling;
 use crate::telemetry::metrics::{self, Limit};
 
 /// A full node is not full a second later.
 const WHEN_FULL: Duration = Duration::from_secs(5);
+/// Another node takes the client at once, if its load balancer asks one.
+const WHEN_DRAINING: Duration = Duration::ZERO;
 
 type PerAddress = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock>;
 
@@ -44,6 +47,7 @@ pub struct Gate {
     node: Option<DefaultDirectRateLimiter>,
     address: Option<PerAddress>,
     sessions: usize,
+    closed: AtomicBool,
 }
 
 impl Gate {
@@ -56,7 +60,13 @@ impl Gate {
             node: quota(bounds.handshakes_per_second).map(RateLimiter::direct),
             address: quota(bounds.handshakes_per_address).map(RateLimiter::keyed),
             sessions: bounds.sessions,
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// No new socket from now on: the node lets its phones go.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Forgets addresses whose allowance is whole again.
@@ -67,6 +77,9 @@ impl Gate {
     }
 
     fn refuses(&self, peer: IpAddr, headers: &HeaderMap) -> Option<(Limit, Duration)> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Some((Limit::Draining, WHEN_DRAINING));
+        }
         // A relay costs a node two connections.
         let load = self.signaling.local_sessions() + 2 * self.relay.websockets();
         if self.sessions > 0 && load >= self.sessions {
@@ -90,12 +103,12 @@ impl Gate {
 /// Lets a request through unless it opens a new socket beyond the bounds.
 pub async fn guard(
     State(gate): State<Arc<Gate>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
     if opens_a_socket(&request)
-        && let Some((limit, wait)) = gate.refuses(peer.ip(), request.headers())
+        && let Some((limit, wait)) = gate.refuses(peer.address.ip(), request.headers())
     {
         metrics::limited(limit);
         let mut response =
@@ -146,8 +159,8 @@ impl KeyExtractor for ClientAddress {
     type Key = IpAddr;
 
     fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<IpAddr, GovernorError> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().ok_or(GovernorError::UnableToExtractKey)?;
-        Ok(self.of(peer.0.ip(), request.headers()))
+        let peer = request.extensions().get::<ConnectInfo<Peer>>().ok_or(GovernorError::UnableToExtractKey)?;
+        Ok(self.of(peer.0.address.ip(), request.headers()))
     }
 }
 

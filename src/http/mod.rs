@@ -6,7 +6,9 @@ mod compact;
 mod emit;
 mod gate;
 mod health;
+mod listener;
 mod page;
+mod peers;
 mod queries;
 mod relay;
 
@@ -26,6 +28,8 @@ pub use admin::{Readiness, admin_router};
 pub use compact::compact;
 pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
 pub use health::Counts;
+pub use listener::{Peer, PhoneListener};
+pub use peers::any_ready;
 pub use relay::{Relay, route};
 
 use crate::signaling::Signaling;

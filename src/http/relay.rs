@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -18,12 +18,14 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sha2::Sha256;
 use tokio::io::copy_bidirectional;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::error;
+use super::{Peer, error};
 use crate::call::Timestamp;
 use crate::signaling::Signaling;
+use crate::socket::Wires;
 use crate::telemetry::metrics::{self, Relayed};
 
 /// Carries the proof that a request comes from another node; whatever comes in from outside under this name is
@@ -48,6 +50,10 @@ pub struct Relay {
     /// Requests that are passed on now.
     open: Arc<AtomicUsize>,
     websockets: Arc<AtomicUsize>,
+    /// Connections of this node's own sessions.
+    wires: Arc<Wires>,
+    /// Set when the websockets that run through this node are to end, each at a random time within.
+    draining: watch::Sender<Option<Duration>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -74,6 +80,7 @@ impl Relay {
         signaling: Arc<Signaling>,
         keys: Vec<Vec<u8>>,
         patience: Duration,
+        wires: Arc<Wires>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -81,7 +88,23 @@ impl Relay {
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Self { signaling, client, keys, patience, open: Arc::default(), websockets: Arc::default(), tasks, stop }
+        Self {
+            signaling,
+            client,
+            keys,
+            patience,
+            open: Arc::default(),
+            websockets: Arc::default(),
+            wires,
+            draining: watch::Sender::new(None),
+            tasks,
+            stop,
+        }
+    }
+
+    /// Ends the websockets that run through this node, spread over `window`. New ones end likewise.
+    pub fn drain(&self, window: Duration) {
+        self.draining.send_replace(Some(window));
     }
 
     /// Websockets of other nodes' sessions that run through this node.
@@ -148,14 +171,26 @@ impl Relay {
     /// Lets a websocket run through this node until either side ends it.
     fn connect(&self, client_side: OnUpgrade, node_side: OnUpgrade) {
         let (counted, stop) = (Counted::one_of(&self.websockets), self.stop.clone());
+        let mut draining = self.draining.subscribe();
         metrics::relays(self.websockets());
         self.tasks.spawn(async move {
+            let drained = async move {
+                let Ok(window) = draining.wait_for(Option::is_some).await.map(|window| window.unwrap_or_default())
+                else {
+                    return;
+                };
+                tokio::time::sleep(window.mul_f64(rand::random())).await;
+            };
             let running = async {
                 let (Ok(client), Ok(node)) = tokio::join!(client_side, node_side) else { return };
                 // Ends with an error when either side breaks, which is how websockets end.
                 let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(node)).await;
             };
-            stop.run_until_cancelled(running).await;
+            tokio::select! {
+                () = running => {}
+                () = drained => {}
+                () = stop.cancelled() => {}
+            }
             let left = Arc::clone(&counted.0);
             drop(counted);
             metrics::relays(left.load(Ordering::Relaxed));
@@ -171,20 +206,26 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
     let from_a_node = relay.is_hop(request.headers_mut(), &target);
     let query = request.uri().query().unwrap_or_default().to_owned();
+    let websocket = parameter(&query, "transport") == Some("websocket");
+    let wire = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.wire.clone());
     let Some(sid) = parameter(&query, "sid") else {
+        if let Some(wire) = wire.filter(|_| websocket) {
+            request.extensions_mut().insert(wire);
+        }
         let hands_out_an_id = request.method() == Method::GET && parameter(&query, "transport") == Some("polling");
         let response = next.run(request).await;
         return if hands_out_an_id { name_the_node(response, &relay.signaling.own_tag()).await } else { response };
     };
     let Some((id, tag)) = sid.split_once('.') else { return next.run(request).await };
     if tag == relay.signaling.own_tag() {
-        let own = target.replacen(sid, id, 1);
-        return match own.parse::<Uri>() {
-            Ok(uri) => {
-                *request.uri_mut() = uri;
-                next.run(request).await
-            }
-            Err(_) => unknown_session(),
+        let Ok(uri) = target.replacen(sid, id, 1).parse::<Uri>() else { return unknown_session() };
+        *request.uri_mut() = uri;
+        if let Some(wire) = wire.filter(|_| websocket) {
+            relay.wires.upgrade(id, &wire);
+        }
+        return tokio::select! {
+            () = relay.wires.closed(id) => unknown_session(),
+            response = next.run(request) => response,
         };
     }
     match relay.signaling.address_of(tag).await {

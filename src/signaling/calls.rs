@@ -226,6 +226,8 @@ impl Signaling {
             Err(Failure::Unavailable)
         } else {
             match self.transition(id, &command).await {
+                // Another node may still be about to put it back.
+                Err(Failure::NotFound) if self.may_have_lost().await => Err(Failure::Unavailable),
                 Err(Failure::NotFound) => self.keep(id, &command).await,
                 judged => judged,
             }
@@ -239,6 +241,7 @@ impl Signaling {
     /// The retry of a verdict, without queueing it again.
     pub(super) async fn judge_again(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
         let call = match self.transition(id, command).await {
+            Err(Failure::NotFound) if self.may_have_lost().await => return Err(Failure::Unavailable),
             Err(Failure::NotFound) => self.keep(id, command).await?,
             judged => judged?,
         };

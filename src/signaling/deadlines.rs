@@ -44,6 +44,9 @@ impl Signaling {
     pub(super) async fn claim_deadlines(self: Arc<Self>) {
         loop {
             self.clock.sleep(POLL).await;
+            if !self.may_judge().await {
+                continue;
+            }
             let now = self.clock.now();
             let due = Timestamp::from_millis(now.as_millis().saturating_sub(PRECEDENCE.as_millis() as u64));
             match self.calls.claim_due(due, now, CLAIM, CLAIM_AT_ONCE).await {
@@ -69,7 +72,14 @@ impl Signaling {
         }
         let call = match self.calls.load(id).await {
             Ok(Some(call)) => call,
-            Ok(None) => return self.watch.forget(id),
+            Ok(None) => {
+                if let Some(call) = self.watch.last_seen(id)
+                    && self.is_gone(&call).await
+                {
+                    self.tell_gone(&call);
+                }
+                return;
+            }
             Err(_) => return,
         };
         // Whoever changed it may have told nobody here.
@@ -79,6 +89,10 @@ impl Signaling {
             return;
         }
         let witness = self.witness(&call).await;
+        // The last thing before the word: the store may have become another since it was read. Offered again later.
+        if !self.may_judge().await {
+            return;
+        }
         match self.transition(id, &Command::Expire(witness)).await {
             Ok(_) => metrics::timer_fired(self.clock.now().since(deadline)),
             Err(Failure::Refused { refusal: Refusal::NotDue, .. } | Failure::NotFound) => {}

@@ -275,7 +275,7 @@ impl Signaling {
                     other.voice().disconnect();
                 }
             }
-            Body::SelfTest { .. } => {}
+            Body::SelfTest { nonce } => self.self_test.hear(nonce, self.clock.elapsed()),
         }
     }
 }

@@ -30,6 +30,9 @@ pub trait Voice: Send + Sync {
 
     /// Ends the session with a disconnect packet: the phone will not come back by itself.
     fn disconnect(&self);
+
+    /// Closes the session's transport: the phone comes back by itself.
+    fn close(&self);
 }
 
 /// Who joins with a socket.

@@ -79,8 +79,10 @@ impl Signaling {
                         self.learn(&newer);
                     }
                     None => {
-                        tracing::warn!(call = %call.id, "a live call is gone from the store");
-                        self.watch.forget(&call.id);
+                        if self.is_gone(call).await {
+                            tracing::warn!(call = %call.id, "a live call is gone from the store");
+                            self.tell_gone(call);
+                        }
                     }
                 }
             }

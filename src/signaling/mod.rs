@@ -5,11 +5,14 @@ mod backend;
 mod calls;
 mod deadlines;
 mod delivery;
+mod drain;
 mod floor;
 mod healing;
+mod loss;
 mod nodes;
 mod presence;
 mod retry;
+mod selftest;
 mod sessions;
 mod transition;
 mod watch;
@@ -34,9 +37,11 @@ use crate::call::{NodeId, Terms};
 use crate::clock::Clock;
 use crate::store::{CallStore, SessionStore};
 use floor::Floor;
+use loss::Trust;
 use nodes::Nodes;
 use presence::Watchers;
 use retry::RetryQueue;
+use selftest::SelfTest;
 use watch::Watch;
 
 /// The times and bounds that decide what happens when; all from the configuration.
@@ -85,6 +90,8 @@ pub struct Signaling {
     watchers: Watchers,
     nodes: Nodes,
     retries: RetryQueue,
+    trust: Trust,
+    self_test: SelfTest,
     /// The creation time of the newest call made here, in milliseconds of store time.
     newest_call: AtomicU64,
     tasks: TaskTracker,
@@ -95,6 +102,8 @@ pub struct Signaling {
 pub struct Parts {
     pub node: NodeId,
     pub address: String,
+    /// Where this node says whether it is ready.
+    pub probe: String,
     pub clock: Clock,
     pub policy: Policy,
     pub calls: Arc<dyn CallStore>,
@@ -117,13 +126,15 @@ impl Signaling {
     /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
     /// of one before that is an error that stops the node.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { node, address, clock, policy, calls, sessions, bus, tasks, stop } = parts;
+        let Parts { node, address, probe, clock, policy, calls, sessions, bus, tasks, stop } = parts;
         let signaling = Arc::new(Self {
-            nodes: Nodes::new(node, address, policy.lease, clock.now()),
+            nodes: Nodes::new(node, address, probe, policy.lease, clock.now()),
             floor: Floor::default(),
             watch: Watch::default(),
             watchers: Watchers::default(),
             retries: RetryQueue::default(),
+            trust: Trust::default(),
+            self_test: SelfTest::new(clock.elapsed()),
             newest_call: AtomicU64::new(0),
             clock,
             policy,
@@ -141,6 +152,7 @@ impl Signaling {
         signaling.run("timers", Arc::clone(&signaling).fire_timers());
         signaling.run("deadlines", Arc::clone(&signaling).claim_deadlines());
         signaling.run("healing", Arc::clone(&signaling).heal());
+        signaling.run("self-test", Arc::clone(&signaling).test_bus());
         signaling.run("retries", Arc::clone(&signaling).retry_verdicts());
         Ok(signaling)
     }

@@ -32,6 +32,7 @@ const STORM_LASTS: Duration = Duration::from_secs(120);
 pub(super) struct Nodes {
     pub own: NodeId,
     address: String,
+    probe: String,
     lease: Duration,
     epoch: AtomicU64,
     leases: RwLock<HashMap<NodeId, Lease>>,
@@ -40,9 +41,12 @@ pub(super) struct Nodes {
     seekers: Semaphore,
     looking: tokio::sync::Mutex<()>,
     renewals: Mutex<Renewals>,
+    /// By the clock's `elapsed`.
+    renewed_at: Mutex<Duration>,
     register_again: AtomicBool,
     /// Sessions that left while the store failed.
     leftovers: Mutex<Vec<SessionRecord>>,
+    leaves_something: AtomicBool,
 }
 
 struct Renewals {
@@ -56,10 +60,11 @@ struct Renewals {
 }
 
 impl Nodes {
-    pub fn new(own: NodeId, address: String, lease: Duration, now: Timestamp) -> Self {
+    pub fn new(own: NodeId, address: String, probe: String, lease: Duration, now: Timestamp) -> Self {
         Self {
             own,
             address,
+            probe,
             lease,
             epoch: AtomicU64::new(now.as_millis()),
             leases: RwLock::default(),
@@ -73,8 +78,10 @@ impl Nodes {
                 sessions: VecDeque::new(),
                 storm_until: None,
             }),
+            renewed_at: Mutex::default(),
             register_again: AtomicBool::new(false),
             leftovers: Mutex::default(),
+            leaves_something: AtomicBool::new(false),
         }
     }
 
@@ -90,6 +97,15 @@ impl Nodes {
     /// Keeps a session whose removal failed, to be removed with the next renewal.
     pub fn remove_later(&self, session: SessionRecord) {
         self.leftovers.lock().push(session);
+    }
+
+    /// Something of this node stays in the store: its lease must expire, not end.
+    pub fn leave_the_lease(&self) {
+        self.leaves_something.store(true, Ordering::Relaxed);
+    }
+
+    pub fn leaves_something(&self) -> bool {
+        self.leaves_something.load(Ordering::Relaxed) || !self.leftovers.lock().is_empty()
     }
 
     /// Whether a session may be alive: only an expired lease, read by a node that is well itself, says no.
@@ -165,6 +181,18 @@ impl Renewals {
 }
 
 impl Signaling {
+    /// How long the store has not renewed this node's lease, by a clock that counts suspension.
+    pub fn without_store_for(&self) -> Duration {
+        self.clock.elapsed().saturating_sub(*self.nodes.renewed_at.lock())
+    }
+
+    /// Where the other nodes known last say whether they are ready.
+    pub fn probes_of_others(&self) -> Vec<String> {
+        let leases = self.nodes.leases.read();
+        let others = leases.values().filter(|lease| lease.node != self.nodes.own && !lease.probe.is_empty());
+        others.map(|lease| lease.probe.clone()).collect()
+    }
+
     /// What this node's session ids say of it.
     pub fn own_tag(&self) -> String {
         tag_of(&self.nodes.own)
@@ -191,6 +219,7 @@ impl Signaling {
     pub(super) async fn renew_lease(self: &Arc<Self>) -> Result<(), StoreError> {
         let now = self.clock.now();
         let renewal = self.ask_renewal(now).await?;
+        self.check_generation().await?;
         self.remove_leftovers().await?;
         let again = self.nodes.register_again.swap(false, Ordering::Relaxed);
         let refresh = now.since(self.nodes.renewals.lock().refreshed_at) >= REFRESH;
@@ -229,6 +258,7 @@ impl Signaling {
             node: self.nodes.own.clone(),
             epoch: self.nodes.epoch(),
             address: self.nodes.address.clone(),
+            probe: self.nodes.probe.clone(),
             expires_at: now + self.policy.lease,
             sessions: self.floor.len() as u64,
         }
@@ -242,6 +272,8 @@ impl Signaling {
             self.clock.follow(store_time, asked, self.clock.elapsed());
         }
         self.nodes.renewed(renewal.leases, renewal.continued, self.clock.now());
+        *self.nodes.renewed_at.lock() = self.clock.elapsed();
+        metrics::store_healthy(1);
         Ok(renewal.continued)
     }
 
@@ -250,6 +282,7 @@ impl Signaling {
             self.clock.sleep(self.policy.lease_renewal).await;
             if let Err(error) = self.renew_lease().await {
                 metrics::store_failed();
+                metrics::store_healthy(0);
                 tracing::warn!(%error, "renewing the lease failed");
             }
         }

@@ -53,7 +53,11 @@ impl Signaling {
         for _ in 0..ATTEMPTS {
             let (call, fresh) = match cached.take() {
                 Some(seen) => (Call::clone(&seen), false),
-                None => (self.calls.load(id).await?.ok_or(Failure::NotFound)?, true),
+                None => match self.calls.load(id).await? {
+                    Some(call) => (call, true),
+                    None if self.put_back_one(id).await => continue,
+                    None => return Err(Failure::NotFound),
+                },
             };
             let decided_at = self.clock.elapsed();
             let (mut next, audience, refusal) = match step(&call, command, self.clock.now()) {
@@ -77,6 +81,7 @@ impl Signaling {
             next.version = call.version.next(rand::random());
             match self.write(&next, &call).await? {
                 Written::Done => {}
+                Written::Gone if self.put_back_one(id).await => continue,
                 Written::Gone => return Err(Failure::NotFound),
                 Written::Stale(stored) => {
                     cached = Some(Arc::from(stored));

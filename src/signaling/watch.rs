@@ -1,12 +1,16 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::call::{Call, CallId, State, Timestamp};
+use crate::call::{Call, CallId, State, Timestamp, UserId};
 use crate::telemetry::metrics;
+
+/// Ended calls are remembered for so long, and so many of them.
+const ENDED_FOR: Duration = Duration::from_secs(60);
+const ENDED_CAPACITY: usize = 10_000;
 
 /// The live calls this node has to do with: their last seen record, their local timer, and when they were last
 /// compared with the store. A cache: only a swap may trust it.
@@ -21,6 +25,8 @@ pub(super) struct Watch {
 struct Entries {
     calls: HashMap<CallId, Watched>,
     timers: BTreeSet<(Timestamp, CallId)>,
+    /// Calls that ended lately, oldest first: a store that lost the end is told again.
+    ended: VecDeque<(Timestamp, Arc<Call>)>,
 }
 
 struct Watched {
@@ -40,6 +46,7 @@ impl Watch {
         entries.set_timer(&call.id, None);
         if !call.is_live() {
             entries.calls.remove(&call.id);
+            entries.bury(call, now);
             return;
         }
         let watched = Watched { call: Arc::new(call.clone()), timer: None, checked_at: now };
@@ -62,6 +69,13 @@ impl Watch {
         self.entries.lock().calls.get(id).map(|watched| Arc::clone(&watched.call))
     }
 
+    /// The last records seen: of live calls, and of those that ended within the last minute.
+    pub fn remembered(&self, now: Timestamp) -> Vec<Arc<Call>> {
+        let entries = self.entries.lock();
+        let ended = entries.ended.iter().filter(|(at, _)| now.since(*at) <= ENDED_FOR).map(|(_, call)| call);
+        entries.calls.values().map(|watched| &watched.call).chain(ended).cloned().collect()
+    }
+
     pub fn next_timer(&self) -> Option<Timestamp> {
         self.entries.lock().timers.first().map(|(at, _)| *at)
     }
@@ -75,6 +89,15 @@ impl Watch {
             entries.set_timer(id, None);
         }
         due
+    }
+
+    /// The users in a live call, and whether it still rings.
+    pub fn parties(&self) -> HashMap<UserId, bool> {
+        let entries = self.entries.lock();
+        let calls = entries.calls.values().map(|watched| &watched.call);
+        calls
+            .flat_map(|call| [&call.caller, &call.callee].map(|party| (party.user.clone(), call.is_ringing())))
+            .collect()
     }
 
     /// Reports the calls by state.
@@ -107,6 +130,14 @@ impl Watch {
 }
 
 impl Entries {
+    fn bury(&mut self, call: &Call, now: Timestamp) {
+        let passed = |(at, _): &(Timestamp, Arc<Call>)| now.since(*at) > ENDED_FOR;
+        while self.ended.len() >= ENDED_CAPACITY || self.ended.front().is_some_and(passed) {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((now, Arc::new(call.clone())));
+    }
+
     fn set_timer(&mut self, id: &CallId, timer: Option<Timestamp>) {
         let Some(watched) = self.calls.get_mut(id) else { return };
         if let Some(old) = std::mem::replace(&mut watched.timer, timer) {

@@ -6,6 +6,7 @@ use socketioxide::extract::SocketRef;
 use tokio_util::task::TaskTracker;
 
 use super::events::{Event, busy, call_event, presence_event, ready_event, reject_confirmed, word_event};
+use super::wire::{Wire, Wires};
 use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp, UserId};
 use crate::signaling::Word;
 use crate::signaling::{Ready, Signaling, Voice};
@@ -17,6 +18,7 @@ pub(super) struct PhoneVoice {
     pub confirms_as: Option<Actor>,
     pub signaling: Weak<Signaling>,
     pub tasks: TaskTracker,
+    pub wires: Arc<Wires>,
 }
 
 impl PhoneVoice {
@@ -72,5 +74,10 @@ impl Voice for PhoneVoice {
     fn disconnect(&self) {
         // Refused while the queue is full; the heartbeat ends such a phone.
         let _ = self.socket.clone().disconnect();
+    }
+
+    fn close(&self) {
+        let opened_with = self.socket.req_parts().extensions.get::<Wire>();
+        self.wires.close(&self.socket.id.to_string(), opened_with);
     }
 }

@@ -76,6 +76,7 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         }),
         signaling: Arc::downgrade(&edge.signaling),
         tasks: edge.tasks.clone(),
+        wires: Arc::clone(&edge.wires),
     };
     let newcomer = Newcomer {
         id,

@@ -8,6 +8,7 @@ mod handlers;
 mod limits;
 mod line;
 mod payload;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
 pub use limits::EventLimits;
 pub use payload::{FieldError, Fields, read_initiate};
+pub use wire::{Wire, WiredStream, Wires};
 
 use crate::signaling::Signaling;
 
@@ -36,6 +38,7 @@ pub struct Edge {
     pub authenticate: Arc<dyn Authenticate>,
     pub initiate_check: InitiateCheck,
     pub limits: Arc<EventLimits>,
+    pub wires: Arc<Wires>,
     pub tasks: TaskTracker,
 }
 

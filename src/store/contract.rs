@@ -113,6 +113,7 @@ fn lease(node: &str, epoch: u64) -> Lease {
         node: NodeId::parse(node).unwrap(),
         epoch,
         address: "http://10.0.0.1:1".into(),
+        probe: "http://10.0.0.1:2/ready".into(),
         expires_at: Timestamp::from_millis(0),
         sessions: 3,
     }
@@ -255,6 +256,50 @@ contract! {
         calls.swap(&accepted, first.version).await.unwrap();
         let moved = calls.claim_due(due, due, lease, 10).await.unwrap();
         assert_eq!(moved.len(), usize::from(accepted.deadline().unwrap() <= due), "the index follows the record");
+    }
+
+    /// What the store lost is put back, with lines, deadline and outcome; what it knows better stays.
+    async fn restore_puts_back_what_is_absent_or_older(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("lost", "ana", "bo", now);
+        let active = apply(&first, Command::Accept { by: by("bo") }, now);
+        assert!(calls.restore(&active).await.unwrap(), "absent");
+        assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(active.clone()));
+        assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(active.clone()));
+        assert_eq!(calls.live_calls().await.unwrap(), 1);
+        assert!(!calls.restore(&first).await.unwrap(), "the store knows better");
+        assert_eq!(calls.load(&first.id).await.unwrap(), Some(active.clone()));
+
+        let ended = apply(&active, Command::End { by: by("ana"), reason: None }, now);
+        assert!(calls.restore(&ended).await.unwrap(), "older");
+        for name in ["ana", "bo"] {
+            assert_eq!(calls.line(&user(name)).await.unwrap(), None);
+            let desk = calls.desk(&user(name)).await.unwrap();
+            assert_eq!(desk.outcomes.len(), 1);
+            assert_eq!(desk.last, Some(ended.clone()));
+        }
+        assert_eq!(calls.live_calls().await.unwrap(), 0);
+        assert!(!calls.restore(&ended).await.unwrap());
+        assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
+    }
+
+    /// A line that a newer call has taken meanwhile is left to it.
+    async fn restore_takes_no_line_of_a_live_call(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let newer = call("newer", "bo", "cleo", now);
+        calls.create(&newer, &[], now).await.unwrap();
+        let lost = call("lost", "ana", "bo", now);
+        assert!(calls.restore(&lost).await.unwrap());
+        assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(newer));
+        assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(lost));
+    }
+
+    /// A store that goes on is the one it was.
+    async fn a_generation_lasts(stores: Stores) {
+        let first = stores.calls.generation().await.unwrap();
+        assert_eq!(stores.calls.generation().await.unwrap(), first);
+        assert_ne!(first, Generation::unknown());
+        assert_eq!(stores.calls.connection(), 0);
     }
 
     /// Versions of many calls in one read.

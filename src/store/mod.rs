@@ -87,6 +87,21 @@ pub struct Desk {
     pub last: Option<Call>,
 }
 
+/// Which life of the store this is: another one after it was restarted empty or failed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation(String);
+
+impl Generation {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// Equal to none that a store has.
+    pub fn unknown() -> Self {
+        Self(String::new())
+    }
+}
+
 #[async_trait]
 pub trait CallStore: Send + Sync {
     /// Writes a new call, claims both lines and indexes its deadline in one step; a call that is already over claims
@@ -126,6 +141,16 @@ pub trait CallStore: Send + Sync {
 
     /// Takes the notice: one taker gets it.
     async fn take_notice(&self, user: &UserId) -> Result<Option<CallId>, StoreError>;
+
+    /// Which store this is; a change means that writes may be lost.
+    async fn generation(&self) -> Result<Generation, StoreError>;
+
+    /// How often the connection to the store was made again. Until the generation was asked since, it may be another.
+    fn connection(&self) -> u64;
+
+    /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, the lines
+    /// that no other live call has taken, the outcome. False where the store knew it.
+    async fn restore(&self, call: &Call) -> Result<bool, StoreError>;
 
     /// Live calls of the whole cluster.
     async fn live_calls(&self) -> Result<u64, StoreError>;
@@ -183,6 +208,9 @@ pub struct Lease {
     pub epoch: u64,
     /// How other nodes reach it.
     pub address: String,
+    /// Where it says whether it is ready; absent from an older node.
+    #[serde(default)]
+    pub probe: String,
     pub expires_at: Timestamp,
     pub sessions: u64,
 }

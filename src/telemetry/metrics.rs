@@ -76,6 +76,8 @@ metrics_table! {
         store_failed => "signaling_store_failures_total";
         /// Connections to Redis that were made again.
         redis_reconnected => "signaling_redis_reconnects_total";
+        /// Times that the store was found to be another than before or to have lost writes.
+        store_lost => "signaling_store_losses_total";
         /// Publishes that failed.
         bus_failed => "signaling_bus_failures_total";
         /// Losses of bus messages that were noticed.
@@ -98,6 +100,8 @@ metrics_table! {
         deaf_session => "signaling_sessions_deaf_total";
         /// Sessions ended because their device had too many.
         session_evicted => "signaling_sessions_evicted_total";
+        /// Sessions whose transport was closed because the node drains.
+        session_drained => "signaling_sessions_drained_total";
         /// Sessions ended because their token was revoked.
         session_revoked => "signaling_sessions_revoked_total";
         /// Times that a large part of the cluster's sessions vanished at once.
@@ -110,6 +114,12 @@ metrics_table! {
     gauges {
         /// Sessions on this node.
         sessions => "signaling_sessions";
+        /// 1 while the node lets its sessions go, else 0.
+        draining => "signaling_draining";
+        /// 1 while this node hears its own channel, else 0.
+        bus_healthy => "signaling_bus_healthy";
+        /// 1 while the store renews this node's lease, else 0.
+        store_healthy => "signaling_store_healthy";
         /// Users with a session on this node.
         users => "signaling_users";
         /// Users whose presence is watched from this node.
@@ -136,6 +146,8 @@ metrics_table! {
         "signaling_calls", "gauge", "state: trying, ringing, active";
         /// Calls that ended, by reason.
         "signaling_calls_ended_total", "counter", "reason: as in the call's record";
+        /// Calls that this node put back after the store had lost them.
+        "signaling_calls_restored_total", "counter", "";
         /// Sessions of dead nodes that this node removed.
         "signaling_sessions_swept_total", "counter", "";
         /// Token checks by outcome.
@@ -145,7 +157,7 @@ metrics_table! {
         /// Requests for sessions of other nodes, by what became of them.
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
-        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions";
+        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
         /// The version of this node.
         "signaling_build_info", "gauge", "version";
     }
@@ -162,6 +174,7 @@ pub enum Limit {
     Sessions,
     Api,
     Subscriptions,
+    Draining,
 }
 
 /// What became of a request for another node's session.
@@ -219,8 +232,8 @@ pub fn event_done(event: Timed, duration: Duration) {
 }
 
 pub fn limited(limit: Limit) {
-    static HANDLES: LazyLock<[Counter; 8]> = LazyLock::new(|| {
-        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions"]
+    static HANDLES: LazyLock<[Counter; 9]> = LazyLock::new(|| {
+        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions", "draining"]
             .map(|limit| counter!("signaling_limited_total", "limit" => limit))
     });
     HANDLES[limit as usize].increment(1);
@@ -242,6 +255,10 @@ pub fn calls(trying: usize, ringing: usize, active: usize) {
 
 pub fn sessions_swept(count: usize) {
     counter!("signaling_sessions_swept_total").increment(count as u64);
+}
+
+pub fn calls_restored(count: u64) {
+    counter!("signaling_calls_restored_total").increment(count);
 }
 
 pub fn call_ended(call: &Call) {

@@ -143,6 +143,8 @@ impl Bus for UnrulyBus {
         Ok(self.deliver(node, envelope))
     }
 
+    async fn reconnect(&self) {}
+
     async fn listen(&self, node: &NodeId) -> Result<mpsc::Receiver<Inbound>, BusError> {
         let (sender, receiver) = mpsc::channel(1024);
         self.inboxes.lock().insert(node.clone(), sender);

@@ -28,6 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
         "tokio::",
         &[
             "app.rs",
+            "app/",
             "bus/",
             "clock.rs",
             "http/",

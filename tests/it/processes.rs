@@ -56,6 +56,12 @@ impl Node {
         Self { child, public, admin, log }
     }
 
+    /// `TERM`, `STOP`, `CONT`.
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
     fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -253,13 +259,25 @@ fn around<'a>(text: &'a str, needle: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_node_leaves_no_session_behind() {
     let prefix = prefix();
-    let mut first = Node::start(&prefix, &[]);
+    let mut first = Node::start(&prefix, &[("DRAIN_DELAY_SECS", "0"), ("DRAIN_SECS", "1")]);
     let second = Node::start(&prefix, &[]);
     let ana = Phone::connect(first.public, Profile::of(&unique("ana"))).await;
-    let stopped = Command::new("kill").args(["-TERM", &first.child.id().to_string()]).status();
-    assert!(stopped.expect("kill runs").success());
+    first.signal("TERM");
     assert_eq!(ana.expect_fate().await, "closed");
     assert!(first.child.wait().expect("it ends").success());
     let (_, online) = crate::harness::cluster::get(second.public, "/health").await;
     assert_eq!(online["connectedUsers"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_sigterm_ends_a_drain_at_once() {
+    let mut node = Node::start(&prefix(), &[("DRAIN_DELAY_SECS", "60")]);
+    let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
+    node.signal("TERM");
+    let ready = async || crate::harness::cluster::get(node.admin, "/ready").await.0;
+    while ready().await == 200 {}
+    assert!(ana.keep_connected(), "the drain waits for load balancers");
+    node.signal("TERM");
+    assert_eq!(ana.expect_fate().await, "closed");
+    assert!(!node.child.wait().expect("it ends").success());
 }

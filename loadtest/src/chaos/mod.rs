@@ -119,6 +119,8 @@ async fn open_fleet(options: &Chaos, store: &Store, history: &Arc<History>) -> a
     set("CALL_GRACE_SECS", CALL_GRACE.as_secs().to_string());
     set("PING_INTERVAL_MS", PING_INTERVAL.as_millis().to_string());
     set("PING_TIMEOUT_MS", PING_TIMEOUT.as_millis().to_string());
+    set("DRAIN_DELAY_SECS", "1".into());
+    set("DRAIN_SECS", "4".into());
     let mut links = Vec::new();
     match store.only() {
         Some(redis) => {

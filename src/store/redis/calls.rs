@@ -2,27 +2,41 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fred::clients::Client;
-use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
+use fred::interfaces::{EventInterface, HashesInterface, KeysInterface, SortedSetsInterface};
+use fred::types::config::Server;
 use fred::types::{Expiration, Value};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
 
 use super::script;
 use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
-use crate::store::{CallStore, Created, Desk, OUTCOMES_PER_USER, Retention, StoreError, Swap, VERDICTS_PER_USER};
+use crate::store::{
+    CallStore, Created, Desk, Generation, OUTCOMES_PER_USER, Retention, StoreError, Swap, VERDICTS_PER_USER,
+};
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
     client: Client,
+    connections: Mutex<Connections>,
     retention: Retention,
     /// `{prefix:c}:`; the braces are the hash tag.
     tag: String,
 }
 
+/// Connections that were made again, counted when somebody asks.
+struct Connections {
+    made: Receiver<Server>,
+    count: u64,
+}
+
 impl RedisCalls {
     pub fn new(client: Client, prefix: &str, retention: Retention) -> Self {
-        Self { client, retention, tag: format!("{{{prefix}:c}}:") }
+        let connections = Mutex::new(Connections { made: client.reconnect_rx(), count: 0 });
+        Self { client, connections, retention, tag: format!("{{{prefix}:c}}:") }
     }
 
     fn call_prefix(&self) -> String {
@@ -39,6 +53,23 @@ impl RedisCalls {
 
     fn due_key(&self) -> String {
         format!("{}due", self.tag)
+    }
+
+    fn generation_key(&self) -> String {
+        format!("{}generation", self.tag)
+    }
+
+    /// What a change of a call touches.
+    fn keys_of(&self, call: &Call) -> Vec<String> {
+        let (caller, callee) = (&call.caller.user, &call.callee.user);
+        vec![
+            self.call_key(&call.id),
+            self.key("line", caller),
+            self.key("line", callee),
+            self.due_key(),
+            self.key("outcomes", caller),
+            self.key("outcomes", callee),
+        ]
     }
 
     async fn line_script(&self, user: &UserId, outcomes: usize) -> Result<Vec<String>, StoreError> {
@@ -105,18 +136,9 @@ impl CallStore for RedisCalls {
     }
 
     async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError> {
-        let (caller, callee) = (&next.caller.user, &next.callee.user);
         let overwrites = sabotage::is_on(Bug::SkipVersionCheck);
         let seen = if overwrites { self.load(&next.id).await?.map_or(seen, |stored| stored.version) } else { seen };
         let keeps_lines = sabotage::strikes(Bug::LeakLine, 10);
-        let keys = vec![
-            self.call_key(&next.id),
-            self.key("line", caller),
-            self.key("line", callee),
-            self.due_key(),
-            self.key("outcomes", caller),
-            self.key("outcomes", callee),
-        ];
         let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
         let arguments = vec![
             next.id.as_str().into(),
@@ -130,7 +152,7 @@ impl CallStore for RedisCalls {
             duration(self.retention.ended),
             number(OUTCOMES_PER_USER as u64),
         ];
-        let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
+        let reply: Vec<String> = script::SWAP.run(&self.client, self.keys_of(next), arguments).await?;
         match (reply.first().map(String::as_str), reply.get(1)) {
             (Some("done"), _) => Ok(Swap::Done),
             (Some("gone"), _) => Ok(Swap::Gone),
@@ -202,6 +224,42 @@ impl CallStore for RedisCalls {
     async fn take_notice(&self, user: &UserId) -> Result<Option<CallId>, StoreError> {
         let taken: Option<String> = self.client.getdel(self.key("notice", user)).await?;
         Ok(taken.and_then(|id| CallId::parse(&id).ok()))
+    }
+
+    async fn generation(&self) -> Result<Generation, StoreError> {
+        let name = format!("{:016x}", rand::random::<u64>());
+        let reply: String =
+            script::GENERATION.run(&self.client, vec![self.generation_key()], vec![name.into()]).await?;
+        Ok(Generation::new(reply))
+    }
+
+    fn connection(&self) -> u64 {
+        let mut connections = self.connections.lock();
+        loop {
+            connections.count += match connections.made.try_recv() {
+                Ok(_) => 1,
+                Err(TryRecvError::Lagged(missed)) => missed,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return connections.count,
+            };
+        }
+    }
+
+    async fn restore(&self, call: &Call) -> Result<bool, StoreError> {
+        let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
+        let arguments = vec![
+            call.id.as_str().into(),
+            version_text(call.version).into(),
+            number(call.version.counter),
+            flag(call.is_live()),
+            json("call", call)?.into(),
+            duration(keep),
+            deadline(call),
+            outcome(call)?,
+            duration(self.retention.ended),
+            number(OUTCOMES_PER_USER as u64),
+            self.call_prefix().into(),
+        ];
+        Ok(script::RESTORE.run::<u64>(&self.client, self.keys_of(call), arguments).await? == 1)
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

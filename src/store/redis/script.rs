@@ -32,6 +32,8 @@ script!(UNREGISTER, "unregister.lua");
 script!(SWEEP, "sweep.lua");
 script!(RENEW, "renew.lua");
 script!(RETIRE, "retire.lua");
+script!(GENERATION, "generation.lua");
+script!(RESTORE, "restore.lua");
 
 impl Script {
     /// Runs the script; loads it where the server does not know it, which means that it has not run.

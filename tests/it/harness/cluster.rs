@@ -53,33 +53,41 @@ impl Cluster {
 
     /// Starts nodes whose configuration `tune` changed.
     pub async fn tuned(backend: Backend, nodes: usize, tune: impl Fn(&mut Config)) -> Self {
-        Self::build(backend, nodes, Clock::system(), tune).await
-    }
-
-    /// Nodes on memory whose time stands still until it is moved.
-    pub async fn manual(nodes: usize) -> Self {
-        Self::build(Backend::Memory, nodes, Clock::manual(Timestamp::from_millis(1_800_000_000_000)), |_| {}).await
-    }
-
-    async fn build(backend: Backend, nodes: usize, clock: Clock, tune: impl Fn(&mut Config)) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let prefix = format!("t{:016x}", rand::random::<u64>());
         let url = match backend {
             Backend::Memory => None,
             Backend::Redis => Some(redis::shared().url()),
         };
-        let mut pairs = vec![("REDIS_PREFIX", prefix.as_str())];
-        if let Some(url) = &url {
-            pairs.push(("REDIS_URL", url));
-        }
+        let urls: Vec<_> = (0..nodes).map(|_| url.clone()).collect();
+        Self::build(&urls, Clock::system(), tune).await
+    }
+
+    /// One node for each address of a Redis, which may be the same or proxies before it.
+    pub async fn on(urls: &[String]) -> Self {
+        let urls: Vec<_> = urls.iter().cloned().map(Some).collect();
+        Self::build(&urls, Clock::system(), |_| {}).await
+    }
+
+    /// Nodes on memory whose time stands still until it is moved.
+    pub async fn manual(nodes: usize) -> Self {
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        Self::build(&vec![None; nodes], clock, |_| {}).await
+    }
+
+    async fn build(urls: &[Option<String>], clock: Clock, tune: impl Fn(&mut Config)) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let prefix = format!("t{:016x}", rand::random::<u64>());
         let mut started = Vec::new();
         let mut common: Option<Shared> = None;
-        for _ in 0..nodes {
+        for url in urls {
+            let mut pairs = vec![("REDIS_PREFIX", prefix.as_str())];
+            if let Some(url) = url {
+                pairs.push(("REDIS_URL", url));
+            }
             let mut config = config(&pairs);
             tune(&mut config);
             let tasks = TaskTracker::new();
-            let shared = match (&common, backend) {
-                (Some(shared), Backend::Memory) => shared.clone(),
+            let shared = match (&common, url) {
+                (Some(shared), None) => shared.clone(),
                 _ => Shared::open(&config, &clock, &tasks).await.expect("a store"),
             };
             common.get_or_insert_with(|| shared.clone());

@@ -3,6 +3,7 @@ pub mod laravel;
 pub mod phone;
 pub mod proxy;
 pub mod redis;
+pub mod wanderer;
 
 pub use cluster::{Backend, Cluster};
 pub use phone::{Phone, Profile};

@@ -1,10 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// A TCP proxy before Redis that cuts a connection after a request that carries a marker went through: the request
 /// runs, its reply is lost.
@@ -13,13 +15,20 @@ pub struct Proxy {
     pub address: SocketAddr,
     marker: Arc<Mutex<Option<Vec<u8>>>>,
     is_cut: Arc<watch::Sender<bool>>,
+    /// Added to each reply.
+    delay: Arc<Mutex<Duration>>,
 }
 
 impl Proxy {
     pub async fn before(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let proxy = Self { address, marker: Arc::default(), is_cut: Arc::new(watch::Sender::new(false)) };
+        let proxy = Self {
+            address,
+            marker: Arc::default(),
+            is_cut: Arc::new(watch::Sender::new(false)),
+            delay: Arc::default(),
+        };
         let accepting = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -49,18 +58,34 @@ impl Proxy {
         self.is_cut.send_replace(true);
     }
 
+    pub fn delay(&self, delay: Duration) {
+        *self.delay.lock() = delay;
+    }
+
     pub fn mend(&self) {
         self.is_cut.send_replace(false);
     }
 
+    /// Passes a connection on until either side or the proxy ends it.
     async fn relay(&self, client: TcpStream, server: TcpStream) {
         let mut cut = self.is_cut.subscribe();
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         let mut request = vec![0; 64 * 1024];
         let mut reply = vec![0; 64 * 1024];
+        let (late, mut replies) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+        let deliver = async move {
+            while let Some((at, bytes)) = replies.recv().await {
+                tokio::time::sleep_until(at).await; // the trouble itself
+                if to_client.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::pin!(deliver);
         loop {
             tokio::select! {
+                () = &mut deliver => return,
                 () = async { drop(cut.wait_for(|cut| *cut).await) } => return,
                 read = from_client.read(&mut request) => {
                     let Some(read) = read.ok().filter(|read| *read > 0) else { return };
@@ -76,9 +101,7 @@ impl Proxy {
                 }
                 read = from_server.read(&mut reply) => {
                     let Some(read) = read.ok().filter(|read| *read > 0) else { return };
-                    if to_client.write_all(&reply[..read]).await.is_err() {
-                        return;
-                    }
+                    let _ = late.send((Instant::now() + *self.delay.lock(), reply[..read].to_vec()));
                 }
             }
         }

@@ -1,32 +1,18 @@
-//! The embedded store: one node, nothing survives it. The reference for what the Redis scripts do.
-
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 
-use super::{
-    CallStore, Created, Desk, KnownToken, Lease, OUTCOMES_PER_USER, Outcome, Registered, Renewal, Retention,
-    SessionRecord, SessionStore, StoreError, Swap, TokenStore, VERDICTS_PER_USER,
+use super::MemoryStore;
+use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
+use crate::store::{
+    CallStore, Created, Desk, Generation, OUTCOMES_PER_USER, Outcome, Retention, StoreError, Swap, VERDICTS_PER_USER,
 };
-use crate::call::{Call, CallId, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
-use crate::clock::Clock;
 
-/// Tokens kept before those that expired are dropped.
-const TOKENS: usize = 100_000;
 const RING_WINDOW: Duration = Duration::from_secs(60);
 
-pub struct MemoryStore {
-    clock: Clock,
-    retention: Retention,
-    calls: Mutex<Calls>,
-    sessions: Mutex<Sessions>,
-    tokens: Mutex<HashMap<TokenHash, (KnownToken, Timestamp)>>,
-}
-
 #[derive(Default)]
-struct Calls {
+pub(super) struct Calls {
     records: HashMap<CallId, Call>,
     lines: HashMap<UserId, CallId>,
     deadlines: HashMap<CallId, Timestamp>,
@@ -40,34 +26,6 @@ struct Calls {
     /// Start of the minute and rings in it, by caller and callee.
     rings: HashMap<(UserId, UserId), (Timestamp, u32)>,
     last_cleaning: Timestamp,
-}
-
-#[derive(Default)]
-struct Sessions {
-    by_user: HashMap<UserId, HashMap<SessionId, SessionRecord>>,
-    leases: HashMap<NodeId, Lease>,
-    watchers: HashMap<UserId, BTreeSet<NodeId>>,
-}
-
-impl Sessions {
-    fn remove(&mut self, session: &SessionRecord) {
-        if let Some(of_user) = self.by_user.get_mut(&session.user) {
-            of_user.remove(&session.id);
-            if of_user.is_empty() {
-                self.by_user.remove(&session.user);
-            }
-        }
-    }
-
-    fn watchers_of(&self, user: &UserId) -> Vec<NodeId> {
-        self.watchers.get(user).map(|nodes| nodes.iter().cloned().collect()).unwrap_or_default()
-    }
-}
-
-impl MemoryStore {
-    pub fn new(clock: Clock, retention: Retention) -> Self {
-        Self { clock, retention, calls: Mutex::default(), sessions: Mutex::default(), tokens: Mutex::default() }
-    }
 }
 
 impl Calls {
@@ -134,7 +92,7 @@ impl Calls {
 }
 
 /// The entry of `session:ready` for a call that ended.
-pub(super) fn outcome_of(call: &Call) -> Option<Outcome> {
+pub(in crate::store) fn outcome_of(call: &Call) -> Option<Outcome> {
     call.end().map(|end| Outcome {
         call_id: call.id.clone(),
         spelled: call.spelled.clone(),
@@ -273,128 +231,35 @@ impl CallStore for MemoryStore {
         Ok(taken.filter(|(_, until)| *until > now).map(|(call, _)| call))
     }
 
+    async fn generation(&self) -> Result<Generation, StoreError> {
+        Ok(Generation::new("memory"))
+    }
+
+    fn connection(&self) -> u64 {
+        0
+    }
+
+    async fn restore(&self, call: &Call) -> Result<bool, StoreError> {
+        let mut calls = self.calls.lock();
+        if calls.records.get(&call.id).is_some_and(|stored| stored.version.counter >= call.version.counter) {
+            return Ok(false);
+        }
+        let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
+        calls.put(call, self.clock.now() + keep);
+        for user in [&call.caller.user, &call.callee.user] {
+            let own = calls.lines.get(user) == Some(&call.id);
+            let taken = calls.live_on_line(user).is_some_and(|other| other.id != call.id);
+            if call.is_live() && !taken {
+                calls.lines.insert(user.clone(), call.id.clone());
+            } else if !call.is_live() && own {
+                calls.lines.remove(user);
+            }
+            calls.list_outcome(user, call);
+        }
+        Ok(true)
+    }
+
     async fn live_calls(&self) -> Result<u64, StoreError> {
         Ok(self.calls.lock().deadlines.len() as u64)
-    }
-}
-
-#[async_trait]
-impl SessionStore for MemoryStore {
-    async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError> {
-        let mut sessions = self.sessions.lock();
-        let of_user = sessions.by_user.entry(session.user.clone()).or_default();
-        of_user.insert(session.id.clone(), session.clone());
-        let of_user = of_user.values().cloned().collect();
-        Ok(Registered { sessions: of_user, watchers: sessions.watchers_of(&session.user) })
-    }
-
-    async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
-        let mut sessions = self.sessions.lock();
-        for user in users {
-            sessions.watchers.entry(user.clone()).or_default().insert(node.clone());
-        }
-        Ok(())
-    }
-
-    async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
-        let mut sessions = self.sessions.lock();
-        for user in users {
-            if let Some(nodes) = sessions.watchers.get_mut(user) {
-                nodes.remove(node);
-                if nodes.is_empty() {
-                    sessions.watchers.remove(user);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
-        Ok(self.sessions.lock().watchers_of(user))
-    }
-
-    async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
-        let mut sessions = self.sessions.lock();
-        sessions.remove(session);
-        let left = sessions.by_user.contains_key(&session.user);
-        Ok(!left && sessions.watchers.contains_key(&session.user))
-    }
-
-    async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
-        let sessions = self.sessions.lock();
-        Ok(sessions.by_user.get(user).map(|of_user| of_user.values().cloned().collect()).unwrap_or_default())
-    }
-
-    async fn online_count(&self) -> Result<u64, StoreError> {
-        Ok(self.sessions.lock().by_user.len() as u64)
-    }
-
-    async fn online_users(&self) -> Result<Vec<UserId>, StoreError> {
-        Ok(self.sessions.lock().by_user.keys().cloned().collect())
-    }
-
-    async fn renew(&self, lease: &Lease, ttl: Duration, now: Timestamp) -> Result<Renewal, StoreError> {
-        let mut sessions = self.sessions.lock();
-        let known = sessions.leases.get(&lease.node);
-        let continued = known.is_some_and(|known| known.epoch == lease.epoch && known.expires_at > now);
-        sessions.leases.insert(lease.node.clone(), Lease { expires_at: now + ttl, ..lease.clone() });
-        Ok(Renewal { store_time: None, continued, leases: sessions.leases.values().cloned().collect() })
-    }
-
-    async fn sweep(&self, lease: &Lease, limit: usize) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut sessions = self.sessions.lock();
-        let swept: Vec<SessionRecord> = sessions
-            .by_user
-            .values()
-            .flat_map(HashMap::values)
-            .filter(|session| session.node == lease.node && session.epoch == lease.epoch)
-            .take(limit)
-            .cloned()
-            .collect();
-        for session in &swept {
-            sessions.remove(session);
-        }
-        if swept.is_empty() && sessions.leases.get(&lease.node).is_some_and(|known| known.epoch == lease.epoch) {
-            sessions.leases.remove(&lease.node);
-        }
-        Ok(swept)
-    }
-
-    async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
-        self.sessions.lock().leases.remove(node);
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl TokenStore for MemoryStore {
-    async fn get(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
-        let now = self.clock.now();
-        Ok(self.tokens.lock().get(token).filter(|(_, until)| *until > now).map(|(known, _)| known.clone()))
-    }
-
-    async fn put(&self, token: &TokenHash, known: &KnownToken, ttl: Duration) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let mut tokens = self.tokens.lock();
-        if tokens.len() >= TOKENS {
-            tokens.retain(|_, (_, until)| *until > now);
-        }
-        tokens.insert(*token, (known.clone(), now + ttl));
-        Ok(())
-    }
-
-    async fn touch(&self, touched: &[TokenHash], ttl: Duration) -> Result<(), StoreError> {
-        let until = self.clock.now() + ttl;
-        let mut tokens = self.tokens.lock();
-        for token in touched {
-            if let Some(known) = tokens.get_mut(token) {
-                known.1 = until;
-            }
-        }
-        Ok(())
-    }
-
-    async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
-        Ok(self.tokens.lock().remove(token).map(|(known, _)| known))
     }
 }

@@ -1,0 +1,104 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::AppError;
+use crate::call::{CallId, UserId};
+use crate::clock::Clock;
+use crate::config::{Auth, Config};
+use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, hash_of};
+use crate::signaling::Signaling;
+use crate::socket::{Authenticate, Authenticated};
+use crate::store::TokenStore;
+
+/// How often the tokens of live sessions are kept acceptable.
+const KEEP_TOKENS: Duration = Duration::from_secs(60);
+const ROUTE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Nobody is asked: development.
+struct AnyToken;
+
+#[async_trait]
+impl Authenticate for AnyToken {
+    async fn authenticate(&self, _token: &str, user: &UserId) -> Authenticated {
+        Authenticated::Yes { name: Some(user.to_string()), token: None }
+    }
+
+    async fn knows_call(&self, _: &str, _: &CallId, _: &UserId, _: &UserId) -> Option<bool> {
+        None
+    }
+}
+
+#[async_trait]
+impl Authenticate for LaravelVerifier {
+    async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated {
+        match self.verify(token, user).await {
+            Verified::Valid(identity) => Authenticated::Yes { name: identity.name, token: Some(hash_of(token)) },
+            Verified::Invalid => Authenticated::No,
+            Verified::Unavailable => Authenticated::Unavailable,
+        }
+    }
+
+    async fn knows_call(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Option<bool> {
+        match self.confirm(token, id, caller, receiver).await {
+            Confirmation::Confirmed => Some(true),
+            Confirmation::Contradicted => Some(false),
+            Confirmation::Unavailable => None,
+        }
+    }
+}
+
+/// Who verifies tokens, with its loops started.
+pub(super) fn authenticator(
+    config: &Config,
+    clock: &Clock,
+    signaling: &Arc<Signaling>,
+    tokens: Arc<dyn TokenStore>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Authenticate>, AppError> {
+    let Auth::Laravel { url } = &config.auth else {
+        tracing::warn!("any token is accepted: development only");
+        return Ok(Arc::new(AnyToken));
+    };
+    let times = config.auth_times;
+    let terms = Terms {
+        fresh: times.cache,
+        stale: times.stale,
+        hold: times.hold,
+        timeout: times.timeout,
+        checks_per_second: times.checks_per_second,
+    };
+    let (verifier, mut revoked) = LaravelVerifier::new(url, terms, tokens, clock.clone())?;
+    let verifier = Arc::new(verifier);
+    let run = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(work));
+    };
+    let finding = Arc::clone(&verifier);
+    run(Box::pin(async move {
+        while !finding.find_route().await {
+            tracing::error!("no address of laravel answers users/me with its 401, handshakes are held");
+            tokio::time::sleep(ROUTE_PAUSE).await;
+        }
+    }));
+    let checking = Arc::clone(&verifier);
+    run(Box::pin(async move { checking.check_in_background().await }));
+    let (keeping, sessions) = (Arc::clone(&verifier), Arc::clone(signaling));
+    run(Box::pin(async move {
+        loop {
+            tokio::time::sleep(KEEP_TOKENS).await;
+            keeping.keep_alive(&sessions.live_tokens()).await;
+        }
+    }));
+    let sessions = Arc::clone(signaling);
+    run(Box::pin(async move {
+        while let Some(Revoked { user, token }) = revoked.recv().await {
+            sessions.revoke(&user, token).await;
+        }
+    }));
+    Ok(verifier)
+}

@@ -1,0 +1,154 @@
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use crate::call::{NodeId, SessionId, Timestamp, TokenHash, UserId};
+use crate::store::{KnownToken, Lease, Registered, Renewal, SessionRecord, SessionStore, StoreError, TokenStore};
+
+/// Tokens kept before those that expired are dropped.
+const TOKENS: usize = 100_000;
+
+#[derive(Default)]
+pub(super) struct Sessions {
+    by_user: HashMap<UserId, HashMap<SessionId, SessionRecord>>,
+    leases: HashMap<NodeId, Lease>,
+    watchers: HashMap<UserId, BTreeSet<NodeId>>,
+}
+
+impl Sessions {
+    fn remove(&mut self, session: &SessionRecord) {
+        if let Some(of_user) = self.by_user.get_mut(&session.user) {
+            of_user.remove(&session.id);
+            if of_user.is_empty() {
+                self.by_user.remove(&session.user);
+            }
+        }
+    }
+
+    fn watchers_of(&self, user: &UserId) -> Vec<NodeId> {
+        self.watchers.get(user).map(|nodes| nodes.iter().cloned().collect()).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let of_user = sessions.by_user.entry(session.user.clone()).or_default();
+        of_user.insert(session.id.clone(), session.clone());
+        let of_user = of_user.values().cloned().collect();
+        Ok(Registered { sessions: of_user, watchers: sessions.watchers_of(&session.user) })
+    }
+
+    async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+        let mut sessions = self.sessions.lock();
+        for user in users {
+            sessions.watchers.entry(user.clone()).or_default().insert(node.clone());
+        }
+        Ok(())
+    }
+
+    async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+        let mut sessions = self.sessions.lock();
+        for user in users {
+            if let Some(nodes) = sessions.watchers.get_mut(user) {
+                nodes.remove(node);
+                if nodes.is_empty() {
+                    sessions.watchers.remove(user);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
+        Ok(self.sessions.lock().watchers_of(user))
+    }
+
+    async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
+        let mut sessions = self.sessions.lock();
+        sessions.remove(session);
+        let left = sessions.by_user.contains_key(&session.user);
+        Ok(!left && sessions.watchers.contains_key(&session.user))
+    }
+
+    async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
+        let sessions = self.sessions.lock();
+        Ok(sessions.by_user.get(user).map(|of_user| of_user.values().cloned().collect()).unwrap_or_default())
+    }
+
+    async fn online_count(&self) -> Result<u64, StoreError> {
+        Ok(self.sessions.lock().by_user.len() as u64)
+    }
+
+    async fn online_users(&self) -> Result<Vec<UserId>, StoreError> {
+        Ok(self.sessions.lock().by_user.keys().cloned().collect())
+    }
+
+    async fn renew(&self, lease: &Lease, ttl: Duration, now: Timestamp) -> Result<Renewal, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let known = sessions.leases.get(&lease.node);
+        let continued = known.is_some_and(|known| known.epoch == lease.epoch && known.expires_at > now);
+        sessions.leases.insert(lease.node.clone(), Lease { expires_at: now + ttl, ..lease.clone() });
+        Ok(Renewal { store_time: None, continued, leases: sessions.leases.values().cloned().collect() })
+    }
+
+    async fn sweep(&self, lease: &Lease, limit: usize) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let swept: Vec<SessionRecord> = sessions
+            .by_user
+            .values()
+            .flat_map(HashMap::values)
+            .filter(|session| session.node == lease.node && session.epoch == lease.epoch)
+            .take(limit)
+            .cloned()
+            .collect();
+        for session in &swept {
+            sessions.remove(session);
+        }
+        if swept.is_empty() && sessions.leases.get(&lease.node).is_some_and(|known| known.epoch == lease.epoch) {
+            sessions.leases.remove(&lease.node);
+        }
+        Ok(swept)
+    }
+
+    async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
+        self.sessions.lock().leases.remove(node);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TokenStore for MemoryStore {
+    async fn get(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
+        let now = self.clock.now();
+        Ok(self.tokens.lock().get(token).filter(|(_, until)| *until > now).map(|(known, _)| known.clone()))
+    }
+
+    async fn put(&self, token: &TokenHash, known: &KnownToken, ttl: Duration) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut tokens = self.tokens.lock();
+        if tokens.len() >= TOKENS {
+            tokens.retain(|_, (_, until)| *until > now);
+        }
+        tokens.insert(*token, (known.clone(), now + ttl));
+        Ok(())
+    }
+
+    async fn touch(&self, touched: &[TokenHash], ttl: Duration) -> Result<(), StoreError> {
+        let until = self.clock.now() + ttl;
+        let mut tokens = self.tokens.lock();
+        for token in touched {
+            if let Some(known) = tokens.get_mut(token) {
+                known.1 = until;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
+        Ok(self.tokens.lock().remove(token).map(|(known, _)| known))
+    }
+}
