@@ -64,7 +64,7 @@ impl Kind {
 
     /// Whether Redis may lose what was written.
     pub fn loses_data(name: &str) -> bool {
-        name == Kind::RedisWipe.name() || name == Kind::Failover.name()
+        [Kind::RedisWipe.name(), Kind::Failover.name(), PRIMARY_PAUSE].contains(&name)
     }
 
     /// What can happen where Redis is one server, or where a Sentinel watches over two.
@@ -93,6 +93,9 @@ impl Kind {
         Duration::from_millis(random.random_range(millis))
     }
 }
+
+/// `redis-pause` under a Sentinel, which makes another server the primary meanwhile.
+pub const PRIMARY_PAUSE: &str = "primary-pause";
 
 /// One fault of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]

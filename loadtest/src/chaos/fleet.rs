@@ -32,6 +32,8 @@ struct Place {
     node: Option<Node>,
     /// The load balancer sends phones here.
     takes_phones: bool,
+    /// It was asked to stop: that it ends is no surprise.
+    is_stopping: bool,
 }
 
 struct Node {
@@ -80,7 +82,8 @@ impl Fleet {
         let (child, address) = started.await??;
         let public = address.parse().with_context(|| format!("{name} listens on {address}"))?;
         self.history.add(What::Up { node: name.clone() });
-        self.places()[place] = Place { node: Some(Node { name, public, child }), takes_phones: true };
+        self.places()[place] =
+            Place { node: Some(Node { name, public, child }), takes_phones: true, is_stopping: false };
         Ok(())
     }
 
@@ -89,6 +92,7 @@ impl Fleet {
         let places = self.places();
         let open: Vec<&Node> =
             places.iter().filter(|place| place.takes_phones).filter_map(|place| place.node.as_ref()).collect();
+        let open: Vec<&Node> = open.into_iter().filter(|node| node.child.is_alive()).collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let node = open.get(turn % open.len().max(1))?;
         Some((node.name.clone(), node.public))
@@ -128,6 +132,40 @@ impl Fleet {
         }
     }
 
+    /// Asks the node of a place to stop.
+    pub fn stop(&self, place: usize) -> anyhow::Result<()> {
+        {
+            let mut places = self.places();
+            places[place].takes_phones = false;
+            places[place].is_stopping = true;
+        }
+        self.signal(place, "-TERM")
+    }
+
+    /// Starts nodes again that ended by themselves, as a process manager does. Ends with an error when one can't be.
+    pub async fn supervise(self: Arc<Self>) -> anyhow::Result<()> {
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await; // another process has no event to wait for
+            let died = self
+                .places()
+                .iter()
+                .position(|place| !place.is_stopping && place.node.as_ref().is_some_and(|node| !node.child.is_alive()));
+            let Some(place) = died else { continue };
+            let name = self.name(place).unwrap_or_default();
+            eprintln!("  {name} ended by itself, another takes its place");
+            self.history.add(What::Died { node: name });
+            self.kill(place);
+            self.start(place).await?;
+        }
+    }
+
+    /// Waits until there is a node in a place.
+    pub async fn has_node(&self, place: usize) {
+        while self.name(place).is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await; // another process has no event to wait for
+        }
+    }
+
     /// Waits until the node of a place has ended by itself.
     pub async fn ends(&self, place: usize, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
@@ -142,13 +180,6 @@ impl Fleet {
             }
             tokio::time::sleep(Duration::from_millis(20)).await; // another process has no event to wait for
         }
-    }
-
-    /// Nodes that ended though nobody ended them.
-    pub fn dead(&self) -> Vec<String> {
-        let places = self.places();
-        let nodes = places.iter().filter_map(|place| place.node.as_ref());
-        nodes.filter(|node| !node.child.is_alive()).map(|node| node.name.clone()).collect()
     }
 
     /// Warnings and errors of all nodes, those that are gone too.

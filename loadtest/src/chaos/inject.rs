@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::faults::{Fault, Kind};
+use super::faults::{Fault, Kind, PRIMARY_PAUSE};
 use super::fleet::{self, Fleet};
 use super::handset::Harm;
 use super::history::{History, What};
@@ -35,6 +35,9 @@ impl Injector {
     pub async fn run(mut self, faults: Vec<Fault>, begin: Instant) -> anyhow::Result<Self> {
         for (index, fault) in faults.into_iter().enumerate() {
             tokio::time::sleep_until((begin + fault.at).into()).await;
+            if fault.kind.is_of_a_node() {
+                self.fleet.has_node(fault.place).await;
+            }
             self.note(index, fault);
             self.strike(index, fault).await?;
             self.history.add(What::Done { fault: index });
@@ -47,7 +50,9 @@ impl Injector {
         let (ringing, active) = self.world.calls_at(node.as_deref());
         let target = node.unwrap_or_else(|| if is_of_phones(kind) { "phones".into() } else { "redis".into() });
         eprintln!("  {} at {target}: {ringing} calls ring, {active} are active", kind.name());
-        self.history.add(What::Begin { fault, kind: kind.name().into(), target, ringing, active });
+        let is_primary = kind == Kind::RedisPause && self.store.only().is_none();
+        let kind = if is_primary { PRIMARY_PAUSE } else { kind.name() };
+        self.history.add(What::Begin { fault, kind: kind.into(), target, ringing, active });
     }
 
     async fn strike(&mut self, index: usize, fault: Fault) -> anyhow::Result<()> {
@@ -68,8 +73,7 @@ impl Injector {
                 self.fleet.balance(place, true);
             }
             Kind::Drain => {
-                self.fleet.signal(place, "-TERM")?;
-                self.fleet.balance(place, false);
+                self.fleet.stop(place)?;
                 self.fleet.ends(place, DRAIN_WITHIN).await?;
                 tokio::time::sleep(lasts).await;
                 self.fleet.start(place).await?;
@@ -81,6 +85,7 @@ impl Injector {
                 fleet::send(primary, "-STOP")?;
                 tokio::time::sleep(lasts).await;
                 fleet::send(primary, "-CONT")?;
+                self.store.is_whole().await?;
             }
             Kind::RedisRestart | Kind::RedisWipe => {
                 let place = self.store.kill().await?;

@@ -83,9 +83,16 @@ pub async fn run(options: &Chaos) -> anyhow::Result<Report> {
     let shown: Vec<Value> = faults.iter().map(|fault| fault.to_json()).collect();
     let injector =
         Injector { fleet: Arc::clone(&fleet), store, world: Arc::clone(&world), history: Arc::clone(&history), seed };
-    let store = load(options, &world, injector, faults, begin, random.random()).await?;
-    settle(&world, &fleet, &history, options.settle).await?;
-    probe(&world, &fleet, &history).await?;
+    let work = async {
+        let store = load(options, &world, injector, faults, begin, random.random()).await?;
+        settle(&world, &history, options.settle).await?;
+        probe(&world, &fleet, &history).await?;
+        anyhow::Ok(store)
+    };
+    let store = tokio::select! {
+        store = work => store?,
+        failed = Arc::clone(&fleet).supervise() => return failed.and_then(|()| bail!("nobody watches the nodes")),
+    };
     tasks.shutdown().await;
     let entries = history.close()?;
     drop(store);
@@ -210,7 +217,7 @@ async fn load(
 }
 
 /// Waits until every call is over and every phone is back, and for the dust after that.
-async fn settle(world: &Arc<World>, fleet: &Fleet, history: &History, within: Duration) -> anyhow::Result<()> {
+async fn settle(world: &Arc<World>, history: &History, within: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
     wait_for(world, within, |calls, away| calls == 0 && away == 0).await;
     let waited = begun.elapsed();
@@ -219,9 +226,6 @@ async fn settle(world: &Arc<World>, fleet: &Fleet, history: &History, within: Du
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     eprintln!("  settled after {waited_ms} ms, {open_calls} calls are open, {away} phones away");
     history.add(What::Settled { waited_ms, open_calls, away });
-    for node in fleet.dead() {
-        history.add(What::Died { node });
-    }
     Ok(())
 }
 

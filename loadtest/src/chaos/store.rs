@@ -1,4 +1,4 @@
-//! The Redis of a run: one server that keeps its data on disk, or a primary and a replica under a Sentinel.
+//! The Redis of a run: one server that keeps its data on disk, or a primary and two replicas under a Sentinel.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ pub struct Store {
     folder: PathBuf,
     servers: Vec<Server>,
     sentinel: Option<Server>,
+    is_replicated: bool,
 }
 
 struct Server {
@@ -31,15 +32,16 @@ impl Store {
     /// Starts the servers and waits until they answer.
     pub async fn start(with_sentinel: bool) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("chaos-{}-{:08x}", std::process::id(), rand::random::<u32>()));
-        let names: &[&'static str] = if with_sentinel { &["redis 1", "redis 2"] } else { &["redis"] };
+        let names: &[&'static str] = if with_sentinel { &["redis 1", "redis 2", "redis 3"] } else { &["redis"] };
         let mut servers = Vec::new();
         for name in names {
             servers.push(Server { name, address: free_address()?, child: None });
         }
-        let mut store = Self { folder, servers, sentinel: None };
+        let mut store = Self { folder, servers, sentinel: None, is_replicated: with_sentinel };
         store.begin(0).await?;
         if with_sentinel {
             store.begin(1).await?;
+            store.begin(2).await?;
             store.watch_over().await?;
         }
         Ok(store)
@@ -92,6 +94,10 @@ impl Store {
             "0",
         ];
         arguments.extend(["--appendonly", "yes", "--appendfsync", "always"]);
+        if self.is_replicated {
+            // A primary that the others left takes no writes: what it took would be lost when it comes back.
+            arguments.extend(["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"]);
+        }
         let (host, primary_port) = (primary.ip().to_string(), primary.port().to_string());
         // A Sentinel would make a former primary follow only after some 20 s.
         if place != leader {
@@ -127,6 +133,23 @@ impl Store {
         answers(self.servers[place].address, "ROLE", |reply| reply.contains("master")).await
     }
 
+    /// Waits until all servers but one follow that one, so that the next failover finds somebody.
+    pub async fn is_whole(&self) -> anyhow::Result<()> {
+        if self.sentinel.is_none() {
+            return Ok(());
+        }
+        let followers = format!("connected_slaves:{}", self.servers.len() - 1);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let primary = self.servers[self.place_of_primary().await?].address;
+            if ask(primary, "INFO replication").await.is_ok_and(|info| info.contains(&followers)) {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await; // another process has no event to wait for
+        }
+        bail!("not all servers follow the primary")
+    }
+
     /// Waits until a server follows the primary, so that a failover finds somebody.
     pub async fn follows(&self, place: usize) -> anyhow::Result<()> {
         answers(self.servers[place].address, "INFO replication", |reply| reply.contains("master_link_status:up")).await
@@ -134,6 +157,7 @@ impl Store {
 
     async fn watch_over(&mut self) -> anyhow::Result<()> {
         self.follows(1).await?;
+        self.follows(2).await?;
         let address = free_address()?;
         let file = self.folder.join("sentinel.conf");
         let primary = self.servers[0].address;
@@ -149,8 +173,8 @@ impl Store {
         let child = Child::start("sentinel", "redis-server", &[&file.display().to_string(), "--sentinel"], &[])?;
         self.sentinel = Some(Server { name: "sentinel", address, child: Some(child) });
         let known = format!("SENTINEL replicas {SERVICE}");
-        let replica = self.servers[1].address.port().to_string();
-        answers(address, &known, |reply| reply.contains(&replica)).await
+        let replicas = [1, 2].map(|place| self.servers[place].address.port().to_string());
+        answers(address, &known, |reply| replicas.iter().all(|port| reply.contains(port))).await
     }
 
     async fn place_of_primary(&self) -> anyhow::Result<usize> {

@@ -223,6 +223,17 @@ impl<'a> Facts<'a> {
         !is_down && !is_troubled
     }
 
+    /// Whether a node had reason to stop by itself: one that can't reach Redis for 15 s and knows a peer that can
+    /// drains itself, which may take as long again.
+    pub fn may_drain_itself(&self, node: &str, at: u64) -> bool {
+        self.troubles.iter().any(|trouble| {
+            trouble.target == node
+                && matches!(trouble.kind, "cut" | "pause")
+                && trouble.from < at
+                && at < self.over(trouble) + 30 * SECOND
+        })
+    }
+
     fn losses(&self) -> impl Iterator<Item = &Trouble<'a>> {
         self.troubles.iter().filter(|trouble| Kind::loses_data(trouble.kind))
     }

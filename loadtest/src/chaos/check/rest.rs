@@ -13,7 +13,9 @@ pub fn judge(facts: &Facts<'_>, entries: &[Entry]) -> Vec<Violation> {
     for Entry { at, what } in entries {
         let found = match what {
             What::Burnt { phone, why } => Some(("burnt", None, format!("{phone} may never come back: {why}"))),
-            What::Died { node } => Some(("died", None, format!("{node} ended by itself"))),
+            What::Died { node } => {
+                (!facts.may_drain_itself(node, *at)).then(|| ("died", None, format!("{node} ended by itself")))
+            }
             What::Acked { phone, event, call, answer, .. } if is_probe(event, call) => {
                 answered.insert(call);
                 let is_free = answer["success"] == true;

@@ -86,7 +86,7 @@ impl Tale {
     }
 
     /// Bo answers on his first phone.
-    fn is_answered(self) -> Self {
+    fn answered(self) -> Self {
         self.rings()
             .sent(2000, BO, "call:accept")
             .acked(2010, BO, "call:accept", yes("active"))
@@ -95,8 +95,8 @@ impl Tale {
     }
 
     /// Bo hangs up, and Ana hears of it.
-    fn is_over(self) -> Self {
-        self.is_answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended")).heard_with(
+    fn over(self) -> Self {
+        self.answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended")).heard_with(
             3010,
             ANA,
             "call:ended",
@@ -136,7 +136,7 @@ const CLEAN: [&str; 0] = [];
 
 #[test]
 fn a_call_that_goes_well_breaks_no_rule() {
-    let verdict = judge(&Tale::new().is_over().0);
+    let verdict = judge(&Tale::new().over().0);
     assert_eq!(verdict.violations, []);
     assert_eq!((verdict.calls, verdict.outcomes["hung up"]), (1, 1));
     assert_eq!(verdict.learned, Learned { by_own_word: 1, by_event: 2, by_ready: 0, never: 0 });
@@ -144,8 +144,8 @@ fn a_call_that_goes_well_breaks_no_rule() {
 
 #[test]
 fn an_event_is_not_told_twice_in_one_session() {
-    assert_eq!(Tale::new().is_over().heard_with(3020, ANA, "call:ended", because("")).broken(), ["twice"]);
-    let repeat = Tale::new().is_answered().heard_with(2500, ANA, "call:accepted", json!({"repeat": true}));
+    assert_eq!(Tale::new().over().heard_with(3020, ANA, "call:ended", because("")).broken(), ["twice"]);
+    let repeat = Tale::new().answered().heard_with(2500, ANA, "call:accepted", json!({"repeat": true}));
     let tale =
         repeat.sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended")).heard(3010, ANA, "call:ended");
     assert_eq!(tale.broken(), CLEAN);
@@ -153,12 +153,12 @@ fn an_event_is_not_told_twice_in_one_session() {
 
 #[test]
 fn one_accept_wins() {
-    let lost = Tale::new().is_answered().sent(2001, BO_TOO, "call:accept");
+    let lost = Tale::new().answered().sent(2001, BO_TOO, "call:accept");
     let over = |tale: Tale| tale.heard(3000, ANA, "call:ended").heard(3000, BO, "call:ended");
     let two = lost.acked(2011, BO_TOO, "call:accept", yes("active")).heard(3000, BO_TOO, "call:ended");
     assert_eq!(over(two).broken(), ["two accepts"]);
     let refused =
-        Tale::new().is_answered().sent(2001, BO_TOO, "call:accept").acked(2011, BO_TOO, "call:accept", no("active"));
+        Tale::new().answered().sent(2001, BO_TOO, "call:accept").acked(2011, BO_TOO, "call:accept", no("active"));
     assert_eq!(over(refused).broken(), CLEAN);
 }
 
@@ -193,7 +193,7 @@ fn the_caller_is_told_one_end() {
 
 #[test]
 fn who_stays_connected_hears_of_the_end() {
-    let untold = || Tale::new().is_answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+    let untold = || Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
     assert_eq!(untold().broken(), ["unheard end"]);
     assert_eq!(untold().heard(14_000, ANA, "call:ended").broken(), CLEAN);
     assert_eq!(untold().heard(16_000, ANA, "call:ended").broken(), ["unheard end"]);
@@ -206,7 +206,7 @@ fn who_stays_connected_hears_of_the_end() {
 
 #[test]
 fn a_newer_call_makes_an_older_one_a_thing_of_the_past() {
-    let tale = Tale::new().is_answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+    let tale = Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
     let line = |event: &str, phone: &str, session| {
         let (phone, event, call) = (phone.to_owned(), event.to_owned(), "CALL_2".to_owned());
         (phone, event, call, session)
@@ -224,7 +224,7 @@ fn a_newer_call_makes_an_older_one_a_thing_of_the_past() {
 #[test]
 fn who_comes_back_learns_of_the_end() {
     let away = || {
-        let tale = Tale::new().is_answered().close(2500, ANA, 1);
+        let tale = Tale::new().answered().close(2500, ANA, 1);
         tale.sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"))
     };
     let told = away().ready(6000, ANA, 4, "node 2", None, &[("CALL_1", "hung_up")]);
@@ -236,12 +236,12 @@ fn who_comes_back_learns_of_the_end() {
 
 #[test]
 fn every_call_ends() {
-    assert_eq!(Tale::new().is_answered().broken(), ["endless"; 2]);
+    assert_eq!(Tale::new().answered().broken(), ["endless"; 2]);
 }
 
 #[test]
 fn nothing_rings_after_its_end() {
-    let late = Tale::new().is_over().close(3500, BO, 2).open(4000, BO, 5, "node 1");
+    let late = Tale::new().over().close(3500, BO, 2).open(4000, BO, 5, "node 1");
     let ring = |tale: Tale, millis, session| {
         let (phone, event, call) = (BO.to_owned(), "call:incoming".to_owned(), "CALL_1".to_owned());
         tale.at(millis, What::Heard { phone, session, event, call, payload: json!({}) })
@@ -292,7 +292,7 @@ fn nothing_ends_before_its_time() {
     assert_eq!(timed_out(13_000).broken(), CLEAN);
     assert_eq!(timed_out(9_000).broken(), ["early end"]);
     let lost = |back, ended| {
-        let tale = Tale::new().is_answered().close(2500, ANA, 1);
+        let tale = Tale::new().answered().close(2500, ANA, 1);
         tale.heard_with(ended, BO, "call:ended", because("User disconnected")).ready(
             back,
             ANA,
@@ -331,7 +331,7 @@ fn a_ring_ends_when_the_phone_was_told_that_it_would() {
 
 #[test]
 fn strangers_hear_nothing() {
-    let tale = Tale::new().open(0, "cleo", 9, "node 1").is_over();
+    let tale = Tale::new().open(0, "cleo", 9, "node 1").over();
     let (phone, event, call) = ("cleo".to_owned(), "call:ended".to_owned(), "CALL_1".to_owned());
     let told = What::Heard { phone, session: 9, event, call, payload: json!({}) };
     assert_eq!(tale.at(3020, told).broken(), ["stranger"]);
@@ -345,8 +345,8 @@ fn a_known_call_is_not_forgotten_unless_its_nodes_died_with_the_store() {
         let tale = tale.sent(25_000, BO, "call:end").acked(25_010, BO, "call:end", unknown.clone());
         tale.broken()
     };
-    assert_eq!(forgotten(Tale::new().is_answered()), ["forgotten"; 2]);
-    let wiped = || Tale::new().is_answered().fault(5000, 6000, "redis-wipe", "redis");
+    assert_eq!(forgotten(Tale::new().answered()), ["forgotten"; 2]);
+    let wiped = || Tale::new().answered().fault(5000, 6000, "redis-wipe", "redis");
     assert_eq!(forgotten(wiped()), ["forgotten"; 2]);
     let down = |tale: Tale, node: &str| tale.at(5500, What::Down { node: node.into() });
     assert_eq!(forgotten(down(wiped(), "node 1")), ["forgotten"; 2]);
@@ -356,7 +356,7 @@ fn a_known_call_is_not_forgotten_unless_its_nodes_died_with_the_store() {
 #[test]
 fn an_end_just_before_the_store_was_lost_is_uncertain() {
     let untold = |kind| {
-        let tale = Tale::new().is_answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+        let tale = Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
         tale.fault(4000, 5000, kind, "redis").broken()
     };
     assert_eq!(untold("redis-wipe"), CLEAN);
@@ -398,12 +398,15 @@ fn nobody_is_busy_when_nothing_goes_on() {
 fn no_phone_is_sent_away_and_no_node_dies_by_itself() {
     let burnt = What::Burnt { phone: ANA.into(), why: "CONNECT_ERROR".into() };
     assert_eq!(Tale::new().at(10, burnt).broken(), ["burnt"]);
-    assert_eq!(Tale::new().at(10, What::Died { node: "node 1".into() }).broken(), ["died"]);
+    let died = |tale: Tale| tale.at(30_000, What::Died { node: "node 1".into() }).broken();
+    assert_eq!(died(Tale::new()), ["died"]);
+    assert_eq!(died(Tale::new().fault(5000, 20_000, "cut", "node 1")), CLEAN);
+    assert_eq!(died(Tale::new().fault(5000, 20_000, "cut", "node 2")), ["died"]);
 }
 
 #[test]
 fn lines_are_read_as_they_were_written() {
-    for entry in Tale::new().is_over().fault(1, 2, "kill", "node 1").0 {
+    for entry in Tale::new().over().fault(1, 2, "kill", "node 1").0 {
         let line = serde_json::to_string(&entry).expect("JSON");
         let read: Entry = serde_json::from_str(&line).expect("an entry");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), line);
