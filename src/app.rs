@@ -23,8 +23,8 @@ use crate::http::{
 use crate::signaling::{Parts, Signaling, StartError};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{RedisCalls, RedisSessions, RedisTokens, builder, connect};
-use crate::store::{CallStore, SessionStore, TokenStore};
+use crate::store::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, builder, connect};
+use crate::store::{CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
 use crate::telemetry::metrics;
 use auth::authenticator;
 
@@ -73,6 +73,7 @@ pub struct Shared {
     pub calls: Arc<dyn CallStore>,
     pub sessions: Arc<dyn SessionStore>,
     pub tokens: Arc<dyn TokenStore>,
+    pub outbox: Arc<dyn Outbox>,
     pub bus: Arc<dyn Bus>,
 }
 
@@ -99,6 +100,7 @@ impl App {
         let stop = CancellationToken::new();
         let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
 
+        let outbox_bell = tokio::sync::watch::Sender::new(0);
         let signaling = Signaling::start(Parts {
             node: config.node_id.clone(),
             probe: probe_of(&address, admin_address.port()),
@@ -108,6 +110,7 @@ impl App {
             calls: shared.calls,
             sessions: shared.sessions,
             bus: shared.bus,
+            outbox_bell: outbox_bell.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         })
@@ -283,13 +286,20 @@ impl Shared {
             calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
             sessions: Arc::new(RedisSessions::new(client.clone(), &config.redis_prefix)),
             tokens: Arc::new(RedisTokens::new(client.clone(), &config.redis_prefix)),
+            outbox: Arc::new(RedisOutbox::new(client.clone(), &config.redis_prefix, OutboxBounds::default())),
             bus: Arc::new(RedisBus::new(client, subscriptions, &config.redis_prefix, tasks.clone())),
         })
     }
 
     pub fn memory(config: &Config, clock: &Clock) -> Self {
         let store = Arc::new(MemoryStore::new(clock.clone(), config.retention));
-        Self { calls: store.clone(), sessions: store.clone(), tokens: store, bus: Arc::new(MemoryBus::default()) }
+        Self {
+            calls: store.clone(),
+            sessions: store.clone(),
+            tokens: store.clone(),
+            outbox: store,
+            bus: Arc::new(MemoryBus::default()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(call) = serde_json::from_slice::<Call>(bytes) else { return };
     let now = Timestamp::from_millis(u64::from(bytes.len() as u32) << 20);
     let _ = (call.deadline(), call.duration());
-    let by = Actor { user: call.callee.user.clone(), device: Device::Unnamed, acks: true, session: None };
+    let by = Actor { user: call.callee.user.clone(), device: Device::Unnamed, acks: true, session: None, token: None };
     let reason = Some("r".to_owned());
     let commands = [
         Command::Initiate { by: by.clone() },

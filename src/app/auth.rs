@@ -25,7 +25,7 @@ struct AnyToken;
 #[async_trait]
 impl Authenticate for AnyToken {
     async fn authenticate(&self, _token: &str, user: &UserId) -> Authenticated {
-        Authenticated::Yes { name: Some(user.to_string()), token: None }
+        Authenticated::Yes { name: Some(user.to_string()), token: None, sealed: None }
     }
 
     async fn knows_call(&self, _: &str, _: &CallId, _: &UserId, _: &UserId) -> Option<bool> {
@@ -37,7 +37,9 @@ impl Authenticate for AnyToken {
 impl Authenticate for LaravelVerifier {
     async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated {
         match self.verify(token, user).await {
-            Verified::Valid(identity) => Authenticated::Yes { name: identity.name, token: Some(hash_of(token)) },
+            Verified::Valid(identity) => {
+                Authenticated::Yes { name: identity.name, token: Some(hash_of(token)), sealed: None }
+            }
             Verified::Invalid => Authenticated::No,
             Verified::Unavailable => Authenticated::Unavailable,
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Refusal::NotDue;
 use super::State::Active;
+use super::asking::{ask_for_push, ask_later};
 use super::{Call, Decision, EndReason, Refused, Role, Timestamp, Witness};
 
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
@@ -47,10 +48,12 @@ pub(super) fn expire_ringing(call: &Call, witness: &Witness, now: Timestamp) -> 
                 Ok(Decision::tell(call.ended(EndReason::CallerGone, None, None, now), Role::Callee))
             }
         }
-        Some(_) | None if call.ring_until <= now => {
-            Ok(Decision::tell_both(call.ended(EndReason::NoAnswer, None, None, now)))
-        }
-        Some(_) | None => Err(NotDue.into()),
+        Some(_) | None => match call.inquiry {
+            Some(inquiry) if inquiry.at <= now => ask_later(call, inquiry, now),
+            None if call.ring_until <= now => Ok(Decision::tell_both(call.ended(EndReason::NoAnswer, None, None, now))),
+            Some(_) | None if call.push_due().is_some_and(|due| due <= now) => ask_for_push(call, now),
+            Some(_) | None => Err(NotDue.into()),
+        },
     }
 }
 

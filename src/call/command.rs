@@ -1,4 +1,4 @@
-use super::{Call, Device, Role, SessionId, Timestamp, UserId};
+use super::{Call, Device, Role, SealedToken, SessionId, Timestamp, UserId};
 
 /// Who sent a command. Taken from the socket or from Laravel's request, never from a phone's payload.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,6 +9,15 @@ pub struct Actor {
     pub acks: bool,
     /// Absent over HTTP.
     pub session: Option<SessionId>,
+    /// What it came with; kept with the call where the backend is called back.
+    pub token: Option<SealedToken>,
+}
+
+impl Actor {
+    /// Laravel speaks for the user.
+    pub fn over_http(user: &UserId, device: Option<Device>) -> Self {
+        Self { user: user.clone(), device: device.unwrap_or_default(), acks: false, session: None, token: None }
+    }
 }
 
 /// What may be done to a call.
@@ -58,6 +67,14 @@ pub enum Command {
     Return {
         role: Role,
     },
+    /// No device of the callee can confirm the ring: a push is asked for at once.
+    Push,
+    /// An initiate was refused because of this call: the backend is to say whether it still is one.
+    Verify,
+    /// The backend knows no better than the ring deadline.
+    Stand,
+    /// The backend reports an end that happened here.
+    Report,
     /// A deadline may be due.
     Expire(Witness),
 }

@@ -109,6 +109,27 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// A bearer token that only nodes of this cluster can open: what may be stored where the token itself may not.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SealedToken(Arc<str>);
+
+impl SealedToken {
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SealedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedToken(…)")
+    }
+}
+
 /// The device of a party. All sessions of a user that named none count as one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -12,8 +12,11 @@
 //! envelope, a healed one and a replay after a reconnect therefore all say the same.
 
 mod absence;
+mod asking;
+mod callback;
 mod command;
 mod contend;
+mod event;
 mod hears;
 mod id;
 mod record;
@@ -21,11 +24,15 @@ mod step;
 mod time;
 mod verdict;
 
+pub use callback::{Ask, Callback, callbacks};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend};
+pub use event::{Event, EventKind, events, events_so_far};
 pub use hears::{Say, SayKind, hears, held_until};
-pub use id::{CallId, Device, InvalidId, NodeId, SessionId, TokenHash, UserId};
-pub use record::{Call, End, EndReason, Ender, LateAccept, Offer, Party, Role, State, Terms, Verb, Version};
+pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
+pub use record::{
+    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Verified, Version,
+};
 pub use step::step;
 pub use time::Timestamp;
 pub use verdict::{Verdict, VerdictKind, resolve};

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, Device, SessionId, Timestamp, UserId};
+use super::{CallId, Device, SealedToken, SessionId, Timestamp, UserId};
+
+/// Tokens kept of one party; the oldest goes first.
+const TOKENS_PER_PARTY: usize = 3;
 
 /// The stored version of a call: a counter that rises by one with each change, and its writer's nonce, by which a
 /// writer whose reply was lost recognises its own write.
@@ -36,7 +39,49 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
     pub terms: Terms,
+    /// Since when a device of the callee rings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rang_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Push::is_unwanted")]
+    pub push: Push,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inquiry: Option<Inquiry>,
     pub state: State,
+}
+
+/// Whether the backend is asked to wake the callee by push. Absent unless webhooks are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Push {
+    #[default]
+    Unwanted,
+    /// Asked for at this time unless a device confirms before.
+    Due(Timestamp),
+    Asked(Timestamp),
+}
+
+impl Push {
+    fn is_unwanted(&self) -> bool {
+        *self == Push::Unwanted
+    }
+}
+
+/// How often, and when last, the backend was asked by webhook whether an active call still is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    pub times: u64,
+    pub at: Timestamp,
+}
+
+/// The question to an unmodified backend whether it knows better than the ring deadline. As long as it is open, the
+/// call is not judged by its ring deadline: one lost emit must not cut a call that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// When it is asked, or asked again.
+    pub at: Timestamp,
+    pub asked: u32,
 }
 
 /// One side of a call.
@@ -62,6 +107,9 @@ pub struct Party {
     /// Its grace was prolonged because much of the cluster vanished at once.
     #[serde(default)]
     pub prolonged: bool,
+    /// What the legacy callbacks are made with, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<SealedToken>,
 }
 
 /// The fields of `call:initiate` that `call:incoming` carries on.
@@ -148,6 +196,9 @@ pub struct End {
     /// An accept that came after the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_accept: Option<LateAccept>,
+    /// The backend reported the end too, so it need not be told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// Who ended the call and with which command: a repeat of it is answered like the first.
@@ -235,6 +286,14 @@ impl Call {
         }
     }
 
+    pub fn accepted_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Trying | State::Ringing => None,
+            State::Active { accepted_at, .. } => Some(*accepted_at),
+            State::Ended(end) => end.accepted_at,
+        }
+    }
+
     pub fn party(&self, role: Role) -> &Party {
         match role {
             Role::Caller => &self.caller,
@@ -263,7 +322,9 @@ impl Call {
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::Trying | State::Ringing => {
-                Some(self.caller.grace_until.map_or(self.ring_until, |grace| grace.min(self.ring_until)))
+                let grace = self.caller.grace_until.filter(|grace| *grace < self.ring_until);
+                let judged = self.inquiry.map_or(self.ring_until, |inquiry| inquiry.at);
+                [grace, Some(judged), self.push_due()].into_iter().flatten().min()
             }
             State::Active { until, .. } => {
                 [*until, self.caller.grace_until, self.callee.grace_until].into_iter().flatten().min()
@@ -272,15 +333,21 @@ impl Call {
         }
     }
 
+    /// When the backend is to be asked for a push, if nobody confirms before.
+    pub(super) fn push_due(&self) -> Option<Timestamp> {
+        match (&self.state, self.push) {
+            (State::Trying, Push::Due(at)) => Some(at),
+            (State::Trying, Push::Unwanted | Push::Asked(_)) => None,
+            (State::Ringing | State::Active { .. } | State::Ended(_), _) => None,
+        }
+    }
+
     /// The call as it is after its end at `now`, its version still to be raised.
     pub fn ended(&self, reason: EndReason, by: Option<Ender>, text: Option<String>, now: Timestamp) -> Call {
-        let accepted_at = match &self.state {
-            State::Active { accepted_at, .. } => Some(*accepted_at),
-            State::Trying | State::Ringing => None,
-            State::Ended(end) => end.accepted_at,
-        };
+        let accepted_at = self.accepted_at();
         let mut next = self.clone();
         next.offer = None;
+        next.inquiry = None;
         next.caller.grace_until = None;
         next.callee.grace_until = None;
         next.state = State::Ended(End {
@@ -291,6 +358,7 @@ impl Call {
             accepted_at,
             hold_until: None,
             late_accept: None,
+            reported: false,
         });
         next
     }
@@ -313,6 +381,15 @@ impl Party {
             absent_since: None,
             grace_until: None,
             prolonged: false,
+            tokens: Vec::new(),
         }
+    }
+
+    /// Keeps the token that this party acted with.
+    pub(super) fn keep_token(&mut self, token: Option<&SealedToken>) {
+        let Some(token) = token else { return };
+        self.tokens.retain(|kept| kept != token);
+        self.tokens.insert(0, token.clone());
+        self.tokens.truncate(TOKENS_PER_PARTY);
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::absence::{come_back, expire_active, expire_ringing, leave};
+use super::asking::{ask_for_push, report, stand, verify};
 use super::{Actor, Call, Command, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, Role, State};
 use super::{Timestamp, Verb};
 
@@ -24,6 +25,8 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             let mut next = call.clone();
             next.callee.acks |= by.acks;
             next.callee.attended |= by.session.is_some();
+            next.callee.keep_token(by.token.as_ref());
+            next.rang_at = Some(now);
             next.state = Ringing;
             Ok(Decision::tell(next, Role::Caller))
         }
@@ -40,6 +43,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             require(call, by, Role::Callee)?;
             let mut next = call.clone();
             next.offer = None;
+            next.inquiry = None;
             seat(&mut next, by);
             let max = Duration::from_millis(call.terms.max);
             next.state = Active { accepted_at: now, until: Some(now + max), doubtful: false };
@@ -66,6 +70,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
                 return Err(InvalidState.into());
             }
             let mut next = call.clone();
+            next.callee.keep_token(by.token.as_ref());
             let late_accept = Some(LateAccept { at: now, device: by.device.clone() });
             next.state = Ended(End { late_accept, ..end.clone() });
             Err(Refused { refusal: InvalidState, record: Some(Box::new(next)) })
@@ -73,8 +78,9 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
         (Trying | Ringing, Command::Reject { by, reason }) => {
             require(call, by, Role::Callee)?;
-            let next =
+            let mut next =
                 call.ended(EndReason::Rejected, Some(ender(by, Role::Callee, Verb::Reject)), reason.clone(), now);
+            next.callee.keep_token(by.token.as_ref());
             if by.device.is_known() { Ok(Decision::tell_both(next)) } else { Ok(Decision::tell(next, Role::Caller)) }
         }
         (Active { .. }, Command::Reject { by, .. }) => {
@@ -91,8 +97,9 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
         (Trying | Ringing, Command::Cancel { by, reason }) => {
             require(call, by, Role::Caller)?;
-            let next =
+            let mut next =
                 call.ended(EndReason::Cancelled, Some(ender(by, Role::Caller, Verb::Cancel)), reason.clone(), now);
+            next.caller.keep_token(by.token.as_ref());
             Ok(Decision::tell(next, Role::Callee))
         }
         (Active { accepted_at, .. }, Command::Cancel { by, reason }) => {
@@ -174,6 +181,18 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         }
         (Ended(_), Command::Return { .. }) => Err(NotDue.into()),
 
+        (Trying, Command::Push) => ask_for_push(call, now),
+        (Ringing | Active { .. } | Ended(_), Command::Push) => Err(NotDue.into()),
+
+        (Active { .. }, Command::Verify) => verify(call, now),
+        (Trying | Ringing | Ended(_), Command::Verify) => Err(NotDue.into()),
+
+        (Trying | Ringing, Command::Stand) => stand(call),
+        (Active { .. } | Ended(_), Command::Stand) => Err(NotDue.into()),
+
+        (Trying | Ringing | Active { .. }, Command::Report) => Err(NotDue.into()),
+        (Ended(end), Command::Report) => report(call, end),
+
         (Trying | Ringing, Command::Expire(witness)) => expire_ringing(call, witness, now),
         (Active { accepted_at, until, .. }, Command::Expire(witness)) => {
             expire_active(call, *accepted_at, *until, witness, now)
@@ -191,6 +210,7 @@ fn seat(call: &mut Call, by: &Actor) {
     call.callee.device = by.device.clone();
     call.callee.acks = by.acks;
     call.callee.attended |= by.session.is_some();
+    call.callee.keep_token(by.token.as_ref());
 }
 
 fn ender(by: &Actor, role: Role, verb: Verb) -> Ender {
@@ -199,7 +219,9 @@ fn ender(by: &Actor, role: Role, verb: Verb) -> Ender {
 
 fn hang_up(call: &Call, by: &Actor, role: Role, verb: Verb, text: Option<String>, now: Timestamp) -> Call {
     let reason = EndReason::HungUp { by: Some(role), accept_missed: call.is_ringing() };
-    call.ended(reason, Some(ender(by, role, verb)), text, now)
+    let mut next = call.ended(reason, Some(ender(by, role, verb)), text, now);
+    next.party_mut(role).keep_token(by.token.as_ref());
+    next
 }
 
 fn repeat(end: &End, by: &Actor, role: Role, verb: Verb) -> Result<Decision, Refused> {

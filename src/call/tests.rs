@@ -21,7 +21,7 @@ fn named(device: &str) -> Device {
 }
 
 fn actor(name: &str, device: Device) -> Actor {
-    Actor { user: user(name), device, acks: true, session: Some(SessionId::from_random(7)) }
+    Actor { user: user(name), device, acks: true, session: Some(SessionId::from_random(7)), token: None }
 }
 
 fn ana() -> Actor {
@@ -33,7 +33,7 @@ fn bo() -> Actor {
 }
 
 fn over_http(name: &str) -> Actor {
-    Actor { user: user(name), device: Device::Unknown, acks: false, session: None }
+    Actor { user: user(name), device: Device::Unknown, acks: false, session: None, token: None }
 }
 
 fn trying() -> Call {
@@ -52,6 +52,10 @@ fn trying() -> Call {
         },
         callee: Party::new(user("bo")),
         call_type: Some("AUDIO".into()),
+        rang_at: None,
+        push: Push::Unwanted,
+        verified: None,
+        inquiry: None,
         offer: Some(Offer::default()),
         terms: Terms { caller_grace: 10_000, call_grace: 60_000, max: 14_400_000, accept_hold: 8_000 },
         state: State::Trying,
@@ -262,6 +266,10 @@ fn every_cell_of_the_table() {
         ("the callee leaves", leave(Role::Callee), ["NotDue", "NotDue", "active", "active", "NotDue"]),
         ("a return without absence", Command::Return { role: Role::Caller }, ["NotDue"; 5]),
         ("expire before the deadline", expire.clone(), ["NotDue"; 5]),
+        ("a push that nobody wants", Command::Push, ["NotDue"; 5]),
+        ("a question about it", Command::Verify, ["NotDue", "NotDue", "active", "active", "NotDue"]),
+        ("the deadline stands anyway", Command::Stand, ["NotDue"; 5]),
+        ("the backend reports its end", Command::Report, ["NotDue", "NotDue", "NotDue", "NotDue", "cancelled"]),
     ];
     for (what, command, expected) in &table {
         for (call, expected) in [trying(), ringing(), active(), doubtful(), cancelled.clone()].iter().zip(expected) {
@@ -344,6 +352,171 @@ fn the_maximum_ends_a_call_or_makes_it_doubtful() {
     deployed.caller.attended = false;
     deployed.callee.attended = false;
     assert_eq!(outcome(&deployed, &away, limit), "max_duration, both told", "a call nobody attended ends");
+}
+
+fn with_webhooks() -> Call {
+    Call { push: Push::Due(at(2)), ..trying() }
+}
+
+#[test]
+fn a_push_is_asked_for_once_unless_a_device_confirms() {
+    let expire = Command::Expire(Witness::default());
+    let call = with_webhooks();
+    assert_eq!(call.deadline(), Some(at(2)));
+    assert_eq!(outcome(&call, &expire, 1), "NotDue");
+    let asked = after(&call, expire.clone(), 2);
+    assert_eq!((asked.push, asked.deadline()), (Push::Asked(at(2)), Some(at(30))));
+    assert_eq!(outcome(&asked, &Command::Push, 3), "NotDue");
+    assert_eq!(after(&call, Command::Push, 0).push, Push::Asked(at(0)), "at once where nobody can confirm");
+    let confirmed = after(&call, Command::Alert { by: bo() }, 1);
+    assert_eq!((confirmed.deadline(), confirmed.rang_at), (Some(at(30)), Some(at(1))));
+    assert_eq!(outcome(&confirmed, &expire, 2), "NotDue");
+    assert_eq!(outcome(&confirmed, &Command::Push, 2), "NotDue");
+    assert_eq!(outcome(&call, &expire, 31), "no_answer, both told", "a push for a ring that is over helps nobody");
+    // The push does not stand in the way of the caller's grace.
+    let gone = after(&call, Command::Leave { role: Role::Caller, at: at(0) }, 1);
+    assert_eq!(gone.deadline(), Some(at(2)));
+    assert_eq!(after(&gone, expire, 2).deadline(), Some(at(10)));
+}
+
+#[test]
+fn the_ring_deadline_waits_for_the_backend() {
+    let expire = Command::Expire(Witness::default());
+    let call = Call { inquiry: Some(Inquiry { at: at(28), asked: 0 }), ..ringing() };
+    assert_eq!(call.deadline(), Some(at(28)));
+    assert_eq!(outcome(&call, &expire, 27), "NotDue");
+    let mut asked = after(&call, expire.clone(), 28);
+    assert_eq!(asked.inquiry, Some(Inquiry { at: at(33), asked: 1 }));
+    let stands = after(&asked, Command::Stand, 29);
+    assert_eq!((stands.inquiry, stands.deadline()), (None, Some(at(30))));
+    assert_eq!(outcome(&stands, &Command::Stand, 29), "NotDue");
+    assert_eq!(outcome(&stands, &expire, 30), "no_answer, both told");
+    assert_eq!(outcome(&asked, &expire, 32), "NotDue", "nobody is told meanwhile");
+    assert_eq!(outcome(&asked, &Command::Accept { by: over_http("bo") }, 32), "active, caller told");
+    for second in [33, 38, 43] {
+        asked = after(&asked, expire.clone(), second);
+    }
+    assert_eq!(asked.inquiry, Some(Inquiry { at: at(48), asked: 4 }));
+    let given_up = after(&asked, expire.clone(), 48);
+    assert_eq!((given_up.inquiry, given_up.deadline()), (None, Some(at(30))));
+    assert_eq!(outcome(&given_up, &expire, 48), "no_answer, both told");
+    // A caller who went away while it is open is judged by the ring deadline, not by his grace.
+    let gone = after(&asked, Command::Leave { role: Role::Caller, at: at(44) }, 44);
+    assert_eq!(gone.deadline(), Some(at(48)));
+}
+
+/// Kinds and numbers of the events of each step.
+fn told(steps: &[&Call]) -> Vec<String> {
+    let mut before: Option<&Call> = None;
+    let mut told = Vec::new();
+    for call in steps {
+        told.extend(events(before, call).iter().map(|event| format!("{} {}", event.seq, event.kind.name())));
+        before = Some(call);
+    }
+    told
+}
+
+#[test]
+fn what_the_backend_is_told_of_a_call() {
+    let call = with_webhooks();
+    let pushed = after(&call, Command::Push, 0);
+    let ringing = after(&pushed, Command::Alert { by: bo() }, 1);
+    let active = after(&ringing, Command::Accept { by: bo() }, 2);
+    let asked = after(&active, Command::Verify, 10);
+    assert_eq!(outcome(&asked, &Command::Verify, 14), "NotDue", "at most once in 5 s");
+    let twice = after(&asked, Command::Verify, 15);
+    let ended = after(&twice, Command::End { by: ana(), reason: None }, 20);
+    let all = [
+        "1 call.initiated",
+        "2 call.push_required",
+        "3 call.ringing",
+        "4 call.accepted",
+        "5 call.verify",
+        "6 call.verify",
+        "7 call.ended",
+    ];
+    assert_eq!(told(&[&call, &pushed, &ringing, &active, &asked, &twice, &ended]), all);
+    // What is put back after a loss of the store has the same numbers, as far as the record still shows it.
+    assert_eq!(told(&[&ended]), [&all[..4], &all[5..]].concat());
+    assert_eq!(events_so_far(&ended)[3], Event { kind: EventKind::Accepted, seq: 4, at: at(2) });
+
+    let terminal = |call: &Call, command, now| told(&[call, &after(call, command, now)]).pop().unwrap();
+    let expire = Command::Expire(Witness::default());
+    assert_eq!(terminal(&trying(), Command::Cancel { by: ana(), reason: None }, 3), "5 call.cancelled");
+    assert_eq!(terminal(&trying(), Command::Displace { by: Role::Caller }, 3), "5 call.cancelled");
+    assert_eq!(terminal(&trying(), Command::Reject { by: bo(), reason: None }, 3), "5 call.rejected");
+    assert_eq!(terminal(&trying(), Command::Displace { by: Role::Callee }, 3), "5 call.missed");
+    assert_eq!(terminal(&trying(), expire.clone(), 30), "5 call.missed");
+    assert_eq!(terminal(&trying(), Command::End { by: ana(), reason: None }, 3), "5 call.ended");
+    assert_eq!(terminal(&active_over_http(), Command::Cancel { by: ana(), reason: None }, 3), "5 call.ended");
+    // A change that is no milestone tells nothing.
+    assert!(events(Some(&active), &after(&active, Command::Leave { role: Role::Caller, at: at(3) }, 3)).is_empty());
+    let cancelled = after(&trying(), Command::Cancel { by: ana(), reason: None }, 3);
+    let late = step(&cancelled, &Command::Accept { by: bo() }, at(4)).unwrap_err().record.unwrap();
+    assert!(events(Some(&cancelled), &late).is_empty());
+}
+
+#[test]
+fn what_an_unmodified_backend_is_told() {
+    let told = |before: &Call, command: Command, now: u64| callbacks(Some(before), &after(before, command, now));
+    let cancel = |reason: &str, unless_reported, due, until| {
+        let ask = Ask::Cancel { reason: reason.into(), unless_reported };
+        Some(Callback { ask, by: Role::Caller, due: at(due), until: at(until) })
+    };
+    let undo = |due, until| Some(Callback { ask: Ask::End, by: Role::Callee, due: at(due), until: at(until) });
+    let reject = |by| Command::Reject { by, reason: Some("Later".into()) };
+    let rejected = Callback { ask: Ask::Reject { reason: "Later".into() }, by: Role::Callee, due: at(3), until: at(8) };
+    assert_eq!(told(&ringing(), reject(bo()), 3), Some(rejected));
+    assert_eq!(told(&ringing(), reject(over_http("bo")), 3), None, "its own word");
+    let cancels = |by| Command::Cancel { by, reason: None };
+    assert_eq!(told(&ringing(), cancels(ana()), 3), cancel("Caller ended call", true, 5, 123));
+    assert_eq!(told(&ringing(), cancels(over_http("ana")), 3), None);
+    let expire = Command::Expire(Witness::default());
+    assert_eq!(told(&ringing(), expire.clone(), 30), cancel("No answer", false, 30, 150));
+    let gone = after(&ringing(), Command::Leave { role: Role::Caller, at: at(3) }, 3);
+    assert_eq!(told(&gone, expire, 13), cancel("User disconnected", false, 13, 133));
+    assert_eq!(told(&ringing(), Command::Displace { by: Role::Caller }, 3), cancel("Caller ended call", false, 3, 123));
+    let busy = ringing().ended(EndReason::Busy, None, None, at(3));
+    assert_eq!(callbacks(None, &busy), cancel("User is busy", false, 3, 123));
+    // Any other end of an active call: both apps tell it, a third end costs money.
+    assert_eq!(told(&active(), Command::End { by: ana(), reason: None }, 3), None);
+    assert_eq!(told(&active(), reject(bo()), 3), None);
+    assert_eq!(told(&ringing(), Command::End { by: ana(), reason: None }, 3), None, "an accept was missed");
+    assert_eq!(told(&active(), Command::Displace { by: Role::Caller }, 3), None);
+    // A cancel that met a young accept, and an accept that lost.
+    assert_eq!(told(&active(), cancels(ana()), 5), undo(7, 11));
+    assert_eq!(told(&active(), cancels(ana()), 11), None, "no longer young");
+    assert_eq!(told(&active(), cancels(over_http("ana")), 5), None, "the backend cancelled it by itself");
+    let late = |call: &Call| {
+        let lost = step(call, &Command::Accept { by: bo() }, at(6)).unwrap_err().record;
+        lost.and_then(|lost| callbacks(Some(call), &lost))
+    };
+    assert_eq!(late(&after(&ringing(), cancels(ana()), 3)), undo(11, 15));
+    assert_eq!(late(&busy), undo(11, 15));
+    assert_eq!(late(&after(&ringing(), Command::End { by: ana(), reason: None }, 3)), None);
+    let reported = after(&after(&ringing(), cancels(ana()), 3), Command::Report, 4);
+    assert!(reported.end().unwrap().reported);
+    assert_eq!(callbacks(Some(&after(&ringing(), cancels(ana()), 3)), &reported), None);
+}
+
+#[test]
+fn tokens_are_kept_newest_first() {
+    let with = |actor: Actor, token: &str| Actor { token: Some(SealedToken::new(token)), ..actor };
+    let accepted = after(&ringing(), Command::Accept { by: with(bo(), "t1") }, 2);
+    let ended = after(&accepted, Command::End { by: with(bo(), "t2"), reason: None }, 3);
+    assert_eq!(ended.callee.tokens, [SealedToken::new("t2"), SealedToken::new("t1")]);
+    assert!(ended.caller.tokens.is_empty());
+    assert!(!format!("{ended:?}").contains("t1"), "a token never shows itself");
+}
+
+#[test]
+fn times_as_webhooks_write_them() {
+    let text = |millis: u64| Timestamp::from_millis(millis).rfc3339();
+    assert_eq!(text(0), "1970-01-01T00:00:00.000Z");
+    assert_eq!(text(951_782_400_000), "2000-02-29T00:00:00.000Z");
+    assert_eq!(text(1_795_368_390_715), "2026-11-22T17:26:30.715Z");
+    assert_eq!(text(4_107_542_399_999), "2100-02-28T23:59:59.999Z");
+    assert_eq!(text(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
 }
 
 #[test]
@@ -430,6 +603,7 @@ fn verdicts_before_their_call() {
         trusted: false,
         reason: None,
         at: at(seconds),
+        token: None,
     };
     let reason = |verdicts: &[Verdict]| resolve(&trying(), verdicts).end().map(|end| end.reason.name());
     assert_eq!(reason(&[verdict("bo", VerdictKind::Reject, 0)]), Some("rejected"));
@@ -466,6 +640,7 @@ fn any_actor() -> impl Strategy<Value = Actor> {
         session: device.is_known().then(|| SessionId::from_random(3)),
         device,
         acks,
+        token: None,
     })
 }
 
@@ -486,6 +661,10 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_role().prop_map(|by| Command::Preempt { by }),
         any_role().prop_map(|role| Command::Leave { role, at: at(1) }),
         any_role().prop_map(|role| Command::Return { role }),
+        Just(Command::Push),
+        Just(Command::Verify),
+        Just(Command::Stand),
+        Just(Command::Report),
         (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(caller_present, callee_present, storm)| {
             Command::Expire(Witness { caller_present, callee_present, storm })
         }),
@@ -499,7 +678,8 @@ proptest! {
     fn any_order_of_commands_keeps_the_promises(
         commands in prop::collection::vec((any_command(), 0u64..200), 1..40)
     ) {
-        let mut call = trying();
+        let mut call = with_webhooks();
+        let mut seq = 1;
         let mut now = 0;
         let mut accepts = 0;
         let mut ends = 0;
@@ -521,6 +701,10 @@ proptest! {
             let Some(next) = next else { continue };
             prop_assert!(!stranger);
             prop_assert_ne!(&next, &call, "a change that changes nothing");
+            for event in events(Some(&call), &next) {
+                prop_assert!(event.seq > seq, "{event:?} after {seq}");
+                seq = event.seq;
+            }
             if let State::Ended(end) = &call.state {
                 let State::Ended(still) = &next.state else { return Err(TestCaseError::fail("left Ended")) };
                 prop_assert_eq!((end.reason, end.at, end.accepted_at), (still.reason, still.at, still.accepted_at));
@@ -557,7 +741,7 @@ proptest! {
     fn a_deadline_that_is_due_is_always_decided(
         commands in prop::collection::vec((any_command(), 0u64..50), 0..12)
     ) {
-        let mut call = trying();
+        let mut call = Call { inquiry: Some(Inquiry { at: at(28), asked: 0 }), ..with_webhooks() };
         let mut now = 0;
         for (command, pause) in commands {
             now += pause;
@@ -566,7 +750,7 @@ proptest! {
             }
         }
         // However late and however often: expiring ends in a call that is over or has nothing due.
-        for _ in 0..8 {
+        for _ in 0..12 {
             let Some(deadline) = call.deadline() else { break };
             let now = deadline + Duration::from_secs(1);
             let decided = step(&call, &Command::Expire(Witness::default()), now);

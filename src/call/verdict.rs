@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Call, Command, Device, Role, Timestamp, UserId, step};
+use super::{Actor, Call, Command, Device, Role, SealedToken, Timestamp, UserId, step};
 
 /// A verdict that came before its call: kept for some minutes, obeyed when the call is initiated after all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub struct Verdict {
     pub trusted: bool,
     pub reason: Option<String>,
     pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<SealedToken>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +37,8 @@ pub fn resolve(call: &Call, verdicts: &[Verdict]) -> Call {
             (VerdictKind::Cancel, false) if call.role_of(&verdict.user) != Some(Role::Caller) => continue,
             (VerdictKind::Accept | VerdictKind::Reject | VerdictKind::Cancel, _) => verdict.user.clone(),
         };
-        let by = Actor { user, device: verdict.device.clone(), acks: false, session: None };
+        let by =
+            Actor { user, device: verdict.device.clone(), acks: false, session: None, token: verdict.token.clone() };
         let command = match verdict.kind {
             VerdictKind::Accept => Command::Accept { by },
             VerdictKind::Reject => Command::Reject { by, reason: verdict.reason.clone() },

@@ -132,6 +132,8 @@ impl Reader {
             late_decision: Duration::from_secs(2),
             heal_ringing: Duration::from_secs(2),
             heal_active: Duration::from_secs(10),
+            webhooks: false,
+            callbacks: false,
         }
     }
 

@@ -6,7 +6,7 @@ use super::delivery::Audience;
 use super::{Failure, Initiate, Signaling};
 use crate::bus::{Body, Word};
 use crate::call::{
-    Actor, Call, CallId, Command, Device, EndReason, Ender, Offer, Refusal, Role, State, UserId, Verb, Verdict,
+    Actor, Call, CallId, Command, Device, EndReason, Ender, Offer, Push, Refusal, Role, State, UserId, Verb, Verdict,
     VerdictKind,
 };
 use crate::store::{Created, StoreError};
@@ -26,10 +26,6 @@ pub enum Told {
 }
 
 pub type WordOutcome = Result<Told, Failure>;
-
-fn over_http(user: &UserId, device: Option<Device>) -> Actor {
-    Actor { user: user.clone(), device: device.unwrap_or_default(), acks: false, session: None }
-}
 
 impl Signaling {
     pub async fn is_online(&self, user: &UserId) -> Result<bool, StoreError> {
@@ -59,7 +55,7 @@ impl Signaling {
         receiver: &UserId,
         device: Option<Device>,
     ) -> WordOutcome {
-        let by = over_http(receiver, device);
+        let by = Actor::over_http(receiver, device);
         let accept = Command::Accept { by: by.clone() };
         for _ in 0..ATTEMPTS {
             match self.transition(id, &accept).await {
@@ -74,17 +70,18 @@ impl Signaling {
                 offer: Offer::default(),
                 ring_timeout: None,
             };
-            let mut call = self.new_call(&over_http(caller, None), request);
+            let mut call = self.new_call(&Actor::over_http(caller, None), request);
             let now = self.clock.now();
             call.offer = None;
+            call.push = Push::Unwanted;
             call.callee.device = by.device.clone();
             call.state = State::Active { accepted_at: now, until: Some(now + self.policy.call_max), doubtful: false };
             let mut seen = Vec::new();
-            let mut created = self.calls.create(&call, &seen, now).await?;
+            let mut created = self.create(&call, &seen, now).await?;
             if let Created::Verdicts(verdicts) = created {
                 // Laravel has it ongoing: whatever a phone said of it earlier is settled there.
                 seen = verdicts;
-                created = self.calls.create(&call, &seen, now).await?;
+                created = self.create(&call, &seen, now).await?;
             }
             match created {
                 Created::Created => {
@@ -123,6 +120,7 @@ impl Signaling {
                     trusted: true,
                     reason: reason.clone(),
                     at: self.clock.now(),
+                    token: None,
                 };
                 match self.calls.keep_verdict(id, &verdict, self.clock.now()).await? {
                     Some(call) => call.caller.user,
@@ -134,7 +132,7 @@ impl Signaling {
                 }
             }
         };
-        let cancel = Command::Cancel { by: over_http(&caller, None), reason };
+        let cancel = Command::Cancel { by: Actor::over_http(&caller, None), reason };
         let judged = self.transition(id, &cancel).await;
         self.told(judged, receiver, cancel, id).await
     }
@@ -148,7 +146,7 @@ impl Signaling {
         receiver: &UserId,
         reason: Option<String>,
     ) -> WordOutcome {
-        let reject = Command::Reject { by: over_http(receiver, None), reason: reason.clone() };
+        let reject = Command::Reject { by: Actor::over_http(receiver, None), reason: reason.clone() };
         match self.transition(id, &reject).await {
             Err(Failure::NotFound) => {}
             judged => return self.told(judged, caller, reject, id).await,
@@ -162,11 +160,11 @@ impl Signaling {
             ring_timeout: None,
         };
         let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
-        let call = self.new_call(&over_http(caller, None), request);
+        let call = self.new_call(&Actor::over_http(caller, None), request);
         let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.clock.now());
-        let mut created = self.calls.create(&call, &[], self.clock.now()).await?;
+        let mut created = self.create(&call, &[], self.clock.now()).await?;
         if let Created::Verdicts(verdicts) = created {
-            created = self.calls.create(&call, &verdicts, self.clock.now()).await?;
+            created = self.create(&call, &verdicts, self.clock.now()).await?;
         }
         if let Created::Exists(_) = created {
             let judged = self.transition(id, &reject).await;
@@ -187,7 +185,7 @@ impl Signaling {
         let (command, peer) = match ended_by {
             Some(user) => {
                 let peer = if *user == call.caller.user { &call.callee.user } else { &call.caller.user };
-                (Command::End { by: over_http(user, None), reason }, peer.clone())
+                (Command::End { by: Actor::over_http(user, None), reason }, peer.clone())
             }
             None => (Command::Dismiss { reason }, call.caller.user.clone()),
         };

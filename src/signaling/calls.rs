@@ -8,14 +8,17 @@ use super::delivery::Audience;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, EndReason, Offer, Party, Refusal, State, Timestamp, UserId, Verdict,
-    VerdictKind, Version, contend, resolve,
+    Actor, Call, CallId, Command, Contention, EndReason, Offer, Party, Push, Refusal, State, Timestamp, UserId,
+    Verdict, VerdictKind, Version, contend, resolve,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Limit};
 
 /// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
 const ATTEMPTS: u32 = 16;
+
+/// How long a device has to confirm the ring before a push is asked for.
+const PUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A checked `call:initiate`.
 #[derive(Clone, Debug)]
@@ -52,10 +55,10 @@ impl Signaling {
         let mut seen: Vec<Verdict> = Vec::new();
         for _ in 0..ATTEMPTS {
             let decided_at = self.clock.elapsed();
-            let created = match self.calls.create(&call, &seen, self.clock.now()).await {
+            let created = match self.create(&call, &seen, self.clock.now()).await {
                 Ok(created) => created,
                 // Perhaps written all the same: asked once more, the own nonce tells.
-                Err(_) => self.calls.create(&call, &seen, self.clock.now()).await?,
+                Err(_) => self.create(&call, &seen, self.clock.now()).await?,
             };
             match created {
                 Created::Created => return Ok(self.ring(call, decided_at).await),
@@ -78,7 +81,10 @@ impl Signaling {
                         match contend(&line, by, &call.callee.user) {
                             Contention::Free => {}
                             Contention::Displace(role) => self.displace(&line, Command::Displace { by: role }).await?,
-                            Contention::Busy => return self.answer_busy(call, None).await,
+                            Contention::Busy => {
+                                self.verify(&line);
+                                return self.answer_busy(call, None).await;
+                            }
                             Contention::Glare => return self.answer_busy(call, Some(line.spelled.clone())).await,
                         }
                     }
@@ -90,23 +96,29 @@ impl Signaling {
 
     pub(super) fn new_call(&self, by: &Actor, request: Initiate) -> Call {
         let now = self.newer_than_any_call();
+        let ring_until = now + request.ring_timeout.unwrap_or(self.policy.ring_timeout);
         Call {
             id: request.id,
             spelled: request.spelled,
             version: Version::default().next(rand::random()),
             created_at: now,
-            ring_until: now + request.ring_timeout.unwrap_or(self.policy.ring_timeout),
+            ring_until,
             caller: Party {
                 device: by.device.clone(),
                 acks: by.acks,
                 attended: by.session.is_some(),
                 session: by.session.clone(),
+                tokens: by.token.iter().cloned().collect(),
                 ..Party::new(by.user.clone())
             },
             callee: Party::new(request.receiver),
             call_type: request.call_type,
             offer: Some(request.offer),
             terms: self.policy.terms(by.acks),
+            rang_at: None,
+            push: if self.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
+            verified: None,
+            inquiry: None,
             state: State::Trying,
         }
     }
@@ -131,7 +143,11 @@ impl Signaling {
             return Initiated::Settled(Box::new(call));
         }
         // The caller's sessions hear nothing yet, but turn to this call: nothing of an older one is told any more.
-        if self.tell(&call, Audience::BOTH).await == 0 { Initiated::Offline } else { Initiated::Ringing }
+        let reached = self.tell(&call, Audience::BOTH).await;
+        if reached.acks == 0 && call.push != Push::Unwanted {
+            self.push_now(&call.id);
+        }
+        if reached.sessions == 0 { Initiated::Offline } else { Initiated::Ringing }
     }
 
     /// The same id once more: the first answer again, or a refusal.
@@ -141,7 +157,7 @@ impl Signaling {
             return Ok(Initiated::Settled(Box::new(call)));
         }
         // Told again: whoever heard it stays quiet, and a first attempt of unknown outcome may have told nobody.
-        Ok(if self.tell(&call, Audience::CALLEE).await == 0 { Initiated::Offline } else { Initiated::Ringing })
+        Ok(if self.tell(&call, Audience::CALLEE).await.sessions == 0 { Initiated::Offline } else { Initiated::Ringing })
     }
 
     /// Ends the call on a line that gives way; that another ended it first is as good.
@@ -163,8 +179,8 @@ impl Signaling {
     /// Records a busy call as ended, so that an accept by push meets a call that is over.
     async fn answer_busy(self: &Arc<Self>, mut call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
         call = call.ended(EndReason::Busy, None, None, self.clock.now());
-        if let Created::Verdicts(verdicts) = self.calls.create(&call, &[], self.clock.now()).await? {
-            self.calls.create(&call, &verdicts, self.clock.now()).await?;
+        if let Created::Verdicts(verdicts) = self.create(&call, &[], self.clock.now()).await? {
+            self.create(&call, &verdicts, self.clock.now()).await?;
         }
         metrics::call_ended(&call);
         Ok(Initiated::Busy { ringing })
@@ -264,6 +280,7 @@ impl Signaling {
             trusted: false,
             reason,
             at: self.clock.now(),
+            token: by.token.clone(),
         };
         self.keep_verdict(id, verdict, command).await
     }

@@ -26,6 +26,14 @@ pub(super) struct Audience {
     pub callee: bool,
 }
 
+/// The callee's sessions that a call was told to, or is being told to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub sessions: usize,
+    /// Of these, those that promised to confirm.
+    pub acks: usize,
+}
+
 impl Audience {
     pub const BOTH: Audience = Audience { caller: true, callee: true };
     pub const CALLEE: Audience = Audience { caller: false, callee: true };
@@ -38,9 +46,9 @@ impl Audience {
 }
 
 impl Signaling {
-    /// Tells the audience the call as it stands. Returns how many sessions of the callee it found. Returns after
-    /// the first attempt at every node; what failed is tried again meanwhile.
-    pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> usize {
+    /// Tells the audience the call as it stands. Returns what sessions of the callee it found, after the first attempt
+    /// at every node; what failed is tried again meanwhile.
+    pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> Reached {
         self.watch.see(call, self.clock.now());
         // Who acted hears nothing, and nothing older either: no accept after his own cancel.
         for session in [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.floor.of(user)) {
@@ -51,12 +59,15 @@ impl Signaling {
             (role, user, self.sessions_of(user).await)
         }))
         .await;
-        let mut reached = 0;
+        let mut reached = Reached::default();
         let mut by_node: HashMap<NodeId, Vec<UserId>> = HashMap::new();
         for (role, user, sessions) in found {
             // With the store away the own sessions are told all the same; the others heal.
             let sessions = sessions.unwrap_or_default();
-            reached += if role == Role::Callee { sessions.len() } else { 0 };
+            if role == Role::Callee {
+                let acks = sessions.iter().filter(|session| session.acks).count();
+                reached = Reached { sessions: sessions.len(), acks };
+            }
             self.tell_here(call, user);
             if sessions.is_empty() {
                 self.leave_notice(call, role).await;

@@ -7,7 +7,8 @@ use parking_lot::{Mutex, RwLock};
 use super::Ready;
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Device, Role, Say, SayKind, SessionId, Timestamp, TokenHash, UserId, hears, held_until,
+    Actor, Call, CallId, Device, Role, Say, SayKind, SealedToken, SessionId, Timestamp, TokenHash, UserId, hears,
+    held_until,
 };
 
 /// How a session's phone is spoken to; the socket edge puts it into wire events.
@@ -41,6 +42,7 @@ pub struct Newcomer {
     pub device: Device,
     pub acks: bool,
     pub token: Option<TokenHash>,
+    pub sealed: Option<SealedToken>,
     pub connected_at: Timestamp,
 }
 
@@ -54,6 +56,8 @@ pub struct Session {
     pub connected_at: Timestamp,
     /// The token it came with; absent in development.
     pub token: Option<TokenHash>,
+    /// The same token, for callbacks in its user's name.
+    sealed: Option<SealedToken>,
     voice: Box<dyn Voice>,
     ear: Mutex<Ear>,
 }
@@ -84,13 +88,19 @@ pub(super) struct Heard {
 
 impl Session {
     pub fn new(newcomer: Newcomer, voice: Box<dyn Voice>) -> Self {
-        let Newcomer { id, user, device, acks, token, connected_at } = newcomer;
-        Self { id, user, device, acks, token, connected_at, voice, ear: Mutex::default() }
+        let Newcomer { id, user, device, acks, token, sealed, connected_at } = newcomer;
+        Self { id, user, device, acks, token, sealed, connected_at, voice, ear: Mutex::default() }
     }
 
     /// The sender of this session's commands.
     pub fn actor(&self) -> Actor {
-        Actor { user: self.user.clone(), device: self.device.clone(), acks: self.acks, session: Some(self.id.clone()) }
+        Actor {
+            user: self.user.clone(),
+            device: self.device.clone(),
+            acks: self.acks,
+            session: Some(self.id.clone()),
+            token: self.sealed.clone(),
+        }
     }
 
     pub fn voice(&self) -> &dyn Voice {

@@ -75,7 +75,7 @@ impl Signaling {
         let calls = self.watch.remembered(self.clock.now());
         let mut restored = 0;
         for call in &calls {
-            match self.calls.restore(call).await {
+            match self.restore(call).await {
                 Ok(true) => restored += 1,
                 Ok(false) => {}
                 Err(error) => {
@@ -90,10 +90,20 @@ impl Signaling {
         tracing::info!(held = calls.len(), restored, "put calls back");
     }
 
+    /// Puts back a call with all it has to tell the backend, under the same ids.
+    async fn restore(&self, call: &Call) -> Result<bool, StoreError> {
+        let letters = self.letters(None, call);
+        let restored = self.calls.restore(call, &letters).await?;
+        if restored {
+            self.posted(&letters);
+        }
+        Ok(restored)
+    }
+
     /// Puts back a call that this node holds and the store has lost; false where nothing was lost.
     pub(super) async fn put_back_one(self: &Arc<Self>, id: &CallId) -> bool {
         let Some(call) = self.watch.last_seen(id) else { return false };
-        self.may_have_lost().await && self.calls.restore(&call).await.unwrap_or(false)
+        self.may_have_lost().await && self.restore(&call).await.unwrap_or(false)
     }
 
     /// Whether the store lost something a moment ago, or can't say.

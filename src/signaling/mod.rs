@@ -10,6 +10,7 @@ mod floor;
 mod healing;
 mod loss;
 mod nodes;
+mod outgoing;
 mod presence;
 mod retry;
 mod selftest;
@@ -63,6 +64,10 @@ pub struct Policy {
     pub late_decision: Duration,
     pub heal_ringing: Duration,
     pub heal_active: Duration,
+    /// Milestones of calls are told to the backend by webhook.
+    pub webhooks: bool,
+    /// An unmodified backend is told over its own REST API.
+    pub callbacks: bool,
 }
 
 impl Policy {
@@ -94,6 +99,7 @@ pub struct Signaling {
     self_test: SelfTest,
     /// The creation time of the newest call made here, in milliseconds of store time.
     newest_call: AtomicU64,
+    outbox_bell: tokio::sync::watch::Sender<u64>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -109,6 +115,8 @@ pub struct Parts {
     pub calls: Arc<dyn CallStore>,
     pub sessions: Arc<dyn SessionStore>,
     pub bus: Arc<dyn Bus>,
+    /// Rung when letters were written to the outbox.
+    pub outbox_bell: tokio::sync::watch::Sender<u64>,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -126,7 +134,7 @@ impl Signaling {
     /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
     /// of one before that is an error that stops the node.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { node, address, probe, clock, policy, calls, sessions, bus, tasks, stop } = parts;
+        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox_bell, tasks, stop } = parts;
         let signaling = Arc::new(Self {
             nodes: Nodes::new(node, address, probe, policy.lease, clock.now()),
             floor: Floor::default(),
@@ -136,6 +144,7 @@ impl Signaling {
             trust: Trust::default(),
             self_test: SelfTest::new(clock.elapsed()),
             newest_call: AtomicU64::new(0),
+            outbox_bell,
             clock,
             policy,
             calls,

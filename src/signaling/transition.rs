@@ -103,9 +103,13 @@ impl Signaling {
     /// Swaps in the next record. A reply that was lost is found out by reading back: the own nonce stored means won.
     pub(super) async fn write(&self, next: &Call, seen: &Call) -> Result<Written, Failure> {
         let started = self.clock.elapsed();
+        let letters = self.letters(Some(seen), next);
         loop {
-            match self.calls.swap(next, seen.version).await {
-                Ok(Swap::Done) => return Ok(Written::Done),
+            match self.calls.swap(next, seen.version, &letters).await {
+                Ok(Swap::Done) => {
+                    self.posted(&letters);
+                    return Ok(Written::Done);
+                }
                 Ok(Swap::Gone) => return Ok(Written::Gone),
                 Ok(Swap::Stale(stored)) if stored.version == next.version => return Ok(Written::Done),
                 Ok(Swap::Stale(stored)) => return Ok(Written::Stale(stored)),

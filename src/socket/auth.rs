@@ -9,7 +9,7 @@ use socketioxide::extract::{SocketRef, TryData};
 use super::Edge;
 use super::handlers::Inlet;
 use super::line::Line;
-use crate::call::{CallId, Device, TokenHash, UserId};
+use crate::call::{CallId, Device, SealedToken, TokenHash, UserId};
 
 /// Longer than any connect timeout: the transport is closed meanwhile.
 const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(60);
@@ -41,6 +41,8 @@ pub enum Authenticated {
     Yes {
         name: Option<String>,
         token: Option<TokenHash>,
+        /// The token itself, sealed, where the backend is called back with it.
+        sealed: Option<SealedToken>,
     },
     No,
     /// Not the client's fault: its transport is closed, it comes back by itself.
@@ -55,6 +57,7 @@ pub struct Caller {
     pub device: Device,
     pub acks: bool,
     pub token: Option<TokenHash>,
+    pub sealed: Option<SealedToken>,
     /// The token itself, where initiates are checked with it.
     pub bearer: Option<Arc<str>>,
 }
@@ -86,10 +89,10 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): Tr
     };
     let acks = auth["acks"] == true || auth["acks"] == "true";
     match edge.authenticate.authenticate(token, &user).await {
-        Authenticated::Yes { name, token: hash } => {
+        Authenticated::Yes { name, token: hash, sealed } => {
             let name = name.unwrap_or_else(|| "Unknown".into());
             let bearer = (edge.initiate_check != InitiateCheck::Off).then(|| token.into());
-            let caller = Caller { user, name, device, acks, token: hash, bearer };
+            let caller = Caller { user, name, device, acks, token: hash, sealed, bearer };
             socket.extensions.insert(Arc::new(Line::new(caller)));
             socket.on_fallback(Inlet::new(Arc::clone(edge)));
             let gone = Arc::clone(edge);

@@ -73,6 +73,7 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
             device: caller.device.clone(),
             acks: true,
             session: Some(id.clone()),
+            token: caller.sealed.clone(),
         }),
         signaling: Arc::downgrade(&edge.signaling),
         tasks: edge.tasks.clone(),
@@ -84,6 +85,7 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         device: caller.device,
         acks: caller.acks,
         token: caller.token,
+        sealed: caller.sealed,
         connected_at: edge.signaling.clock().now(),
     };
     let session = Arc::new(Session::new(newcomer, Box::new(voice)));

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisSessions, connect};
 use super::*;
-use crate::call::{Actor, Command, Party, Role, State, Terms, VerdictKind, step};
+use crate::call::{Actor, Command, Party, Push, Role, State, Terms, VerdictKind, step};
 use crate::clock::Clock;
 
 const RETENTION: Retention = Retention {
@@ -68,7 +68,7 @@ fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
-fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
+pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
     Call {
         id: CallId::parse(id).unwrap(),
         spelled: id.into(),
@@ -80,22 +80,26 @@ fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         call_type: Some("AUDIO".into()),
         offer: None,
         terms: Terms { caller_grace: 1, call_grace: 1, max: 1, accept_hold: 1 },
+        rang_at: None,
+        push: Push::Unwanted,
+        verified: None,
+        inquiry: None,
         state: State::Trying,
     }
 }
 
-fn apply(call: &Call, command: Command, now: Timestamp) -> Call {
+pub fn apply(call: &Call, command: Command, now: Timestamp) -> Call {
     let mut next = step(call, &command, now).unwrap().next.unwrap();
     next.version = call.version.next(rand::random());
     next
 }
 
-fn by(name: &str) -> Actor {
-    Actor { user: user(name), device: Device::Unnamed, acks: false, session: None }
+pub fn by(name: &str) -> Actor {
+    Actor { user: user(name), device: Device::Unnamed, acks: false, session: None, token: None }
 }
 
 fn verdict(name: &str, kind: VerdictKind, at: Timestamp) -> Verdict {
-    Verdict { user: user(name), device: Device::Unnamed, kind, trusted: false, reason: None, at }
+    Verdict { user: user(name), device: Device::Unnamed, kind, trusted: false, reason: None, at, token: None }
 }
 
 fn session(id: u128, name: &str, node: &str, epoch: u64) -> SessionRecord {
@@ -126,7 +130,7 @@ contract! {
     async fn create_claims_both_lines(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        assert_eq!(calls.create(&first, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&first, &[], &[], now).await.unwrap(), Created::Created);
         assert_eq!(calls.load(&first.id).await.unwrap().as_ref(), Some(&first));
         for name in ["ana", "bo"] {
             assert_eq!(calls.line(&user(name)).await.unwrap().as_ref(), Some(&first));
@@ -134,40 +138,40 @@ contract! {
         assert_eq!(calls.live_calls().await.unwrap(), 1);
         let third = call("CALL_3", "cleo", "bo", now);
         let busy = Created::Busy { caller: None, callee: Some(Box::new(first.clone())) };
-        assert_eq!(calls.create(&third, &[], now).await.unwrap(), busy);
+        assert_eq!(calls.create(&third, &[], &[], now).await.unwrap(), busy);
         assert_eq!(calls.load(&third.id).await.unwrap(), None, "a busy call writes nothing");
         assert_eq!(calls.line(&user("cleo")).await.unwrap(), None);
         let both = call("CALL_4", "bo", "ana", now);
         let busy = Created::Busy { caller: Some(Box::new(first.clone())), callee: Some(Box::new(first)) };
-        assert_eq!(calls.create(&both, &[], now).await.unwrap(), busy);
+        assert_eq!(calls.create(&both, &[], &[], now).await.unwrap(), busy);
     }
 
     /// The same id is never written twice; a writer whose reply was lost recognises its nonce.
     async fn create_is_recognised_by_its_nonce(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        calls.create(&first, &[], now).await.unwrap();
+        calls.create(&first, &[], &[], now).await.unwrap();
         let again = Created::Exists(Box::new(first.clone()));
-        assert_eq!(calls.create(&first, &[], now).await.unwrap(), again);
+        assert_eq!(calls.create(&first, &[], &[], now).await.unwrap(), again);
         let other = call("1", "ana", "bo", now);
-        assert_eq!(calls.create(&other, &[], now).await.unwrap(), again, "CALL_1 and 1 are one call");
+        assert_eq!(calls.create(&other, &[], &[], now).await.unwrap(), again, "CALL_1 and 1 are one call");
     }
 
     /// One of two concurrent swaps wins; the loser gets what was written.
     async fn swap_is_decided_by_the_version(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        calls.create(&first, &[], now).await.unwrap();
+        calls.create(&first, &[], &[], now).await.unwrap();
         let accepted = apply(&first, Command::Accept { by: by("bo") }, now);
         let cancelled = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
-        let (one, two) = tokio::join!(calls.swap(&accepted, first.version), calls.swap(&cancelled, first.version));
+        let (one, two) = tokio::join!(calls.swap(&accepted, first.version, &[]), calls.swap(&cancelled, first.version, &[]));
         let (one, two) = (one.unwrap(), two.unwrap());
         match (&one, &two) {
             (Swap::Done, Swap::Stale(stored)) => assert_eq!(**stored, accepted),
             (Swap::Stale(stored), Swap::Done) => assert_eq!(**stored, cancelled),
             _ => panic!("not exactly one won: {one:?} {two:?}"),
         }
-        assert_eq!(calls.swap(&call("CALL_9", "x", "y", now), first.version).await.unwrap(), Swap::Gone);
+        assert_eq!(calls.swap(&call("CALL_9", "x", "y", now), first.version, &[]).await.unwrap(), Swap::Gone);
     }
 
     /// The end releases both lines, drops the deadline and lists the outcome for both, newest first.
@@ -176,9 +180,9 @@ contract! {
         for round in 0..7u64 {
             let id = format!("CALL_{round}");
             let first = call(&id, "ana", "bo", now);
-            assert_eq!(calls.create(&first, &[], now).await.unwrap(), Created::Created, "round {round}");
+            assert_eq!(calls.create(&first, &[], &[], now).await.unwrap(), Created::Created, "round {round}");
             let ended = apply(&first, Command::Reject { by: by("bo"), reason: None }, now);
-            assert_eq!(calls.swap(&ended, first.version).await.unwrap(), Swap::Done);
+            assert_eq!(calls.swap(&ended, first.version, &[]).await.unwrap(), Swap::Done);
             assert_eq!(calls.line(&user("ana")).await.unwrap(), None);
             assert_eq!(calls.live_calls().await.unwrap(), 0);
             let far = now + Duration::from_secs(3600);
@@ -199,7 +203,7 @@ contract! {
         let (calls, now) = (stores.calls, stores.now);
         for round in 0..=RETENTION.rings_per_minute {
             let first = call(&format!("CALL_{round}"), "ana", "bo", now);
-            let created = calls.create(&first, &[], now).await.unwrap();
+            let created = calls.create(&first, &[], &[], now).await.unwrap();
             if round == RETENTION.rings_per_minute {
                 let Created::TooManyRings { wait } = created else { panic!("{created:?}") };
                 assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
@@ -208,23 +212,23 @@ contract! {
             }
             assert_eq!(created, Created::Created, "round {round}");
             let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
-            calls.swap(&ended, first.version).await.unwrap();
+            calls.swap(&ended, first.version, &[]).await.unwrap();
         }
-        assert_eq!(calls.create(&call("CALL_x", "ana", "cleo", now), &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&call("CALL_x", "ana", "cleo", now), &[], &[], now).await.unwrap(), Created::Created);
     }
 
     /// A record may change after its end without claiming or releasing anything.
     async fn a_change_after_the_end_touches_no_line(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        calls.create(&first, &[], now).await.unwrap();
+        calls.create(&first, &[], &[], now).await.unwrap();
         let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
-        calls.swap(&ended, first.version).await.unwrap();
+        calls.swap(&ended, first.version, &[]).await.unwrap();
         let second = call("CALL_2", "ana", "bo", now);
-        assert_eq!(calls.create(&second, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&second, &[], &[], now).await.unwrap(), Created::Created);
         let mut late = *step(&ended, &Command::Accept { by: by("bo") }, now).unwrap_err().record.unwrap();
         late.version = ended.version.next(1);
-        assert_eq!(calls.swap(&late, ended.version).await.unwrap(), Swap::Done);
+        assert_eq!(calls.swap(&late, ended.version, &[]).await.unwrap(), Swap::Done);
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(second));
         assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
     }
@@ -233,7 +237,7 @@ contract! {
     async fn a_busy_call_is_recorded_as_ended(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let ended = apply(&call("CALL_1", "ana", "bo", now), Command::Displace { by: Role::Callee }, now);
-        assert_eq!(calls.create(&ended, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&ended, &[], &[], now).await.unwrap(), Created::Created);
         assert_eq!(calls.line(&user("ana")).await.unwrap(), None);
         assert_eq!(calls.live_calls().await.unwrap(), 0);
         assert_eq!(calls.load(&ended.id).await.unwrap(), Some(ended));
@@ -245,7 +249,7 @@ contract! {
     async fn deadlines_are_claimed_once_per_lease(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        calls.create(&first, &[], now).await.unwrap();
+        calls.create(&first, &[], &[], now).await.unwrap();
         let lease = Duration::from_secs(2);
         let due = first.ring_until;
         let early = Timestamp::from_millis(due.as_millis() - 1);
@@ -255,7 +259,7 @@ contract! {
         let later = due + lease;
         assert_eq!(calls.claim_due(later, later, lease, 10).await.unwrap(), vec![first.id.clone()], "offered again");
         let accepted = apply(&first, Command::Accept { by: by("bo") }, now);
-        calls.swap(&accepted, first.version).await.unwrap();
+        calls.swap(&accepted, first.version, &[]).await.unwrap();
         let moved = calls.claim_due(due, due, lease, 10).await.unwrap();
         assert_eq!(moved.len(), usize::from(accepted.deadline().unwrap() <= due), "the index follows the record");
     }
@@ -265,15 +269,15 @@ contract! {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("lost", "ana", "bo", now);
         let active = apply(&first, Command::Accept { by: by("bo") }, now);
-        assert!(calls.restore(&active).await.unwrap(), "absent");
+        assert!(calls.restore(&active, &[]).await.unwrap(), "absent");
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.live_calls().await.unwrap(), 1);
-        assert!(!calls.restore(&first).await.unwrap(), "the store knows better");
+        assert!(!calls.restore(&first, &[]).await.unwrap(), "the store knows better");
         assert_eq!(calls.load(&first.id).await.unwrap(), Some(active.clone()));
 
         let ended = apply(&active, Command::End { by: by("ana"), reason: None }, now);
-        assert!(calls.restore(&ended).await.unwrap(), "older");
+        assert!(calls.restore(&ended, &[]).await.unwrap(), "older");
         for name in ["ana", "bo"] {
             assert_eq!(calls.line(&user(name)).await.unwrap(), None);
             let desk = calls.desk(&user(name)).await.unwrap();
@@ -281,7 +285,7 @@ contract! {
             assert_eq!(desk.last, Some(ended.clone()));
         }
         assert_eq!(calls.live_calls().await.unwrap(), 0);
-        assert!(!calls.restore(&ended).await.unwrap());
+        assert!(!calls.restore(&ended, &[]).await.unwrap());
         assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
     }
 
@@ -289,9 +293,9 @@ contract! {
     async fn restore_takes_no_line_of_a_live_call(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let newer = call("newer", "bo", "cleo", now);
-        calls.create(&newer, &[], now).await.unwrap();
+        calls.create(&newer, &[], &[], now).await.unwrap();
         let lost = call("lost", "ana", "bo", now);
-        assert!(calls.restore(&lost).await.unwrap());
+        assert!(calls.restore(&lost, &[]).await.unwrap());
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(newer));
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(lost));
     }
@@ -308,8 +312,8 @@ contract! {
     async fn versions_in_order(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let (first, second) = (call("CALL_1", "ana", "bo", now), call("CALL_2", "cleo", "dan", now));
-        calls.create(&first, &[], now).await.unwrap();
-        calls.create(&second, &[], now).await.unwrap();
+        calls.create(&first, &[], &[], now).await.unwrap();
+        calls.create(&second, &[], &[], now).await.unwrap();
         let ids = [second.id.clone(), CallId::parse("none").unwrap(), first.id.clone()];
         let versions = calls.versions(&ids).await.unwrap();
         assert_eq!(versions, vec![Some(second.version), None, Some(first.version)]);
@@ -324,14 +328,14 @@ contract! {
         assert_eq!(calls.keep_verdict(&first.id, &rejected, now).await.unwrap(), None);
         let cancelled = verdict("ana", VerdictKind::Cancel, now + Duration::from_millis(1));
         assert_eq!(calls.keep_verdict(&first.id, &cancelled, now).await.unwrap(), None);
-        let Created::Verdicts(mut kept) = calls.create(&first, &[], now).await.unwrap() else { panic!("none kept") };
+        let Created::Verdicts(mut kept) = calls.create(&first, &[], &[], now).await.unwrap() else { panic!("none kept") };
         let seen = kept.clone();
         kept.sort_by_key(|verdict| verdict.at);
         assert_eq!(kept, vec![rejected, cancelled]);
         assert_eq!(calls.load(&first.id).await.unwrap(), None);
-        assert_eq!(calls.create(&first, &seen, now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&first, &seen, &[], now).await.unwrap(), Created::Created);
         let other = call("CALL_2", "cleo", "dan", now);
-        assert_eq!(calls.create(&other, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&other, &[], &[], now).await.unwrap(), Created::Created);
         assert_eq!(calls.keep_verdict(&first.id, &seen[0], now).await.unwrap(), Some(first), "it exists after all");
     }
 
@@ -344,12 +348,12 @@ contract! {
             calls.keep_verdict(&id, &kept, now).await.unwrap();
         }
         let oldest = call("CALL_0", "a0", "bo", now);
-        assert_eq!(calls.create(&oldest, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&oldest, &[], &[], now).await.unwrap(), Created::Created);
         let newest = call(&format!("CALL_{VERDICTS_PER_USER}"), "a1", "bo", now);
-        assert!(matches!(calls.create(&newest, &[], now).await.unwrap(), Created::Verdicts(_)));
+        assert!(matches!(calls.create(&newest, &[], &[], now).await.unwrap(), Created::Verdicts(_)));
         let later = now + RETENTION.verdict + Duration::from_secs(1);
         let old = call("CALL_5", "a2", "b2", later);
-        assert_eq!(calls.create(&old, &[], later).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&old, &[], &[], later).await.unwrap(), Created::Created);
     }
 
     /// A notice has one taker.

@@ -2,10 +2,13 @@
 //! same promises (`contract` is one suite for both): memory for one node, Redis for many.
 
 pub mod memory;
+mod outbox;
 pub mod redis;
 
 #[cfg(test)]
 pub mod contract;
+#[cfg(test)]
+mod outbox_contract;
 
 use std::time::Duration;
 
@@ -13,6 +16,13 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, CallId, Device, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
+
+pub use outbox::{Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
+
+/// What a lease is over: all letters of a call that wait for each other, or one alone.
+fn member_of(chain: Option<&CallId>, id: &str) -> String {
+    chain.map_or_else(|| format!("r:{id}"), |call| format!("c:{call}"))
+}
 
 /// The world failed, as opposed to a rule that said no.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -106,14 +116,22 @@ impl Generation {
 pub trait CallStore: Send + Sync {
     /// Writes a new call, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
-    /// lost reply the same call (same nonce) is answered `Exists` with itself.
-    async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError>;
+    /// lost reply the same call (same nonce) is answered `Exists` with itself. `letters` are appended to the outbox in
+    /// the same step, if the call is written.
+    async fn create(
+        &self,
+        call: &Call,
+        seen: &[Verdict],
+        letters: &[Letter],
+        now: Timestamp,
+    ) -> Result<Created, StoreError>;
 
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError>;
 
     /// Replaces the call if its stored version is still `seen`, and in the same step indexes its next deadline, and
-    /// releases both lines and lists the outcome for both parties when `next` has ended.
-    async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError>;
+    /// releases both lines and lists the outcome for both parties when `next` has ended, and appends `letters` to the
+    /// outbox.
+    async fn swap(&self, next: &Call, seen: Version, letters: &[Letter]) -> Result<Swap, StoreError>;
 
     /// Versions of calls, in order; absent where there is no call.
     async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError>;
@@ -149,8 +167,8 @@ pub trait CallStore: Send + Sync {
     fn connection(&self) -> u64;
 
     /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, the lines
-    /// that no other live call has taken, the outcome. False where the store knew it.
-    async fn restore(&self, call: &Call) -> Result<bool, StoreError>;
+    /// that no other live call has taken, the outcome, and in the same step its letters. False where the store knew it.
+    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<bool, StoreError>;
 
     /// Live calls of the whole cluster.
     async fn live_calls(&self) -> Result<u64, StoreError>;

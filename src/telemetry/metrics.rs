@@ -108,6 +108,8 @@ metrics_table! {
         storm => "signaling_storms_total";
         /// Events refused because their payload was no good.
         invalid_payload => "signaling_invalid_payloads_total";
+        /// Pushes that were asked for because no device of the callee confirmed the ring.
+        push_required => "signaling_pushes_required_total";
         /// Requests to `/api/` without the right secret.
         secret_refused => "signaling_secrets_refused_total";
     }

@@ -162,7 +162,13 @@ async fn unruly_with(tune: impl Fn(&mut Config)) -> (Vec<App>, Arc<UnrulyBus>) {
     let store = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
     let mut nodes = Vec::new();
     for _ in 0..2 {
-        let shared = Shared { calls: store.clone(), sessions: store.clone(), tokens: store.clone(), bus: bus.clone() };
+        let shared = Shared {
+            calls: store.clone(),
+            sessions: store.clone(),
+            tokens: store.clone(),
+            outbox: store.clone(),
+            bus: bus.clone(),
+        };
         let mut config = config(&[]);
         tune(&mut config);
         nodes.push(App::start_with(config, clock.clone(), shared, TaskTracker::new()).await.expect("a node"));

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
-    CallStore, Created, Desk, Generation, OUTCOMES_PER_USER, Outcome, Retention, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, Retention, StoreError, Swap,
+    VERDICTS_PER_USER,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -103,7 +104,13 @@ pub(in crate::store) fn outcome_of(call: &Call) -> Option<Outcome> {
 
 #[async_trait]
 impl CallStore for MemoryStore {
-    async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
+    async fn create(
+        &self,
+        call: &Call,
+        seen: &[Verdict],
+        letters: &[Letter],
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
         let mut calls = self.calls.lock();
         calls.collect_garbage(now, self.retention);
         if let Some(existing) = calls.records.get(&call.id) {
@@ -122,6 +129,7 @@ impl CallStore for MemoryStore {
         if !call.is_live() {
             calls.put(call, now + self.retention.ended);
             calls.list_outcome(&call.caller.user, call);
+            self.letters.lock().append(letters);
             return Ok(Created::Created);
         }
         let on_line = |user| calls.live_on_line(user).cloned().map(Box::new);
@@ -143,6 +151,7 @@ impl CallStore for MemoryStore {
         calls.lines.insert(call.caller.user.clone(), call.id.clone());
         calls.lines.insert(call.callee.user.clone(), call.id.clone());
         calls.put(call, now + self.retention.live);
+        self.letters.lock().append(letters);
         Ok(Created::Created)
     }
 
@@ -150,7 +159,7 @@ impl CallStore for MemoryStore {
         Ok(self.calls.lock().records.get(id).cloned())
     }
 
-    async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError> {
+    async fn swap(&self, next: &Call, seen: Version, letters: &[Letter]) -> Result<Swap, StoreError> {
         let mut calls = self.calls.lock();
         let Some(stored) = calls.records.get(&next.id) else { return Ok(Swap::Gone) };
         if stored.version != seen {
@@ -159,6 +168,7 @@ impl CallStore for MemoryStore {
         let was_live = stored.is_live();
         let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
         calls.put(next, self.clock.now() + keep);
+        self.letters.lock().append(letters);
         if was_live && !next.is_live() {
             for user in [&next.caller.user, &next.callee.user] {
                 if calls.lines.get(user) == Some(&next.id) {
@@ -239,7 +249,7 @@ impl CallStore for MemoryStore {
         0
     }
 
-    async fn restore(&self, call: &Call) -> Result<bool, StoreError> {
+    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<bool, StoreError> {
         let mut calls = self.calls.lock();
         if calls.records.get(&call.id).is_some_and(|stored| stored.version.counter >= call.version.counter) {
             return Ok(false);
@@ -256,6 +266,7 @@ impl CallStore for MemoryStore {
             }
             calls.list_outcome(user, call);
         }
+        self.letters.lock().append(letters);
         Ok(true)
     }
 

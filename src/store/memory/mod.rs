@@ -1,17 +1,19 @@
 //! The embedded store: one node, nothing survives it. The reference for what the Redis scripts do.
 
 mod calls;
+mod outbox;
 mod sessions;
 
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use super::{KnownToken, Retention};
+use super::{KnownToken, OutboxBounds, Retention};
 use crate::call::{Timestamp, TokenHash};
 use crate::clock::Clock;
 use calls::Calls;
 pub(super) use calls::outcome_of;
+use outbox::Letters;
 use sessions::Sessions;
 
 pub struct MemoryStore {
@@ -20,10 +22,19 @@ pub struct MemoryStore {
     calls: Mutex<Calls>,
     sessions: Mutex<Sessions>,
     tokens: Mutex<HashMap<TokenHash, (KnownToken, Timestamp)>>,
+    /// Locked after `calls`, where both are.
+    letters: Mutex<Letters>,
 }
 
 impl MemoryStore {
     pub fn new(clock: Clock, retention: Retention) -> Self {
-        Self { clock, retention, calls: Mutex::default(), sessions: Mutex::default(), tokens: Mutex::default() }
+        Self::bounded(clock, retention, OutboxBounds::default())
+    }
+
+    /// With other bounds for the outbox.
+    pub fn bounded(clock: Clock, retention: Retention, bounds: OutboxBounds) -> Self {
+        let letters = Mutex::new(Letters::bounded(bounds));
+        let (calls, sessions, tokens) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { clock, retention, calls, sessions, tokens, letters }
     }
 }

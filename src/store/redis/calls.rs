@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::script;
+use super::{outbox, script};
 use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
 use crate::store::memory::outcome_of;
 use crate::store::{
-    CallStore, Created, Desk, Generation, OUTCOMES_PER_USER, Retention, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, Retention, StoreError, Swap,
+    VERDICTS_PER_USER,
 };
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
@@ -22,6 +23,7 @@ pub struct RedisCalls {
     client: Client,
     connections: Mutex<Connections>,
     retention: Retention,
+    bounds: OutboxBounds,
     /// `{prefix:c}:`; the braces are the hash tag.
     tag: String,
 }
@@ -35,7 +37,12 @@ struct Connections {
 impl RedisCalls {
     pub fn new(client: Client, prefix: &str, retention: Retention) -> Self {
         let connections = Mutex::new(Connections { made: client.reconnect_rx(), count: 0 });
-        Self { client, connections, retention, tag: format!("{{{prefix}:c}}:") }
+        Self { client, connections, retention, bounds: OutboxBounds::default(), tag: tag(prefix) }
+    }
+
+    /// With other bounds for the letters it appends.
+    pub fn bounded(self, bounds: OutboxBounds) -> Self {
+        Self { bounds, ..self }
     }
 
     fn call_prefix(&self) -> String {
@@ -79,7 +86,13 @@ impl RedisCalls {
 
 #[async_trait]
 impl CallStore for RedisCalls {
-    async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
+    async fn create(
+        &self,
+        call: &Call,
+        seen: &[Verdict],
+        letters: &[Letter],
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
         let (caller, callee) = (&call.caller.user, &call.callee.user);
         let keys = vec![
             self.call_key(&call.id),
@@ -94,7 +107,7 @@ impl CallStore for RedisCalls {
         let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
-        let arguments = vec![
+        let mut arguments = vec![
             call.id.as_str().into(),
             version_text(call.version).into(),
             flag(call.is_live()),
@@ -110,6 +123,7 @@ impl CallStore for RedisCalls {
             number(OUTCOMES_PER_USER as u64),
             number(u64::from(rings)),
         ];
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
         let mut parts = reply.iter().map(String::as_str);
         match (parts.next(), parts.next(), parts.next()) {
@@ -134,9 +148,9 @@ impl CallStore for RedisCalls {
         record.map(|record| parse("call", &record)).transpose()
     }
 
-    async fn swap(&self, next: &Call, seen: Version) -> Result<Swap, StoreError> {
+    async fn swap(&self, next: &Call, seen: Version, letters: &[Letter]) -> Result<Swap, StoreError> {
         let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
-        let arguments = vec![
+        let mut arguments = vec![
             next.id.as_str().into(),
             version_text(seen).into(),
             version_text(next.version).into(),
@@ -148,6 +162,7 @@ impl CallStore for RedisCalls {
             duration(self.retention.ended),
             number(OUTCOMES_PER_USER as u64),
         ];
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let reply: Vec<String> = script::SWAP.run(&self.client, self.keys_of(next), arguments).await?;
         match (reply.first().map(String::as_str), reply.get(1)) {
             (Some("done"), _) => Ok(Swap::Done),
@@ -240,9 +255,9 @@ impl CallStore for RedisCalls {
         }
     }
 
-    async fn restore(&self, call: &Call) -> Result<bool, StoreError> {
+    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<bool, StoreError> {
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
-        let arguments = vec![
+        let mut arguments = vec![
             call.id.as_str().into(),
             version_text(call.version).into(),
             number(call.version.counter),
@@ -255,12 +270,18 @@ impl CallStore for RedisCalls {
             number(OUTCOMES_PER_USER as u64),
             self.call_prefix().into(),
         ];
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         Ok(script::RESTORE.run::<u64>(&self.client, self.keys_of(call), arguments).await? == 1)
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {
         Ok(self.client.zcard(self.due_key()).await?)
     }
+}
+
+/// The braces are the hash tag.
+pub(super) fn tag(prefix: &str) -> String {
+    format!("{{{prefix}:c}}:")
 }
 
 fn version_text(version: Version) -> String {
@@ -286,7 +307,7 @@ fn flag(value: bool) -> Value {
     if value { "1".into() } else { "0".into() }
 }
 
-fn number(value: u64) -> Value {
+pub(super) fn number(value: u64) -> Value {
     value.to_string().into()
 }
 

@@ -2,12 +2,14 @@
 
 mod calls;
 mod connection;
+mod outbox;
 mod script;
 mod sessions;
 mod tokens;
 
 pub use calls::RedisCalls;
 pub use connection::{builder, connect};
+pub use outbox::RedisOutbox;
 pub use sessions::RedisSessions;
 pub use tokens::RedisTokens;
 

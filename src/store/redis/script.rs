@@ -14,15 +14,26 @@ pub struct Script {
 
 macro_rules! script {
     ($name:ident, $file:literal) => {
-        pub static $name: Script = Script {
-            source: include_str!(concat!("lua/", $file)),
-            sha: LazyLock::new(|| sha1_hash(include_str!(concat!("lua/", $file)))),
-        };
+        script!($name, include_str!(concat!("lua/", $file)));
+    };
+    // With the functions of the outbox before it.
+    ($name:ident, outbox, $file:literal) => {
+        script!($name, concat!(include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file))));
+    };
+    // And run even when Redis is out of memory: calls must end, letters must go. A flag of Redis 7.
+    ($name:ident, outbox_without_memory, $file:literal) => {
+        script!(
+            $name,
+            concat!("#!lua flags=allow-oom\n", include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file)))
+        );
+    };
+    ($name:ident, $source:expr) => {
+        pub static $name: Script = Script { source: $source, sha: LazyLock::new(|| sha1_hash($source)) };
     };
 }
 
-script!(CREATE, "create.lua");
-script!(SWAP, "swap.lua");
+script!(CREATE, outbox, "create.lua");
+script!(SWAP, outbox_without_memory, "swap.lua");
 script!(LINE, "line.lua");
 script!(VERSIONS, "versions.lua");
 script!(CLAIM, "claim.lua");
@@ -32,8 +43,16 @@ script!(UNREGISTER, "unregister.lua");
 script!(SWEEP, "sweep.lua");
 script!(RENEW, "renew.lua");
 script!(RETIRE, "retire.lua");
+script!(OUTBOX_APPEND, outbox, "outbox_append.lua");
+script!(OUTBOX_CLAIM, outbox_without_memory, "outbox_claim.lua");
+script!(OUTBOX_SETTLE, outbox_without_memory, "outbox_settle.lua");
+script!(OUTBOX_HURRY, outbox_without_memory, "outbox_hurry.lua");
+script!(OUTBOX_REPLAY, outbox_without_memory, "outbox_replay.lua");
+script!(OUTBOX_BURY, outbox_without_memory, "outbox_bury.lua");
+script!(OUTBOX_DEAD, outbox, "outbox_dead.lua");
+script!(OUTBOX_BACKLOG, "outbox_backlog.lua");
 script!(GENERATION, "generation.lua");
-script!(RESTORE, "restore.lua");
+script!(RESTORE, outbox_without_memory, "restore.lua");
 
 impl Script {
     /// Runs the script; loads it where the server does not know it, which means that it has not run.

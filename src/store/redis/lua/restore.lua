@@ -1,7 +1,6 @@
-#!lua flags=allow-oom
 -- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes
 -- ARGV: id, version, its counter, live (1|0), record, ttl ms, deadline or '', outcome or '', outcome ttl ms, outcome cap,
---       call key prefix
+--       call key prefix, outbox prefix and what outbox.append takes, if there are letters
 -- Returns: 1 where the record was absent or older
 local id = ARGV[1]
 local stored = redis.call('HGET', KEYS[1], 'v')
@@ -27,4 +26,5 @@ if ARGV[8] ~= '' then
     redis.call('PEXPIRE', KEYS[place], ARGV[9])
   end
 end
+if ARGV[12] then outbox(ARGV[12]).append(13) end
 return 1

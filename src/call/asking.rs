@@ -1,0 +1,51 @@
+//! What the backend is asked because of a call: for a push, whether an active call still is one, and whether it knows
+//! better than the ring deadline.
+
+use std::time::Duration;
+
+use super::Refusal::NotDue;
+use super::State::Ended;
+use super::{Call, Decision, End, Inquiry, Push, Refused, Timestamp, Verified};
+
+/// One question about a call that makes others busy in this time.
+const VERIFIED_FOR: Duration = Duration::from_secs(5);
+/// A backend that gives no answer is asked again after this; a node that died while it asked is succeeded then.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+const ASKED_AT_MOST: u32 = 4;
+
+pub(super) fn ask_for_push(call: &Call, now: Timestamp) -> Result<Decision, Refused> {
+    match call.push {
+        Push::Due(_) => Ok(Decision::quiet(Call { push: Push::Asked(now), ..call.clone() })),
+        Push::Unwanted | Push::Asked(_) => Err(NotDue.into()),
+    }
+}
+
+pub(super) fn verify(call: &Call, now: Timestamp) -> Result<Decision, Refused> {
+    if call.verified.is_some_and(|last| now.since(last.at) < VERIFIED_FOR) {
+        return Err(NotDue.into());
+    }
+    let times = call.verified.map_or(0, |last| last.times) + 1;
+    Ok(Decision::quiet(Call { verified: Some(Verified { times, at: now }), ..call.clone() }))
+}
+
+/// Whoever stores this asks the backend now. Without an answer in time the next one asks, and after the last the
+/// ring deadline stands.
+pub(super) fn ask_later(call: &Call, inquiry: Inquiry, now: Timestamp) -> Result<Decision, Refused> {
+    let next = Inquiry { at: now + ASK_AGAIN, asked: inquiry.asked + 1 };
+    let inquiry = (inquiry.asked < ASKED_AT_MOST).then_some(next);
+    Ok(Decision::quiet(Call { inquiry, ..call.clone() }))
+}
+
+pub(super) fn stand(call: &Call) -> Result<Decision, Refused> {
+    if call.inquiry.is_none() {
+        return Err(NotDue.into());
+    }
+    Ok(Decision::quiet(Call { inquiry: None, ..call.clone() }))
+}
+
+pub(super) fn report(call: &Call, end: &End) -> Result<Decision, Refused> {
+    if end.reported {
+        return Ok(Decision::unchanged());
+    }
+    Ok(Decision::quiet(Call { state: Ended(End { reported: true, ..end.clone() }), ..call.clone() }))
+}

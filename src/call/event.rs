@@ -1,0 +1,84 @@
+//! What the backend is told of a call by webhook: derived from the record alone.
+
+use super::{Call, EndReason, Push, Timestamp};
+
+/// A milestone of a call, told at least once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub kind: EventKind,
+    /// Rises within a call. The same milestone has the same number whenever it is derived.
+    pub seq: u64,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    Initiated,
+    /// The callee has to be woken by push.
+    PushRequired,
+    Ringing,
+    Accepted,
+    /// A question: somebody was told busy because of this call; is it still one?
+    Verify,
+    Rejected,
+    Cancelled,
+    Missed,
+    Ended,
+}
+
+impl EventKind {
+    /// The webhook's type.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventKind::Initiated => "call.initiated",
+            EventKind::PushRequired => "call.push_required",
+            EventKind::Ringing => "call.ringing",
+            EventKind::Accepted => "call.accepted",
+            EventKind::Verify => "call.verify",
+            EventKind::Rejected => "call.rejected",
+            EventKind::Cancelled => "call.cancelled",
+            EventKind::Missed => "call.missed",
+            EventKind::Ended => "call.ended",
+        }
+    }
+}
+
+/// What happened between two records of a call, in order.
+pub fn events(before: Option<&Call>, after: &Call) -> Vec<Event> {
+    let known = before.map(events_so_far).unwrap_or_default();
+    let is_new = |event: &Event| !known.iter().any(|known| (known.seq, known.kind) == (event.seq, event.kind));
+    events_so_far(after).into_iter().filter(is_new).collect()
+}
+
+/// Every milestone that the record still shows, in order: what a call that was put back after a loss of the store
+/// has to tell again.
+pub fn events_so_far(call: &Call) -> Vec<Event> {
+    let mut events = vec![Event { kind: EventKind::Initiated, seq: 1, at: call.created_at }];
+    if let Push::Asked(at) = call.push {
+        events.push(Event { kind: EventKind::PushRequired, seq: 2, at });
+    }
+    if let Some(at) = call.rang_at {
+        events.push(Event { kind: EventKind::Ringing, seq: 3, at });
+    }
+    if let Some(at) = call.accepted_at() {
+        events.push(Event { kind: EventKind::Accepted, seq: 4, at });
+    }
+    // The one part of the history that repeats; the end comes behind it.
+    let verified = call.verified.map_or(0, |verified| verified.times);
+    if let Some(last) = call.verified {
+        events.push(Event { kind: EventKind::Verify, seq: 4 + verified, at: last.at });
+    }
+    if let Some(end) = call.end() {
+        events.push(Event { kind: kind_of(end.reason), seq: 5 + verified, at: end.at });
+    }
+    events
+}
+
+fn kind_of(reason: EndReason) -> EventKind {
+    match reason {
+        EndReason::Cancelled | EndReason::Superseded | EndReason::CallerGone => EventKind::Cancelled,
+        EndReason::Rejected => EventKind::Rejected,
+        EndReason::NoAnswer | EndReason::Busy => EventKind::Missed,
+        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => EventKind::Ended,
+    }
+}

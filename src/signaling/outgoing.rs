@@ -1,0 +1,167 @@
+//! What a change of a call has to tell the backend: letters for the outbox, written in the same step as the change.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{Failure, Signaling};
+use crate::call::{Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, Verdict, callbacks, events};
+use crate::store::{Created, Letter, Queue, StoreError};
+use crate::telemetry::metrics;
+
+impl Signaling {
+    /// The letters of a change.
+    pub(super) fn letters(&self, before: Option<&Call>, after: &Call) -> Vec<Letter> {
+        let mut letters = Vec::new();
+        if self.policy.webhooks {
+            letters.extend(events(before, after).iter().map(|event| webhook(after, event, self.clock.now())));
+        }
+        if self.policy.callbacks
+            && let Some(callback) = callbacks(before, after)
+        {
+            match serde_json::to_string(&callback) {
+                Ok(body) => letters.push(Letter {
+                    id: format!("{}.callback.{}", after.id, after.version.counter),
+                    queue: Queue::Callbacks,
+                    call: Some(after.id.clone()),
+                    at: self.clock.now(),
+                    due: callback.due,
+                    until: Some(callback.until),
+                    body,
+                }),
+                Err(error) => tracing::error!(call = %after.id, %error, "a callback can't be written"),
+            }
+        }
+        letters
+    }
+
+    /// Creates a call together with its letters.
+    pub(super) async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
+        let letters = self.letters(None, call);
+        let created = self.calls.create(call, seen, &letters, now).await?;
+        if created == Created::Created {
+            self.posted(&letters);
+        }
+        Ok(created)
+    }
+
+    /// Wakes the workers of this node.
+    pub(super) fn posted(&self, letters: &[Letter]) {
+        if !letters.is_empty() {
+            self.outbox_bell.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        if letters.iter().any(|letter| letter.queue == Queue::Pushes) {
+            metrics::push_required();
+        }
+    }
+
+    /// Asks for a push at once where no device of the callee can confirm the ring.
+    pub(super) fn push_now(self: &Arc<Self>, id: &CallId) {
+        let (signaling, id) = (Arc::clone(self), id.clone());
+        self.spawn(async move {
+            match signaling.transition(&id, &Command::Push).await {
+                Ok(_) | Err(Failure::NotFound | Failure::Refused { .. } | Failure::TooManyRings { .. }) => {}
+                // Its deadline is stored: the push is two seconds late.
+                Err(Failure::Unavailable) => tracing::warn!(call = %id, "asking for a push at once failed"),
+            }
+        });
+    }
+
+    /// Asks by webhook whether a call that makes others busy still is one.
+    pub(super) fn verify(self: &Arc<Self>, line: &Call) {
+        if !self.policy.webhooks || line.is_ringing() {
+            return;
+        }
+        let (signaling, id) = (Arc::clone(self), line.id.clone());
+        // Refused where it was asked a moment ago.
+        self.spawn(async move { drop(signaling.transition(&id, &Command::Verify).await) });
+    }
+}
+
+fn webhook(call: &Call, event: &Event, now: Timestamp) -> Letter {
+    let push = event.kind == EventKind::PushRequired;
+    let body = json!({
+        "type": event.kind.name(),
+        "timestamp": event.at.rfc3339(),
+        "data": data(call, event),
+    });
+    Letter {
+        id: format!("{}.{}", call.id, event.seq),
+        queue: if push { Queue::Pushes } else { Queue::Events },
+        call: Some(call.id.clone()),
+        at: now,
+        due: now,
+        until: push.then_some(call.ring_until),
+        body: body.to_string(),
+    }
+}
+
+fn data(call: &Call, event: &Event) -> Value {
+    let mut data = Map::new();
+    if event.kind == EventKind::PushRequired
+        && let Some(offer) = &call.offer
+    {
+        // What the app's ring screen needs, as `call:incoming` would carry it; own fields win.
+        if let Ok(Value::Object(extra)) = serde_json::from_str::<Value>(&offer.extra) {
+            data.extend(extra.into_iter().filter(|(_, value)| !value.is_null()));
+        }
+        data.insert("callerName".into(), offer.caller_name.as_str().into());
+        data.insert("channelName".into(), offer.channel_name.as_str().into());
+        data.insert("agoraToken".into(), offer.agora_token.as_str().into());
+        data.insert("expiresAt".into(), call.ring_until.as_millis().into());
+    }
+    let mut put = |name: &str, value: Value| drop(data.insert(name.into(), value));
+    put("callId", call.spelled.as_str().into());
+    put("seq", event.seq.into());
+    put("state", call.state.name().into());
+    put("callerId", call.caller.user.as_str().into());
+    put("receiverId", call.callee.user.as_str().into());
+    if let Some(call_type) = &call.call_type {
+        put("callType", call_type.as_str().into());
+    }
+    put("createdAt", call.created_at.as_millis().into());
+    if let Some(at) = call.rang_at {
+        put("ringingAt", at.as_millis().into());
+    }
+    if let Some(at) = call.accepted_at() {
+        put("acceptedAt", at.as_millis().into());
+    }
+    let Some(end) = call.end() else { return Value::Object(data) };
+    put("endedAt", end.at.as_millis().into());
+    put("reason", end.reason.name().into());
+    if let Some(text) = &end.text {
+        put("text", text.as_str().into());
+    }
+    if let Some(duration) = call.duration() {
+        put("durationMs", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into());
+    }
+    let by = end.by.as_ref().map(|by| by.role).or(match end.reason {
+        EndReason::HungUp { by, .. } => by,
+        EndReason::Superseded => Some(Role::Caller),
+        EndReason::Cancelled
+        | EndReason::CallerGone
+        | EndReason::Rejected
+        | EndReason::NoAnswer
+        | EndReason::Busy
+        | EndReason::Lost { .. }
+        | EndReason::MaxDuration => None,
+    });
+    if let Some(by) = by {
+        put("endedBy", call.party(by).user.as_str().into());
+    }
+    let absent = match end.reason {
+        EndReason::Lost { party } => call.party(party).absent_since,
+        EndReason::CallerGone => call.caller.absent_since,
+        EndReason::Cancelled
+        | EndReason::Superseded
+        | EndReason::Rejected
+        | EndReason::NoAnswer
+        | EndReason::Busy
+        | EndReason::HungUp { .. }
+        | EndReason::MaxDuration => None,
+    };
+    if let Some(since) = absent {
+        put("absentSince", since.as_millis().into());
+    }
+    Value::Object(data)
+}

@@ -1,0 +1,168 @@
+//! What waits to be told to the backend, at least once: written in the same step as the change of the call that it is
+//! about, delivered by any node under a lease.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::call::{CallId, Timestamp};
+
+/// Each queue is claimed and retried on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Queue {
+    /// Webhooks: those of one call one after the other.
+    Events,
+    /// Webhooks that wake a phone: they wait for nobody.
+    Pushes,
+    /// Requests to an unmodified backend.
+    Callbacks,
+}
+
+impl Queue {
+    pub const ALL: [Queue; 3] = [Queue::Events, Queue::Pushes, Queue::Callbacks];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Queue::Events => "events",
+            Queue::Pushes => "pushes",
+            Queue::Callbacks => "callbacks",
+        }
+    }
+}
+
+/// Something to be told. Never changed once it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Letter {
+    /// The same on every attempt; a letter whose id waits already is not appended again.
+    pub id: String,
+    pub queue: Queue,
+    /// Absent for what is about no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallId>,
+    pub at: Timestamp,
+    /// Not sent before.
+    pub due: Timestamp,
+    /// Not sent after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    pub body: String,
+}
+
+impl Letter {
+    /// The call whose letters are sent one after the other.
+    pub(super) fn chain(&self) -> Option<&CallId> {
+        self.call.as_ref().filter(|_| self.queue == Queue::Events)
+    }
+}
+
+/// A letter under lease: nobody else is given it before the lease ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    pub letter: Letter,
+    /// Attempts so far that failed.
+    pub attempts: u32,
+    /// Proves whose lease it is.
+    pub(super) token: String,
+    /// What is leased: a call's chain, or the letter alone.
+    pub(super) member: String,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settled {
+    /// It need not be sent again. The next letter of the same call is handed out under the same lease, prolonged.
+    Done { lease: Duration },
+    /// Tried again later; the letters of its call behind it wait.
+    Later { at: Timestamp, attempts: u32 },
+    /// Tried again later by itself; the letters of its call no longer wait for it.
+    Apart { at: Timestamp, attempts: u32 },
+    /// Given up, kept to be looked at and replayed.
+    Dead { error: String, attempts: u32 },
+}
+
+/// A letter that was given up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadLetter {
+    pub letter: Letter,
+    pub died_at: Timestamp,
+    pub attempts: u32,
+    pub error: String,
+}
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    Id(String),
+    Call(CallId),
+    /// Those that died at this time or later.
+    Since(Timestamp),
+}
+
+/// The outbox at a glance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Letters that wait or are on their way.
+    pub waiting: u64,
+    pub bytes: u64,
+    pub dead: u64,
+    /// When the oldest that waits was written.
+    pub oldest: Option<Timestamp>,
+    /// Dropped because the outbox was full, ever.
+    pub dropped: u64,
+}
+
+/// Beyond either, the oldest are dropped, dead ones first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxBounds {
+    pub letters: u64,
+    pub bytes: u64,
+}
+
+impl Default for OutboxBounds {
+    fn default() -> Self {
+        Self { letters: 1_000_000, bytes: 1 << 30 }
+    }
+}
+
+/// Letters of a call's change are appended by [`super::CallStore::create`] and [`super::CallStore::swap`].
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Appends letters that belong to no change of a call.
+    async fn append(&self, letters: &[Letter]) -> Result<(), StoreError>;
+
+    /// Leases up to `limit` letters of the queue that are due; of a call's chain only the first. What is not settled
+    /// within `lease` is handed out again.
+    async fn claim(
+        &self,
+        queue: Queue,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<Claim>, StoreError>;
+
+    /// Ends a claim. A claim whose lease went to somebody else changes nothing, but that what was delivered is gone.
+    async fn settle(&self, claim: &Claim, settled: &Settled, now: Timestamp) -> Result<Option<Claim>, StoreError>;
+
+    /// Makes all that waits for a later attempt due: the receiver is back.
+    async fn hurry(&self, queue: Queue, now: Timestamp) -> Result<(), StoreError>;
+
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
+
+    /// The newest dead letters, newest first.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Sends dead letters again, from the first attempt on; returns how many.
+    async fn replay(&self, which: &Which, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Forgets letters that died before `before`; returns how many.
+    async fn bury(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Remembers that the receiver of this name wants nothing more; none: it wants again.
+    async fn switch_off(&self, receiver: Option<&str>) -> Result<(), StoreError>;
+
+    /// The receiver that wants nothing more.
+    async fn switched_off(&self) -> Result<Option<String>, StoreError>;
+}
