@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod laravel;
+pub mod sabotage;
 pub mod shutdown;
 pub mod signaling;
 pub mod socket;
