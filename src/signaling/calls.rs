@@ -12,7 +12,7 @@ use crate::call::{
     Verdict, VerdictKind, Version, contend, resolve,
 };
 use crate::store::Created;
-use crate::telemetry::metrics::{self, Limit};
+use crate::telemetry::metrics::{self, Freed, Limit};
 
 /// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
 const ATTEMPTS: u32 = 16;
@@ -80,7 +80,12 @@ impl Signaling {
                         call.created_at = call.created_at.max(line.created_at + Duration::from_millis(1));
                         match contend(&line, by, &call.callee.user) {
                             Contention::Free => {}
-                            Contention::Displace(role) => self.displace(&line, Command::Displace { by: role }).await?,
+                            Contention::Displace(role) => {
+                                if let State::Active { doubtful: true, .. } = line.state {
+                                    metrics::line_freed(Freed::Doubtful);
+                                }
+                                self.displace(&line, Command::Displace { by: role }).await?;
+                            }
                             Contention::Busy => {
                                 self.verify(&line);
                                 return self.answer_busy(call, None).await;

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 
 use super::{Session, Signaling};
 use crate::bus::{Body, Envelope, Inbound};
-use crate::call::{Call, EndReason, NodeId, Role, SayKind, Timestamp, UserId};
+use crate::call::{Call, EndReason, NodeId, Role, SayKind, State, Timestamp, UserId};
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Outcome};
 
 /// Pauses before a publish that nobody heard is tried again.
 const RETRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
@@ -108,7 +108,27 @@ impl Signaling {
             let knows = session.knows(&call.id);
             let after_the_end = ended_at.is_some_and(|at| session.connected_at > at);
             let missed = if knows { late && !session.acks } else { late || after_the_end };
-            self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
+            let said = self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
+            self.measure(&session, call, &said);
+        }
+    }
+
+    /// From what a call became to the phones that hear of it.
+    fn measure(&self, session: &Session, call: &Call, said: &[SayKind]) {
+        let since = |at: Timestamp| self.clock.now().since(at);
+        for kind in said {
+            match (kind, &call.state) {
+                (SayKind::Incoming, _) => {
+                    metrics::rung(since(call.created_at), self.floor.holds(&call.caller.user), session.acks);
+                }
+                (SayKind::Accepted, State::Active { accepted_at, .. }) => {
+                    metrics::outcome_told(Outcome::Accepted, since(*accepted_at));
+                }
+                (SayKind::Rejected, State::Ended(end)) => metrics::outcome_told(Outcome::Rejected, since(end.at)),
+                (SayKind::Cancelled, State::Ended(end)) => metrics::outcome_told(Outcome::Cancelled, since(end.at)),
+                (SayKind::Ended, State::Ended(end)) => metrics::outcome_told(Outcome::Ended, since(end.at)),
+                _ => {}
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, CallId, Device, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
+use crate::call::{Call, CallId, Device, NodeId, Role, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 
 pub use outbox::{Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
 
@@ -66,6 +66,15 @@ pub enum Created {
         caller: Option<Box<Call>>,
         callee: Option<Box<Call>>,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// The store had this version or a newer one.
+    Known,
+    PutBack,
+    /// Put back, but another live call has taken this party's line meanwhile.
+    WithoutLine(Role),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -167,8 +176,8 @@ pub trait CallStore: Send + Sync {
     fn connection(&self) -> u64;
 
     /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, the lines
-    /// that no other live call has taken, the outcome, and in the same step its letters. False where the store knew it.
-    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<bool, StoreError>;
+    /// that no other live call has taken, the outcome, and in the same step its letters.
+    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError>;
 
     /// Live calls of the whole cluster.
     async fn live_calls(&self) -> Result<u64, StoreError>;

@@ -78,6 +78,10 @@ metrics_table! {
         redis_reconnected => "signaling_redis_reconnects_total";
         /// Times that the store was found to be another than before or to have lost writes.
         store_lost => "signaling_store_losses_total";
+        /// Phones that were told to ring after the call had ended: must stay 0.
+        ghost_ring => "signaling_ghost_rings_total";
+        /// Rings whose phone promised to acknowledge them and did not within 5 s.
+        ring_unconfirmed => "signaling_incoming_unconfirmed_total";
         /// Publishes that failed.
         bus_failed => "signaling_bus_failures_total";
         /// Losses of bus messages that were noticed.
@@ -144,6 +148,16 @@ metrics_table! {
     labelled {
         /// From an event's arrival to the moment all it caused was sent on.
         "signaling_event_seconds", "histogram", "event: initiate, ringing, accept, reject, cancel, end";
+        /// From the moment a call was created to a phone that is told to ring, on the caller's node or another.
+        "signaling_ring_delivery_seconds", "histogram", "path: local, remote";
+        /// From the moment a call changed to the phone of the other side.
+        "signaling_outcome_delivery_seconds", "histogram", "event: accepted, rejected, cancelled, ended";
+        /// Phones that were told to ring, by whether they promised to acknowledge it.
+        "signaling_incoming_total", "counter", "acks: promised, none";
+        /// Lines that a new call took from an old one: its call was gone (must stay near 0), or nobody knew whether it went on.
+        "signaling_lines_freed_total", "counter", "cause: gone, doubtful";
+        /// How long Redis took to answer, by script or command.
+        "signaling_store_seconds", "histogram", "command: as the scripts in src/store/redis/lua, load, sessions";
         /// Live calls this node has to do with, by state.
         "signaling_calls", "gauge", "state: trying, ringing, active";
         /// Calls that ended, by reason.
@@ -198,6 +212,23 @@ pub enum Timed {
     Reject,
     Cancel,
     End,
+}
+
+/// What a phone learns of the other side.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    Accepted,
+    Rejected,
+    Cancelled,
+    Ended,
+}
+
+/// Why a line gave way.
+#[derive(Clone, Copy, Debug)]
+pub enum Freed {
+    /// Its call was over or gone: it should have been free.
+    Gone,
+    Doubtful,
 }
 
 /// Starts collecting; the first call of a process wins.
@@ -257,6 +288,36 @@ pub fn calls(trying: usize, ringing: usize, active: usize) {
 
 pub fn sessions_swept(count: usize) {
     counter!("signaling_sessions_swept_total").increment(count as u64);
+}
+
+/// A phone was told to ring: how long after the call's creation, whether on the caller's node, whether it promised to
+/// acknowledge.
+pub fn rung(after: Duration, local: bool, acks: bool) {
+    static PATHS: LazyLock<[Histogram; 2]> =
+        LazyLock::new(|| ["remote", "local"].map(|path| histogram!("signaling_ring_delivery_seconds", "path" => path)));
+    static RUNG: LazyLock<[Counter; 2]> =
+        LazyLock::new(|| ["none", "promised"].map(|acks| counter!("signaling_incoming_total", "acks" => acks)));
+    PATHS[usize::from(local)].record(after.as_secs_f64());
+    RUNG[usize::from(acks)].increment(1);
+}
+
+pub fn outcome_told(outcome: Outcome, after: Duration) {
+    static HANDLES: LazyLock<[Histogram; 4]> = LazyLock::new(|| {
+        ["accepted", "rejected", "cancelled", "ended"]
+            .map(|event| histogram!("signaling_outcome_delivery_seconds", "event" => event))
+    });
+    HANDLES[outcome as usize].record(after.as_secs_f64());
+}
+
+pub fn line_freed(cause: Freed) {
+    static HANDLES: LazyLock<[Counter; 2]> =
+        LazyLock::new(|| ["gone", "doubtful"].map(|cause| counter!("signaling_lines_freed_total", "cause" => cause)));
+    HANDLES[cause as usize].increment(1);
+}
+
+/// `command` is one of the documented values.
+pub fn store_answered(command: &'static str, after: Duration) {
+    histogram!("signaling_store_seconds", "command" => command).record(after.as_secs_f64());
 }
 
 pub fn calls_restored(count: u64) {
