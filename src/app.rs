@@ -1,6 +1,7 @@
 //! The wiring: everything is put together here and nowhere else.
 
 mod auth;
+mod delivery;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,9 +25,10 @@ use crate::signaling::{Parts, Signaling, StartError};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, builder, connect};
-use crate::store::{CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
+use crate::store::{Bell, CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
 use crate::telemetry::metrics;
 use auth::authenticator;
+use delivery::deliver;
 
 const STORE_ATTEMPTS: u32 = 10;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -49,6 +51,8 @@ pub enum AppError {
     Start(#[from] StartError),
     #[error(transparent)]
     Laravel(#[from] crate::laravel::ClientError),
+    #[error(transparent)]
+    Webhook(#[from] crate::webhook::EndpointError),
     #[error("starting metrics failed")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -100,7 +104,7 @@ impl App {
         let stop = CancellationToken::new();
         let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
 
-        let outbox_bell = tokio::sync::watch::Sender::new(0);
+        let bell = Bell::default();
         let signaling = Signaling::start(Parts {
             node: config.node_id.clone(),
             probe: probe_of(&address, admin_address.port()),
@@ -110,12 +114,14 @@ impl App {
             calls: shared.calls,
             sessions: shared.sessions,
             bus: shared.bus,
-            outbox_bell: outbox_bell.clone(),
+            outbox: Arc::clone(&shared.outbox),
+            bell: bell.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         })
         .await?;
 
+        deliver(&config, &clock, &signaling, &shared.outbox, &bell)?;
         let authenticate = authenticator(&config, &clock, &signaling, shared.tokens, &tasks, &stop)?;
         let limits = config.limits;
         let event_limits = Arc::new(EventLimits::new(limits.events_per_minute));

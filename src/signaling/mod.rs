@@ -36,7 +36,8 @@ pub use transition::Failure;
 use crate::bus::Bus;
 use crate::call::{NodeId, Terms};
 use crate::clock::Clock;
-use crate::store::{CallStore, SessionStore};
+use crate::store::{Bell, CallStore, Outbox, SessionStore};
+pub use crate::store::{DeadLetter, Which};
 use floor::Floor;
 use loss::Trust;
 use nodes::Nodes;
@@ -99,7 +100,8 @@ pub struct Signaling {
     self_test: SelfTest,
     /// The creation time of the newest call made here, in milliseconds of store time.
     newest_call: AtomicU64,
-    outbox_bell: tokio::sync::watch::Sender<u64>,
+    outbox: Arc<dyn Outbox>,
+    bell: Bell,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -115,8 +117,9 @@ pub struct Parts {
     pub calls: Arc<dyn CallStore>,
     pub sessions: Arc<dyn SessionStore>,
     pub bus: Arc<dyn Bus>,
+    pub outbox: Arc<dyn Outbox>,
     /// Rung when letters were written to the outbox.
-    pub outbox_bell: tokio::sync::watch::Sender<u64>,
+    pub bell: Bell,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -134,7 +137,7 @@ impl Signaling {
     /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
     /// of one before that is an error that stops the node.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox_bell, tasks, stop } = parts;
+        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, tasks, stop } = parts;
         let signaling = Arc::new(Self {
             nodes: Nodes::new(node, address, probe, policy.lease, clock.now()),
             floor: Floor::default(),
@@ -144,7 +147,8 @@ impl Signaling {
             trust: Trust::default(),
             self_test: SelfTest::new(clock.elapsed()),
             newest_call: AtomicU64::new(0),
-            outbox_bell,
+            outbox,
+            bell,
             clock,
             policy,
             calls,
@@ -175,7 +179,7 @@ impl Signaling {
     }
 
     /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.
-    fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         let worker = self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
         self.tasks.spawn(async move {

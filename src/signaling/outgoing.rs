@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Signaling};
 use crate::call::{Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, Verdict, callbacks, events};
-use crate::store::{Created, Letter, Queue, StoreError};
+use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
 use crate::telemetry::metrics;
 
 impl Signaling {
@@ -47,12 +47,25 @@ impl Signaling {
 
     /// Wakes the workers of this node.
     pub(super) fn posted(&self, letters: &[Letter]) {
-        if !letters.is_empty() {
-            self.outbox_bell.send_modify(|count| *count = count.wrapping_add(1));
-        }
+        self.bell.ring(letters);
         if letters.iter().any(|letter| letter.queue == Queue::Pushes) {
             metrics::push_required();
         }
+    }
+
+    /// The newest letters that were given up.
+    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.outbox.dead_letters(limit).await
+    }
+
+    /// Has dead letters sent again; returns how many.
+    pub async fn replay_letters(&self, which: &Which) -> Result<u64, StoreError> {
+        self.outbox.replay(which, self.clock.now()).await
+    }
+
+    /// Takes back that a receiver wants nothing more.
+    pub async fn webhooks_on(&self) -> Result<(), StoreError> {
+        self.outbox.switch_off(None).await
     }
 
     /// Asks for a push at once where no device of the callee can confirm the ring.

@@ -110,6 +110,10 @@ metrics_table! {
         invalid_payload => "signaling_invalid_payloads_total";
         /// Pushes that were asked for because no device of the callee confirmed the ring.
         push_required => "signaling_pushes_required_total";
+        /// Letters of the outbox that were given up.
+        letter_died => "signaling_outbox_given_up_total";
+        /// Requests for a push that came to nothing before the ring was over.
+        push_expired => "signaling_pushes_expired_total";
         /// Requests to `/api/` without the right secret.
         secret_refused => "signaling_secrets_refused_total";
     }
@@ -130,6 +134,8 @@ metrics_table! {
         waiting_checks => "signaling_token_checks_waiting";
         /// Websockets of other nodes' sessions that run through this node.
         relays => "signaling_relays";
+        /// 1 while webhooks are switched off because their receiver answered 410.
+        webhooks_off => "signaling_webhooks_off";
         /// Verdicts that wait for the store.
         waiting_verdicts => "signaling_verdicts_waiting";
     }
@@ -138,6 +144,8 @@ metrics_table! {
         timer_fired => "signaling_timer_lateness_seconds";
         /// From publishing an envelope to opening it on another node.
         bus_lag => "signaling_bus_lag_seconds";
+        /// How long the receiver of webhooks took.
+        webhook_answered => "signaling_webhook_seconds";
         /// How long Laravel took to answer a token check.
         token_asked => "signaling_token_check_seconds";
     }
@@ -160,6 +168,18 @@ metrics_table! {
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
+        /// Attempts to deliver a webhook, by outcome.
+        "signaling_webhook_attempts_total", "counter", "outcome: delivered, refused, failed, too_many, redirected, timed_out, unreachable";
+        /// Letters that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
+        "signaling_outbox_depth", "gauge", "";
+        /// Age of the oldest letter that waits, in seconds.
+        "signaling_outbox_oldest_seconds", "gauge", "";
+        /// Letters that were given up and can be replayed.
+        "signaling_outbox_dead", "gauge", "";
+        /// What the outbox takes, in bytes.
+        "signaling_outbox_bytes", "gauge", "";
+        /// Letters dropped because the outbox was full.
+        "signaling_outbox_dropped_total", "counter", "";
         /// The version of this node.
         "signaling_build_info", "gauge", "version";
     }
@@ -187,6 +207,20 @@ pub enum Relayed {
     Unknown,
     Unreachable,
     Refused,
+}
+
+/// What an attempt to deliver a webhook came to.
+#[derive(Clone, Copy, Debug)]
+pub enum WebhookOutcome {
+    Delivered,
+    /// 4xx.
+    Refused,
+    /// 5xx.
+    Failed,
+    TooMany,
+    Redirected,
+    TimedOut,
+    Unreachable,
 }
 
 /// An event of a phone whose duration is measured.
@@ -247,6 +281,22 @@ pub fn relayed(outcome: Relayed) {
             .map(|outcome| counter!("signaling_relayed_total", "outcome" => outcome))
     });
     HANDLES[outcome as usize].increment(1);
+}
+
+pub fn webhook_sent(outcome: WebhookOutcome) {
+    static HANDLES: LazyLock<[Counter; 7]> = LazyLock::new(|| {
+        ["delivered", "refused", "failed", "too_many", "redirected", "timed_out", "unreachable"]
+            .map(|outcome| counter!("signaling_webhook_attempts_total", "outcome" => outcome))
+    });
+    HANDLES[outcome as usize].increment(1);
+}
+
+pub fn outbox(waiting: u64, oldest: Duration, dead: u64, bytes: u64, dropped: u64) {
+    gauge!("signaling_outbox_depth").set(waiting as f64);
+    gauge!("signaling_outbox_oldest_seconds").set(oldest.as_secs_f64());
+    gauge!("signaling_outbox_dead").set(dead as f64);
+    gauge!("signaling_outbox_bytes").set(bytes as f64);
+    counter!("signaling_outbox_dropped_total").absolute(dropped);
 }
 
 pub fn calls(trying: usize, ringing: usize, active: usize) {

@@ -13,7 +13,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("socket", &["socket", "signaling", "call", "telemetry"]),
     ("http", &["http", "signaling", "call", "telemetry", "config", "clock", "socket"]),
     ("laravel", &["laravel", "call", "clock", "store", "telemetry"]),
-    ("config", &["config", "call", "signaling", "socket", "store", "telemetry"]),
+    ("courier", &["call", "clock", "store", "telemetry"]),
+    ("webhook", &["webhook", "courier", "call", "clock", "store", "telemetry"]),
+    ("config", &["config", "call", "signaling", "socket", "store", "telemetry", "webhook"]),
     ("telemetry", &["telemetry", "call"]),
 ];
 
@@ -22,7 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("fred::", &["store/redis", "bus/redis.rs", "app.rs"]),
     ("socketioxide::", &["socket/", "app.rs"]),
     ("axum::", &["http/", "app.rs"]),
-    ("reqwest::", &["laravel/"]),
+    ("reqwest::", &["laravel/", "webhook/"]),
     (
         "tokio::",
         &[
@@ -30,6 +32,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "app/",
             "bus/",
             "clock.rs",
+            "courier.rs",
             "http/",
             "laravel/",
             "main.rs",
@@ -37,6 +40,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "signaling/",
             "socket/",
             "store/",
+            "webhook/",
         ],
     ),
 ];

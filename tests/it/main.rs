@@ -20,3 +20,4 @@ mod processes;
 mod races;
 mod redis_failover;
 mod redis_trouble;
+mod webhooks;
