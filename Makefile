@@ -1,12 +1,12 @@
 # `make test` installs what is missing and runs everything.
 
-.PHONY: help test setup check build unit clients run
+.PHONY: help test setup check build unit clients php run
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check build ## everything, as CI runs it
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit clients
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit clients php
 	@echo "all tests passed"
 
 setup: ## install what the tests need and this machine lacks
@@ -27,6 +27,9 @@ clients: ## real clients: the official one on two nodes and through nginx on thr
 	node tests/node/conformance.mjs
 	node tests/node/round-robin.mjs 60
 	scripts/test-page
+
+php: ## the Laravel package, inside a real Laravel and against a real node
+	scripts/php-tests
 
 run: ## a node on this machine, with the test page at http://127.0.0.1:3001/
 	cargo run

@@ -277,7 +277,7 @@ impl Shared {
         let Some(url) = &config.redis_url else { return Ok(Self::memory(config, clock)) };
         let mut attempt = 1;
         let client = loop {
-            match connect(url.expose()).await {
+            match connect(url.expose(), tasks).await {
                 Ok(client) => break client,
                 Err(error) if attempt >= STORE_ATTEMPTS => return Err(AppError::Redis(error)),
                 Err(error) => {

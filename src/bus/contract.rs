@@ -14,7 +14,7 @@ use crate::store::redis::{builder, connect};
 async fn redis() -> Arc<dyn Bus> {
     let url = test_server::shared().url();
     let prefix = format!("b{:016x}", rand::random::<u64>());
-    let commands = connect(&url).await.unwrap();
+    let commands = connect(&url, &TaskTracker::new()).await.unwrap();
     Arc::new(RedisBus::new(commands, builder(&url).unwrap(), &prefix, TaskTracker::new()))
 }
 

@@ -17,6 +17,7 @@ use crate::telemetry::metrics;
 
 const CAPACITY: usize = 8192;
 const PROOF_ATTEMPTS: u32 = 200;
+const RECONNECTION: Duration = Duration::from_secs(3);
 
 pub struct RedisBus {
     commands: Client,
@@ -60,9 +61,12 @@ impl Bus for RedisBus {
 
     async fn reconnect(&self) {
         let subscriber = self.subscriber.lock().clone();
-        if let Some(subscriber) = subscriber
-            && let Err(error) = subscriber.force_reconnection().await
-        {
+        let Some(subscriber) = subscriber else { return };
+        if let Ok(Ok(())) = tokio::time::timeout(RECONNECTION, subscriber.force_reconnection()).await {
+            return;
+        }
+        // Its task may have ended for good.
+        if let Err(error) = subscriber.init().await {
             tracing::warn!(%error, "connecting anew for the node's channel failed");
         }
     }

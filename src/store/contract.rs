@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisSessions, connect};
 use super::*;
@@ -33,7 +35,7 @@ fn memory() -> Stores {
 }
 
 async fn redis() -> Stores {
-    let client = connect(&test_server::shared().url()).await.expect("redis answers");
+    let client = connect(&test_server::shared().url(), &TaskTracker::new()).await.expect("redis answers");
     let prefix = format!("c{:016x}", rand::random::<u64>());
     Stores {
         calls: Arc::new(RedisCalls::new(client.clone(), &prefix, RETENTION)),

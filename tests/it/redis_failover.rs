@@ -155,6 +155,14 @@ async fn a_cluster_moves_slots_and_fails_over_under_calls() {
     move_slot(&servers[home], &servers[other], &slot);
     calls.finish().await;
 
+    // No node asks the wrong primary for long: a client that computed slots wrongly would be redirected all the time.
+    for server in &servers {
+        let errors = server.command(&["INFO", "errorstats"]);
+        let moved = errors.lines().find_map(|line| line.strip_prefix("errorstat_MOVED:count=")).unwrap_or("0");
+        println!("redirections: {moved}");
+        assert!(moved.trim().parse::<u32>().expect("a count") < 200, "{errors}");
+    }
+
     // And the primary it moved to dies.
     let calls = Calls::begin(&cluster).await;
     assert_eq!(home_of_calls(&servers), other);

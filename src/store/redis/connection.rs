@@ -4,16 +4,30 @@ use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
 use fred::types::RespVersion;
-use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
+use fred::types::config::{ClusterDiscoveryPolicy, Config, ReconnectPolicy, ServerConfig, UnresponsiveConfig};
+use tokio_util::task::TaskTracker;
 
 /// Commands fail after this: a phone is told `unavailable` rather than left waiting.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Redirections of one command in a cluster.
+const REDIRECTIONS: u32 = 5;
+/// Before a client whose connections ended for good is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a client of this project talks to Redis, for commands and for subscriptions alike.
 pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
     let mut config = Config::from_url(url)?;
     config.version = RespVersion::RESP3;
     config.fail_fast = true;
+    if let ServerConfig::Clustered { policy, .. } = &mut config.server {
+        // Else only the servers named in the address are asked where the cluster went.
+        *policy = ClusterDiscoveryPolicy::UseCache;
+    }
+    // A write of unknown outcome is read back, never sent again blindly. But each redirection in a cluster counts as an
+    // attempt, and a client that runs out of them while slots move ends for good; what is sent again there after all is
+    // recognised by its version or nonce.
+    let attempts = if config.server.is_clustered() { 2 * REDIRECTIONS } else { 1 };
     let mut builder = Builder::from_config(config);
     builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2000, 2));
     builder.with_performance_config(|performance| {
@@ -24,8 +38,8 @@ pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
     builder.with_connection_config(|connection| {
         connection.connection_timeout = Duration::from_secs(2);
         connection.internal_command_timeout = Duration::from_secs(2);
-        // A write of unknown outcome is read back, never sent again blindly.
-        connection.max_command_attempts = 1;
+        connection.max_command_attempts = attempts;
+        connection.max_redirections = REDIRECTIONS;
         connection.max_command_buffer_len = 10_000;
         connection.unresponsive =
             UnresponsiveConfig { max_timeout: Some(Duration::from_secs(4)), interval: Duration::from_secs(1) };
@@ -35,8 +49,26 @@ pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
 }
 
 /// Connects a command client; reconnects by itself from then on.
-pub async fn connect(url: &str) -> Result<Client, fred::error::Error> {
+pub async fn connect(url: &str, tasks: &TaskTracker) -> Result<Client, fred::error::Error> {
     let client = builder(url)?.build()?;
-    client.init().await?;
+    let mut running = client.init().await?;
+    let restarted = client.clone();
+    // Some errors end the library's task, and every command after that would wait for its timeout.
+    tasks.spawn(async move {
+        loop {
+            match running.await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::error!(%error, "the connection to redis ended, starting it again"),
+                Err(error) => tracing::error!(%error, "the task of the connection to redis died, starting it again"),
+            }
+            running = loop {
+                tokio::time::sleep(RESTART_PAUSE).await;
+                match restarted.init().await {
+                    Ok(running) => break running,
+                    Err(error) => tracing::warn!(%error, "connecting to redis failed, trying again"),
+                }
+            };
+        }
+    });
     Ok(client)
 }

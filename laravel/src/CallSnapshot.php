@@ -1,0 +1,60 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling;
+
+/** A call as signaling knows it, in a webhook or asked for. Times are milliseconds since the epoch. */
+final class CallSnapshot
+{
+    private function __construct(
+        public readonly string $callId,
+        /** Rises with every event of this call: what has a lower one is older. */
+        public readonly int $seq,
+        /** trying, ringing, active or ended */
+        public readonly string $state,
+        public readonly ?string $callerId,
+        public readonly ?string $receiverId,
+        public readonly ?string $callType,
+        public readonly ?int $createdAt,
+        public readonly ?int $ringingAt,
+        public readonly ?int $acceptedAt,
+        public readonly ?int $endedAt,
+        public readonly ?int $durationMs,
+        public readonly ?string $reason,
+        public readonly ?string $endedBy,
+        public readonly ?int $expiresAt,
+        /** @var list<array<string, mixed>> milestones, if asked for */
+        public readonly array $timeline,
+        /** @var array<string, mixed> all that was sent */
+        public readonly array $fields,
+    ) {
+    }
+
+    /** @param array<string, mixed> $fields */
+    public static function fromFields(array $fields): self
+    {
+        $text = static fn (string $name): ?string =>
+            is_string($fields[$name] ?? null) || is_int($fields[$name] ?? null) ? (string) $fields[$name] : null;
+        $number = static fn (string $name): ?int => is_numeric($fields[$name] ?? null) ? (int) $fields[$name] : null;
+
+        return new self(
+            $text('callId') ?? '',
+            $number('seq') ?? 0,
+            $text('state') ?? '',
+            $text('callerId'),
+            $text('receiverId'),
+            $text('callType'),
+            $number('createdAt'),
+            $number('ringingAt'),
+            $number('acceptedAt'),
+            $number('endedAt'),
+            $number('durationMs'),
+            $text('reason'),
+            $text('endedBy'),
+            $number('expiresAt'),
+            is_array($fields['timeline'] ?? null) ? array_values($fields['timeline']) : [],
+            $fields,
+        );
+    }
+}

@@ -1,0 +1,78 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling\Calls;
+
+use BackedEnum;
+use Illuminate\Contracts\Config\Repository as Config;
+use Illuminate\Database\Eloquent\Model;
+
+/** The application's call model, by its configured columns and statuses. */
+final class CallRows
+{
+    public function __construct(private readonly Config $config)
+    {
+    }
+
+    /** @return class-string<Model>|null */
+    public function model(): ?string
+    {
+        return $this->config->get('websocket.call_model');
+    }
+
+    public function find(string $callId): ?Model
+    {
+        $model = $this->model();
+
+        return $model === null ? null : $model::query()->where($this->column('id'), $callId)->first();
+    }
+
+    /** The transition that the row's status stands for; null: one that nobody is told of. */
+    public function transition(Model $row, ?string $endedBy = null): ?CallTransition
+    {
+        $kind = $this->kind($row);
+        if ($kind === null) {
+            return null;
+        }
+        $caller = (string) $this->value($row, 'caller');
+        $receiver = (string) $this->value($row, 'receiver');
+
+        return new CallTransition(
+            $kind,
+            (string) $this->value($row, 'id'),
+            $caller,
+            $receiver,
+            $this->value($row, 'reason'),
+            in_array($endedBy, [$caller, $receiver], true) ? $endedBy : null,
+        );
+    }
+
+    /** Whether the row's status changed with its last save. */
+    public function statusChanged(Model $row): bool
+    {
+        return $row->wasChanged($this->column('status'));
+    }
+
+    public function kind(Model $row): ?string
+    {
+        return $this->config->get('websocket.call_statuses', [])[(string) $this->value($row, 'status')] ?? null;
+    }
+
+    private function value(Model $row, string $name): ?string
+    {
+        $column = $this->column($name);
+        $value = $column === null ? null : $row->getAttribute($column);
+
+        return match (true) {
+            $value === null => null,
+            $value instanceof BackedEnum => (string) $value->value,
+            default => (string) $value,
+        };
+    }
+
+    private function column(string $name): ?string
+    {
+        return $this->config->get('websocket.call_columns', [])[$name] ?? null;
+    }
+}

@@ -1,0 +1,51 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling\Calls;
+
+use DateTimeInterface;
+use Illuminate\Bus\Queueable;
+use Illuminate\Contracts\Queue\ShouldQueue;
+use Illuminate\Foundation\Bus\Dispatchable;
+use Illuminate\Queue\InteractsWithQueue;
+use Illuminate\Support\Carbon;
+use OnlyCare\Signaling\WebSocketService;
+
+/** Tells again what could not be told at once, as long as it is still true and of use. */
+final class TellTransition implements ShouldQueue
+{
+    use Dispatchable;
+    use InteractsWithQueue;
+    use Queueable;
+
+    private const USEFUL_SECONDS = 30;
+
+    private int $until;
+
+    public function __construct(private CallTransition $transition)
+    {
+        $this->until = Carbon::now()->getTimestamp() + self::USEFUL_SECONDS;
+    }
+
+    public function handle(WebSocketService $signaling, CallRows $rows): void
+    {
+        $row = $rows->find($this->transition->callId);
+        // A late accept of a call that has ended since would leave both parties busy.
+        if ($row === null || $rows->kind($row) !== $this->transition->kind) {
+            return;
+        }
+        $this->transition->tell($signaling);
+    }
+
+    public function retryUntil(): DateTimeInterface
+    {
+        return Carbon::createFromTimestamp($this->until);
+    }
+
+    /** @return list<int> seconds */
+    public function backoff(): array
+    {
+        return [1, 2, 5, 10];
+    }
+}

@@ -1,0 +1,41 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling\Push;
+
+use Illuminate\Contracts\Config\Repository as Config;
+use Illuminate\Contracts\Container\Container;
+use Illuminate\Support\Carbon;
+use Illuminate\Support\Facades\Log;
+use OnlyCare\Signaling\Events\CallPushRequired;
+
+/** Hands a push request to the application, unless the phone would not ring for it any more. */
+final class SendCallPush
+{
+    public function __construct(private readonly Container $app, private readonly Config $config)
+    {
+    }
+
+    public function handle(CallPushRequired $event): void
+    {
+        if (!$this->app->bound(SendsCallPush::class)) {
+            return;
+        }
+        if ($this->isLate($event)) {
+            Log::warning("call {$event->call->callId}: the push request came too late");
+
+            return;
+        }
+        $this->app->make(SendsCallPush::class)->sendCallPush($event);
+    }
+
+    private function isLate(CallPushRequired $event): bool
+    {
+        $now = Carbon::now()->getTimestampMs();
+        $born = $event->call->createdAt ?? (int) $event->occurredAt->format('Uv');
+        $oldest = (int) $this->config->get('websocket.push_max_age', 20) * 1000;
+
+        return $now - $born > $oldest || ($event->call->expiresAt !== null && $now >= $event->call->expiresAt);
+    }
+}

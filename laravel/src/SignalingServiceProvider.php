@@ -1,0 +1,46 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling;
+
+use Illuminate\Support\Facades\Event;
+use Illuminate\Support\ServiceProvider;
+use OnlyCare\Signaling\Calls\CallRows;
+use OnlyCare\Signaling\Calls\CallStatusObserver;
+use OnlyCare\Signaling\Calls\VerifyCall;
+use OnlyCare\Signaling\Console\CallCommand;
+use OnlyCare\Signaling\Console\HealthCommand;
+use OnlyCare\Signaling\Events\CallPushRequired;
+use OnlyCare\Signaling\Events\CallVerify;
+use OnlyCare\Signaling\Push\SendCallPush;
+
+final class SignalingServiceProvider extends ServiceProvider
+{
+    private const CONFIG = __DIR__ . '/../config/websocket.php';
+
+    public function register(): void
+    {
+        $this->mergeConfigFrom(self::CONFIG, 'websocket');
+        $this->app->singleton(Breaker::class);
+        $this->app->singleton(SignalingClient::class);
+        $this->app->singleton(WebSocketService::class);
+    }
+
+    public function boot(): void
+    {
+        if ((string) config('websocket.webhook_secret') !== '') {
+            $this->loadRoutesFrom(__DIR__ . '/../routes/webhooks.php');
+            Event::listen(CallPushRequired::class, SendCallPush::class);
+        }
+        $model = $this->app->make(CallRows::class)->model();
+        if ($model !== null) {
+            $model::observe(CallStatusObserver::class);
+            Event::listen(CallVerify::class, VerifyCall::class);
+        }
+        if ($this->app->runningInConsole()) {
+            $this->publishes([self::CONFIG => config_path('websocket.php')], 'signaling-config');
+            $this->commands([HealthCommand::class, CallCommand::class]);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling\Tests\Feature;
+
+use DateTimeImmutable;
+use Illuminate\Support\Carbon;
+use Illuminate\Support\Facades\DB;
+use InvalidArgumentException;
+use OnlyCare\Signaling\CallSnapshot;
+use OnlyCare\Signaling\Events\CallPushRequired;
+use OnlyCare\Signaling\Push\IncomingCallPush;
+use OnlyCare\Signaling\Push\SendsCallPush;
+use OnlyCare\Signaling\Tests\TestCase;
+
+final class PushTest extends TestCase
+{
+    public function test_the_application_pushes_what_its_app_reads(): void
+    {
+        $this->freeze();
+        [$ana] = $this->user('ana');
+        [$bo] = $this->user('bo');
+        $row = $this->callRow($ana->id, $bo->id);
+        $this->require($row->id, age: 3, left: 27);
+        $push = DB::table('pushes')->where('call_id', $row->id)->sole();
+        self::assertSame('fcm-token-of-bo', $push->token);
+        self::assertSame([
+            'type' => 'incoming_call',
+            'callId' => $row->id,
+            'callerId' => $ana->id,
+            'callerName' => 'ana',
+            'callerPhoto' => 'https://img.example.com/ana.jpg',
+            'channelId' => $row->channel_name,
+            'agoraToken' => '006abc',
+            'agoraAppId' => 'app',
+            'callType' => 'VIDEO',
+            'balanceTime' => '12:30',
+            'timestamp' => (string) Carbon::now()->getTimestampMs(),
+        ], json_decode($push->data, true));
+        self::assertSame(['priority' => 'high', 'ttl' => '20s'], json_decode($push->android, true));
+    }
+
+    public function test_no_push_for_which_the_phone_would_not_ring(): void
+    {
+        $this->freeze();
+        foreach ([[20, 10, true], [21, 9, false], [3, 0, false], [3, 1, true]] as [$age, $left, $sent]) {
+            $row = $this->callRow($this->user('ana')[0]->id, $this->user('bo')[0]->id);
+            $this->require($row->id, $age, $left);
+            $pushed = DB::table('pushes')->where('call_id', $row->id)->exists();
+            self::assertSame($sent, $pushed, "$age s old, $left s left");
+        }
+    }
+
+    public function test_without_a_sender_nothing_happens(): void
+    {
+        $this->app->offsetUnset(SendsCallPush::class);
+        $this->require('CALL_unknown', age: 1, left: 29);
+        self::assertFalse(DB::table('pushes')->where('call_id', 'CALL_unknown')->exists());
+    }
+
+    public function test_the_payload_holds_texts_and_what_the_app_insists_on(): void
+    {
+        $data = IncomingCallPush::data('CALL_1', 'USR_1', null, null, 'channel', 'audio');
+        self::assertSame(['Unknown', '', 'AUDIO'], [$data['callerName'], $data['callerPhoto'], $data['callType']]);
+        self::assertSame(count($data), count(array_filter($data, is_string(...))));
+        $this->expectException(InvalidArgumentException::class);
+        IncomingCallPush::data('CALL_1', 'USR_1', 'ana', null, '', 'audio');
+    }
+
+    private function freeze(): void
+    {
+        Carbon::setTestNow(Carbon::createFromTimestampMs(1795368390715));
+    }
+
+    private function require(string $callId, int $age, int $left): void
+    {
+        $now = Carbon::now()->getTimestampMs();
+        event(new CallPushRequired('msg', new DateTimeImmutable(), CallSnapshot::fromFields([
+            'callId' => $callId,
+            'createdAt' => $now - $age * 1000,
+            'expiresAt' => $now + $left * 1000,
+        ])));
+    }
+}

@@ -1,0 +1,88 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling\Tests\Live;
+
+/** What Laravel asks of the server beyond transitions. */
+final class CallsTest extends LiveTestCase
+{
+    private const MEDIA = ['channelName' => 'channel', 'agoraToken' => ''];
+
+    public function test_laravel_rings_a_phone(): void
+    {
+        $this->needs('/api/calls');
+        [$ana] = $this->user('ana');
+        [$bo, $callee] = $this->connected('bo');
+        $row = $this->callRow($ana->id, $bo->id);
+        $ring = $this->signaling->ring($row->id, $ana->id, 'Ana', $bo->id, 'VIDEO', [
+            'channelName' => $row->channel_name,
+            'agoraToken' => $row->agora_token,
+            'balanceTime' => '12:30',
+        ]);
+        self::assertTrue($ring->ringing, json_encode($ring->answer));
+        $incoming = $callee->expect('call:incoming');
+        self::assertSame('Ana', $incoming['callerName']);
+        self::assertSame($row->channel_name, $incoming['channelName']);
+        self::assertSame('12:30', $incoming['balanceTime']);
+
+        [$eve] = $this->user('eve');
+        $second = $this->callRow($eve->id, $bo->id);
+        self::assertTrue($this->signaling->ring($second->id, $eve->id, 'Eve', $bo->id, 'AUDIO', self::MEDIA)->busy);
+    }
+
+    public function test_a_ring_of_somebody_without_a_device_needs_a_push(): void
+    {
+        $this->needs('/api/calls');
+        [$ana] = $this->user('ana');
+        [$bo] = $this->user('bo');
+        $row = $this->callRow($ana->id, $bo->id);
+        $ring = $this->signaling->ring($row->id, $ana->id, 'Ana', $bo->id, 'VIDEO', self::MEDIA);
+        self::assertTrue($ring->needsPush && !$ring->ringing, json_encode($ring->answer));
+    }
+
+    public function test_the_state_of_a_call_and_its_timeline(): void
+    {
+        $this->needs('/api/calls');
+        [$ana, $caller] = $this->connected('ana');
+        [$bo] = $this->connected('bo');
+        $row = $this->callRow($ana->id, $bo->id);
+        $this->initiate($caller, $row);
+        $this->signaling->callRejected($row->id, $ana->id, $bo->id);
+        foreach ([$row->id, substr($row->id, 5)] as $id) {
+            $call = $this->signaling->callState($id);
+            self::assertSame(['ended', 'rejected', 'VIDEO'], [$call->state, $call->reason, $call->callType]);
+            self::assertSame([$ana->id, $bo->id], [$call->callerId, $call->receiverId]);
+            self::assertNotSame([], $call->timeline);
+        }
+        self::assertNull($this->signaling->callState('CALL_unknown'));
+    }
+
+    public function test_presence_of_many(): void
+    {
+        $this->needs('/api/users/online');
+        [$ana] = $this->connected('ana');
+        $online = $this->signaling->usersOnline([$ana->id, 'USR_nobody']);
+        self::assertEquals([$ana->id => true, 'USR_nobody' => false], $online);
+    }
+
+    public function test_an_event_of_the_application(): void
+    {
+        $this->needs('/api/users/USR_nobody/emit');
+        [$ana, $phone] = $this->connected('ana');
+        self::assertTrue($this->signaling->emit($ana->id, 'app:gift', ['coins' => 10]));
+        self::assertSame(['coins' => 10], $phone->expect('app:gift'));
+        self::assertFalse($this->signaling->emit('USR_nobody', 'app:gift'));
+    }
+
+    public function test_a_banned_user_is_disconnected(): void
+    {
+        $this->needs('/api/users/USR_nobody/disconnect');
+        [$ana, $phone, $token] = $this->connected('ana');
+        $ana->update(['api_token' => 'revoked']);
+        $this->signaling->disconnect($ana->id, 'Banned');
+        $phone->expect('(disconnect)');
+        self::assertFalse($this->signaling->isUserOnline($ana->id));
+        self::assertSame('Invalid token', $this->phone($ana->id, $token)->refusal);
+    }
+}

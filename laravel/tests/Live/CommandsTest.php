@@ -1,0 +1,62 @@
+<?php
+
+declare(strict_types=1);
+
+namespace OnlyCare\Signaling\Tests\Live;
+
+use OnlyCare\Signaling\Tests\Support\Stage;
+
+/** The artisan commands, each in a process of its own as an operator runs them. */
+final class CommandsTest extends LiveTestCase
+{
+    public function test_health(): void
+    {
+        [$output, $code] = $this->artisanProcess('signaling:health');
+        self::assertSame(0, $code, $output);
+        self::assertMatchesRegularExpression('/^status +"OK"$/m', $output);
+        self::assertMatchesRegularExpression('/^secret +accepted$/m', $output);
+    }
+
+    public function test_health_names_a_secret_that_differs(): void
+    {
+        [$output, $code] = $this->artisanProcess('signaling:health', ['WEBSOCKET_SECRET' => 'other']);
+        self::assertSame(1, $code, $output);
+        self::assertStringContainsString('WEBSOCKET_SECRET differs from LARAVEL_API_SECRET', $output);
+    }
+
+    public function test_health_of_a_server_that_is_gone(): void
+    {
+        [$output, $code] = $this->artisanProcess('signaling:health', ['WEBSOCKET_URL' => 'http://127.0.0.1:9']);
+        self::assertSame(1, $code, $output);
+        self::assertStringContainsString('does not answer at http://127.0.0.1:9', $output);
+    }
+
+    public function test_a_call(): void
+    {
+        $this->needs('/api/calls');
+        [$ana, $caller] = $this->connected('ana');
+        [$bo] = $this->user('bo');
+        $row = $this->callRow($ana->id, $bo->id);
+        $this->initiate($caller, $row);
+        [$output, $code] = $this->artisanProcess("signaling:call {$row->id}");
+        self::assertSame(0, $code, $output);
+        self::assertMatchesRegularExpression("/^callerId +{$ana->id}$/m", $output);
+        self::assertMatchesRegularExpression('/created/', $output);
+        [$output, $code] = $this->artisanProcess('signaling:call CALL_unknown');
+        self::assertSame(1, $code, $output);
+    }
+
+    /** @return array{0: string, 1: int} */
+    private function artisanProcess(string $command, array $environment = []): array
+    {
+        // An environment of its own: the one of this process has what .env said before.
+        $words = ['env', '-i', 'SIGNALING_TEST_FOLDER=' . Stage::get()->folder];
+        foreach ($environment as $name => $value) {
+            $words[] = "$name=$value";
+        }
+        array_push($words, PHP_BINARY, '-d', 'error_reporting=8191', dirname(__DIR__) . '/Backend/artisan');
+        exec(implode(' ', array_map(escapeshellarg(...), $words)) . " $command 2>&1", $lines, $code);
+
+        return [implode("\n", $lines), $code];
+    }
+}
