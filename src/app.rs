@@ -2,6 +2,7 @@
 
 mod auth;
 mod delivery;
+mod laravel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::store::{Bell, CallStore, Outbox, OutboxBounds, SessionStore, TokenSto
 use crate::telemetry::metrics;
 use auth::authenticator;
 use delivery::deliver;
+use laravel::Laravel;
 
 const STORE_ATTEMPTS: u32 = 10;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -105,6 +107,7 @@ impl App {
         let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
 
         let bell = Bell::default();
+        let laravel = Laravel::open(&config, &clock, &shared.calls)?;
         let signaling = Signaling::start(Parts {
             node: config.node_id.clone(),
             probe: probe_of(&address, admin_address.port()),
@@ -116,13 +119,14 @@ impl App {
             bus: shared.bus,
             outbox: Arc::clone(&shared.outbox),
             bell: bell.clone(),
+            ledger: laravel.as_ref().and_then(Laravel::ledger),
             tasks: tasks.clone(),
             stop: stop.clone(),
         })
         .await?;
 
-        deliver(&config, &clock, &signaling, &shared.outbox, &bell)?;
-        let authenticate = authenticator(&config, &clock, &signaling, shared.tokens, &tasks, &stop)?;
+        deliver(&config, &clock, laravel.as_ref(), &signaling, &shared.outbox, &bell)?;
+        let authenticate = authenticator(&config, &clock, laravel, &signaling, shared.tokens, &tasks, &stop);
         let limits = config.limits;
         let event_limits = Arc::new(EventLimits::new(limits.events_per_minute));
         let addresses = ClientAddress::new(config.trusted_proxies.clone());

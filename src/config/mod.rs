@@ -155,6 +155,15 @@ impl Config {
         shared.iter().map(|secret| Sha256::digest(format!("node {}", secret.expose())).to_vec()).collect()
     }
 
+    /// What tokens in call records are sealed with, the first to seal.
+    pub fn sealing_secrets(&self) -> Vec<&[u8]> {
+        let secrets: Vec<&Secret> = match self.api_secrets.is_empty() {
+            true => self.redis_url.iter().collect(),
+            false => self.api_secrets.iter().collect(),
+        };
+        secrets.iter().map(|secret| secret.expose().as_bytes()).collect()
+    }
+
     /// True where nobody verifies tokens and the test page is served.
     pub fn is_development(&self) -> bool {
         matches!(self.auth, Auth::LocalDevelopment | Auth::Insecure)

@@ -40,6 +40,8 @@ impl Reader {
         let mut policy = self.policy();
         let webhook = self.webhook();
         policy.webhooks = webhook.is_some();
+        let legacy = self.one_of("LARAVEL_CALLBACKS", &[("legacy", true), ("off", false)]);
+        policy.callbacks = legacy && matches!(auth, Auth::Laravel { .. });
         Config {
             host,
             port: self.number("PORT", 0..=65_535),

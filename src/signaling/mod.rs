@@ -8,6 +8,7 @@ mod delivery;
 mod drain;
 mod floor;
 mod healing;
+mod ledger;
 mod loss;
 mod nodes;
 mod outgoing;
@@ -29,6 +30,7 @@ pub use crate::bus::Word;
 pub use backend::{Told, WordOutcome};
 pub use calls::{Initiate, Initiated};
 pub use floor::{Newcomer, Session, Voice};
+pub use ledger::Ledger;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Ready, ReadyCall};
 pub use transition::Failure;
@@ -39,6 +41,7 @@ use crate::clock::Clock;
 use crate::store::{Bell, CallStore, Outbox, SessionStore};
 pub use crate::store::{DeadLetter, Which};
 use floor::Floor;
+use ledger::Questions;
 use loss::Trust;
 use nodes::Nodes;
 use presence::Watchers;
@@ -102,6 +105,8 @@ pub struct Signaling {
     newest_call: AtomicU64,
     outbox: Arc<dyn Outbox>,
     bell: Bell,
+    ledger: Option<Arc<dyn Ledger>>,
+    questions: Questions,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -120,6 +125,8 @@ pub struct Parts {
     pub outbox: Arc<dyn Outbox>,
     /// Rung when letters were written to the outbox.
     pub bell: Bell,
+    /// An unmodified backend that can be asked about calls.
+    pub ledger: Option<Arc<dyn Ledger>>,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -137,7 +144,8 @@ impl Signaling {
     /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
     /// of one before that is an error that stops the node.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, tasks, stop } = parts;
+        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, tasks, stop } =
+            parts;
         let signaling = Arc::new(Self {
             nodes: Nodes::new(node, address, probe, policy.lease, clock.now()),
             floor: Floor::default(),
@@ -149,6 +157,8 @@ impl Signaling {
             newest_call: AtomicU64::new(0),
             outbox,
             bell,
+            ledger,
+            questions: Questions::default(),
             clock,
             policy,
             calls,

@@ -114,6 +114,10 @@ metrics_table! {
         letter_died => "signaling_outbox_given_up_total";
         /// Requests for a push that came to nothing before the ring was over.
         push_expired => "signaling_pushes_expired_total";
+        /// Users' tokens that Laravel refused when it was called back with them.
+        token_dropped => "signaling_tokens_dropped_total";
+        /// Calls that Laravel has open though nobody is in them, and that could not be ended there in time.
+        open_row => "signaling_open_rows_total";
         /// Requests to `/api/` without the right secret.
         secret_refused => "signaling_secrets_refused_total";
     }
@@ -170,6 +174,10 @@ metrics_table! {
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
         /// Attempts to deliver a webhook, by outcome.
         "signaling_webhook_attempts_total", "counter", "outcome: delivered, refused, failed, too_many, redirected, timed_out, unreachable";
+        /// Requests that tell a Laravel without webhooks what happened, by outcome.
+        "signaling_callbacks_total", "counter", "outcome: done, needless, refused, failed, expired, no_token";
+        /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, by outcome.
+        "signaling_inquiries_total", "counter", "outcome: accepted, over, stands, unavailable";
         /// Letters that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
         "signaling_outbox_depth", "gauge", "";
         /// Age of the oldest letter that waits, in seconds.
@@ -221,6 +229,28 @@ pub enum WebhookOutcome {
     Redirected,
     TimedOut,
     Unreachable,
+}
+
+/// What a callback to Laravel came to.
+#[derive(Clone, Copy, Debug)]
+pub enum CallbackOutcome {
+    Done,
+    /// Laravel had said it itself.
+    Needless,
+    Refused,
+    Failed,
+    Expired,
+    /// Laravel accepts no token that was kept of the party.
+    NoToken,
+}
+
+/// What Laravel's table said of a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Inquired {
+    Accepted,
+    Over,
+    Stands,
+    Unavailable,
 }
 
 /// An event of a phone whose duration is measured.
@@ -287,6 +317,22 @@ pub fn webhook_sent(outcome: WebhookOutcome) {
     static HANDLES: LazyLock<[Counter; 7]> = LazyLock::new(|| {
         ["delivered", "refused", "failed", "too_many", "redirected", "timed_out", "unreachable"]
             .map(|outcome| counter!("signaling_webhook_attempts_total", "outcome" => outcome))
+    });
+    HANDLES[outcome as usize].increment(1);
+}
+
+pub fn called_back(outcome: CallbackOutcome) {
+    static HANDLES: LazyLock<[Counter; 6]> = LazyLock::new(|| {
+        ["done", "needless", "refused", "failed", "expired", "no_token"]
+            .map(|outcome| counter!("signaling_callbacks_total", "outcome" => outcome))
+    });
+    HANDLES[outcome as usize].increment(1);
+}
+
+pub fn inquired(outcome: Inquired) {
+    static HANDLES: LazyLock<[Counter; 4]> = LazyLock::new(|| {
+        ["accepted", "over", "stands", "unavailable"]
+            .map(|outcome| counter!("signaling_inquiries_total", "outcome" => outcome))
     });
     HANDLES[outcome as usize].increment(1);
 }

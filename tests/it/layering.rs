@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("signaling", &["signaling", "call", "clock", "store", "bus", "telemetry"]),
     ("socket", &["socket", "signaling", "call", "telemetry"]),
     ("http", &["http", "signaling", "call", "telemetry", "config", "clock", "socket"]),
-    ("laravel", &["laravel", "call", "clock", "store", "telemetry"]),
+    ("laravel", &["laravel", "courier", "call", "clock", "store", "telemetry"]),
     ("courier", &["call", "clock", "store", "telemetry"]),
     ("webhook", &["webhook", "courier", "call", "clock", "store", "telemetry"]),
     ("config", &["config", "call", "signaling", "socket", "store", "telemetry", "webhook"]),

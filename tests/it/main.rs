@@ -13,6 +13,7 @@ mod forwarding;
 mod http;
 mod incidents;
 mod layering;
+mod legacy;
 mod limits;
 mod payloads;
 mod presence;

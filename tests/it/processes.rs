@@ -13,7 +13,9 @@ use onlycare_signaling::store::redis::{RedisOutbox, connect};
 use onlycare_signaling::store::{Letter, Outbox, OutboxBounds, Queue};
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio_util::task::TaskTracker;
 
+use crate::harness::cluster::{get, get_with, post};
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::receiver::{Answer, Receiver, SIGNING_SECRET};
@@ -326,7 +328,7 @@ async fn ten_thousand_webhooks_drain() {
     const LETTERS: usize = 10_000;
     let receiver = Receiver::start().await;
     let prefix = prefix();
-    let client = connect(&shared().url()).await.expect("redis answers");
+    let client = connect(&shared().url(), &TaskTracker::new()).await.expect("redis answers");
     let outbox = RedisOutbox::new(client, &prefix, OutboxBounds::default());
     let now = Clock::system().now();
     let letters: Vec<Letter> = (0..LETTERS)
@@ -363,4 +365,25 @@ async fn ten_thousand_webhooks_drain() {
         assert!(before < hook.seq(), "{} after {before}", hook.id);
     }
     assert_eq!(receiver.count(), LETTERS, "none twice");
+}
+
+/// The likeliest mistake of the first day says what to do, once a minute however often it is made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_secret_is_named_in_the_log() {
+    let node = Node::start(&prefix(), &[("LARAVEL_API_SECRET", "right")]);
+    let forwarded = ("x-forwarded-for", "10.0.0.1");
+    assert_eq!(get_with(node.public, "/api/connected-users", forwarded).await.0, 401);
+    for _ in 0..5 {
+        let body = json!({"callId": "1", "receiverId": "USR_1"});
+        assert_eq!(post(node.public, "/api/emit/call-cancelled", Some("wrong"), body).await.0, 401);
+    }
+    let hint = "Laravel's WEBSOCKET_SECRET differs from LARAVEL_API_SECRET";
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !node.log.lock().contains(hint) {
+        assert!(Instant::now() < deadline, "{}", node.log.lock());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.log.lock().matches(hint).count(), 1);
+    let (_, metrics) = get(node.admin, "/metrics").await;
+    assert!(metrics.as_str().unwrap().contains("signaling_secrets_refused_total 6"), "counted");
 }
