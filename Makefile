@@ -1,12 +1,13 @@
 # `make test` installs what is missing and runs everything.
 
-.PHONY: help test setup check build unit clients php run
+.PHONY: help test setup check build unit clients php ops run
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check build ## everything, as CI runs it
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit clients php
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target ops
 	@echo "all tests passed"
 
 setup: ## install what the tests need and this machine lacks
@@ -27,6 +28,13 @@ clients: ## real clients: the official one on two nodes and through nginx on thr
 	node tests/node/conformance.mjs
 	node tests/node/round-robin.mjs 60
 	scripts/test-page
+
+# What is shipped to run it: the chart, a host, compose, Redis settings, load balancers, queries, a rolling restart.
+OPS = rolling metrics redis proxies compose chart host
+ops: $(OPS:%=ops-%) ## charts, configurations, dashboards and alerts, with what they are for
+.PHONY: $(OPS:%=ops-%)
+$(OPS:%=ops-%): ops-%:
+	@node tests/ops/$*.mjs
 
 php: ## the Laravel package, inside a real Laravel and against a real node
 	scripts/php-tests

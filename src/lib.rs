@@ -18,6 +18,7 @@ pub mod config;
 pub mod courier;
 pub mod http;
 pub mod laravel;
+pub mod sabotage;
 pub mod shutdown;
 pub mod signaling;
 pub mod socket;

@@ -445,8 +445,8 @@ function templates(phone) {
 
 const phones = [];
 const other = (phone) => phones[phone === phones[0] ? 1 : 0];
-const common = { token: "local", server: location.origin, acks: true };
-phones.push(new Phone("left", { ...common, user: "Ana" }), new Phone("right", { ...common, user: "Bo" }));
+const fields = (user) => ({ user, token: `token-of-${user}`, server: location.origin, acks: true });
+phones.push(new Phone("left", fields("Ana")), new Phone("right", fields("Bo")));
 document.getElementById("phones").append(...phones.map((phone) => phone.root));
 document.getElementById("logs").append(...phones.map((phone) => phone.logRoot));
 document.getElementById("event-names").append(

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::child::Child;
+use crate::http::Connection;
 use crate::laravel::Laravel;
 use crate::options::Target;
 use crate::redis::{Commands, Redis};
@@ -19,7 +21,7 @@ pub struct Cluster {
     pub addresses: Vec<SocketAddr>,
     nodes: Vec<Child>,
     redis: Option<Redis>,
-    _laravel: Option<Laravel>,
+    laravel: Option<Laravel>,
     binary: Option<String>,
 }
 
@@ -54,7 +56,7 @@ impl Cluster {
     pub async fn open(target: &Target) -> anyhow::Result<Self> {
         if !target.nodes.is_empty() {
             let addresses = targets::resolve(&target.nodes, target.i_own_these_nodes)?;
-            return Ok(Self { addresses, nodes: Vec::new(), redis: None, _laravel: None, binary: None });
+            return Ok(Self { addresses, nodes: Vec::new(), redis: None, laravel: None, binary: None });
         }
         let binary = binary(target.binary.as_deref())?;
         let redis = if target.no_redis { None } else { Some(Redis::start().await?) };
@@ -72,7 +74,7 @@ impl Cluster {
             nodes.push(child);
         }
         let binary = Some(binary.to_string_lossy().into_owned());
-        Ok(Self { addresses, nodes, redis, _laravel: laravel, binary })
+        Ok(Self { addresses, nodes, redis, laravel, binary })
     }
 
     /// Whether they were started here.
@@ -102,6 +104,31 @@ impl Cluster {
     pub fn dead(&self) -> Vec<&str> {
         let redis = self.redis.as_ref().map(|redis| &redis.child);
         self.nodes.iter().chain(redis).filter(|child| !child.is_alive()).map(|child| child.name.as_str()).collect()
+    }
+
+    /// Ends the first node without a word.
+    pub fn kill_first(&mut self) {
+        if self.is_own() {
+            drop(self.nodes.remove(0));
+        }
+    }
+
+    /// Token checks that Laravel's stand-in was asked for.
+    pub fn laravel_asked(&self) -> usize {
+        self.laravel.as_ref().map_or(0, |laravel| laravel.asked().values().sum())
+    }
+
+    /// Those for the user who was asked about most.
+    pub fn laravel_most_asked(&self) -> usize {
+        self.laravel.as_ref().map_or(0, |laravel| laravel.asked().into_values().max().unwrap_or(0))
+    }
+
+    /// Users online, as a node counts them for the whole cluster.
+    pub async fn online(&self, node: SocketAddr) -> anyhow::Result<u64> {
+        let stream = TcpStream::connect(node).await?;
+        let answer = Connection::new(stream, node.to_string()).ask("/health", None).await?;
+        let health: Value = serde_json::from_str(&answer.body)?;
+        health["connectedUsers"].as_u64().with_context(|| format!("/health says {}", answer.body))
     }
 
     /// Warnings and errors that the nodes logged since they listened.
@@ -164,7 +191,8 @@ async fn redis_usage(redis: &Redis) -> anyhow::Result<RedisUsage> {
     Ok(RedisUsage { cpu, memory, commands: redis.commands().await? })
 }
 
-fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>) -> Vec<(String, String)> {
+/// What every node started here is given: free ports on loopback, a log that can be read, no limits.
+pub fn common_environment() -> Vec<(String, String)> {
     let fixed = [
         ("HOST", "127.0.0.1"),
         ("PORT", "0"),
@@ -178,7 +206,11 @@ fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>
         ("HANDSHAKES_PER_ADDRESS_PER_SECOND", "0"),
         ("RINGS_PER_CALLEE_PER_MINUTE", "0"),
     ];
-    let mut variables: Vec<(String, String)> = fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>) -> Vec<(String, String)> {
+    let mut variables = common_environment();
     if let Some(redis) = redis {
         variables.push(("REDIS_URL".into(), format!("redis://{}", redis.address)));
         variables.push(("REDIS_PREFIX".into(), format!("load{:08x}", rand::random::<u32>())));
@@ -191,13 +223,14 @@ fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>
     variables
 }
 
-fn listening(line: &str) -> Option<String> {
+/// The public address, if a node's log line names it.
+pub fn listening(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
     (line["message"] == "listening").then(|| line["public"].as_str().map(str::to_owned))?
 }
 
 /// The node's binary: as told, or next to this program.
-fn binary(told: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub fn binary(told: Option<&Path>) -> anyhow::Result<PathBuf> {
     let path = match told {
         Some(told) => told.to_owned(),
         None => std::env::current_exe()?.with_file_name("onlycare-signaling"),

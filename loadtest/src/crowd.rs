@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::dial::{self, Failure, Line, Transport};
 use crate::figures::Latency;
+use crate::packet::Who;
 use crate::phone::{Ear, Phone};
 use crate::{procfs, schedule};
 
@@ -98,11 +99,11 @@ impl Crowd {
             tokio::select! {
                 arrival = arrivals.recv(), if !all_started => match arrival {
                     Some(planned) => {
-                        let (node, user) = (self.nodes[next % self.nodes.len()], self.user(next));
+                        let (node, who) = (self.nodes[next % self.nodes.len()], Who::phone_of(&self.user(next)));
                         let (transport, index) = (self.transport, next);
                         let source = dial::source(index * transport.connections());
                         dials.spawn(async move {
-                            let line = dial::dial(node, source, transport, &user).await;
+                            let line = dial::dial(node, source, transport, &who).await;
                             (index, planned, Instant::now(), line)
                         });
                         next += 1;

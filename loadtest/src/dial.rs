@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::http::Connection;
-use crate::packet::{self, Packet};
+use crate::packet::{self, Packet, Who};
 
 /// A phone that is not connected by then has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,6 +43,8 @@ pub type Socket = WebSocketStream<TcpStream>;
 /// An open websocket of an authenticated phone.
 pub struct Line {
     pub socket: Socket,
+    /// What `session:ready` said.
+    pub ready: Value,
     /// Packets that came by polling after `session:ready`.
     pub ahead: VecDeque<String>,
 }
@@ -82,12 +85,12 @@ pub async fn dial(
     node: SocketAddr,
     source: Option<Ipv4Addr>,
     transport: Transport,
-    user: &str,
+    who: &Who,
 ) -> Result<Line, Failure> {
     let dialed = async {
         match transport {
-            Transport::Websocket => by_websocket(node, source, user).await,
-            Transport::Polling => by_polling(node, source, user).await,
+            Transport::Websocket => by_websocket(node, source, who).await,
+            Transport::Polling => by_polling(node, source, who).await,
         }
     };
     let late = || Failure(format!("not connected within {} s", PATIENCE.as_secs()));
@@ -103,17 +106,17 @@ pub fn source(index: usize) -> Option<Ipv4Addr> {
     }
 }
 
-async fn by_websocket(node: SocketAddr, source: Option<Ipv4Addr>, user: &str) -> Result<Line, Failure> {
+async fn by_websocket(node: SocketAddr, source: Option<Ipv4Addr>, who: &Who) -> Result<Line, Failure> {
     let mut socket = upgrade(node, source, "websocket").await?;
     match Packet::parse(&text(&mut socket).await?) {
         Packet::Open { .. } => {}
         other => return Err(unexpected(&other)),
     }
-    socket.send(Message::text(packet::connect(user))).await?;
+    socket.send(Message::text(packet::connect(who))).await?;
     until_ready(socket, VecDeque::new()).await
 }
 
-async fn by_polling(node: SocketAddr, source: Option<Ipv4Addr>, user: &str) -> Result<Line, Failure> {
+async fn by_polling(node: SocketAddr, source: Option<Ipv4Addr>, who: &Who) -> Result<Line, Failure> {
     let mut polls = Connection::new(tcp(node, source).await?, node.to_string());
     let opened = polls.ask(&format!("{PATH}polling"), None).await?;
     let sid = match (opened.status, Packet::parse(&opened.body)) {
@@ -137,7 +140,7 @@ async fn by_polling(node: SocketAddr, source: Option<Ipv4Addr>, user: &str) -> R
     };
     let connect = async {
         let mut posts = Connection::new(tcp(node, source).await?, node.to_string());
-        match posts.ask(&path, Some(&packet::connect(user))).await?.status {
+        match posts.ask(&path, Some(&packet::connect(who))).await?.status {
             200 => Ok(()),
             status => Err(Failure(format!("polling: HTTP {status} to CONNECT"))),
         }
@@ -162,7 +165,9 @@ async fn until_ready(mut socket: Socket, mut heard: VecDeque<String>) -> Result<
             None => text(&mut socket).await?,
         };
         match Packet::parse(&next) {
-            Packet::Event { name, .. } if name == "session:ready" => return Ok(Line { socket, ahead: heard }),
+            Packet::Event { name, payload, .. } if name == "session:ready" => {
+                return Ok(Line { socket, ready: payload, ahead: heard });
+            }
             Packet::Ping => socket.send(Message::text(packet::PONG)).await?,
             Packet::Connected | Packet::Noop | Packet::Event { .. } => {}
             Packet::Refused(text) => return Err(Failure(format!("CONNECT_ERROR: {text}"))),

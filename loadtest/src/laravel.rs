@@ -1,6 +1,8 @@
 //! A stand-in for Laravel, as far as a token check sees it: the token `token-of-<user>` belongs to `<user>`.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -10,36 +12,57 @@ use crate::http::{Connection, header};
 /// Serves `GET /api/v1/users/me` until it is dropped.
 pub struct Laravel {
     pub address: SocketAddr,
+    asked: Asked,
     _tasks: JoinSet<()>,
 }
+
+/// How often each user's token was checked.
+type Asked = Arc<Mutex<HashMap<String, usize>>>;
 
 impl Laravel {
     pub async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
+        let asked = Asked::default();
+        let counting = Arc::clone(&asked);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
-                connections.spawn(serve(Connection::new(stream, String::new())));
+                connections.spawn(serve(Connection::new(stream, String::new()), Arc::clone(&counting)));
             }
         });
-        Ok(Self { address, _tasks: tasks })
+        Ok(Self { address, asked, _tasks: tasks })
     }
 }
 
-async fn serve(mut connection: Connection) {
+impl Laravel {
+    /// How often each user's token was checked so far.
+    pub fn asked(&self) -> HashMap<String, usize> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn serve(mut connection: Connection, asked: Asked) {
     // A node that closes in the middle of a request has given up on it.
     while let Ok(Some(head)) = connection.head().await {
+        if let Some(user) = user_of(&head) {
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            *asked.entry(user.to_owned()).or_default() += 1;
+        }
         if connection.write(&answer(&head)).await.is_err() {
             return;
         }
     }
 }
 
+fn user_of(head: &str) -> Option<&str> {
+    header(head, "authorization")?.strip_prefix("Bearer token-of-")
+}
+
 fn answer(head: &str) -> String {
-    let user = header(head, "authorization").and_then(|value| value.strip_prefix("Bearer token-of-"));
+    let user = user_of(head);
     let (status, body) = match (head.starts_with("GET /api/v1/users/me "), user) {
         (false, _) => ("404 Not Found", r#"{"success":false}"#.to_owned()),
         (true, None) => ("401 Unauthorized", r#"{"success":false,"error":{"code":"UNAUTHENTICATED"}}"#.to_owned()),

@@ -2,7 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own: its tests use tasks, its reports the date")]
 
+mod avalanche;
 mod calls;
+mod chaos;
 mod child;
 mod cluster;
 mod connect;
@@ -59,15 +61,19 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
     match &options.mode {
         Mode::Connect(connect) => connect::run(connect).await,
         Mode::Calls(calls) => calls::run(calls).await,
+        Mode::Chaos(chaos) => chaos::run(chaos).await,
+        Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
     }
 }
 
 fn json_path(options: &Options) -> Option<&Path> {
-    let target = match &options.mode {
-        Mode::Connect(connect) => &connect.target,
-        Mode::Calls(calls) => &calls.target,
+    let json = match &options.mode {
+        Mode::Connect(connect) => &connect.target.json,
+        Mode::Calls(calls) => &calls.target.json,
+        Mode::Chaos(chaos) => &chaos.json,
+        Mode::Avalanche(avalanche) => &avalanche.target.json,
     };
-    target.json.as_deref()
+    json.as_deref()
 }
 
 fn hand_over(report: &Report, json: Option<&Path>) -> ExitCode {

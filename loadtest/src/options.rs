@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::chaos::Kind;
 use crate::dial::Transport;
 
 /// Open-loop load for a signaling cluster.
@@ -25,6 +26,10 @@ pub enum Mode {
     Connect(Connect),
     /// Call at a fixed rate between random idle phones: latency of each event, faults, CPU and Redis per call.
     Calls(Calls),
+    /// Call while nodes, Redis and connections break by a seeded schedule, and judge the history (docs/chaos.md).
+    Chaos(Chaos),
+    /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
+    Avalanche(Avalanche),
 }
 
 #[derive(Args, Debug)]
@@ -74,6 +79,87 @@ pub struct Calls {
     /// The same number gives the same arrivals and plans [default: random, printed].
     #[arg(long)]
     pub seed: Option<u64>,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+#[derive(Args, Debug)]
+pub struct Chaos {
+    /// Decides which fault happens when [default: random, printed; 1 with --seeds].
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// So many seeds from --seed on, each in a process of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub seeds: u64,
+    /// So many seeds at the same time.
+    #[arg(long, default_value_t = 1, value_parser = count)]
+    pub parallel: usize,
+    /// How long calls arrive.
+    #[arg(long, default_value = "120s", value_parser = duration)]
+    pub duration: Duration,
+    /// Calls a second, by Poisson arrivals.
+    #[arg(long, default_value_t = 32.0, value_parser = rate)]
+    pub rate: f64,
+    #[arg(long, default_value_t = 300, value_parser = phones)]
+    pub phones: usize,
+    #[arg(long, default_value_t = 3, value_parser = count)]
+    pub nodes: usize,
+    /// Kinds of faults [default: all that the topology allows].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub faults: Vec<Kind>,
+    /// No faults at all: calls only.
+    #[arg(long, conflicts_with = "faults")]
+    pub no_faults: bool,
+    /// A primary and a replica under a Sentinel [default: for every third seed].
+    #[arg(long)]
+    pub sentinel: Option<bool>,
+    #[arg(long, default_value = "12s", value_parser = duration)]
+    pub ring_timeout: Duration,
+    /// How long to wait, after the last arrival, until every call is over and every phone is back.
+    #[arg(long, default_value = "150s", value_parser = duration)]
+    pub settle: Duration,
+    /// The node's binary [default: onlycare-signaling next to this program].
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// A further variable for the nodes, as NAME=value; may be repeated.
+    #[arg(long, value_parser = variable)]
+    pub node_env: Vec<(String, String)>,
+    /// Keep the history of each seed in this folder, as seed-<N>.jsonl.
+    #[arg(long)]
+    pub history: Option<PathBuf>,
+    /// Judge a history that was kept; nothing is run.
+    #[arg(long)]
+    pub check: Option<PathBuf>,
+    /// Write all figures, settings and violations to this file.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+impl Chaos {
+    /// The kinds of faults that were asked for.
+    pub fn kinds(&self) -> Vec<Kind> {
+        if self.no_faults {
+            Vec::new()
+        } else if self.faults.is_empty() {
+            Kind::value_variants().to_vec()
+        } else {
+            self.faults.clone()
+        }
+    }
+
+    /// Whether the run of a seed has a Sentinel.
+    pub fn sentinel(&self, seed: u64) -> bool {
+        self.sentinel.unwrap_or(seed.is_multiple_of(3))
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct Avalanche {
+    /// Phones on the node that is killed; the others (--start-nodes) take them.
+    #[arg(long, default_value_t = 5000, value_parser = count)]
+    pub phones: usize,
+    #[arg(long, value_enum, default_value = "polling")]
+    pub transport: Transport,
     #[command(flatten)]
     pub target: Target,
 }

@@ -88,9 +88,31 @@ fn split_id(text: &str) -> (Option<u64>, &str) {
     (text[..digits].parse().ok(), &text[digits..])
 }
 
+/// Whose phone it is, and what it promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    pub user: String,
+    pub device: Option<String>,
+    pub acks: bool,
+}
+
+impl Who {
+    /// The only phone of a user, one that acknowledges.
+    pub fn phone_of(user: &str) -> Self {
+        Self { user: user.to_owned(), device: None, acks: true }
+    }
+}
+
 /// CONNECT to the namespace `/`.
-pub fn connect(user: &str) -> String {
-    format!("40{}", json!({"token": format!("token-of-{user}"), "userId": user, "acks": true}))
+pub fn connect(who: &Who) -> String {
+    let mut auth = json!({"token": format!("token-of-{}", who.user), "userId": who.user});
+    if let Some(device) = &who.device {
+        auth["deviceId"] = device.as_str().into();
+    }
+    if who.acks {
+        auth["acks"] = true.into();
+    }
+    format!("40{auth}")
 }
 
 /// An event whose sender asks for the acknowledgement `id`.

@@ -46,7 +46,7 @@ impl Phone {
 }
 
 async fn live(index: usize, line: Line, ear: &dyn Ear, mut outgoing: mpsc::Receiver<String>) -> String {
-    let Line { mut socket, mut ahead } = line;
+    let Line { mut socket, mut ahead, .. } = line;
     // The run keeps the sender as long as the phone lives, or drops both.
     loop {
         let (reply, heard) = tokio::select! {
@@ -84,7 +84,8 @@ async fn live(index: usize, line: Line, ear: &dyn Ear, mut outgoing: mpsc::Recei
     }
 }
 
-async fn next(ahead: &mut VecDeque<String>, socket: &mut Socket) -> Option<Result<Message, tungstenite::Error>> {
+/// The next message: what came by polling first.
+pub async fn next(ahead: &mut VecDeque<String>, socket: &mut Socket) -> Option<Result<Message, tungstenite::Error>> {
     match ahead.pop_front() {
         Some(text) => Some(Ok(Message::text(text))),
         None => socket.next().await,

@@ -78,7 +78,8 @@ impl Commands {
     }
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+/// A port that nobody had a moment ago.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 

@@ -112,6 +112,13 @@ fn after_end(call: &Call, end: &End, role: Role, device: &Device, session: Optio
             }
         }
         (EndReason::Busy, Role::Callee) => says.push(Say::cancelled("Declined elsewhere")),
+        // The accept told them, unless its envelope was overtaken by that of the end.
+        (
+            EndReason::HungUp { accept_missed: false, .. } | EndReason::Lost { .. } | EndReason::MaxDuration,
+            Role::Callee,
+        ) if !in_the_call(call, role, device) => {
+            says.push(Say::cancelled("Answered elsewhere"));
+        }
         (EndReason::HungUp { by, accept_missed }, role) => {
             if by != Some(role) && in_the_call(call, role, device) {
                 says.push(Say::Ended {

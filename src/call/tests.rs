@@ -583,6 +583,22 @@ fn what_each_side_hears() {
     assert_eq!(hear(&lost, Role::Caller, &caller), "", "the caller hears nothing of it");
 }
 
+/// The envelope of the accept may come after that of the end, and is dropped then.
+#[test]
+fn a_device_whose_accept_elsewhere_was_overtaken_by_the_end_stops_ringing() {
+    let told = vec![Say::cancelled("Answered elsewhere")];
+    for command in [Command::End { by: ana(), reason: None }, Command::Cancel { by: ana(), reason: None }] {
+        let over = after(&active(), command, 3);
+        assert_eq!(hears(&over, Role::Callee, &named("b2"), None), told);
+        assert!(!hears(&over, Role::Callee, &named("b1"), None).contains(&told[0]));
+    }
+    let over = after(&active(), Command::End { by: bo(), reason: None }, 3);
+    assert_eq!(hears(&over, Role::Callee, &named("b2"), None), told);
+    assert_eq!(hears(&over, Role::Callee, &named("b1"), None), vec![]);
+    let nobody_elsewhere = after(&active_over_http(), Command::End { by: ana(), reason: None }, 3);
+    assert_eq!(hears(&nobody_elsewhere, Role::Callee, &named("b2"), None).len(), 1, "any device may be the one");
+}
+
 #[test]
 fn the_deployed_app_hears_an_end_only_when_its_screen_listens() {
     let met = after(&active(), Command::Cancel { by: ana(), reason: None }, 5);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Failure, Signaling};
 use crate::call::{Call, CallId, Command, Refusal, Role, Timestamp, Witness};
+use crate::sabotage::{self, Bug};
 use crate::telemetry::metrics;
 
 /// How often the index is asked for deadlines that nobody's timer fired.
@@ -66,6 +67,9 @@ impl Signaling {
 
     /// Judges a deadline: the rules decide what is due, if anything.
     async fn expire(self: &Arc<Self>, id: &CallId) {
+        if sabotage::is_on(Bug::LoseDeadline) {
+            return;
+        }
         let call = match self.calls.load(id).await {
             Ok(Some(call)) => call,
             Ok(None) => {

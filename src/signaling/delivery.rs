@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::{Session, Signaling};
 use crate::bus::{Body, Envelope, Inbound};
 use crate::call::{Call, EndReason, NodeId, Role, SayKind, Timestamp, UserId};
+use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
 use crate::telemetry::metrics;
 
@@ -38,10 +39,15 @@ impl Audience {
     pub const BOTH: Audience = Audience { caller: true, callee: true };
     pub const CALLEE: Audience = Audience { caller: false, callee: true };
 
+    fn includes(self, role: Role) -> bool {
+        match role {
+            Role::Caller => self.caller,
+            Role::Callee => self.callee,
+        }
+    }
+
     fn roles(self) -> impl Iterator<Item = Role> {
-        [(self.caller, Role::Caller), (self.callee, Role::Callee)]
-            .into_iter()
-            .filter_map(|(wanted, role)| wanted.then_some(role))
+        [Role::Caller, Role::Callee].into_iter().filter(move |role| self.includes(*role))
     }
 }
 
@@ -50,9 +56,13 @@ impl Signaling {
     /// at every node; what failed is tried again meanwhile.
     pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> Reached {
         self.watch.see(call, self.clock.now());
-        // Who acted hears nothing, and nothing older either: no accept after his own cancel.
+        // Who acted hears nothing, and nothing older either: no accept after his own cancel. His other devices here
+        // are told at once what that older word would have been.
         for session in [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.floor.of(user)) {
             session.turn_to(call);
+        }
+        for role in [Role::Caller, Role::Callee].into_iter().filter(|role| !audience.includes(*role)) {
+            self.tell_here(call, &call.party(role).user);
         }
         let found = join_all(audience.roles().map(|role| async move {
             let user = &call.party(role).user;
@@ -179,6 +189,9 @@ impl Signaling {
     }
 
     async fn publish(&self, node: &NodeId, envelope: &Envelope) -> bool {
+        if sabotage::strikes(Bug::DropEnvelopes, 100) {
+            return true;
+        }
         match self.bus.publish(node, envelope).await {
             Ok(listeners) => listeners > 0,
             Err(error) => {

@@ -10,6 +10,7 @@ use crate::call::{
     Actor, Call, CallId, Device, Role, Say, SayKind, SealedToken, SessionId, Timestamp, TokenHash, UserId, hears,
     held_until,
 };
+use crate::sabotage::{self, Bug};
 
 /// How a session's phone is spoken to; the socket edge puts it into wire events.
 pub trait Voice: Send + Sync {
@@ -121,10 +122,16 @@ impl Session {
                 continue;
             }
             ear.said |= 1 << kind as u8;
+            if sabotage::strikes(Bug::EmitTwice, 50) {
+                self.voice.say(call, &say, now, false);
+            }
             match held_until(call, role, self.acks, kind).filter(|at| *at > now) {
                 Some(at) => heard.held.push(Held { say, at }),
                 None if self.voice.say(call, &say, now, false) => heard.said.push(kind),
                 None => heard.deaf = true,
+            }
+            if kind == SayKind::Cancelled && sabotage::is_on(Bug::LateIncoming) {
+                self.voice.say(call, &Say::Incoming, now, false);
             }
         }
         heard

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Signaling;
 use super::delivery::Audience;
 use crate::call::{Call, CallId, Command, Refusal, step};
+use crate::sabotage;
 use crate::store::{StoreError, Swap};
 
 /// Lost swaps and lost replies in a row before a command is given up as unavailable.
@@ -90,6 +91,7 @@ impl Signaling {
             if call.is_live() && !next.is_live() {
                 crate::telemetry::metrics::call_ended(&next);
             }
+            sabotage::after_swap(id).await;
             let told = self.speak(next, audience, decided_at).await;
             return match refusal {
                 Some(refusal) => Err(Failure::Refused { refusal, call: Box::new(told) }),

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use super::contract::{apply, by, call, test_server};
 use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisOutbox, connect};
@@ -33,7 +35,7 @@ fn memory() -> Stores {
 }
 
 async fn redis_at(url: &str) -> Stores {
-    let client = connect(url, &tokio_util::task::TaskTracker::new()).await.expect("redis answers");
+    let client = connect(url, &TaskTracker::new()).await.expect("redis answers");
     let prefix = format!("c{:016x}", rand::random::<u64>());
     Stores {
         calls: Arc::new(RedisCalls::new(client.clone(), &prefix, RETENTION).bounded(BOUNDS)),
@@ -313,7 +315,7 @@ async fn a_call_ends_when_redis_is_out_of_memory() {
     let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);
     let first = call("CALL_1", "ana", "bo", now);
     calls.create(&first, &[], &[event("1", "1.1", now)], now).await.unwrap();
-    let client = connect(&server.url(), &tokio_util::task::TaskTracker::new()).await.unwrap();
+    let client = connect(&server.url(), &TaskTracker::new()).await.unwrap();
     let config = fred::types::CustomCommand::new_static("CONFIG", fred::types::ClusterHash::FirstKey, false);
     client.custom::<(), _>(config, vec!["SET", "maxmemory", "1"]).await.unwrap();
     assert!(calls.create(&call("CALL_2", "cleo", "dan", now), &[], &[], now).await.is_err(), "no new call");

@@ -322,7 +322,7 @@ async fn a_killed_nodes_webhooks_are_delivered_by_another() {
     }
 }
 
-/// How fast a backlog drains, and in what memory: docs/webhooks.md has the figures of a release build.
+/// How fast a backlog drains, and in what memory: docs/webhooks.md has the figures.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_webhooks_drain() {
     const LETTERS: usize = 10_000;
@@ -386,4 +386,38 @@ async fn a_wrong_secret_is_named_in_the_log() {
     assert_eq!(node.log.lock().matches(hint).count(), 1);
     let (_, metrics) = get(node.admin, "/metrics").await;
     assert!(metrics.as_str().unwrap().contains("signaling_secrets_refused_total 6"), "counted");
+}
+
+/// A node is paused between its swap and its words. When it goes on, what it decided is long over: nobody hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_paused_node_decided_late_is_not_spoken() {
+    let prefix = prefix();
+    let paused = Node::start(&prefix, &[("SABOTAGE", "pause_after_swap=1000")]);
+    let awake = Node::start(&prefix, &[]);
+    let bo = Phone::connect(paused.public, Profile::of(&unique("bo"))).await;
+    let ana = Phone::connect(awake.public, Profile::of(&unique("ana"))).await;
+    let (id, next) = (unique_call(), unique_call());
+    ana.rings(&id, &bo).await;
+    let failpoints = || paused.log.lock().matches("failpoint reached").count();
+    let before = failpoints();
+    bo.emit("call:accept", json!({"callId": id}));
+    while failpoints() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await; // another process has no event to wait for
+    }
+    paused.signal("STOP");
+    let stopped = Instant::now();
+    // The other node finds the accept by comparison; Ana hangs up and is rung by somebody else.
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    let cleo = Phone::connect(awake.public, Profile::of(&unique("cleo"))).await;
+    cleo.rings(&next, &ana).await;
+    tokio::time::sleep(Duration::from_secs(40).saturating_sub(stopped.elapsed())).await; // the pause itself
+    paused.signal("CONT");
+    // The node is back when it answers; what it had to say it has said by then, or within the pause of the failpoint.
+    assert_eq!(crate::harness::cluster::get(paused.admin, "/live").await.0, 200);
+    bo.expect("call:ended").await;
+    ana.expect("call:cancelled").await;
+    cleo.expect("call:timeout").await;
+    assert_eq!(ana.heard(), [], "ana heard of a call that was over");
+    assert_eq!(bo.heard(), [], "bo heard of a call that was over");
 }

@@ -30,7 +30,8 @@ export class Cluster {
     const redis = new Program('redis', 'redis-server', redisArguments(port));
     await redis.until(() => answersPing(port), 'answer PING');
     const prefix = `conformance-${Math.random().toString(36).slice(2)}`;
-    cluster.nodes = await Promise.all(names.map((name) => Node.start(name, port, prefix, variables)));
+    cluster.another = (name, more) => Node.start(name, port, prefix, { ...variables, ...more });
+    cluster.nodes = await Promise.all(names.map((name) => cluster.another(name)));
     return cluster;
   }
 
@@ -75,7 +76,7 @@ class Node {
     await program.until(() => program.lines.some(isListening), 'log that it is listening');
     const { public: address, admin } = fieldsOf(program.lines.find(isListening));
     await program.until(async () => (await fetch(`http://${admin}/ready`)).status === 200, 'be ready');
-    return Object.assign(new Node(), { name, program, url: `http://${address}` });
+    return Object.assign(new Node(), { name, program, url: `http://${address}`, admin: `http://${admin}` });
   }
 
   get(path, options) {

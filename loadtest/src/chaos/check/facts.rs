@@ -1,0 +1,255 @@
+//! A history put in order: sessions, phones, calls, and when there was peace.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::chaos::faults::Kind;
+use crate::chaos::history::{Entry, Terms, What};
+
+/// In the units of a history.
+pub const SECOND: u64 = 1_000_000;
+const MILLI: u64 = 1000;
+/// After a fault nodes connect again, which takes up to 2 s and a command that times out in 2 s.
+const RECOVERY: u64 = 5 * SECOND;
+/// How much a store that lost data may have lost: what replication had not sent.
+const UNREPLICATED: u64 = 2 * SECOND;
+
+#[derive(Debug)]
+pub struct Session<'a> {
+    pub phone: &'a str,
+    pub node: &'a str,
+    pub acks: bool,
+    pub opened: u64,
+    /// The end of the history where it did not end before.
+    pub closed: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Phone<'a> {
+    pub user: &'a str,
+    pub sessions: Vec<u64>,
+    /// When it was told of a call, or was answered that its own rings, and when that call began.
+    turns: Vec<(u64, u64)>,
+}
+
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub id: &'a str,
+    /// The phone that initiated it.
+    pub caller: &'a str,
+    pub callee_user: &'a str,
+    pub began: u64,
+    /// All lines that name it.
+    pub lines: Vec<&'a Entry>,
+}
+
+struct Trouble<'a> {
+    kind: &'a str,
+    /// A node; everything else concerns all.
+    target: &'a str,
+    from: u64,
+    until: u64,
+}
+
+pub struct Facts<'a> {
+    pub terms: Terms,
+    pub sessions: HashMap<u64, Session<'a>>,
+    pub phones: BTreeMap<&'a str, Phone<'a>>,
+    pub calls: BTreeMap<&'a str, Call<'a>>,
+    pub end: u64,
+    troubles: Vec<Trouble<'a>>,
+    downs: Vec<(&'a str, u64)>,
+}
+
+impl<'a> Facts<'a> {
+    pub fn gather(entries: &'a [Entry]) -> Self {
+        let mut facts = Self {
+            terms: Terms { ring: 30_000, caller_grace: 10_000, call_grace: 60_000, lease: 10_000 },
+            sessions: HashMap::new(),
+            phones: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            end: entries.iter().map(|entry| entry.at).max().unwrap_or(0),
+            troubles: Vec::new(),
+            downs: Vec::new(),
+        };
+        let mut faults: HashMap<usize, usize> = HashMap::new();
+        for entry in entries {
+            let at = entry.at;
+            match &entry.what {
+                What::Run { terms, .. } => facts.terms = *terms,
+                What::Open { phone, user, acks, session, node, .. } => {
+                    let opened = Session { phone, node, acks: *acks, opened: at, closed: facts.end };
+                    facts.sessions.insert(*session, opened);
+                    let known = facts.phones.entry(phone).or_default();
+                    known.user = user;
+                    known.sessions.push(*session);
+                }
+                What::Close { session, .. } => {
+                    if let Some(session) = facts.sessions.get_mut(session) {
+                        session.closed = session.closed.min(at);
+                    }
+                }
+                What::Sent { phone, event, call, to: Some(to), .. } if event == "call:initiate" => {
+                    let new = Call { id: call, caller: phone, callee_user: to, began: at, lines: Vec::new() };
+                    facts.calls.entry(call).or_insert(new);
+                }
+                What::Begin { fault, kind, target, .. } => {
+                    faults.insert(*fault, facts.troubles.len());
+                    facts.troubles.push(Trouble { kind, target, from: at, until: facts.end });
+                }
+                What::Done { fault } => {
+                    if let Some(trouble) = faults.get(fault).and_then(|place| facts.troubles.get_mut(*place)) {
+                        trouble.until = at;
+                    }
+                }
+                What::Down { node } | What::Died { node } => facts.downs.push((node, at)),
+                _ => {}
+            }
+        }
+        facts.sort_lines(entries);
+        facts.find_turns();
+        facts
+    }
+
+    fn find_turns(&mut self) {
+        for call in self.calls.values() {
+            for line in &call.lines {
+                let turned = match &line.what {
+                    What::Heard { phone, event, .. } if event == "call:incoming" => phone,
+                    What::Acked { phone, event, answer, .. }
+                        if event == "call:initiate" && answer["success"] == true =>
+                    {
+                        phone
+                    }
+                    _ => continue,
+                };
+                if let Some(phone) = self.phones.get_mut(turned.as_str()) {
+                    phone.turns.push((line.at, call.began));
+                }
+            }
+        }
+    }
+
+    /// When the phone first had to do with a call newer than one that began at `began`.
+    pub fn turned_from(&self, phone: &str, began: u64) -> Option<u64> {
+        let turns = self.phones.get(phone)?.turns.iter();
+        turns.filter(|(_, newer)| *newer > began).map(|(at, _)| *at).min()
+    }
+
+    fn sort_lines(&mut self, entries: &'a [Entry]) {
+        for entry in entries {
+            match &entry.what {
+                What::Sent { call, .. } | What::Acked { call, .. } | What::Heard { call, .. } => {
+                    self.add_line(call, entry);
+                }
+                What::Open { call, ended, .. } => {
+                    let named = call.iter().chain(ended).filter_map(|named| named["callId"].as_str());
+                    for id in named {
+                        self.add_line(id, entry);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add_line(&mut self, id: &str, entry: &'a Entry) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.lines.push(entry);
+        }
+    }
+
+    /// The first moment at which the session had lived for `patience` without a fault that concerns it, not before
+    /// `from`; none where it ended earlier.
+    pub fn calm(&self, session: &Session<'_>, from: u64, patience: u64) -> Option<u64> {
+        let mut begin = from.max(session.opened);
+        loop {
+            let end = begin + patience;
+            if end > session.closed {
+                return None;
+            }
+            let meets = |trouble: &&Trouble<'_>| {
+                self.concerns(trouble, session.node) && trouble.from < end && self.over(trouble) > begin
+            };
+            match self.troubles.iter().filter(meets).map(|trouble| self.over(trouble)).max() {
+                Some(over) => begin = over,
+                None => return Some(end),
+            }
+        }
+    }
+
+    fn concerns(&self, trouble: &Trouble<'_>, node: &str) -> bool {
+        match trouble.kind {
+            // These end the sessions of the node, and concern no other.
+            "kill" | "drain" | "phones" | "deaf" | "jitter" => false,
+            "pause" | "cut" | "delay" => trouble.target == node,
+            _ => true,
+        }
+    }
+
+    fn over(&self, trouble: &Trouble<'_>) -> u64 {
+        // No deadline fires for one lease after a loss.
+        let lease = if Kind::loses_data(trouble.kind) { self.terms.lease * MILLI } else { 0 };
+        trouble.until + lease + RECOVERY
+    }
+
+    /// Whether what was written at `at` may have been lost with the store before anybody else had it.
+    pub fn may_be_lost(&self, at: u64) -> bool {
+        self.losses().any(|loss| (loss.from.saturating_sub(UNREPLICATED)..=loss.until + SECOND).contains(&at))
+    }
+
+    /// Whether the store lost its data between two moments.
+    pub fn lost_between(&self, from: u64, until: u64) -> bool {
+        self.losses().any(|loss| loss.until >= from && loss.from <= until)
+    }
+
+    /// Whether all nodes that held sessions of these users died or stood still around a loss of the store.
+    pub fn died_with_the_store(&self, users: &[&str], from: u64, until: u64) -> bool {
+        self.losses().filter(|loss| loss.until >= from && loss.from <= until).any(|loss| {
+            let settled = self.over(loss);
+            let holders = self.sessions.values().filter(|session| {
+                session.opened < loss.from
+                    && session.closed > loss.from
+                    && self.phones.get(session.phone).is_some_and(|phone| users.contains(&phone.user))
+            });
+            !holders.map(|session| session.node).any(|node| self.holds_out(node, loss.from, settled))
+        })
+    }
+
+    fn holds_out(&self, node: &str, from: u64, until: u64) -> bool {
+        let is_down = self.downs.iter().any(|(down, at)| *down == node && (from..=until).contains(at));
+        let is_troubled = self.troubles.iter().any(|trouble| {
+            trouble.target == node && trouble.kind != "delay" && trouble.from < until && trouble.until > from
+        });
+        !is_down && !is_troubled
+    }
+
+    /// Whether a node had reason to stop by itself: one that can't reach Redis for 15 s and knows a peer that can
+    /// drains itself, which may take as long again.
+    pub fn may_drain_itself(&self, node: &str, at: u64) -> bool {
+        self.troubles.iter().any(|trouble| {
+            let is_cut_off = match trouble.kind {
+                "cut" | "pause" => trouble.target == node,
+                _ => trouble.target == "redis" && trouble.until - trouble.from >= 15 * SECOND,
+            };
+            is_cut_off && trouble.from < at && at < self.over(trouble) + 30 * SECOND
+        })
+    }
+
+    fn losses(&self) -> impl Iterator<Item = &Trouble<'a>> {
+        self.troubles.iter().filter(|trouble| Kind::loses_data(trouble.kind))
+    }
+
+    /// The longest time before `until` for which the phone had no session, as far as it ended after `from`.
+    pub fn longest_absence(&self, phone: &str, from: u64, until: u64) -> u64 {
+        let Some(phone) = self.phones.get(phone) else { return until };
+        let sessions: Vec<&Session<'_>> = phone.sessions.iter().filter_map(|id| self.sessions.get(id)).collect();
+        let mut longest = 0;
+        for (place, session) in sessions.iter().enumerate() {
+            let next = sessions.get(place + 1).map_or(u64::MAX, |next| next.opened).min(until);
+            if session.closed < until && next > from {
+                longest = longest.max(next.saturating_sub(session.closed));
+            }
+        }
+        longest
+    }
+}

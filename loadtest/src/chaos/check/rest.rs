@@ -1,0 +1,43 @@
+//! The rules of a run as a whole: what is left when everything is over.
+
+use std::collections::BTreeSet;
+
+use super::Violation;
+use super::facts::Facts;
+use crate::chaos::history::{Entry, What};
+
+pub fn judge(facts: &Facts<'_>, entries: &[Entry]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let users: BTreeSet<&str> = facts.phones.values().map(|phone| phone.user).collect();
+    let mut answered: BTreeSet<&str> = BTreeSet::new();
+    for Entry { at, what } in entries {
+        let found = match what {
+            What::Burnt { phone, why } => Some(("burnt", None, format!("{phone} may never come back: {why}"))),
+            What::Died { node } => {
+                (!facts.may_drain_itself(node, *at)).then(|| ("died", None, format!("{node} ended by itself")))
+            }
+            What::Acked { phone, event, call, answer, .. } if is_probe(event, call) => {
+                answered.insert(call);
+                let is_free = answer["success"] == true;
+                (!is_free).then(|| ("busy at rest", Some(call.clone()), format!("{phone} probes and is told {answer}")))
+            }
+            What::Audit { node, active_calls, .. } if *active_calls > 0 => {
+                Some(("busy at rest", None, format!("{node} counts {active_calls} live calls")))
+            }
+            What::Audit { node, users: counted, .. } if *counted != users.len() as u64 => {
+                Some(("miscounted", None, format!("{node} counts {counted} users of {}", users.len())))
+            }
+            _ => None,
+        };
+        violations.extend(found.map(|(rule, call, text)| Violation { rule, at: *at, call, text }));
+    }
+    for call in facts.calls.values().filter(|call| call.id.starts_with("PROBE") && !answered.contains(call.id)) {
+        let text = "a probe was not answered".to_owned();
+        violations.push(Violation { rule: "busy at rest", at: call.began, call: Some(call.id.to_owned()), text });
+    }
+    violations
+}
+
+fn is_probe(event: &str, call: &str) -> bool {
+    event == "call:initiate" && call.starts_with("PROBE")
+}

@@ -1,0 +1,414 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::chaos::history::Terms;
+
+/// A history written by hand: Ana on one node, Bo with two phones on another, everybody connected at 0.
+struct Tale(Vec<Entry>);
+
+const ANA: &str = "ana";
+const BO: &str = "bo/a";
+const BO_TOO: &str = "bo/b";
+
+impl Tale {
+    fn new() -> Self {
+        let terms = Terms { ring: 12_000, caller_grace: 5_000, call_grace: 20_000, lease: 10_000 };
+        Self(Vec::new())
+            .at(0, What::Run { seed: 1, terms })
+            .open(0, ANA, 1, "node 1")
+            .open(0, BO, 2, "node 2")
+            .open(0, BO_TOO, 3, "node 2")
+    }
+
+    /// `seconds` in thousandths.
+    fn at(mut self, millis: u64, what: What) -> Self {
+        self.0.push(Entry { at: millis * 1000, what });
+        self
+    }
+
+    fn open(self, millis: u64, phone: &str, session: u64, node: &str) -> Self {
+        self.ready(millis, phone, session, node, None, &[])
+    }
+
+    fn ready(
+        self,
+        millis: u64,
+        phone: &str,
+        session: u64,
+        node: &str,
+        call: Option<Value>,
+        ended: &[(&str, &str)],
+    ) -> Self {
+        let user = phone.split('/').next().unwrap_or_default().to_owned();
+        let ended = ended.iter().map(|(call, reason)| json!({"callId": call, "reason": reason})).collect();
+        let (phone, node) = (phone.to_owned(), node.to_owned());
+        self.at(millis, What::Open { phone, user, acks: true, session, node, call, ended })
+    }
+
+    fn close(self, millis: u64, phone: &str, session: u64) -> Self {
+        self.at(millis, What::Close { phone: phone.into(), session, why: "cut".into() })
+    }
+
+    fn sent(self, millis: u64, phone: &str, event: &str) -> Self {
+        let to = (event == "call:initiate").then(|| "bo".to_owned());
+        let session = session_of(phone);
+        self.at(millis, What::Sent { phone: phone.into(), session, event: event.into(), call: "CALL_1".into(), to })
+    }
+
+    fn acked(self, millis: u64, phone: &str, event: &str, answer: Value) -> Self {
+        let session = session_of(phone);
+        let (phone, event, call) = (phone.into(), event.into(), "CALL_1".into());
+        self.at(millis, What::Acked { phone, session, event, call, answer })
+    }
+
+    fn heard(self, millis: u64, phone: &str, event: &str) -> Self {
+        self.heard_with(millis, phone, event, json!({}))
+    }
+
+    fn heard_with(self, millis: u64, phone: &str, event: &str, payload: Value) -> Self {
+        let session = session_of(phone);
+        let (phone, event, call) = (phone.into(), event.into(), "CALL_1".into());
+        self.at(millis, What::Heard { phone, session, event, call, payload })
+    }
+
+    fn fault(self, from: u64, until: u64, kind: &str, target: &str) -> Self {
+        let fault = self.0.len();
+        let begin = What::Begin { fault, kind: kind.into(), target: target.into(), ringing: 1, active: 2 };
+        self.at(from, begin).at(until, What::Done { fault })
+    }
+
+    /// Ana rings Bo on both phones.
+    fn rings(self) -> Self {
+        self.sent(1000, ANA, "call:initiate")
+            .heard(1010, BO, "call:incoming")
+            .heard(1010, BO_TOO, "call:incoming")
+            .acked(1020, ANA, "call:initiate", yes("trying"))
+    }
+
+    /// Bo answers on his first phone.
+    fn answered(self) -> Self {
+        self.rings()
+            .sent(2000, BO, "call:accept")
+            .acked(2010, BO, "call:accept", yes("active"))
+            .heard(2010, ANA, "call:accepted")
+            .heard_with(2010, BO_TOO, "call:cancelled", because("Answered elsewhere"))
+    }
+
+    /// Bo hangs up, and Ana hears of it.
+    fn over(self) -> Self {
+        self.answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended")).heard_with(
+            3010,
+            ANA,
+            "call:ended",
+            because("Remote user ended call"),
+        )
+    }
+
+    /// The names of the rules that were broken, when nothing happens for a minute more.
+    fn broken(self) -> Vec<&'static str> {
+        let last = self.0.iter().map(|entry| entry.at / 1000).max().unwrap_or(0);
+        let tale = self.at(last + 60_000, What::Settled { waited_ms: 0, open_calls: 0, away: 0 });
+        judge(&tale.0).violations.into_iter().map(|violation| violation.rule).collect()
+    }
+}
+
+fn session_of(phone: &str) -> u64 {
+    match phone {
+        ANA => 1,
+        BO => 2,
+        _ => 3,
+    }
+}
+
+fn yes(state: &str) -> Value {
+    json!({"success": true, "state": state})
+}
+
+fn no(state: &str) -> Value {
+    json!({"success": false, "code": "invalid_state", "state": state})
+}
+
+fn because(reason: &str) -> Value {
+    json!({"reason": reason})
+}
+
+const CLEAN: [&str; 0] = [];
+
+#[test]
+fn a_call_that_goes_well_breaks_no_rule() {
+    let verdict = judge(&Tale::new().over().0);
+    assert_eq!(verdict.violations, []);
+    assert_eq!((verdict.calls, verdict.outcomes["hung up"]), (1, 1));
+    assert_eq!(verdict.learned, Learned { by_own_word: 1, by_event: 2, by_ready: 0, never: 0 });
+}
+
+#[test]
+fn an_event_is_not_told_twice_in_one_session() {
+    assert_eq!(Tale::new().over().heard_with(3020, ANA, "call:ended", because("")).broken(), ["twice"]);
+    let repeat = Tale::new().answered().heard_with(2500, ANA, "call:accepted", json!({"repeat": true}));
+    let tale =
+        repeat.sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended")).heard(3010, ANA, "call:ended");
+    assert_eq!(tale.broken(), CLEAN);
+}
+
+#[test]
+fn one_accept_wins() {
+    let lost = Tale::new().answered().sent(2001, BO_TOO, "call:accept");
+    let over = |tale: Tale| tale.heard(3000, ANA, "call:ended").heard(3000, BO, "call:ended");
+    let two = lost.acked(2011, BO_TOO, "call:accept", yes("active")).heard(3000, BO_TOO, "call:ended");
+    assert_eq!(over(two).broken(), ["two accepts"]);
+    let refused =
+        Tale::new().answered().sent(2001, BO_TOO, "call:accept").acked(2011, BO_TOO, "call:accept", no("active"));
+    assert_eq!(over(refused).broken(), CLEAN);
+}
+
+#[test]
+fn both_sides_agree_on_the_end() {
+    let cancelled = || Tale::new().rings().sent(2000, ANA, "call:cancel").acked(2010, ANA, "call:cancel", yes("ended"));
+    let told = |tale: Tale, reason| {
+        tale.heard_with(2010, BO, "call:cancelled", because(reason)).heard_with(
+            2010,
+            BO_TOO,
+            "call:cancelled",
+            because(reason),
+        )
+    };
+    assert_eq!(told(cancelled(), "Caller ended call").broken(), CLEAN);
+    assert_eq!(told(cancelled(), "Declined elsewhere").broken(), ["disagreement"]);
+    // An accept that won makes the cancel a hang-up: a ring can't have been cancelled as well.
+    let both = cancelled().sent(2000, BO, "call:accept").acked(2005, BO, "call:accept", yes("active"));
+    assert_eq!(told(both, "Caller ended call").broken(), ["disagreement"]);
+}
+
+#[test]
+fn the_caller_is_told_one_end() {
+    let tale = Tale::new()
+        .rings()
+        .sent(2000, BO, "call:reject")
+        .acked(2010, BO, "call:reject", yes("ended"))
+        .heard_with(2010, BO_TOO, "call:cancelled", because("Declined elsewhere"))
+        .heard(2010, ANA, "call:rejected");
+    assert_eq!(tale.heard(2020, ANA, "call:busy").broken(), ["disagreement", "disagreement"]);
+}
+
+#[test]
+fn who_stays_connected_hears_of_the_end() {
+    let untold = || Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+    assert_eq!(untold().broken(), ["unheard end"]);
+    assert_eq!(untold().heard(14_000, ANA, "call:ended").broken(), CLEAN);
+    assert_eq!(untold().heard(16_000, ANA, "call:ended").broken(), ["unheard end"]);
+    // While her node stood still it could tell nothing.
+    let paused = untold().fault(3000, 15_000, "pause", "node 1");
+    assert_eq!(paused.heard(30_000, ANA, "call:ended").broken(), CLEAN);
+    let elsewhere = untold().fault(3000, 15_000, "pause", "node 2");
+    assert_eq!(elsewhere.heard(30_000, ANA, "call:ended").broken(), ["unheard end"]);
+}
+
+#[test]
+fn a_newer_call_makes_an_older_one_a_thing_of_the_past() {
+    let tale = Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+    let line = |event: &str, phone: &str, session| {
+        let (phone, event, call) = (phone.to_owned(), event.to_owned(), "CALL_2".to_owned());
+        (phone, event, call, session)
+    };
+    let (phone, event, call, session) = line("call:initiate", BO, 2);
+    let tale = tale.at(4000, What::Sent { phone, session, event, call, to: Some(ANA.into()) });
+    let (phone, event, call, session) = line("call:incoming", ANA, 1);
+    let tale = tale.at(4010, What::Heard { phone, session, event, call, payload: json!({}) });
+    let (phone, event, call, session) = line("call:cancel", BO, 2);
+    let tale = tale.at(4500, What::Acked { phone, session, event, call, answer: yes("ended") });
+    let (phone, event, call, session) = line("call:cancelled", ANA, 1);
+    assert_eq!(tale.at(4510, What::Heard { phone, session, event, call, payload: json!({}) }).broken(), CLEAN);
+}
+
+#[test]
+fn who_comes_back_learns_of_the_end() {
+    let away = || {
+        let tale = Tale::new().answered().close(2500, ANA, 1);
+        tale.sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"))
+    };
+    let told = away().ready(6000, ANA, 4, "node 2", None, &[("CALL_1", "hung_up")]);
+    assert_eq!(told.broken(), CLEAN);
+    assert_eq!(away().open(6000, ANA, 4, "node 2").broken(), ["unheard end"]);
+    let contradicted = away().ready(6000, ANA, 4, "node 2", None, &[("CALL_1", "no_answer")]);
+    assert_eq!(contradicted.broken(), ["disagreement"]);
+}
+
+#[test]
+fn every_call_ends() {
+    assert_eq!(Tale::new().answered().broken(), ["endless"; 2]);
+}
+
+#[test]
+fn nothing_rings_after_its_end() {
+    let late = Tale::new().over().close(3500, BO, 2).open(4000, BO, 5, "node 1");
+    let ring = |tale: Tale, millis, session| {
+        let (phone, event, call) = (BO.to_owned(), "call:incoming".to_owned(), "CALL_1".to_owned());
+        tale.at(millis, What::Heard { phone, session, event, call, payload: json!({}) })
+    };
+    assert_eq!(ring(late, 4010, 5).broken(), ["late ring"]);
+    // Told to a phone that did not know of the call: only within the time in which a decision is still spoken.
+    let cancelled = |rings_at| {
+        Tale::new()
+            .sent(1000, ANA, "call:initiate")
+            .acked(1020, ANA, "call:initiate", yes("trying"))
+            .sent(1100, ANA, "call:cancel")
+            .acked(1110, ANA, "call:cancel", yes("ended"))
+            .heard(rings_at, BO, "call:incoming")
+            .heard(rings_at + 10, BO, "call:cancelled")
+    };
+    assert_eq!(cancelled(2000).broken(), CLEAN);
+    assert_eq!(cancelled(4000).broken(), ["late ring"]);
+}
+
+#[test]
+fn a_call_that_was_promised_to_ring_rings() {
+    let quiet = |answer| {
+        Tale::new()
+            .open(0, "cleo", 9, "node 1")
+            .sent(5000, ANA, "call:initiate")
+            .acked(5020, ANA, "call:initiate", answer)
+            .heard(17_020, ANA, "call:timeout")
+    };
+    assert_eq!(quiet(yes("trying")).broken(), ["silent ring"; 2]);
+    let offline = json!({"success": false, "useFcmFallback": true});
+    assert_eq!(quiet(offline.clone()).broken(), ["silent ring"; 2]);
+    let away = Tale::new().close(500, BO, 2).close(500, BO_TOO, 3);
+    let away = away.sent(5000, ANA, "call:initiate").acked(5020, ANA, "call:initiate", offline);
+    assert_eq!(away.heard(17_020, ANA, "call:timeout").broken(), CLEAN);
+}
+
+#[test]
+fn nothing_ends_before_its_time() {
+    let timed_out = |millis| {
+        let tale = Tale::new().rings().heard(millis, ANA, "call:timeout");
+        tale.heard_with(millis, BO, "call:cancelled", because("Timeout")).heard_with(
+            millis,
+            BO_TOO,
+            "call:cancelled",
+            because("Timeout"),
+        )
+    };
+    assert_eq!(timed_out(13_000).broken(), CLEAN);
+    assert_eq!(timed_out(9_000).broken(), ["early end"]);
+    let lost = |back, ended| {
+        let tale = Tale::new().answered().close(2500, ANA, 1);
+        tale.heard_with(ended, BO, "call:ended", because("User disconnected")).ready(
+            back,
+            ANA,
+            4,
+            "node 2",
+            None,
+            &[("CALL_1", "lost")],
+        )
+    };
+    assert_eq!(lost(30_000, 23_000).broken(), CLEAN);
+    assert_eq!(lost(16_000, 15_000).broken(), ["early end"]);
+    let gone = |millis| {
+        let tale = Tale::new().rings().close(1500, ANA, 1);
+        tale.heard_with(millis, BO, "call:cancelled", because("User disconnected"))
+            .heard_with(millis, BO_TOO, "call:cancelled", because("User disconnected"))
+            .ready(millis + 500, ANA, 4, "node 2", None, &[("CALL_1", "caller_gone")])
+    };
+    assert_eq!(gone(6600).broken(), CLEAN);
+    assert_eq!(gone(4000).broken(), ["early end"]);
+}
+
+#[test]
+fn a_ring_ends_when_the_phone_was_told_that_it_would() {
+    let timed_out = |millis| {
+        let tale = Tale::new()
+            .sent(1000, ANA, "call:initiate")
+            .heard_with(2010, BO, "call:incoming", json!({"expiresInMs": 12_000}))
+            .heard(2010, BO_TOO, "call:incoming")
+            .acked(2020, ANA, "call:initiate", yes("trying"));
+        let told = |tale: Tale, phone| tale.heard_with(millis, phone, "call:cancelled", because("Timeout"));
+        told(told(tale.heard(millis, ANA, "call:timeout"), BO), BO_TOO).broken()
+    };
+    assert_eq!(timed_out(16_500), CLEAN);
+    assert_eq!(timed_out(18_000), ["overdue ring"]);
+}
+
+#[test]
+fn strangers_hear_nothing() {
+    let tale = Tale::new().open(0, "cleo", 9, "node 1").over();
+    let (phone, event, call) = ("cleo".to_owned(), "call:ended".to_owned(), "CALL_1".to_owned());
+    let told = What::Heard { phone, session: 9, event, call, payload: json!({}) };
+    assert_eq!(tale.at(3020, told).broken(), ["stranger"]);
+}
+
+#[test]
+fn a_known_call_is_not_forgotten_unless_its_nodes_died_with_the_store() {
+    let unknown = json!({"success": false, "code": "call_not_found"});
+    let forgotten = |tale: Tale| {
+        let tale = tale.sent(25_000, ANA, "call:end").acked(25_010, ANA, "call:end", unknown.clone());
+        let tale = tale.sent(25_000, BO, "call:end").acked(25_010, BO, "call:end", unknown.clone());
+        tale.broken()
+    };
+    assert_eq!(forgotten(Tale::new().answered()), ["forgotten"; 2]);
+    let wiped = || Tale::new().answered().fault(5000, 6000, "redis-wipe", "redis");
+    assert_eq!(forgotten(wiped()), ["forgotten"; 2]);
+    let down = |tale: Tale, node: &str| tale.at(5500, What::Down { node: node.into() });
+    assert_eq!(forgotten(down(wiped(), "node 1")), ["forgotten"; 2]);
+    assert_eq!(forgotten(down(down(wiped(), "node 1"), "node 2")), CLEAN);
+}
+
+#[test]
+fn an_end_just_before_the_store_was_lost_is_uncertain() {
+    let untold = |kind| {
+        let tale = Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+        tale.fault(4000, 5000, kind, "redis").broken()
+    };
+    assert_eq!(untold("redis-wipe"), CLEAN);
+    assert_eq!(untold("redis-restart"), ["unheard end"]);
+}
+
+#[test]
+fn nobody_is_busy_when_nothing_goes_on() {
+    let probe = |answer: Value| {
+        let is_free = answer["success"] == true;
+        let (phone, event, call) = (ANA.to_owned(), "call:initiate".to_owned(), "PROBE_9".to_owned());
+        let sent = What::Sent {
+            phone: phone.clone(),
+            session: 1,
+            event: event.clone(),
+            call: call.clone(),
+            to: Some("bo".into()),
+        };
+        let tale = Tale::new().at(1000, sent);
+        let tale = tale.at(1010, What::Acked { phone: phone.clone(), session: 1, event, call: call.clone(), answer });
+        let heard = |tale: Tale, session, phone: &str| {
+            let (phone, event, call) = (phone.to_owned(), "call:cancelled".to_owned(), call.clone());
+            tale.at(1200, What::Heard { phone, session, event, call, payload: json!({}) })
+        };
+        let cancel =
+            What::Acked { phone, session: 1, event: "call:cancel".into(), call: call.clone(), answer: yes("ended") };
+        if is_free { heard(heard(tale.at(1190, cancel), 2, BO), 3, BO_TOO).broken() } else { tale.broken() }
+    };
+    assert_eq!(probe(yes("trying")), CLEAN);
+    assert_eq!(probe(json!({"success": false, "busy": true})), ["busy at rest"]);
+    let audit =
+        |active_calls, users| Tale::new().at(9000, What::Audit { node: "node 1".into(), active_calls, users }).broken();
+    assert_eq!(audit(0, 2), CLEAN);
+    assert_eq!(audit(1, 2), ["busy at rest"]);
+    assert_eq!(audit(0, 3), ["miscounted"]);
+}
+
+#[test]
+fn no_phone_is_sent_away_and_no_node_dies_by_itself() {
+    let burnt = What::Burnt { phone: ANA.into(), why: "CONNECT_ERROR".into() };
+    assert_eq!(Tale::new().at(10, burnt).broken(), ["burnt"]);
+    let died = |tale: Tale| tale.at(30_000, What::Died { node: "node 1".into() }).broken();
+    assert_eq!(died(Tale::new()), ["died"]);
+    assert_eq!(died(Tale::new().fault(5000, 20_000, "cut", "node 1")), CLEAN);
+    assert_eq!(died(Tale::new().fault(5000, 20_000, "cut", "node 2")), ["died"]);
+}
+
+#[test]
+fn lines_are_read_as_they_were_written() {
+    for entry in Tale::new().over().fault(1, 2, "kill", "node 1").0 {
+        let line = serde_json::to_string(&entry).expect("JSON");
+        let read: Entry = serde_json::from_str(&line).expect("an entry");
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), line);
+    }
+}

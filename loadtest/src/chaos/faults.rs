@@ -1,0 +1,174 @@
+//! Which faults there are, and when each happens: all of it from the seed.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// A node is killed; another takes its place later.
+    Kill,
+    /// A node stands still for 5 to 15 s, then goes on.
+    Pause,
+    /// A node is asked to stop; another takes its place.
+    Drain,
+    /// A node can't reach Redis.
+    Cut,
+    /// Redis answers a node late.
+    Delay,
+    /// Redis stands still for 5 s.
+    RedisPause,
+    /// Redis is killed and comes back with its data.
+    RedisRestart,
+    /// Redis is killed and comes back empty.
+    RedisWipe,
+    /// The primary is killed; the Sentinel makes the replica primary.
+    Failover,
+    /// All connections that subscribe are broken.
+    Unsubscribe,
+    /// A part of the phones loses the connection at once.
+    Phones,
+    /// A part of the phones hears nothing for some seconds, then loses the connection.
+    Deaf,
+    /// Every phone loses its connection every few seconds, at random.
+    Jitter,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Kill => "kill",
+            Kind::Pause => "pause",
+            Kind::Drain => "drain",
+            Kind::Cut => "cut",
+            Kind::Delay => "delay",
+            Kind::RedisPause => "redis-pause",
+            Kind::RedisRestart => "redis-restart",
+            Kind::RedisWipe => "redis-wipe",
+            Kind::Failover => "failover",
+            Kind::Unsubscribe => "unsubscribe",
+            Kind::Phones => "phones",
+            Kind::Deaf => "deaf",
+            Kind::Jitter => "jitter",
+        }
+    }
+
+    /// Whether it concerns one node.
+    pub fn is_of_a_node(self) -> bool {
+        matches!(self, Kind::Kill | Kind::Pause | Kind::Drain | Kind::Cut | Kind::Delay)
+    }
+
+    /// Whether Redis may lose what was written.
+    pub fn loses_data(name: &str) -> bool {
+        [Kind::RedisWipe.name(), Kind::Failover.name(), PRIMARY_PAUSE].contains(&name)
+    }
+
+    /// What can happen where Redis is one server, or where a Sentinel watches over two.
+    pub fn is_possible(self, with_sentinel: bool) -> bool {
+        match self {
+            Kind::Failover => with_sentinel,
+            Kind::Cut | Kind::Delay | Kind::RedisRestart | Kind::RedisWipe => !with_sentinel,
+            _ => true,
+        }
+    }
+
+    fn length(self, random: &mut StdRng) -> Duration {
+        let millis = match self {
+            Kind::Kill => 2_000..6_000,
+            Kind::Pause => 5_000..15_000,
+            Kind::Drain => 0..1_000,
+            Kind::Cut => 2_000..12_000,
+            Kind::Delay => 3_000..7_000,
+            Kind::RedisPause => 5_000..5_001,
+            Kind::RedisRestart | Kind::RedisWipe => 200..2_000,
+            Kind::Failover => 1_000..3_000,
+            Kind::Unsubscribe | Kind::Phones => 0..1,
+            Kind::Deaf => 2_000..7_000,
+            Kind::Jitter => 8_000..15_000,
+        };
+        Duration::from_millis(random.random_range(millis))
+    }
+}
+
+/// `redis-pause` under a Sentinel, which makes another server the primary meanwhile.
+pub const PRIMARY_PAUSE: &str = "primary-pause";
+
+/// One fault of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fault {
+    pub kind: Kind,
+    /// Since calls began to arrive.
+    pub at: Duration,
+    pub lasts: Duration,
+    /// The place of the node it concerns.
+    pub place: usize,
+    /// How strong it is, between 0 and 1: the share of phones, the delay.
+    pub strength: f64,
+}
+
+impl Fault {
+    pub fn to_json(self) -> Value {
+        json!({
+            "kind": self.kind.name(), "at_ms": self.at.as_millis() as u64, "lasts_ms": self.lasts.as_millis() as u64,
+            "place": self.place + 1, "strength": self.strength,
+        })
+    }
+}
+
+/// Draws the faults of a run: every kind once in random order, then again, one after the other with pauses.
+pub fn draw(seed: u64, kinds: &[Kind], places: usize, duration: Duration) -> Vec<Fault> {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x5eed_fa17);
+    let mut faults = Vec::new();
+    if kinds == [Kind::Jitter] {
+        let (at, lasts) = (Duration::from_secs(1), duration.saturating_sub(Duration::from_secs(1)));
+        return vec![Fault { kind: Kind::Jitter, at, lasts, place: 0, strength: random.random() }];
+    }
+    let mut bag: Vec<Kind> = Vec::new();
+    let mut at = Duration::from_millis(random.random_range(3_000..5_000));
+    while !kinds.is_empty() {
+        if bag.is_empty() {
+            bag = kinds.to_vec();
+            bag.shuffle(&mut random);
+        }
+        let Some(kind) = bag.pop() else { break };
+        let lasts = kind.length(&mut random);
+        let (place, strength) = (random.random_range(0..places), random.random_range(0.1..1.0));
+        if at + lasts > duration {
+            break;
+        }
+        faults.push(Fault { kind, at, lasts, place, strength });
+        at += lasts + Duration::from_millis(random.random_range(1_000..3_500));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOME: [Kind; 4] = [Kind::Kill, Kind::Pause, Kind::Phones, Kind::RedisRestart];
+
+    #[test]
+    fn a_seed_gives_the_same_faults() {
+        let draw = |seed| draw(seed, &SOME, 3, Duration::from_secs(120));
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn every_kind_comes_before_one_comes_again_and_none_outlasts_the_run() {
+        let duration = Duration::from_secs(120);
+        for seed in 0..50 {
+            let faults = draw(seed, &SOME, 3, duration);
+            for kind in SOME {
+                assert_eq!(faults[..4].iter().filter(|fault| fault.kind == kind).count(), 1, "seed {seed}");
+            }
+            assert!(faults.iter().all(|fault| fault.at + fault.lasts <= duration && fault.place < 3));
+            assert!(faults.windows(2).all(|pair| pair[0].at + pair[0].lasts < pair[1].at));
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! What the people behind the phones do: who calls whom, and how they react to what they are told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::handset::{Harm, Saying};
+use super::manner::{Course, Manner};
+
+/// A verdict that the server could not take is given again after this.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Who still sees a call so long after it should have been over hangs up, and again after as long.
+const IMPATIENCE: Duration = Duration::from_secs(30);
+const IMPATIENT_TIMES: u32 = 4;
+
+/// One phone, as its user sees it.
+pub struct Seat {
+    pub user: usize,
+    pub sayings: UnboundedSender<Saying>,
+    pub harms: UnboundedSender<Harm>,
+}
+
+pub struct World {
+    state: Mutex<State>,
+    ring_timeout: Duration,
+}
+
+struct State {
+    seats: Vec<Phone>,
+    users: Vec<User>,
+    calls: HashMap<String, Call>,
+    random: StdRng,
+    last_call: u64,
+}
+
+struct Phone {
+    seat: Seat,
+    /// The node it is connected to.
+    node: Option<String>,
+    has_been: bool,
+}
+
+struct User {
+    name: String,
+    phones: Vec<usize>,
+    call: Option<String>,
+}
+
+struct Call {
+    number: u64,
+    caller: usize,
+    callee: usize,
+    manner: Manner,
+    /// What each phone knows of it; the caller's phone from the start.
+    known: BTreeMap<usize, Known>,
+    /// Somebody of the callee's side has decided what to do.
+    is_decided: bool,
+    /// Phones that said they accept.
+    accepts: Vec<usize>,
+    is_active: bool,
+    ends_planned: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Live,
+    Over,
+}
+
+impl World {
+    pub fn new(users: Vec<String>, seats: Vec<Seat>, ring_timeout: Duration, random: StdRng) -> Arc<Self> {
+        let mut users: Vec<User> =
+            users.into_iter().map(|name| User { name, phones: Vec::new(), call: None }).collect();
+        for (phone, seat) in seats.iter().enumerate() {
+            users[seat.user].phones.push(phone);
+        }
+        let seats = seats.into_iter().map(|seat| Phone { seat, node: None, has_been: false }).collect();
+        let state = State { seats, users, calls: HashMap::new(), random, last_call: 0 };
+        Arc::new(Self { state: Mutex::new(state), ring_timeout })
+    }
+
+    /// Lets a random idle user with a connected phone call a random one, busy ones sometimes included.
+    pub fn call_somebody(self: &Arc<Self>) -> bool {
+        let mut state = self.state();
+        let idle: Vec<usize> = (0..state.users.len()).filter(|user| state.users[*user].call.is_none()).collect();
+        let present: Vec<usize> =
+            idle.iter().copied().filter(|user| state.node_of(state.users[*user].phones[0]).is_some()).collect();
+        if present.is_empty() || idle.len() < 2 {
+            return false;
+        }
+        let caller = present[state.random.random_range(0..present.len())];
+        let to_busy = state.random.random_bool(0.03);
+        let candidates: Vec<usize> = (0..state.users.len())
+            .filter(|user| *user != caller && (to_busy || state.users[*user].call.is_none()))
+            .collect();
+        let callee = candidates[state.random.random_range(0..candidates.len())];
+        let devices = state.users[callee].phones.len();
+        let manner = Manner::random(&mut state.random, devices);
+        let saying = state.begin(caller, callee, manner, "CALL");
+        let phone = state.users[caller].phones[0];
+        let id = saying.call.clone();
+        let _ = state.seats[phone].seat.sayings.send(saying);
+        drop(state);
+        let mut wait = manner.ring + manner.talk + IMPATIENCE;
+        if manner.course == Course::NoAnswer {
+            wait += self.ring_timeout;
+        }
+        self.grow_impatient(id, wait, IMPATIENT_TIMES);
+        true
+    }
+
+    /// Lets one user ring another just to see whether both are free. Returns the call.
+    pub fn probe(self: &Arc<Self>, caller: usize, callee: usize) -> String {
+        let mut state = self.state();
+        let manner = Manner { course: Course::Cancel, ring: Duration::from_millis(100), talk: Duration::ZERO };
+        let saying = state.begin(caller, callee, manner, "PROBE");
+        let (phone, id) = (state.users[caller].phones[0], saying.call.clone());
+        let _ = state.seats[phone].seat.sayings.send(saying);
+        id
+    }
+
+    pub fn users(&self) -> usize {
+        self.state().users.len()
+    }
+
+    pub fn phones(&self) -> usize {
+        self.state().seats.len()
+    }
+
+    /// Calls that somebody still sees, and phones that are not connected.
+    pub fn unrest(&self) -> (usize, usize) {
+        let state = self.state();
+        let calls = state.calls.values().filter(|call| !call.is_over()).count();
+        (calls, state.seats.iter().filter(|phone| phone.node.is_none()).count())
+    }
+
+    /// Live calls that ring, and those that were accepted; of all nodes or of one.
+    pub fn calls_at(&self, node: Option<&str>) -> (usize, usize) {
+        let state = self.state();
+        let is_there = |phone: &usize| node.is_none() || state.node_of(*phone) == node;
+        let met = state.calls.values().filter(|call| !call.is_over() && call.known.keys().any(is_there));
+        let active = met.clone().filter(|call| call.is_active).count();
+        (met.count() - active, active)
+    }
+
+    /// Does something to the connection of every `nth` phone from `first` on, or of those at one node.
+    pub fn harm(&self, harm: Harm, is_meant: impl Fn(usize) -> bool) -> usize {
+        let state = self.state();
+        let meant = state.seats.iter().enumerate().filter(|(index, phone)| phone.node.is_some() && is_meant(*index));
+        meant.map(|(_, phone)| phone.seat.harms.send(harm)).filter(Result::is_ok).count()
+    }
+
+    pub fn has_been(&self, phone: usize) -> bool {
+        self.state().seats[phone].has_been
+    }
+
+    pub fn closed(&self, phone: usize) {
+        self.state().seats[phone].node = None;
+    }
+
+    /// A phone was told `session:ready`.
+    pub fn opened(self: &Arc<Self>, phone: usize, node: String, live: Option<&Value>, ended: &[Value]) {
+        let mut state = self.state();
+        state.seats[phone].node = Some(node);
+        state.seats[phone].has_been = true;
+        for outcome in ended {
+            state.over(outcome["callId"].as_str().unwrap_or_default(), phone);
+        }
+        let Some(live) = live else { return };
+        let id = live["callId"].as_str().unwrap_or_default().to_owned();
+        if !state.is_in(phone, &id) {
+            return;
+        }
+        let was_over = state.calls.get(&id).and_then(|call| call.known.get(&phone)) == Some(&Known::Over);
+        drop(state);
+        match (live["role"].as_str(), live["state"].as_str()) {
+            // It had given the call up before it learned that there is one.
+            (Some("caller"), _) | (Some("callee"), Some("trying" | "ringing")) if was_over => {
+                let role = live["role"].as_str().unwrap_or_default();
+                let event = if role == "caller" { "call:cancel" } else { "call:end" };
+                let _ = self.state().seats[phone].seat.sayings.send(insist(event, &id));
+            }
+            (Some("callee"), Some("trying" | "ringing")) => self.rings(phone, &id),
+            (Some("callee"), Some("active")) if !self.state().has_accepted(phone, &id) => self.state().over(&id, phone),
+            (_, Some("active")) => self.is_active(phone, &id),
+            _ => {}
+        }
+    }
+
+    pub fn heard(self: &Arc<Self>, phone: usize, event: &str, id: &str) {
+        if !self.state().is_in(phone, id) {
+            // The caller's other devices hear along.
+            return;
+        }
+        match event {
+            "call:incoming" => self.rings(phone, id),
+            "call:accepted" => self.is_active(phone, id),
+            "call:rejected" | "call:timeout" | "call:busy" | "call:cancelled" | "call:ended" => {
+                self.state().over(id, phone)
+            }
+            _ => {}
+        }
+    }
+
+    pub fn acked(self: &Arc<Self>, phone: usize, said: &Saying, answer: &Value) {
+        let code = answer["code"].as_str();
+        let id = said.call.clone();
+        match (said.event, answer["success"] == true) {
+            ("call:initiate", true) => self.is_ringing(phone, id),
+            ("call:initiate", false) if answer["useFcmFallback"] == true => self.is_ringing(phone, id),
+            // It may have been written all the same; the caller gives up.
+            ("call:initiate", false) if code == Some("unavailable") => self.say_later(phone, "call:cancel", id, AGAIN),
+            ("call:accept", true) => self.is_active(phone, &id),
+            (_, false) if code == Some("unavailable") => self.say_later(phone, said.event, id, AGAIN),
+            (_, _) => self.state().over(&id, phone),
+        }
+    }
+
+    /// False where a call is over for the phone that wanted to say something about it.
+    pub fn is_wanted(&self, phone: usize, saying: &Saying) -> bool {
+        let mut state = self.state();
+        let Some(call) = state.calls.get_mut(&saying.call) else { return false };
+        // A call that was given up may turn out to live.
+        let is_wanted = call.known.get(&phone) == Some(&Known::Live) || saying.payload["insist"] == true;
+        if is_wanted && saying.event == "call:accept" {
+            call.accepts.push(phone);
+        }
+        is_wanted
+    }
+
+    fn is_ringing(self: &Arc<Self>, phone: usize, id: String) {
+        let state = self.state();
+        let Some(call) = state.calls.get(&id) else { return };
+        let manner = call.manner;
+        drop(state);
+        match manner.course {
+            Course::Cancel => self.say_later(phone, "call:cancel", id, manner.ring),
+            Course::EndWhileRinging => self.say_later(phone, "call:end", id, manner.ring),
+            _ => {}
+        }
+    }
+
+    /// A phone rings: its side decides, once, what it does.
+    fn rings(self: &Arc<Self>, phone: usize, id: &str) {
+        let mut state = self.state();
+        state.turn_to(phone, id);
+        let Some(call) = state.calls.get_mut(id) else { return };
+        if *call.known.entry(phone).or_insert(Known::Live) == Known::Over {
+            return;
+        }
+        let (manner, caller, first) = (call.manner, call.caller, !call.is_decided);
+        call.is_decided = true;
+        let others: Vec<usize> = {
+            let callee = call.callee;
+            state.users[callee].phones.iter().copied().filter(|other| *other != phone).collect()
+        };
+        drop(state);
+        let say = |phone, event| self.say_later(phone, event, id.to_owned(), manner.ring);
+        match manner.course {
+            Course::AcceptEverywhere => say(phone, "call:accept"),
+            _ if !first => {}
+            Course::Talk { .. } => say(phone, "call:accept"),
+            Course::Reject => say(phone, "call:reject"),
+            Course::AcceptMeetsCancel => {
+                say(phone, "call:accept");
+                say(caller, "call:cancel");
+            }
+            Course::RejectMeetsCancel => {
+                say(phone, "call:reject");
+                say(caller, "call:cancel");
+            }
+            Course::AcceptMeetsReject => {
+                say(phone, "call:accept");
+                others.iter().for_each(|other| say(*other, "call:reject"));
+            }
+            Course::Cancel | Course::NoAnswer | Course::EndWhileRinging => {}
+        }
+    }
+
+    /// A phone knows that the call was accepted: one side plans its end.
+    fn is_active(self: &Arc<Self>, phone: usize, id: &str) {
+        let mut state = self.state();
+        let Some(call) = state.calls.get_mut(id) else { return };
+        let known = *call.known.entry(phone).or_insert(Known::Live);
+        call.is_active = true;
+        let (manner, is_caller) = (call.manner, phone == call.caller);
+        if known == Known::Over {
+            // It had given the call up before it heard of the accept.
+            let _ = state.seats[phone].seat.sayings.send(insist("call:end", id));
+            return;
+        }
+        let caller_ends = matches!(manner.course, Course::Talk { caller_ends: true } | Course::AcceptMeetsReject);
+        if is_caller == caller_ends && !std::mem::replace(&mut call.ends_planned, true) {
+            drop(state);
+            self.say_later(phone, "call:end", id.to_owned(), manner.talk);
+        }
+    }
+
+    fn say_later(self: &Arc<Self>, phone: usize, event: &'static str, id: String, after: Duration) {
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let state = world.state();
+            let _ = state.seats[phone].seat.sayings.send(saying(event, &id));
+        });
+    }
+
+    /// Who sees the call for far too long hangs up.
+    fn grow_impatient(self: &Arc<Self>, id: String, after: Duration, times: u32) {
+        let world = Arc::clone(self);
+        let due = Instant::now() + after;
+        tokio::spawn(async move {
+            tokio::time::sleep_until(due.into()).await;
+            for _ in 0..times {
+                {
+                    let state = world.state();
+                    let Some(call) = state.calls.get(&id).filter(|call| !call.is_over()) else { return };
+                    for phone in call.known.iter().filter(|(_, known)| **known == Known::Live).map(|(phone, _)| *phone)
+                    {
+                        let event = if call.is_active || phone == call.caller { "call:end" } else { "call:reject" };
+                        let _ = state.seats[phone].seat.sayings.send(saying(event, &id));
+                    }
+                }
+                tokio::time::sleep(IMPATIENCE).await;
+            }
+            let mut state = world.state();
+            let phones: Vec<usize> =
+                state.calls.get(&id).map(|call| call.known.keys().copied().collect()).unwrap_or_default();
+            phones.into_iter().for_each(|phone| state.over(&id, phone));
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn begin(&mut self, caller: usize, callee: usize, manner: Manner, kind: &str) -> Saying {
+        self.last_call += 1;
+        let id = format!("{kind}_{}", self.last_call);
+        let phone = self.users[caller].phones[0];
+        let known = BTreeMap::from([(phone, Known::Live)]);
+        let call = Call {
+            number: self.last_call,
+            caller: phone,
+            callee,
+            manner,
+            known,
+            is_decided: false,
+            accepts: Vec::new(),
+            is_active: false,
+            ends_planned: false,
+        };
+        self.calls.insert(id.clone(), call);
+        for user in [caller, callee] {
+            self.users[user].call.get_or_insert_with(|| id.clone());
+        }
+        let payload = json!({
+            "callId": id, "receiverId": self.users[callee].name, "callType": "AUDIO",
+            "channelName": format!("channel-{id}"), "agoraToken": "",
+        });
+        Saying { event: "call:initiate", call: id, payload }
+    }
+
+    /// Whether the phone initiated the call or is one of the callee's.
+    fn is_in(&self, phone: usize, id: &str) -> bool {
+        let user = self.seats[phone].seat.user;
+        self.calls.get(id).is_some_and(|call| call.caller == phone || call.callee == user)
+    }
+
+    /// A newer call puts an older one out of the phone's mind.
+    fn turn_to(&mut self, phone: usize, id: &str) {
+        let Some(number) = self.calls.get(id).map(|call| call.number) else { return };
+        let is_older = |call: &Call| call.number < number && call.known.get(&phone) == Some(&Known::Live);
+        let older: Vec<String> =
+            self.calls.iter().filter(|(_, call)| is_older(call)).map(|(older, _)| older.clone()).collect();
+        older.iter().for_each(|older| self.over(older, phone));
+    }
+
+    fn has_accepted(&self, phone: usize, id: &str) -> bool {
+        self.calls.get(id).is_some_and(|call| call.accepts.contains(&phone))
+    }
+
+    fn node_of(&self, phone: usize) -> Option<&str> {
+        self.seats[phone].node.as_deref()
+    }
+
+    /// The call is over for a phone. Once it is for all that know it, both users are free again.
+    fn over(&mut self, id: &str, phone: usize) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if let Some(known) = call.known.get_mut(&phone) {
+            *known = Known::Over;
+        }
+        if call.is_over() {
+            for user in self.users.iter_mut().filter(|user| user.call.as_deref() == Some(id)) {
+                user.call = None;
+            }
+        }
+    }
+}
+
+impl Call {
+    fn is_over(&self) -> bool {
+        self.known.values().all(|known| *known == Known::Over)
+    }
+}
+
+fn saying(event: &'static str, call: &str) -> Saying {
+    Saying { event, call: call.to_owned(), payload: json!({"callId": call}) }
+}
+
+/// Said though the call was given up.
+fn insist(event: &'static str, call: &str) -> Saying {
+    Saying { event, call: call.to_owned(), payload: json!({"callId": call, "insist": true}) }
+}

@@ -1,0 +1,82 @@
+//! A short chaos without and with faults, and bugs on purpose that it has to notice.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn node() -> PathBuf {
+    let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug/onlycare-signaling");
+    assert!(binary.exists(), "{} is not there: run `cargo build --bin onlycare-signaling` first", binary.display());
+    binary
+}
+
+/// Runs a short chaos. Returns what it said and its figures.
+fn chaos(name: &str, arguments: &[&str]) -> (Output, String, Value) {
+    let json = std::env::temp_dir().join(format!("chaos-{name}-{}.json", std::process::id()));
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["chaos", "--seed", "1", "--ring-timeout", "5s", "--sentinel", "false", "--phones", "240"])
+        .args(arguments)
+        .arg("--binary")
+        .arg(node())
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .expect("loadtest starts");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let report = std::fs::read_to_string(&json).unwrap_or_else(|error| panic!("no report: {error}\n{said}"));
+    let _ = std::fs::remove_file(&json);
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    (output, said, report["figures"].clone())
+}
+
+/// A node with this bug has to break one of these rules.
+fn is_noticed(bug: &str, load: [&str; 3], rules: &[&str]) {
+    let sabotage = format!("SABOTAGE={bug}");
+    let [nodes, duration, rate] = load;
+    let arguments = ["--no-faults", "--nodes", nodes, "--duration", duration, "--rate", rate, "--settle", "20s"];
+    let (output, said, figures) = chaos(bug, &[&arguments[..], &["--node-env", &sabotage]].concat());
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let violations = figures["violations"].as_array().expect("a list");
+    let broken: Vec<&str> = violations.iter().filter_map(|violation| violation["rule"].as_str()).collect();
+    assert!(broken.iter().any(|rule| rules.contains(rule)), "{broken:?} instead of {rules:?}\n{said}");
+}
+
+#[test]
+fn a_short_chaos_breaks_no_rule() {
+    let faults = ["--faults", "kill,phones,unsubscribe", "--duration", "12s", "--rate", "15", "--nodes", "3"];
+    let (output, said, figures) = chaos("clean", &faults);
+    assert!(output.status.success(), "{said}");
+    assert!(figures["calls"].as_u64().is_some_and(|calls| calls > 100), "{said}");
+    assert!(figures["reconnects"].as_u64().is_some_and(|reconnects| reconnects > 0), "{said}");
+}
+
+#[test]
+fn lost_envelopes_without_healing_are_noticed() {
+    is_noticed("drop_envelopes", ["3", "8s", "70"], &["unheard end", "silent ring", "endless"]);
+}
+
+#[test]
+fn a_swap_without_its_version_check_is_noticed() {
+    is_noticed("skip_version_check", ["2", "6s", "25"], &["two accepts", "disagreement"]);
+}
+
+#[test]
+fn a_leaked_line_is_noticed() {
+    is_noticed("leak_line", ["2", "4s", "25"], &["busy at rest"]);
+}
+
+#[test]
+fn an_event_told_twice_is_noticed() {
+    is_noticed("emit_twice", ["2", "4s", "25"], &["twice"]);
+}
+
+#[test]
+fn a_ring_after_the_end_is_noticed() {
+    is_noticed("late_incoming", ["2", "4s", "25"], &["late ring"]);
+}
+
+#[test]
+fn a_lost_deadline_is_noticed() {
+    is_noticed("lose_deadline", ["2", "8s", "25"], &["endless", "overdue ring"]);
+}

@@ -1,0 +1,99 @@
+//! Bugs on purpose, switched on by `SABOTAGE` in debug builds, to prove that the chaos suite would notice them. Release
+//! builds have none: there every question is answered with a constant no.
+
+/// A bug that can be switched on by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// `drop_envelopes`: one envelope in a hundred goes nowhere, and nothing heals.
+    DropEnvelopes,
+    /// `skip_version_check`: a swap overwrites whatever is stored.
+    SkipVersionCheck,
+    /// `leak_line`: one ending swap in ten keeps the lines taken.
+    LeakLine,
+    /// `emit_twice`: one event in fifty is said twice.
+    EmitTwice,
+    /// `late_incoming`: a phone that is told the end of its ring rings again.
+    LateIncoming,
+    /// `lose_deadline`: no deadline is ever judged.
+    LoseDeadline,
+}
+
+#[cfg(debug_assertions)]
+mod on {
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    use super::Bug;
+
+    const NAMES: [(Bug, &str); 6] = [
+        (Bug::DropEnvelopes, "drop_envelopes"),
+        (Bug::SkipVersionCheck, "skip_version_check"),
+        (Bug::LeakLine, "leak_line"),
+        (Bug::EmitTwice, "emit_twice"),
+        (Bug::LateIncoming, "late_incoming"),
+        (Bug::LoseDeadline, "lose_deadline"),
+    ];
+
+    struct Switches {
+        bugs: Vec<Bug>,
+        pause_after_swap: Option<Duration>,
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "no option of the configuration: release builds do not have it")]
+    fn switches() -> &'static Switches {
+        static SWITCHES: OnceLock<Switches> = OnceLock::new();
+        SWITCHES.get_or_init(|| read(&std::env::var("SABOTAGE").unwrap_or_default()))
+    }
+
+    fn read(text: &str) -> Switches {
+        let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        let bugs = NAMES.iter().filter(|(_, name)| words.contains(name)).map(|(bug, _)| *bug).collect();
+        let pause = words.iter().find_map(|word| word.strip_prefix("pause_after_swap=")?.parse().ok());
+        if !words.is_empty() {
+            tracing::warn!(?words, "this node has bugs on purpose");
+        }
+        Switches { bugs, pause_after_swap: pause.map(Duration::from_millis) }
+    }
+
+    pub fn is_on(bug: Bug) -> bool {
+        switches().bugs.contains(&bug)
+    }
+
+    pub async fn after_swap(call: &(dyn std::fmt::Display + Sync)) {
+        if let Some(pause) = switches().pause_after_swap {
+            tracing::warn!(%call, "failpoint reached");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn bugs_are_named_in_a_list() {
+            let switches = read("leak_line, pause_after_swap=250,unknown");
+            assert_eq!(switches.bugs, [Bug::LeakLine]);
+            assert_eq!(switches.pause_after_swap, Some(Duration::from_millis(250)));
+            assert!(read("").bugs.is_empty());
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+pub use on::{after_swap, is_on};
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub const fn is_on(_: Bug) -> bool {
+    false
+}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub async fn after_swap(_: &(dyn std::fmt::Display + Sync)) {}
+
+/// Whether the bug is on and its turn has come: one time in `of`.
+pub fn strikes(bug: Bug, of: u32) -> bool {
+    is_on(bug) && rand::random_range(0..of) == 0
+}
