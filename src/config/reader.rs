@@ -40,6 +40,8 @@ impl Reader {
         let mut policy = self.policy();
         let webhook = self.webhook();
         policy.webhooks = webhook.is_some();
+        let presence = self.one_of("WEBHOOK_PRESENCE", &[("false", false), ("true", true)]);
+        policy.presence_webhooks = presence && policy.webhooks;
         let legacy = self.one_of("LARAVEL_CALLBACKS", &[("legacy", true), ("off", false)]);
         policy.callbacks = legacy && matches!(auth, Auth::Laravel { .. });
         Config {
@@ -139,6 +141,7 @@ impl Reader {
             heal_ringing: Duration::from_secs(2),
             heal_active: Duration::from_secs(10),
             webhooks: false,
+            presence_webhooks: false,
             callbacks: false,
         }
     }

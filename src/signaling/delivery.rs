@@ -99,14 +99,18 @@ impl Signaling {
     }
 
     /// Tells the user's sessions on this node what they have not heard yet.
-    pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) {
+    /// True where there was something to tell.
+    pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) -> bool {
+        let mut told = false;
         let ended_at = call.end().map(|end| end.at);
         let late = ended_at.is_some_and(|at| self.clock.now().since(at) > NOTICE_TTL);
         for session in self.floor.of(user) {
             // Whoever connected after the end hears of it by replay, if at all.
             let missed = late || ended_at.is_some_and(|at| session.connected_at > at);
-            self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
+            let said = self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
+            told |= !said.is_empty();
         }
+        told
     }
 
     /// Tells the user's sessions here an end that nobody heard in time.

@@ -70,6 +70,8 @@ pub struct Policy {
     pub heal_active: Duration,
     /// Milestones of calls are told to the backend by webhook.
     pub webhooks: bool,
+    /// So is who comes and goes, as far as it can be.
+    pub presence_webhooks: bool,
     /// An unmodified backend is told over its own REST API.
     pub callbacks: bool,
 }

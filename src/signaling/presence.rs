@@ -191,6 +191,24 @@ impl Signaling {
         }
     }
 
+    /// Has the backend told by webhook that a user came, or, if he stays away, that he went. Best effort: what can't be
+    /// written is not told.
+    pub(super) fn post_presence(self: &Arc<Self>, user: &UserId, online: bool) {
+        if !self.policy.presence_webhooks {
+            return;
+        }
+        let (signaling, user) = (Arc::clone(self), user.clone());
+        self.spawn(async move {
+            if !online {
+                signaling.clock.sleep(DAMPING).await;
+                if !matches!(signaling.is_online(&user).await, Ok(false)) {
+                    return;
+                }
+            }
+            signaling.append_presence(&user, online).await;
+        });
+    }
+
     async fn announce(self: &Arc<Self>, user: &UserId, online: bool, watchers: Vec<NodeId>) {
         let now = self.clock.now();
         for node in watchers {

@@ -252,6 +252,9 @@ impl Carrier for Events {
     }
 
     async fn carry(&self, claim: &Claim) -> Settled {
+        if claim.letter.until.is_some_and(|until| until <= self.0.clock.now()) {
+            return Settled::Done { lease: self.lease() };
+        }
         let failed = |error: &str, wait| record_failed(claim, error, wait, rand::random(), self.0.clock.now());
         self.0.send(claim, RECORD_TIMEOUT, failed).await
     }

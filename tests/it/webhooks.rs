@@ -180,6 +180,39 @@ on_each_backend! {
     }
 }
 
+/// Who comes and goes is told where that is wanted; a network switch is not told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_is_told_where_it_is_wanted() {
+    let receiver = Receiver::start().await;
+    let terms = config(&[
+        ("WEBHOOK_URL", &receiver.url()),
+        ("WEBHOOK_SECRET", SIGNING_SECRET),
+        ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ("WEBHOOK_PRESENCE", "true"),
+    ]);
+    assert!(terms.policy.presence_webhooks);
+    let cluster = Cluster::tuned(Backend::Memory, 2, |config| {
+        config.webhook = terms.webhook.clone();
+        config.policy.webhooks = true;
+        config.policy.presence_webhooks = true;
+    })
+    .await;
+    let ana = cluster.phone(0, &unique("ana")).await;
+    let second = cluster.phone(1, &ana.user).await;
+    let user = ana.user.clone();
+    drop(ana);
+    let told = |receiver: &Receiver, kind: &str| {
+        let of_user = |hook: &crate::harness::receiver::Hook| hook.data["userId"] == user.as_str() && hook.kind == kind;
+        receiver.hooks().iter().filter(|hook| of_user(hook)).count()
+    };
+    receiver.until("user.online", |receiver| (told(receiver, "user.online") == 1).then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(4)).await; // nothing is to come
+    assert_eq!(told(&receiver, "user.offline"), 0, "another session is left");
+    drop(second);
+    receiver.until("user.offline", |receiver| (told(receiver, "user.offline") == 1).then_some(())).await;
+    cluster.close().await;
+}
+
 /// A backend that sleeps, throttles, fails, talks nonsense or hangs up changes nothing between phones; when it is back it
 /// is told everything, each call in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
