@@ -105,8 +105,11 @@ impl Signaling {
         let ended_at = call.end().map(|end| end.at);
         let late = ended_at.is_some_and(|at| self.clock.now().since(at) > NOTICE_TTL);
         for session in self.floor.of(user) {
-            // Whoever connected after the end hears of it by replay, if at all.
-            let missed = late || ended_at.is_some_and(|at| session.connected_at > at);
+            // Whoever connected after the end hears of it by replay, if at all. Who was told of the call was there,
+            // whatever the clocks of two nodes say; the app as deployed may show another screen after a while.
+            let knows = session.knows(&call.id);
+            let after_the_end = ended_at.is_some_and(|at| session.connected_at > at);
+            let missed = if knows { late && !session.acks } else { late || after_the_end };
             let said = self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
             told |= !said.is_empty();
         }

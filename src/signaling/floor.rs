@@ -161,6 +161,11 @@ impl Session {
         }
     }
 
+    /// The session's newest call is this one.
+    pub(super) fn knows(&self, call: &CallId) -> bool {
+        self.ear.lock().call.as_ref() == Some(call)
+    }
+
     pub(super) fn was_told_accepted(&self, call: &CallId) -> bool {
         let ear = self.ear.lock();
         ear.call.as_ref() == Some(call) && ear.has_heard(SayKind::Accepted)
