@@ -68,7 +68,7 @@ async fn deliver(outbox: &dyn Outbox, carrier: &dyn Carrier, clock: &Clock, clai
         let settled = carrier.carry(&claim).await;
         if let Settled::Dead { error, attempts } = &settled {
             tracing::error!(letter = %claim.letter.id, %error, attempts, "a letter was given up, see /outbox/dead");
-            metrics::letter_died();
+            metrics::webhook("record", "dead");
         }
         // A settlement that is lost: the lease runs out and the letter is sent once more, under its id.
         next = match outbox.settle(&claim, &settled, clock.now()).await {

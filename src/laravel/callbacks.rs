@@ -84,7 +84,7 @@ impl Callbacks {
     async fn carry_out(&self, claim: &Claim, callback: &Callback, call: &Call) -> Result<Settled, StoreError> {
         let now = self.clock.now();
         let done = |outcome| {
-            metrics::called_back(outcome);
+            metrics::called_back(name_of(&callback.ask), outcome);
             Ok(Settled::Done { lease: self.lease() })
         };
         let wait = |pause: Duration, attempts| Ok(Settled::Later { at: now + pause, attempts });
@@ -105,10 +105,10 @@ impl Callbacks {
         if self.client.is_refusing() && !once {
             return wait(WAIT, claim.attempts);
         }
-        let (action, body) = match &callback.ask {
-            Ask::Reject { reason } => ("reject", json!({"reason": reason})),
-            Ask::Cancel { reason, .. } => ("cancel", json!({"reason": reason})),
-            Ask::End => ("end", json!({"duration": 0})),
+        let action = name_of(&callback.ask);
+        let body = match &callback.ask {
+            Ask::Reject { reason } | Ask::Cancel { reason, .. } => json!({"reason": reason}),
+            Ask::End => json!({"duration": 0}),
         };
         let tokens = call.party(callback.by).tokens.iter();
         // Any party may end; only the one that acted may reject or cancel.
@@ -119,7 +119,7 @@ impl Callbacks {
             if once {
                 open_row(call);
             }
-            return done(CallbackOutcome::NoToken);
+            return done(CallbackOutcome::Unauthorized);
         };
         let attempts = claim.attempts + 1;
         match (posted, &callback.ask) {
@@ -159,6 +159,15 @@ impl Callbacks {
     }
 }
 
+/// The last part of the path, and the request's name in metrics.
+fn name_of(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Reject { .. } => "reject",
+        Ask::Cancel { .. } => "cancel",
+        Ask::End => "end",
+    }
+}
+
 /// Laravel has a call as ongoing in which nobody is, and the time in which that costs nothing is over.
 fn open_row(call: &Call) {
     metrics::open_row();
@@ -193,7 +202,7 @@ impl Carrier for Callbacks {
             Err(_) => return Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts },
         };
         if callback.until <= self.clock.now() {
-            metrics::called_back(CallbackOutcome::Expired);
+            metrics::called_back(name_of(&callback.ask), CallbackOutcome::Expired);
             if callback.ask == Ask::End {
                 open_row(&call);
             }

@@ -110,10 +110,6 @@ metrics_table! {
         invalid_payload => "signaling_invalid_payloads_total";
         /// Pushes that were asked for because no device of the callee confirmed the ring.
         push_required => "signaling_pushes_required_total";
-        /// Letters of the outbox that were given up.
-        letter_died => "signaling_outbox_given_up_total";
-        /// Requests for a push that came to nothing before the ring was over.
-        push_expired => "signaling_pushes_expired_total";
         /// Users' tokens that Laravel refused when it was called back with them.
         token_dropped => "signaling_tokens_dropped_total";
         /// Calls that Laravel has open though nobody is in them, and that could not be ended there in time.
@@ -172,14 +168,16 @@ metrics_table! {
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
-        /// Attempts to deliver a webhook, by outcome.
-        "signaling_webhook_attempts_total", "counter", "outcome: delivered, refused, failed, too_many, redirected, timed_out, unreachable";
+        /// Attempts to deliver a webhook, and letters given up, by outcome.
+        "signaling_webhooks_total", "counter", "type: record, push; outcome: delivered, failed, expired, dead";
+        /// Attempts to deliver a webhook that failed, by cause.
+        "signaling_webhook_failures_total", "counter", "cause: refused, failed, too_many, redirected, timed_out, unreachable";
         /// Requests that tell a Laravel without webhooks what happened, by outcome.
-        "signaling_callbacks_total", "counter", "outcome: done, needless, refused, failed, expired, no_token";
+        "signaling_callbacks_total", "counter", "request: reject, cancel, end; outcome: done, needless, refused, failed, expired, unauthorized";
         /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, by outcome.
         "signaling_inquiries_total", "counter", "outcome: accepted, over, stands, unavailable";
         /// Letters that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
-        "signaling_outbox_depth", "gauge", "";
+        "signaling_outbox_records", "gauge", "";
         /// Age of the oldest letter that waits, in seconds.
         "signaling_outbox_oldest_seconds", "gauge", "";
         /// Letters that were given up and can be replayed.
@@ -217,20 +215,6 @@ pub enum Relayed {
     Refused,
 }
 
-/// What an attempt to deliver a webhook came to.
-#[derive(Clone, Copy, Debug)]
-pub enum WebhookOutcome {
-    Delivered,
-    /// 4xx.
-    Refused,
-    /// 5xx.
-    Failed,
-    TooMany,
-    Redirected,
-    TimedOut,
-    Unreachable,
-}
-
 /// What a callback to Laravel came to.
 #[derive(Clone, Copy, Debug)]
 pub enum CallbackOutcome {
@@ -241,7 +225,7 @@ pub enum CallbackOutcome {
     Failed,
     Expired,
     /// Laravel accepts no token that was kept of the party.
-    NoToken,
+    Unauthorized,
 }
 
 /// What Laravel's table said of a call.
@@ -313,20 +297,27 @@ pub fn relayed(outcome: Relayed) {
     HANDLES[outcome as usize].increment(1);
 }
 
-pub fn webhook_sent(outcome: WebhookOutcome) {
-    static HANDLES: LazyLock<[Counter; 7]> = LazyLock::new(|| {
-        ["delivered", "refused", "failed", "too_many", "redirected", "timed_out", "unreachable"]
-            .map(|outcome| counter!("signaling_webhook_attempts_total", "outcome" => outcome))
-    });
-    HANDLES[outcome as usize].increment(1);
+/// `kind` is `record` or `push`, `outcome` one of the documented values.
+pub fn webhook(kind: &'static str, outcome: &'static str) {
+    counter!("signaling_webhooks_total", "type" => kind, "outcome" => outcome).increment(1);
 }
 
-pub fn called_back(outcome: CallbackOutcome) {
-    static HANDLES: LazyLock<[Counter; 6]> = LazyLock::new(|| {
-        ["done", "needless", "refused", "failed", "expired", "no_token"]
-            .map(|outcome| counter!("signaling_callbacks_total", "outcome" => outcome))
-    });
-    HANDLES[outcome as usize].increment(1);
+/// `cause` is one of the documented values.
+pub fn webhook_failed(cause: &'static str) {
+    counter!("signaling_webhook_failures_total", "cause" => cause).increment(1);
+}
+
+/// `request` is one of the documented values.
+pub fn called_back(request: &'static str, outcome: CallbackOutcome) {
+    let outcome = match outcome {
+        CallbackOutcome::Done => "done",
+        CallbackOutcome::Needless => "needless",
+        CallbackOutcome::Refused => "refused",
+        CallbackOutcome::Failed => "failed",
+        CallbackOutcome::Expired => "expired",
+        CallbackOutcome::Unauthorized => "unauthorized",
+    };
+    counter!("signaling_callbacks_total", "request" => request, "outcome" => outcome).increment(1);
 }
 
 pub fn inquired(outcome: Inquired) {
@@ -338,7 +329,7 @@ pub fn inquired(outcome: Inquired) {
 }
 
 pub fn outbox(waiting: u64, oldest: Duration, dead: u64, bytes: u64, dropped: u64) {
-    gauge!("signaling_outbox_depth").set(waiting as f64);
+    gauge!("signaling_outbox_records").set(waiting as f64);
     gauge!("signaling_outbox_oldest_seconds").set(oldest.as_secs_f64());
     gauge!("signaling_outbox_dead").set(dead as f64);
     gauge!("signaling_outbox_bytes").set(bytes as f64);

@@ -13,7 +13,7 @@ use super::signature::{SigningSecret, signatures};
 use crate::clock::Clock;
 use crate::courier::Carrier;
 use crate::store::{Claim, Outbox, Queue, Settled};
-use crate::telemetry::metrics::{self, WebhookOutcome};
+use crate::telemetry::metrics;
 
 /// Requests at the same time from one node.
 const RECORDS_AT_ONCE: usize = 32;
@@ -150,24 +150,19 @@ impl Endpoint {
         let response = match sent {
             Ok(response) => response,
             Err(error) => {
-                metrics::webhook_sent(if error.is_timeout() {
-                    WebhookOutcome::TimedOut
-                } else {
-                    WebhookOutcome::Unreachable
-                });
+                metrics::webhook_failed(if error.is_timeout() { "timed_out" } else { "unreachable" });
                 return Attempt::Failed { error: causes(&error.without_url()), wait: None };
             }
         };
         let status = response.status();
         if status.is_success() {
-            metrics::webhook_sent(WebhookOutcome::Delivered);
             return Attempt::Delivered;
         }
-        metrics::webhook_sent(match status {
-            StatusCode::TOO_MANY_REQUESTS => WebhookOutcome::TooMany,
-            _ if status.is_redirection() => WebhookOutcome::Redirected,
-            _ if status.is_server_error() => WebhookOutcome::Failed,
-            _ => WebhookOutcome::Refused,
+        metrics::webhook_failed(match status {
+            StatusCode::TOO_MANY_REQUESTS => "too_many",
+            _ if status.is_redirection() => "redirected",
+            _ if status.is_server_error() => "failed",
+            _ => "refused",
         });
         if status == StatusCode::GONE {
             return Attempt::Gone;
@@ -188,7 +183,10 @@ impl Endpoint {
     ) -> Settled {
         // While the receiver fails altogether, that says nothing of this letter.
         let probe = self.pace.is_open();
-        match self.attempt(claim, timeout).await {
+        let attempt = self.attempt(claim, timeout).await;
+        let kind = if claim.letter.queue == Queue::Pushes { "push" } else { "record" };
+        metrics::webhook(kind, if matches!(attempt, Attempt::Delivered) { "delivered" } else { "failed" });
+        match attempt {
             Attempt::Delivered => {
                 if self.pace.succeeded() {
                     tracing::info!("the receiver of webhooks is back");
@@ -279,7 +277,7 @@ impl Carrier for Pushes {
 
     async fn carry(&self, claim: &Claim) -> Settled {
         if claim.letter.until.is_some_and(|until| until <= self.0.clock.now()) {
-            metrics::push_expired();
+            metrics::webhook("push", "expired");
             return Settled::Done { lease: self.lease() };
         }
         let failed = |_: &str, wait| push_failed(claim, wait, rand::random(), self.0.clock.now());
