@@ -1,4 +1,4 @@
-//! The internal port: probes and metrics.
+//! The internal port: probes, metrics, the outbox.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
-use super::{error, not_found};
+use super::{error, not_found, outbox};
 use crate::signaling::Signaling;
 use crate::telemetry::metrics;
 
@@ -30,8 +30,8 @@ impl Readiness {
     }
 }
 
-struct Admin {
-    signaling: Arc<Signaling>,
+pub(super) struct Admin {
+    pub signaling: Arc<Signaling>,
     readiness: Readiness,
 }
 
@@ -40,6 +40,9 @@ pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness) -> Router {
         .route("/live", get(async || "alive\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(render))
+        .route("/outbox/dead", get(outbox::dead))
+        .route("/outbox/replay", post(outbox::replay))
+        .route("/outbox/on", post(outbox::on))
         .fallback(not_found)
         .with_state(Arc::new(Admin { signaling, readiness }))
 }

@@ -7,6 +7,7 @@ mod emit;
 mod gate;
 mod health;
 mod listener;
+mod outbox;
 mod page;
 mod peers;
 mod queries;

@@ -8,8 +8,8 @@ use super::delivery::Audience;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, EndReason, Offer, Party, Push, Refusal, State, Timestamp, UserId,
-    Verdict, VerdictKind, Version, contend, resolve,
+    Actor, Call, CallId, Command, Contention, EndReason, Inquiry, Offer, Party, Push, Refusal, State, Timestamp,
+    UserId, Verdict, VerdictKind, Version, contend, resolve,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Freed, Limit};
@@ -19,6 +19,9 @@ const ATTEMPTS: u32 = 16;
 
 /// How long a device has to confirm the ring before a push is asked for.
 const PUSH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// An unmodified backend is asked this long before a ring is given up.
+const ASKED_AHEAD: Duration = Duration::from_secs(2);
 
 /// A checked `call:initiate`.
 #[derive(Clone, Debug)]
@@ -86,6 +89,7 @@ impl Signaling {
                                 }
                                 self.displace(&line, Command::Displace { by: role }).await?;
                             }
+                            Contention::Busy if self.is_over_elsewhere(&line, by).await => {}
                             Contention::Busy => {
                                 self.verify(&line);
                                 return self.answer_busy(call, None).await;
@@ -123,7 +127,7 @@ impl Signaling {
             rang_at: None,
             push: if self.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
             verified: None,
-            inquiry: None,
+            inquiry: self.policy.callbacks.then(|| Inquiry { at: ring_until - ASKED_AHEAD, asked: 0 }),
             state: State::Trying,
         }
     }

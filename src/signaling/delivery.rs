@@ -98,8 +98,9 @@ impl Signaling {
         reached
     }
 
-    /// Tells the user's sessions on this node what they have not heard yet.
-    pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) {
+    /// Tells the user's sessions on this node what they have not heard yet; true where there was something to tell.
+    pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) -> bool {
+        let mut told = false;
         let ended_at = call.end().map(|end| end.at);
         let late = ended_at.is_some_and(|at| self.clock.now().since(at) > NOTICE_TTL);
         for session in self.floor.of(user) {
@@ -110,7 +111,9 @@ impl Signaling {
             let missed = if knows { late && !session.acks } else { late || after_the_end };
             let said = self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
             self.measure(&session, call, &said);
+            told |= !said.is_empty();
         }
+        told
     }
 
     /// From what a call became to the phones that hear of it.

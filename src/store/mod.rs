@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, CallId, Device, NodeId, Role, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 
-pub use outbox::{Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
+pub use outbox::{Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
 
 /// What a lease is over: all letters of a call that wait for each other, or one alone.
 fn member_of(chain: Option<&CallId>, id: &str) -> String {

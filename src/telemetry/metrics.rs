@@ -1,5 +1,7 @@
 //! Every metric of a node, in one table: its help text is what `/metrics` and docs/metrics.md say.
 
+mod labelled;
+
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
-use crate::call::{Call, EndReason};
+pub use labelled::*;
 
 static EXPORTER: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -114,6 +116,10 @@ metrics_table! {
         invalid_payload => "signaling_invalid_payloads_total";
         /// Pushes that were asked for because no device of the callee confirmed the ring.
         push_required => "signaling_pushes_required_total";
+        /// Users' tokens that Laravel refused when it was called back with them.
+        token_dropped => "signaling_tokens_dropped_total";
+        /// Calls that Laravel has open though nobody is in them, and that could not be ended there in time.
+        open_row => "signaling_open_rows_total";
         /// Requests to `/api/` without the right secret.
         secret_refused => "signaling_secrets_refused_total";
     }
@@ -134,6 +140,8 @@ metrics_table! {
         waiting_checks => "signaling_token_checks_waiting";
         /// Websockets of other nodes' sessions that run through this node.
         relays => "signaling_relays";
+        /// 1 while webhooks are switched off because their receiver answered 410.
+        webhooks_off => "signaling_webhooks_off";
         /// Verdicts that wait for the store.
         waiting_verdicts => "signaling_verdicts_waiting";
     }
@@ -142,6 +150,8 @@ metrics_table! {
         timer_fired => "signaling_timer_lateness_seconds";
         /// From publishing an envelope to opening it on another node.
         bus_lag => "signaling_bus_lag_seconds";
+        /// How long the receiver of webhooks took.
+        webhook_answered => "signaling_webhook_seconds";
         /// How long Laravel took to answer a token check.
         token_asked => "signaling_token_check_seconds";
     }
@@ -174,61 +184,27 @@ metrics_table! {
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
+        /// Attempts to deliver a webhook, and letters given up, by outcome.
+        "signaling_webhooks_total", "counter", "type: record, push; outcome: delivered, failed, expired, dead";
+        /// Attempts to deliver a webhook that failed, by cause.
+        "signaling_webhook_failures_total", "counter", "cause: refused, failed, too_many, redirected, timed_out, unreachable";
+        /// Requests that tell a Laravel without webhooks what happened, by outcome.
+        "signaling_callbacks_total", "counter", "request: reject, cancel, end; outcome: done, needless, refused, failed, expired, unauthorized";
+        /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, by outcome.
+        "signaling_inquiries_total", "counter", "outcome: accepted, over, stands, unavailable";
+        /// Letters that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
+        "signaling_outbox_records", "gauge", "";
+        /// Age of the oldest letter that waits, in seconds.
+        "signaling_outbox_oldest_seconds", "gauge", "";
+        /// Letters that were given up and can be replayed.
+        "signaling_outbox_dead", "gauge", "";
+        /// What the outbox takes, in bytes.
+        "signaling_outbox_bytes", "gauge", "";
+        /// Letters dropped because the outbox was full.
+        "signaling_outbox_dropped_total", "counter", "";
         /// The version of this node.
         "signaling_build_info", "gauge", "version";
     }
-}
-
-/// A limit that refused something.
-#[derive(Clone, Copy, Debug)]
-pub enum Limit {
-    Events,
-    HangUps,
-    Rings,
-    Handshakes,
-    Address,
-    Sessions,
-    Api,
-    Subscriptions,
-    Draining,
-}
-
-/// What became of a request for another node's session.
-#[derive(Clone, Copy, Debug)]
-pub enum Relayed {
-    Forwarded,
-    /// Its node is not known.
-    Unknown,
-    Unreachable,
-    Refused,
-}
-
-/// An event of a phone whose duration is measured.
-#[derive(Clone, Copy, Debug)]
-pub enum Timed {
-    Initiate,
-    Ringing,
-    Accept,
-    Reject,
-    Cancel,
-    End,
-}
-
-/// What a phone learns of the other side.
-#[derive(Clone, Copy, Debug)]
-pub enum Outcome {
-    Accepted,
-    Rejected,
-    Cancelled,
-    Ended,
-}
-
-/// Why a line gave way.
-#[derive(Clone, Copy, Debug)]
-pub enum Freed {
-    /// Its call was over or gone: it should have been free.
-    Gone,
-    Doubtful,
 }
 
 /// Starts collecting; the first call of a process wins.
@@ -254,93 +230,6 @@ pub fn upkeep() {
     if let Some(exporter) = EXPORTER.get() {
         exporter.run_upkeep();
     }
-}
-
-pub fn event_done(event: Timed, duration: Duration) {
-    static HANDLES: LazyLock<[Histogram; 6]> = LazyLock::new(|| {
-        ["initiate", "ringing", "accept", "reject", "cancel", "end"]
-            .map(|event| histogram!("signaling_event_seconds", "event" => event))
-    });
-    HANDLES[event as usize].record(duration.as_secs_f64());
-}
-
-pub fn limited(limit: Limit) {
-    static HANDLES: LazyLock<[Counter; 9]> = LazyLock::new(|| {
-        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions", "draining"]
-            .map(|limit| counter!("signaling_limited_total", "limit" => limit))
-    });
-    HANDLES[limit as usize].increment(1);
-}
-
-pub fn relayed(outcome: Relayed) {
-    static HANDLES: LazyLock<[Counter; 4]> = LazyLock::new(|| {
-        ["forwarded", "unknown", "unreachable", "refused"]
-            .map(|outcome| counter!("signaling_relayed_total", "outcome" => outcome))
-    });
-    HANDLES[outcome as usize].increment(1);
-}
-
-pub fn calls(trying: usize, ringing: usize, active: usize) {
-    for (state, count) in [("trying", trying), ("ringing", ringing), ("active", active)] {
-        gauge!("signaling_calls", "state" => state).set(count as f64);
-    }
-}
-
-pub fn sessions_swept(count: usize) {
-    counter!("signaling_sessions_swept_total").increment(count as u64);
-}
-
-/// A phone was told to ring: how long after the call's creation, whether on the caller's node, whether it promised to
-/// acknowledge.
-pub fn rung(after: Duration, local: bool, acks: bool) {
-    static PATHS: LazyLock<[Histogram; 2]> =
-        LazyLock::new(|| ["remote", "local"].map(|path| histogram!("signaling_ring_delivery_seconds", "path" => path)));
-    static RUNG: LazyLock<[Counter; 2]> =
-        LazyLock::new(|| ["none", "promised"].map(|acks| counter!("signaling_incoming_total", "acks" => acks)));
-    PATHS[usize::from(local)].record(after.as_secs_f64());
-    RUNG[usize::from(acks)].increment(1);
-}
-
-pub fn outcome_told(outcome: Outcome, after: Duration) {
-    static HANDLES: LazyLock<[Histogram; 4]> = LazyLock::new(|| {
-        ["accepted", "rejected", "cancelled", "ended"]
-            .map(|event| histogram!("signaling_outcome_delivery_seconds", "event" => event))
-    });
-    HANDLES[outcome as usize].record(after.as_secs_f64());
-}
-
-pub fn line_freed(cause: Freed) {
-    static HANDLES: LazyLock<[Counter; 2]> =
-        LazyLock::new(|| ["gone", "doubtful"].map(|cause| counter!("signaling_lines_freed_total", "cause" => cause)));
-    HANDLES[cause as usize].increment(1);
-}
-
-/// `command` is one of the documented values.
-pub fn store_answered(command: &'static str, after: Duration) {
-    histogram!("signaling_store_seconds", "command" => command).record(after.as_secs_f64());
-}
-
-pub fn calls_restored(count: u64) {
-    counter!("signaling_calls_restored_total").increment(count);
-}
-
-pub fn call_ended(call: &Call) {
-    if let Some(end) = call.end() {
-        counter!("signaling_calls_ended_total", "reason" => end.reason.name()).increment(1);
-        if let EndReason::HungUp { accept_missed: true, .. } = end.reason {
-            accept_missed();
-        }
-    }
-}
-
-/// `outcome` is one of the documented values.
-pub fn token_checked(outcome: &'static str) {
-    counter!("signaling_token_checks_total", "outcome" => outcome).increment(1);
-}
-
-/// `outcome` is one of the documented values.
-pub fn initiate_checked(outcome: &'static str) {
-    counter!("signaling_initiate_checks_total", "outcome" => outcome).increment(1);
 }
 
 /// The metrics as a Markdown table, for docs/metrics.md.
