@@ -49,6 +49,10 @@ use retry::RetryQueue;
 use selftest::SelfTest;
 use watch::Watch;
 
+/// A store that just came up may not answer at once.
+const LEASE_ATTEMPTS: u32 = 5;
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
+
 /// The times and bounds that decide what happens when; all from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
@@ -169,7 +173,15 @@ impl Signaling {
             tasks,
             stop,
         });
-        signaling.renew_lease().await?;
+        let mut attempt = 1;
+        while let Err(error) = signaling.renew_lease().await {
+            if attempt >= LEASE_ATTEMPTS {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, attempt, "taking the node's lease failed, trying again");
+            attempt += 1;
+            tokio::time::sleep(LEASE_PAUSE).await;
+        }
         let inbox = signaling.bus.listen(&signaling.nodes.own).await?;
         signaling.run("inbox", Arc::clone(&signaling).read_inbox(inbox));
         signaling.run("lease", Arc::clone(&signaling).keep_lease());
