@@ -22,6 +22,7 @@ mod id;
 mod record;
 mod step;
 mod time;
+mod timeline;
 mod verdict;
 
 pub use callback::{Ask, Callback, callbacks};
@@ -35,6 +36,7 @@ pub use record::{
 };
 pub use step::step;
 pub use time::Timestamp;
+pub use timeline::{MILESTONES, Milestone, What, milestones, refused};
 pub use verdict::{Verdict, VerdictKind, resolve};
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::{error, not_found};
+use super::schema::Problem;
+use super::{error, not_found, openapi, wrong_method};
 use crate::signaling::Signaling;
 use crate::telemetry::metrics;
 
@@ -30,20 +32,38 @@ impl Readiness {
     }
 }
 
-struct Admin {
+pub(super) struct Admin {
     signaling: Arc<Signaling>,
     readiness: Readiness,
 }
 
 pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness) -> Router {
-    Router::new()
-        .route("/live", get(async || "alive\n"))
-        .route("/ready", get(ready))
-        .route("/metrics", get(render))
+    Router::from(probes())
+        .merge(openapi::router())
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::new(Admin { signaling, readiness }))
 }
 
+pub(super) fn probes() -> OpenApiRouter<Arc<Admin>> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(render))
+}
+
+/// Does the process answer?
+#[utoipa::path(get, path = "/live", tag = "operations", security(()), responses(
+    (status = 200, description = "It does", body = String, content_type = "text/plain"),
+    (status = 405, description = "Not asked with GET", body = Problem),
+))]
+async fn live() -> &'static str {
+    "alive\n"
+}
+
+/// Does the node take part?
+#[utoipa::path(get, path = "/ready", tag = "operations", security(()), responses(
+    (status = 200, description = "It does, and the store answers", body = String, content_type = "text/plain"),
+    (status = 405, description = "Not asked with GET", body = Problem),
+    (status = 503, description = "It starts, stops, or is cut off", body = Problem),
+))]
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if !admin.readiness.is_set() {
         return error(StatusCode::SERVICE_UNAVAILABLE, "Node is starting or stopping", "unavailable");
@@ -57,6 +77,11 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
+/// All metrics, as Prometheus reads them
+#[utoipa::path(get, path = "/metrics", tag = "operations", security(()), responses(
+    (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
+    (status = 405, description = "Not asked with GET", body = Problem),
+))]
 async fn render() -> impl IntoResponse {
     metrics::upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render())

@@ -8,8 +8,8 @@ use super::delivery::Audience;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, EndReason, Offer, Party, Push, Refusal, State, Timestamp, UserId,
-    Verdict, VerdictKind, Version, contend, resolve,
+    Actor, Call, CallId, Command, Contention, Device, EndReason, Offer, Party, Push, Refusal, Role, State, Timestamp,
+    UserId, Verdict, VerdictKind, Version, What, contend, resolve,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Limit};
@@ -147,7 +147,11 @@ impl Signaling {
         if reached.acks == 0 && call.push != Push::Unwanted {
             self.push_now(&call.id);
         }
-        if reached.sessions == 0 { Initiated::Offline } else { Initiated::Ringing }
+        if reached.sessions > 0 {
+            return Initiated::Ringing;
+        }
+        self.note(&call.id, self.milestone(What::NoSession).of(Role::Callee, Device::Unknown));
+        Initiated::Offline
     }
 
     /// The same id once more: the first answer again, or a refusal.
@@ -195,10 +199,15 @@ impl Signaling {
                 session.repeat_accepted(&call, self.clock.now());
             }
         } else if let Initiated::Settled(call) = answer {
-            // The callee never rang for it; only a hang-up that met his accept concerns him.
-            let callee = matches!(call.end().map(|end| end.reason), Some(EndReason::HungUp { .. }));
-            self.tell(call, Audience { caller: true, callee }).await;
+            self.tell_settled(call).await;
         }
+    }
+
+    /// Tells the outcome of a call that was settled before it was initiated.
+    pub(super) async fn tell_settled(self: &Arc<Self>, call: &Call) {
+        // The callee never rang for it; only a hang-up that met his accept concerns him.
+        let callee = matches!(call.end().map(|end| end.reason), Some(EndReason::HungUp { .. }));
+        self.tell(call, Audience { caller: true, callee }).await;
     }
 
     /// A device of the callee shows that it rings.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Session, Signaling};
 use crate::bus::{Body, Envelope, Inbound};
-use crate::call::{Call, EndReason, NodeId, Role, SayKind, Timestamp, UserId};
+use crate::call::{Call, EndReason, Milestone, NodeId, Role, SayKind, Timestamp, UserId, What};
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
 use crate::telemetry::metrics;
@@ -127,6 +127,7 @@ impl Signaling {
         if heard.deaf {
             metrics::deaf_session();
             tracing::warn!(session = %session.id, "the phone no longer reads, its queue is full");
+            self.note_callee(call, What::Deaf, session.device.clone());
         }
         for held in heard.held {
             let (signaling, session, call) = (Arc::clone(self), Arc::clone(session), call.clone());
@@ -134,6 +135,9 @@ impl Signaling {
                 signaling.clock.sleep_until(held.at).await;
                 session.say_held(&call, &held.say, signaling.clock.now());
             });
+        }
+        if heard.said.contains(&SayKind::Incoming) {
+            self.note_callee(call, What::Delivered, session.device.clone());
         }
         if heard.said.contains(&SayKind::Accepted) && !session.acks {
             self.repeat_accepted_later(session, call);
@@ -158,7 +162,10 @@ impl Signaling {
     /// The user's sessions on nodes that may be alive. "Dead" is only a lease that expired while this node's own
     /// renewals went through.
     pub(super) async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut sessions = self.sessions.sessions(user).await?;
+        Ok(self.alive(user, self.sessions.sessions(user).await?))
+    }
+
+    pub(super) fn alive(&self, user: &UserId, mut sessions: Vec<SessionRecord>) -> Vec<SessionRecord> {
         let now = self.clock.now();
         sessions.retain(|session| {
             if session.node == self.nodes.own {
@@ -167,7 +174,7 @@ impl Signaling {
                 self.nodes.may_live(session, now)
             }
         });
-        Ok(sessions)
+        sessions
     }
 
     /// Publishes to a node; what nobody heard is tried again in the background while the node's lease lives.
@@ -185,6 +192,9 @@ impl Signaling {
                 }
             }
             metrics::undelivered_envelope();
+            if let Body::Call { call, .. } = &envelope.body {
+                signaling.note(&call.id, Milestone::new(What::Undelivered, signaling.clock.now(), &node));
+            }
         });
     }
 
@@ -280,6 +290,7 @@ impl Signaling {
                 }
             }
             Body::Presence { user, online } => self.tell_presence(&user, online),
+            Body::SendAway { user } => self.sent_away(user),
             Body::Revoked { user, token } => self.end_sessions_with(&user, &token),
             Body::Evict { user, session } => {
                 for other in self.floor.of(&user).iter().filter(|other| other.id == session) {

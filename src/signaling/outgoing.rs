@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Signaling};
-use crate::call::{Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, Verdict, callbacks, events};
+use crate::call::{
+    Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, Verdict, callbacks, events, milestones,
+};
 use crate::store::{Created, Letter, Queue, StoreError};
 use crate::telemetry::metrics;
 
@@ -38,7 +40,8 @@ impl Signaling {
     /// Creates a call together with its letters.
     pub(super) async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
         let letters = self.letters(None, call);
-        let created = self.calls.create(call, seen, &letters, now).await?;
+        let added = milestones(None, call, None, now, self.node());
+        let created = self.calls.create(call, seen, &letters, &added, now).await?;
         if created == Created::Created {
             self.posted(&letters);
         }

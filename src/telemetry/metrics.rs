@@ -104,6 +104,8 @@ metrics_table! {
         session_drained => "signaling_sessions_drained_total";
         /// Sessions ended because their token was revoked.
         session_revoked => "signaling_sessions_revoked_total";
+        /// Sessions ended because Laravel sent their user away.
+        session_sent_away => "signaling_sessions_sent_away_total";
         /// Times that a large part of the cluster's sessions vanished at once.
         storm => "signaling_storms_total";
         /// Events refused because their payload was no good.
@@ -160,6 +162,8 @@ metrics_table! {
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
+        /// Milestones of calls that were not written to their timelines.
+        "signaling_milestones_dropped_total", "counter", "";
         /// The version of this node.
         "signaling_build_info", "gauge", "version";
     }
@@ -257,6 +261,10 @@ pub fn calls(trying: usize, ringing: usize, active: usize) {
 
 pub fn sessions_swept(count: usize) {
     counter!("signaling_sessions_swept_total").increment(count as u64);
+}
+
+pub fn milestones_dropped(count: usize) {
+    counter!("signaling_milestones_dropped_total").increment(count as u64);
 }
 
 pub fn calls_restored(count: u64) {

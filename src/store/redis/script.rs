@@ -20,6 +20,19 @@ macro_rules! script {
     ($name:ident, outbox, $file:literal) => {
         script!($name, concat!(include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file))));
     };
+    ($name:ident, timeline, $file:literal) => {
+        script!($name, concat!(include_str!("lua/timeline.lua"), include_str!(concat!("lua/", $file))));
+    };
+    ($name:ident, timeline_and_outbox, $file:literal) => {
+        script!(
+            $name,
+            concat!(
+                include_str!("lua/timeline.lua"),
+                include_str!("lua/outbox.lua"),
+                include_str!(concat!("lua/", $file))
+            )
+        );
+    };
     // And run even when Redis is out of memory: calls must end, letters must go. A flag of Redis 7.
     ($name:ident, outbox_without_memory, $file:literal) => {
         script!(
@@ -27,17 +40,30 @@ macro_rules! script {
             concat!("#!lua flags=allow-oom\n", include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file)))
         );
     };
+    ($name:ident, timeline_and_outbox_without_memory, $file:literal) => {
+        script!(
+            $name,
+            concat!(
+                "#!lua flags=allow-oom\n",
+                include_str!("lua/timeline.lua"),
+                include_str!("lua/outbox.lua"),
+                include_str!(concat!("lua/", $file))
+            )
+        );
+    };
     ($name:ident, $source:expr) => {
         pub static $name: Script = Script { source: $source, sha: LazyLock::new(|| sha1_hash($source)) };
     };
 }
 
-script!(CREATE, outbox, "create.lua");
-script!(SWAP, outbox_without_memory, "swap.lua");
+script!(CREATE, timeline_and_outbox, "create.lua");
+script!(SWAP, timeline_and_outbox_without_memory, "swap.lua");
+script!(NOTE, timeline, "note.lua");
 script!(LINE, "line.lua");
 script!(VERSIONS, "versions.lua");
 script!(CLAIM, "claim.lua");
 script!(VERDICT, "verdict.lua");
+script!(SESSIONS, "sessions.lua");
 script!(REGISTER, "register.lua");
 script!(UNREGISTER, "unregister.lua");
 script!(SWEEP, "sweep.lua");
