@@ -4,7 +4,7 @@
 --       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
 --       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
 local function append()
-  local letters = timeline(KEYS[9], ARGV[5], 15)
+  local letters = timeline(KEYS[9], ARGV[5], false, 15)
   if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 end
 

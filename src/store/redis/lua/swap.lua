@@ -8,7 +8,7 @@ if stored[1] ~= ARGV[2] then return {'stale', stored[3]} end
 
 redis.call('HSET', KEYS[1], 'v', ARGV[3], 'live', ARGV[4], 'd', ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
-local letters = timeline(KEYS[7], ARGV[6], 11)
+local letters = timeline(KEYS[7], ARGV[6], ARGV[4] == '0', 11)
 if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 if ARGV[7] ~= '' then redis.call('ZADD', KEYS[4], ARGV[7], id) else redis.call('ZREM', KEYS[4], id) end
 if stored[2] == '1' and ARGV[4] == '0' then
