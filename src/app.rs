@@ -1,6 +1,8 @@
 //! The wiring: everything is put together here and nowhere else.
 
 mod auth;
+mod delivery;
+mod laravel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,9 +26,11 @@ use crate::signaling::{Parts, Signaling, StartError};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, builder, connect};
-use crate::store::{CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
+use crate::store::{Bell, CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
 use crate::telemetry::metrics;
 use auth::authenticator;
+use delivery::deliver;
+use laravel::Laravel;
 
 const STORE_ATTEMPTS: u32 = 10;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -49,6 +53,8 @@ pub enum AppError {
     Start(#[from] StartError),
     #[error(transparent)]
     Laravel(#[from] crate::laravel::ClientError),
+    #[error(transparent)]
+    Webhook(#[from] crate::webhook::EndpointError),
     #[error("starting metrics failed")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -100,7 +106,8 @@ impl App {
         let stop = CancellationToken::new();
         let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
 
-        let outbox_bell = tokio::sync::watch::Sender::new(0);
+        let bell = Bell::default();
+        let laravel = Laravel::open(&config, &clock, &shared.calls)?;
         let signaling = Signaling::start(Parts {
             node: config.node_id.clone(),
             probe: probe_of(&address, admin_address.port()),
@@ -110,13 +117,16 @@ impl App {
             calls: shared.calls,
             sessions: shared.sessions,
             bus: shared.bus,
-            outbox_bell: outbox_bell.clone(),
+            outbox: Arc::clone(&shared.outbox),
+            bell: bell.clone(),
+            ledger: laravel.as_ref().and_then(Laravel::ledger),
             tasks: tasks.clone(),
             stop: stop.clone(),
         })
         .await?;
 
-        let authenticate = authenticator(&config, &clock, &signaling, shared.tokens, &tasks, &stop)?;
+        deliver(&config, &clock, laravel.as_ref(), &signaling, &shared.outbox, &bell)?;
+        let authenticate = authenticator(&config, &clock, laravel, &signaling, shared.tokens, &tasks, &stop);
         let limits = config.limits;
         let event_limits = Arc::new(EventLimits::new(limits.events_per_minute));
         let addresses = ClientAddress::new(config.trusted_proxies.clone());

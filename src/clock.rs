@@ -2,9 +2,10 @@
 //! offset estimated at each lease renewal. The node's wall clock is asked once, for the memory store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
@@ -18,11 +19,27 @@ enum Source {
     System {
         offset: AtomicI64,
         last: AtomicU64,
-        /// The store's time is known.
-        follows: AtomicBool,
+        /// What the offset was last taken from; absent until the store's time is known.
+        estimate: Mutex<Option<Estimate>>,
     },
     /// Moved by tests.
     Manual(watch::Sender<u64>),
+}
+
+/// A reading of the store's clock.
+#[derive(Clone, Copy, Debug)]
+struct Estimate {
+    offset: i64,
+    /// Milliseconds by which it may be wrong: half of the time the answer took.
+    error: i64,
+    at: Duration,
+}
+
+impl Estimate {
+    /// Two clocks drift apart by at most 200 parts in a million.
+    fn error_at(&self, now: Duration) -> i64 {
+        self.error + millis(now.saturating_sub(self.at)) / 5000
+    }
 }
 
 impl Clock {
@@ -34,7 +51,7 @@ impl Clock {
         Self(Arc::new(Source::System {
             offset: AtomicI64::new(offset),
             last: AtomicU64::new(0),
-            follows: AtomicBool::new(false),
+            estimate: Mutex::default(),
         }))
     }
 
@@ -59,13 +76,25 @@ impl Clock {
         boot_time()
     }
 
-    /// Adopts the store's time, read between the two monotonic readings.
+    /// Learns the store's time, read between the two monotonic readings. A reading that took long says less than an
+    /// older one that did not: nodes compare each other's times, and a busy machine must not set them apart.
     pub fn follow(&self, store_now: Timestamp, asked: Duration, answered: Duration) {
-        if let Source::System { offset, last, follows } = &*self.0 {
+        if let Source::System { offset, last, estimate } = &*self.0 {
             let middle = (millis(asked) + millis(answered)) / 2;
             let store_now = i64::try_from(store_now.as_millis()).unwrap_or(i64::MAX);
-            offset.store(store_now - middle, Ordering::Relaxed);
-            if !follows.swap(true, Ordering::Relaxed) {
+            let error = (millis(answered) - millis(asked)) / 2 + 1;
+            let new = Estimate { offset: store_now - middle, error, at: answered };
+            let mut estimate = estimate.lock();
+            let better = estimate.is_none_or(|old| {
+                let old_error = old.error_at(answered);
+                // Further apart than both may be wrong: it is another clock now.
+                error <= old_error || (new.offset - old.offset).abs() > error + old_error
+            });
+            if !better {
+                return;
+            }
+            offset.store(new.offset, Ordering::Relaxed);
+            if estimate.replace(new).is_none() {
                 // The machine's wall clock, which may be ahead, is forgotten.
                 last.store(0, Ordering::Relaxed);
             }
@@ -110,4 +139,30 @@ fn boot_time() -> Duration {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By how much the clock is ahead of a store whose time is the boot time plus `ahead`.
+    fn ahead(clock: &Clock, ahead: u64) -> i64 {
+        let now = i64::try_from(clock.now().as_millis()).unwrap();
+        now - (millis(boot_time()) + i64::try_from(ahead).unwrap())
+    }
+
+    #[test]
+    fn a_slow_answer_does_not_set_the_clock() {
+        let clock = Clock::system();
+        let asked = boot_time();
+        let store = |ahead: u64, at: Duration| Timestamp::from_millis(u64::try_from(millis(at)).unwrap() + ahead);
+        clock.follow(store(5000, asked), asked, asked + Duration::from_millis(2));
+        assert!(ahead(&clock, 5000).abs() <= 3);
+        // 800 ms under way, all of it after the store looked at its clock.
+        clock.follow(store(5000, asked), asked, asked + Duration::from_millis(800));
+        assert!(ahead(&clock, 5000).abs() <= 3);
+        // Another server, whose clock is 20 s ahead.
+        clock.follow(store(25_000, asked), asked, asked + Duration::from_millis(100));
+        assert!(ahead(&clock, 25_000).abs() <= 60);
+    }
 }

@@ -5,6 +5,7 @@
 //! - [`signaling`]: the use cases
 //! - [`socket`], [`http`]: the edges, for phones and for Laravel
 //! - [`laravel`]: token verification
+//! - [`courier`], [`webhook`]: from the outbox to the backend
 //! - [`app`]: the wiring
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
@@ -14,6 +15,7 @@ pub mod bus;
 pub mod call;
 pub mod clock;
 pub mod config;
+pub mod courier;
 pub mod http;
 pub mod laravel;
 pub mod sabotage;
@@ -22,3 +24,4 @@ pub mod signaling;
 pub mod socket;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;

@@ -33,6 +33,7 @@ restart() {
 }
 
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "root is needed"
+command -v curl >/dev/null || fail "curl is needed: apt-get install curl"
 case ${1:-} in
   --rollback)
     [ -e "$home/previous/$name" ] || fail "there is no binary before this one"
@@ -46,9 +47,9 @@ case ${1:-} in
   '' | -*) fail "usage: install.sh BINARY | --rollback" ;;
 esac
 
-binary=$1
-version=$("$binary" --version | cut -d' ' -f2) || fail "$binary does not run here"
-release=$version-$(sha256sum "$binary" | cut -c1-12)
+binary=$(realpath "$1")
+words=$("$binary" --version) || fail "$binary does not run here"
+release=${words##* }-$(sha256sum "$binary" | cut -c1-12)
 
 if [ -z "$root" ] && ! getent passwd "$name" >/dev/null; then
   useradd --system --user-group --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin "$name"
@@ -61,7 +62,7 @@ install -m 644 "$here/60-$name.conf" "$root/etc/sysctl.d/60-$name.conf"
 if [ -z "$root" ]; then
   chown "root:$name" "$etc/.env"
   systemctl daemon-reload
-  sysctl --quiet --system || say "some kernel limits could not be set"
+  sysctl --quiet --system 2>/dev/null || say "some kernel limits could not be set"
 fi
 
 now=$(readlink "$home/current" 2>/dev/null || true)

@@ -23,6 +23,7 @@ old() { # command line of switch.conf
   sh -c "$1"
 }
 
+command -v curl >/dev/null || { bad "curl is needed: apt-get install curl"; exit 1; }
 # shellcheck source=/dev/null
 . "$etc/switch.conf"
 env_file=$etc/.env

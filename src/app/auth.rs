@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::AppError;
+use super::laravel::Laravel;
 use crate::call::{CallId, UserId};
 use crate::clock::Clock;
-use crate::config::{Auth, Config};
+use crate::config::Config;
 use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, hash_of};
 use crate::signaling::Signaling;
 use crate::socket::{Authenticate, Authenticated};
@@ -42,7 +42,7 @@ impl Authenticate for LaravelVerifier {
     async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated {
         match self.verify(token, user).await {
             Verified::Valid(identity) => {
-                Authenticated::Yes { name: identity.name, token: Some(hash_of(token)), sealed: None }
+                Authenticated::Yes { name: identity.name, token: Some(hash_of(token)), sealed: self.seal(token) }
             }
             Verified::Invalid => Authenticated::No,
             Verified::Unavailable => Authenticated::Unavailable,
@@ -66,24 +66,20 @@ impl Authenticate for LaravelVerifier {
 pub(super) fn authenticator(
     config: &Config,
     clock: &Clock,
+    laravel: Option<Laravel>,
     signaling: &Arc<Signaling>,
     tokens: Arc<dyn TokenStore>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Result<Arc<dyn Authenticate>, AppError> {
-    let Auth::Laravel { url } = &config.auth else {
+) -> Arc<dyn Authenticate> {
+    let Some(laravel) = laravel else {
         tracing::warn!("any token is accepted: development only");
-        return Ok(Arc::new(AnyToken));
+        return Arc::new(AnyToken);
     };
     let times = config.auth_times;
-    let terms = Terms {
-        fresh: times.cache,
-        stale: times.stale,
-        hold: times.hold,
-        timeout: times.timeout,
-        checks_per_second: times.checks_per_second,
-    };
-    let (verifier, mut revoked) = LaravelVerifier::new(url, terms, tokens, clock.clone())?;
+    let terms =
+        Terms { fresh: times.cache, stale: times.stale, hold: times.hold, checks_per_second: times.checks_per_second };
+    let (verifier, mut revoked) = LaravelVerifier::new(laravel.client, laravel.sealer, terms, tokens, clock.clone());
     let verifier = Arc::new(verifier);
     let run = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
         tasks.spawn(stop.clone().run_until_cancelled_owned(work));
@@ -118,5 +114,5 @@ pub(super) fn authenticator(
             sessions.revoke(&user, token).await;
         }
     }));
-    Ok(verifier)
+    verifier
 }

@@ -20,6 +20,7 @@ mod event;
 mod hears;
 mod id;
 mod record;
+mod row;
 mod step;
 mod time;
 mod timeline;
@@ -34,6 +35,7 @@ pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHas
 pub use record::{
     Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Verified, Version,
 };
+pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use time::Timestamp;
 pub use timeline::{MILESTONES, Milestone, What, milestones, refused};

@@ -17,6 +17,7 @@ use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
 use crate::store::Retention;
 use crate::telemetry::log::LogFormat;
+use crate::webhook::EndpointTerms;
 pub use options::{OPTIONS, Opt, options_table};
 use reader::{Reader, parse_dotenv};
 
@@ -111,6 +112,8 @@ pub struct Config {
     pub drain: Drain,
     pub policy: Policy,
     pub retention: Retention,
+    /// Where milestones of calls are told; none: nowhere.
+    pub webhook: Option<EndpointTerms>,
     pub log_format: LogFormat,
     pub log_level: String,
     /// Set variables that look like ours and are none.
@@ -150,6 +153,15 @@ impl Config {
             None => self.api_secrets.iter().collect(),
         };
         shared.iter().map(|secret| Sha256::digest(format!("node {}", secret.expose())).to_vec()).collect()
+    }
+
+    /// What tokens in call records are sealed with, the first to seal.
+    pub fn sealing_secrets(&self) -> Vec<&[u8]> {
+        let secrets: Vec<&Secret> = match self.api_secrets.is_empty() {
+            true => self.redis_url.iter().collect(),
+            false => self.api_secrets.iter().collect(),
+        };
+        secrets.iter().map(|secret| secret.expose().as_bytes()).collect()
     }
 
     /// True where nobody verifies tokens and the test page is served.
@@ -208,6 +220,31 @@ mod tests {
         let config = read(&[("AUTH", "insecure"), ("LARAVEL_API_SECRET", "hush,hush2")]).unwrap();
         assert_eq!(config.api_secrets.len(), 2);
         assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn webhooks_need_a_secret_and_a_public_address() {
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let with = |url: &str, secret: &str, private: &str| {
+            let names = ["AUTH", "WEBHOOK_URL", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE"];
+            let values = ["insecure", url, secret, private];
+            read(&names.into_iter().zip(values).collect::<Vec<_>>())
+        };
+        assert!(read(&[]).unwrap().webhook.is_none());
+        let config = with("https://l.test/hooks", secret, "").unwrap();
+        assert!(config.policy.webhooks && !format!("{config:?}").contains("MfKQ"));
+        assert_eq!(
+            with("https://l.test", &format!("{secret},{secret}"), "").unwrap().webhook.unwrap().secrets.len(),
+            2
+        );
+        let refused = |url: &str, secret: &str| with(url, secret, "").unwrap_err().to_string();
+        assert!(refused("https://l.test", "").contains("WEBHOOK_SECRET"));
+        assert!(refused("https://l.test", "whsec_AA").contains("WEBHOOK_SECRET"));
+        assert!(refused("", secret).contains("WEBHOOK_URL"));
+        assert!(refused("http://l.test", secret).contains("WEBHOOK_ALLOW_PRIVATE"));
+        assert!(refused("https://[::1]/", secret).contains("private"));
+        assert!(refused("https://169.254.169.254/", secret).contains("private"));
+        with("http://127.0.0.1:8000/hooks", secret, "true").unwrap();
     }
 
     #[test]

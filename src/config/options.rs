@@ -50,6 +50,11 @@ options! {
     "ENDED_TTL_SECS", "600", "how long ended calls are kept";
     "CALLER_GRACE_SECS", "10", "time a ringing caller has to reconnect; 20 without `acks`";
     "CALL_GRACE_SECS", "60", "time a party to an accepted call has to reconnect";
+    "LARAVEL_CALLBACKS", "legacy", "`legacy`: a Laravel that knows no webhooks is told over its own REST API, in its users' names, and asked before a ring is given up; `off`";
+    "WEBHOOK_URL", "", "where milestones of calls are told, signed; absent: nowhere";
+    "WEBHOOK_SECRET", "", "`whsec_…` and the base64 of 24 to 64 bytes, comma list of two while rotating";
+    "WEBHOOK_ALLOW_PRIVATE", "false", "whether `WEBHOOK_URL` may be a loopback or private address, and `http://`";
+    "WEBHOOK_PRESENCE", "false", "whether `user.online` and `user.offline` are told too, as far as they can be";
     "DRAIN_DELAY_SECS", "5", "how long a node that stops is not ready before it closes transports: time for load balancers to notice; default in local development mode: 0";
     "DRAIN_SECS", "20", "window over which a node that stops closes its transports, parties of calls last; default in local development mode: 0";
     "LOG_FORMAT", "", "`json` or `text`; default: text on a terminal, else json";

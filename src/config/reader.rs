@@ -13,6 +13,7 @@ use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
 use crate::store::Retention;
 use crate::telemetry::log::LogFormat;
+use crate::webhook::{EndpointTerms, SigningSecret};
 
 /// Reads options and collects what is wrong with them.
 pub(super) struct Reader {
@@ -36,7 +37,13 @@ impl Reader {
         let redis_url = self.secret("REDIS_URL").map(Secret::new);
         let (ended, verdict) =
             (self.seconds("ENDED_TTL_SECS", 60..=86_400), self.seconds("VERDICT_TTL_SECS", 10..=3600));
-        let policy = self.policy();
+        let mut policy = self.policy();
+        let webhook = self.webhook();
+        policy.webhooks = webhook.is_some();
+        let presence = self.one_of("WEBHOOK_PRESENCE", &[("false", false), ("true", true)]);
+        policy.presence_webhooks = presence && policy.webhooks;
+        let legacy = self.one_of("LARAVEL_CALLBACKS", &[("legacy", true), ("off", false)]);
+        policy.callbacks = legacy && matches!(auth, Auth::Laravel { .. });
         Config {
             host,
             port: self.number("PORT", 0..=65_535),
@@ -92,6 +99,7 @@ impl Reader {
                 rings_per_minute: self.number("RINGS_PER_CALLEE_PER_MINUTE", 0..=1000),
             },
             policy,
+            webhook,
             log_format: match self.text("LOG_FORMAT").as_deref() {
                 None => LogFormat::Auto,
                 Some("json") => LogFormat::Json,
@@ -133,8 +141,30 @@ impl Reader {
             heal_ringing: Duration::from_secs(2),
             heal_active: Duration::from_secs(10),
             webhooks: false,
+            presence_webhooks: false,
             callbacks: false,
         }
+    }
+
+    fn webhook(&mut self) -> Option<EndpointTerms> {
+        let url = self.text("WEBHOOK_URL");
+        let list = self.secret("WEBHOOK_SECRET").unwrap_or_default();
+        let allow_private = self.one_of("WEBHOOK_ALLOW_PRIVATE", &[("false", false), ("true", true)]);
+        let mut secrets = Vec::new();
+        for item in items(&list) {
+            match SigningSecret::parse(item) {
+                Ok(secret) => secrets.push(secret),
+                Err(error) => self.errors.push(format!("WEBHOOK_SECRET {error}")),
+            }
+        }
+        if url.is_some() == list.is_empty() {
+            self.errors.push("WEBHOOK_URL and WEBHOOK_SECRET need each other".into());
+        }
+        let terms = EndpointTerms { url: url?, secrets, allow_private };
+        if let Err(error) = terms.check() {
+            self.errors.push(error.to_string());
+        }
+        Some(terms)
     }
 
     fn auth(&mut self) -> Auth {

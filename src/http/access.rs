@@ -1,5 +1,6 @@
 //! Who may ask: the shared secret, private peers, the local development mode.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,23 +31,23 @@ pub struct Access {
     pub refused: RefusedSecrets,
 }
 
-/// Complains in the log, once a minute: the likeliest mistake of the first day.
+/// Complains in the log, of each mistake once a minute: the likeliest ones of the first day.
 pub struct RefusedSecrets {
     clock: Clock,
-    last: Mutex<Option<Duration>>,
+    last: Mutex<HashMap<&'static str, Duration>>,
 }
 
 impl RefusedSecrets {
     pub fn new(clock: Clock) -> Self {
-        Self { clock, last: Mutex::new(None) }
+        Self { clock, last: Mutex::default() }
     }
 
-    fn complain(&self, hint: &str) {
+    fn complain(&self, hint: &'static str) {
         metrics::secret_refused();
         let now = self.clock.elapsed();
         let mut last = self.last.lock();
-        if last.is_none_or(|last| now.saturating_sub(last) >= COMPLAINT_PAUSE) {
-            *last = Some(now);
+        if last.get(hint).is_none_or(|last| now.saturating_sub(*last) >= COMPLAINT_PAUSE) {
+            last.insert(hint, now);
             tracing::warn!("a request to /api/ was refused: {hint}");
         }
     }

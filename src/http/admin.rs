@@ -1,4 +1,4 @@
-//! The internal port: probes and metrics.
+//! The internal port: probes, metrics, the outbox.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +8,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::Problem;
-use super::{error, not_found, openapi, wrong_method};
+use super::{error, not_found, openapi, outbox, wrong_method};
 use crate::signaling::Signaling;
 use crate::telemetry::metrics;
 
@@ -33,12 +34,15 @@ impl Readiness {
 }
 
 pub(super) struct Admin {
-    signaling: Arc<Signaling>,
+    pub signaling: Arc<Signaling>,
     readiness: Readiness,
 }
 
 pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness) -> Router {
     Router::from(probes())
+        .route("/outbox/dead", get(outbox::dead))
+        .route("/outbox/replay", post(outbox::replay))
+        .route("/outbox/on", post(outbox::on))
         .merge(openapi::router())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)

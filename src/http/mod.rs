@@ -10,6 +10,7 @@ mod gate;
 mod health;
 mod listener;
 mod openapi;
+mod outbox;
 mod page;
 mod peers;
 mod queries;

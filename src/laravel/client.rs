@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
-use crate::call::{CallId, UserId};
+use crate::call::{Asked, CallId, Row, RowStatus, UserId};
 use crate::clock::Clock;
 use crate::telemetry::metrics;
 
@@ -39,13 +39,24 @@ pub enum Confirmation {
     Unavailable,
 }
 
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Posted {
+    /// With the pause that Laravel asks for.
+    Status {
+        status: u16,
+        wait: Option<Duration>,
+    },
+    Nothing,
+}
+
 /// The network client could not be built.
 #[derive(Debug, thiserror::Error)]
 #[error("building the HTTP client failed")]
 pub struct ClientError(#[from] reqwest::Error);
 
 /// Requests to Laravel: bounded in number, time and size, kept away from a Laravel that fails.
-pub(super) struct Client {
+pub struct Client {
     http: reqwest::Client,
     bases: [String; 2],
     /// Index into `bases` of the one that serves the API.
@@ -95,11 +106,11 @@ impl Client {
         false
     }
 
-    pub fn is_refusing(&self) -> bool {
+    pub(super) fn is_refusing(&self) -> bool {
         self.breaker.is_open(self.clock.elapsed())
     }
 
-    pub async fn whose(&self, token: &str) -> Answer {
+    pub(super) async fn whose(&self, token: &str) -> Answer {
         let Some((status, body)) = self.get("users/me", token).await else { return Answer::Unavailable };
         match (status, body) {
             (200, Some(body)) => identity_in(&body).map_or_else(|| self.no_answer(200), Answer::Valid),
@@ -109,11 +120,52 @@ impl Client {
     }
 
     /// Whether Laravel knows the call as one that `caller` is making to `receiver`.
-    pub async fn confirm(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Confirmation {
+    pub(super) async fn confirm(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Confirmation {
         match self.get(&format!("calls/{id}"), token).await {
             Some((200, Some(body))) => judge_call(&body, caller, receiver),
             Some((404 | 403, _)) => Confirmation::Contradicted,
             Some(_) | None => Confirmation::Unavailable,
+        }
+    }
+
+    /// The row of a call in Laravel's table; absent where the token is no good.
+    pub(super) async fn row(&self, token: &str, id: &CallId) -> Option<Asked> {
+        match self.get(&format!("calls/{id}"), token).await {
+            Some((200, Some(body))) => Some(Asked::Row(row_in(&body))),
+            Some((401, _)) => None,
+            Some((403 | 404, _)) => Some(Asked::Unknown),
+            Some(_) | None => Some(Asked::Unavailable),
+        }
+    }
+
+    /// Makes a request in the name of the token's user; `secret` where Laravel wants to know who we are as well.
+    pub(super) async fn post(&self, token: &str, path: &str, body: &Value, secret: Option<&str>) -> Posted {
+        let Ok(_place) = self.places.acquire().await else { return Posted::Nothing };
+        let url = format!("{}/{path}", self.bases[*self.route.lock()]);
+        let mut request = self.http.post(url).bearer_auth(token).header("accept", "application/json").json(body);
+        if let Some(secret) = secret {
+            request = request.header("x-internal-secret", secret);
+        }
+        match request.send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+                self.judge(status);
+                Posted::Status { status, wait: wait.map(Duration::from_secs) }
+            }
+            Err(error) => {
+                tracing::warn!(error = %error.without_url(), "calling laravel back failed");
+                self.breaker.failed(self.clock.elapsed());
+                Posted::Nothing
+            }
+        }
+    }
+
+    fn judge(&self, status: u16) {
+        if status == 429 || status >= 500 {
+            self.breaker.failed(self.clock.elapsed());
+        } else {
+            self.breaker.succeeded();
         }
     }
 
@@ -138,11 +190,7 @@ impl Client {
                 let status = response.status().as_u16();
                 let body = body(response).await;
                 metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
-                if status == 429 || status >= 500 {
-                    self.breaker.failed(self.clock.elapsed());
-                } else {
-                    self.breaker.succeeded();
-                }
+                self.judge(status);
                 Some((status, body))
             }
             Err(error) => {
@@ -180,6 +228,16 @@ fn identity_in(body: &Value) -> Option<Identity> {
 fn user_in(value: &Value) -> Option<UserId> {
     let text = value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|id| id.to_string()))?;
     UserId::parse(&text).ok()
+}
+
+fn row_in(body: &Value) -> Row {
+    let call = body.get("data").unwrap_or(body);
+    let user = |names: [&str; 2]| names.iter().find_map(|name| user_in(&call[*name]));
+    Row {
+        status: RowStatus::of(call["status"].as_str().unwrap_or_default()),
+        caller: user(["caller_id", "callerId"]),
+        receiver: user(["receiver_id", "receiverId"]),
+    }
 }
 
 /// Fields that Laravel leaves out contradict nothing.

@@ -1,10 +1,14 @@
-//! What this node asks Laravel: whose a token is, and whether a call is known. What a client may be told of the
-//! answer: semantics.md, Authentication.
+//! What this node asks Laravel: whose a token is, and whether a call is known (what a client may be told of the answer:
+//! semantics.md, Authentication). And what it tells a Laravel that knows no webhooks.
 
 mod breaker;
+mod callbacks;
 mod checks;
 mod client;
+mod seal;
 mod verifier;
 
-pub use client::{ClientError, Confirmation, Identity};
+pub use callbacks::Callbacks;
+pub use client::{Client, ClientError, Confirmation, Identity};
+pub use seal::Sealer;
 pub use verifier::{LaravelVerifier, Revoked, Terms, Verified, hash_of};

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::checks::Checks;
-use super::client::{Answer, Client, ClientError, Confirmation, Identity};
-use crate::call::{CallId, Timestamp, TokenHash, UserId};
+use super::client::{Answer, Client, Confirmation, Identity};
+use super::seal::Sealer;
+use crate::call::{CallId, SealedToken, Timestamp, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::store::{KnownToken, TokenStore};
 use crate::telemetry::metrics;
@@ -44,7 +45,6 @@ pub struct Terms {
     pub stale: Duration,
     /// How long a handshake waits for Laravel.
     pub hold: Duration,
-    pub timeout: Duration,
     /// Background checks a second.
     pub checks_per_second: u32,
 }
@@ -58,7 +58,9 @@ pub struct Revoked {
 
 /// Verifies tokens: by this node's memory, by the memory all nodes share, by Laravel, in this order.
 pub struct LaravelVerifier {
-    client: Client,
+    client: Arc<Client>,
+    /// Where Laravel is called back with the tokens.
+    sealer: Option<Arc<Sealer>>,
     tokens: Arc<dyn TokenStore>,
     clock: Clock,
     terms: Terms,
@@ -69,16 +71,18 @@ pub struct LaravelVerifier {
 }
 
 impl LaravelVerifier {
-    /// `base` without `/api/v1`. Revoked tokens come out of the receiver.
+    /// Revoked tokens come out of the receiver.
     pub fn new(
-        base: &str,
+        client: Arc<Client>,
+        sealer: Option<Arc<Sealer>>,
         terms: Terms,
         tokens: Arc<dyn TokenStore>,
         clock: Clock,
-    ) -> Result<(Self, mpsc::Receiver<Revoked>), ClientError> {
+    ) -> (Self, mpsc::Receiver<Revoked>) {
         let (revoked, receiver) = mpsc::channel(REVOKED_LIMIT);
         let verifier = Self {
-            client: Client::new(base, terms.timeout, clock.clone())?,
+            client,
+            sealer,
             tokens,
             clock,
             terms,
@@ -87,7 +91,7 @@ impl LaravelVerifier {
             checks: Checks::default(),
             revoked,
         };
-        Ok((verifier, receiver))
+        (verifier, receiver)
     }
 
     /// Asks both possible addresses and keeps the one that answers as Laravel does.
@@ -128,6 +132,11 @@ impl LaravelVerifier {
                 }
             }
         }
+    }
+
+    /// What is kept with a call of a token, where Laravel is called back.
+    pub fn seal(&self, token: &str) -> Option<SealedToken> {
+        self.sealer.as_ref()?.seal(token)
     }
 
     /// Whether Laravel knows a call that is being initiated.

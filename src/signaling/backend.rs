@@ -6,8 +6,8 @@ use super::delivery::Audience;
 use super::{Failure, Initiate, Initiated, Signaling};
 use crate::bus::{Body, Word};
 use crate::call::{
-    Actor, Call, CallId, Command, Device, EndReason, Ender, Offer, Push, Refusal, Role, State, UserId, Verb, Verdict,
-    VerdictKind,
+    Actor, Call, CallId, Command, Device, End, EndReason, Ender, Offer, Push, Refusal, Role, State, UserId, Verb,
+    Verdict, VerdictKind,
 };
 use crate::store::{Created, StoreError};
 
@@ -93,6 +93,7 @@ impl Signaling {
             let now = self.clock.now();
             call.offer = None;
             call.push = Push::Unwanted;
+            call.inquiry = None;
             call.callee.device = by.device.clone();
             call.state = State::Active { accepted_at: now, until: Some(now + self.policy.call_max), doubtful: false };
             let mut seen = Vec::new();
@@ -153,6 +154,16 @@ impl Signaling {
         };
         let cancel = Command::Cancel { by: Actor::over_http(&caller, None), reason };
         let judged = self.transition(id, &cancel).await;
+        let known = match &judged {
+            Ok(call) => Some(call),
+            Err(Failure::Refused { call, .. }) => Some(&**call),
+            Err(Failure::NotFound | Failure::TooManyRings { .. } | Failure::Unavailable) => None,
+        };
+        let waits = |end: &End| end.reason == EndReason::Cancelled && !end.reported;
+        if self.policy.callbacks && known.and_then(Call::end).is_some_and(waits) {
+            // The app's own request was there first: Laravel need not be told. Failed: it is told once more.
+            drop(self.transition(id, &Command::Report).await);
+        }
         self.told(judged, receiver, cancel, id).await
     }
 

@@ -8,17 +8,20 @@ use super::delivery::Audience;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, Device, EndReason, Offer, Party, Push, Refusal, Role, State, Timestamp,
-    UserId, Verdict, VerdictKind, Version, What, contend, resolve,
+    Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Refusal, Role, State,
+    Timestamp, UserId, Verdict, VerdictKind, Version, What, contend, resolve,
 };
 use crate::store::Created;
-use crate::telemetry::metrics::{self, Limit};
+use crate::telemetry::metrics::{self, Freed, Limit};
 
 /// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
 const ATTEMPTS: u32 = 16;
 
 /// How long a device has to confirm the ring before a push is asked for.
 const PUSH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// An unmodified backend is asked this long before a ring is given up.
+const ASKED_AHEAD: Duration = Duration::from_secs(2);
 
 /// A checked `call:initiate`.
 #[derive(Clone, Debug)]
@@ -80,7 +83,14 @@ impl Signaling {
                         call.created_at = call.created_at.max(line.created_at + Duration::from_millis(1));
                         match contend(&line, by, &call.callee.user) {
                             Contention::Free => {}
-                            Contention::Displace(role) => self.displace(&line, Command::Displace { by: role }).await?,
+                            Contention::Displace(role) => {
+                                if let State::Active { doubtful: true, .. } = line.state {
+                                    metrics::line_freed(Freed::Doubtful);
+                                }
+                                self.displace(&line, Command::Displace { by: role }).await?;
+                            }
+                            // Laravel, while it waits for this answer, is not asked back.
+                            Contention::Busy if by.session.is_some() && self.is_over_elsewhere(&line, by).await => {}
                             Contention::Busy => {
                                 self.verify(&line);
                                 return self.answer_busy(call, None).await;
@@ -118,7 +128,7 @@ impl Signaling {
             rang_at: None,
             push: if self.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
             verified: None,
-            inquiry: None,
+            inquiry: self.policy.callbacks.then(|| Inquiry { at: ring_until - ASKED_AHEAD, asked: 0 }),
             state: State::Trying,
         }
     }

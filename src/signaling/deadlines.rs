@@ -94,7 +94,13 @@ impl Signaling {
             return;
         }
         match self.transition(id, &Command::Expire(witness)).await {
-            Ok(_) => metrics::timer_fired(self.clock.now().since(deadline)),
+            Ok(next) => {
+                metrics::timer_fired(self.clock.now().since(deadline));
+                let asked = |call: &Call| call.inquiry.map_or(0, |inquiry| inquiry.asked);
+                if asked(&next) > asked(&call) {
+                    self.ask_before_deadline(next);
+                }
+            }
             Err(Failure::Refused { refusal: Refusal::NotDue, .. } | Failure::NotFound) => {}
             Err(Failure::Refused { refusal, .. }) => tracing::error!(call = %id, ?refusal, "a deadline was refused"),
             // The claim runs out and the deadline is offered again.

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 
 use super::{Session, Signaling};
 use crate::bus::{Body, Envelope, Inbound};
-use crate::call::{Call, EndReason, Milestone, NodeId, Role, SayKind, Timestamp, UserId, What};
+use crate::call::{Call, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What};
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Outcome};
 
 /// Pauses before a publish that nobody heard is tried again.
 const RETRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
@@ -98,14 +98,40 @@ impl Signaling {
         reached
     }
 
-    /// Tells the user's sessions on this node what they have not heard yet.
-    pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) {
+    /// Tells the user's sessions on this node what they have not heard yet; true where there was something to tell.
+    pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) -> bool {
+        let mut told = false;
         let ended_at = call.end().map(|end| end.at);
         let late = ended_at.is_some_and(|at| self.clock.now().since(at) > NOTICE_TTL);
         for session in self.floor.of(user) {
-            // Whoever connected after the end hears of it by replay, if at all.
-            let missed = late || ended_at.is_some_and(|at| session.connected_at > at);
-            self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
+            // Whoever connected after the end hears of it by replay, if at all. Who was told of the call was there,
+            // whatever the clocks of two nodes say; the app as deployed may show another screen after a while.
+            let knows = session.knows(&call.id);
+            let after_the_end = ended_at.is_some_and(|at| session.connected_at > at);
+            let missed = if knows { late && !session.acks } else { late || after_the_end };
+            let said = self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
+            self.measure(&session, call, &said);
+            told |= !said.is_empty();
+        }
+        told
+    }
+
+    /// From what a call became to the phones that hear of it.
+    fn measure(&self, session: &Session, call: &Call, said: &[SayKind]) {
+        let since = |at: Timestamp| self.clock.now().since(at);
+        for kind in said {
+            match (kind, &call.state) {
+                (SayKind::Incoming, _) => {
+                    metrics::rung(since(call.created_at), self.floor.holds(&call.caller.user), session.acks);
+                }
+                (SayKind::Accepted, State::Active { accepted_at, .. }) => {
+                    metrics::outcome_told(Outcome::Accepted, since(*accepted_at));
+                }
+                (SayKind::Rejected, State::Ended(end)) => metrics::outcome_told(Outcome::Rejected, since(end.at)),
+                (SayKind::Cancelled, State::Ended(end)) => metrics::outcome_told(Outcome::Cancelled, since(end.at)),
+                (SayKind::Ended, State::Ended(end)) => metrics::outcome_told(Outcome::Ended, since(end.at)),
+                _ => {}
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -11,6 +12,10 @@ use crate::call::{
     held_until,
 };
 use crate::sabotage::{self, Bug};
+use crate::telemetry::metrics;
+
+/// A phone that is told to ring so long after the end of the call rang for nobody.
+const GHOST_AFTER: Duration = Duration::from_secs(2);
 
 /// How a session's phone is spoken to; the socket edge puts it into wire events.
 pub trait Voice: Send + Sync {
@@ -69,6 +74,8 @@ struct Ear {
     call: Option<CallId>,
     created_at: Timestamp,
     version: u64,
+    /// When it was told to ring.
+    rung_at: Timestamp,
     /// One bit for each [`SayKind`].
     said: u8,
 }
@@ -122,6 +129,13 @@ impl Session {
                 continue;
             }
             ear.said |= 1 << kind as u8;
+            if kind == SayKind::Incoming {
+                ear.rung_at = now;
+            } else if ear.has_heard(SayKind::Incoming)
+                && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)
+            {
+                metrics::ghost_ring();
+            }
             if sabotage::strikes(Bug::EmitTwice, 50) {
                 self.voice.say(call, &say, now, false);
             }
@@ -161,6 +175,11 @@ impl Session {
         }
     }
 
+    /// The session's newest call is this one.
+    pub(super) fn knows(&self, call: &CallId) -> bool {
+        self.ear.lock().call.as_ref() == Some(call)
+    }
+
     pub(super) fn was_told_accepted(&self, call: &CallId) -> bool {
         let ear = self.ear.lock();
         ear.call.as_ref() == Some(call) && ear.has_heard(SayKind::Accepted)
@@ -181,7 +200,7 @@ impl Ear {
         } else if self.call.is_some() && call.created_at < self.created_at {
             return false;
         } else {
-            *self = Ear { call: Some(call.id.clone()), created_at: call.created_at, version: 0, said: 0 };
+            *self = Ear { call: Some(call.id.clone()), created_at: call.created_at, ..Ear::default() };
         }
         self.version = call.version.counter;
         true

@@ -36,17 +36,19 @@ impl Signaling {
     /// A call that is watched here and has changed unnoticed is told; others are only noted.
     pub(super) fn learn_if_watched(self: &Arc<Self>, call: &Call) {
         match self.watch.last_seen(&call.id) {
-            Some(seen) if seen.version != call.version => self.learn(call),
+            Some(seen) if seen.version != call.version => {
+                self.learn(call);
+            }
             Some(_) | None => self.watch.see(call, self.clock.now()),
         }
     }
 
     /// Takes note of a call as it was just read, and tells the sessions here what they have not heard of it.
-    pub(super) fn learn(self: &Arc<Self>, call: &Call) {
+    /// True where there was something to tell.
+    pub(super) fn learn(self: &Arc<Self>, call: &Call) -> bool {
         self.watch.see(call, self.clock.now());
-        for user in [&call.caller.user, &call.callee.user] {
-            self.tell_here(call, user);
-        }
+        let parties = [&call.caller.user, &call.callee.user];
+        parties.map(|user| self.tell_here(call, user)).contains(&true)
     }
 
     /// Compares everything at once, after messages may have been lost.
@@ -75,8 +77,10 @@ impl Signaling {
                     }
                     Some(_) => {
                         let Ok(Some(newer)) = self.calls.load(&call.id).await else { continue };
-                        metrics::healed();
-                        self.learn(&newer);
+                        // Not every change is told: a push that was asked for concerns no phone.
+                        if self.learn(&newer) {
+                            metrics::healed();
+                        }
                     }
                     None => {
                         if self.is_gone(call).await {

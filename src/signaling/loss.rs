@@ -6,8 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Signaling;
-use crate::call::{Call, CallId, EndReason, Role, Timestamp, What};
-use crate::store::{Generation, StoreError};
+use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp, What};
+use crate::store::{Generation, Restored, StoreError};
 use crate::telemetry::metrics;
 
 /// What this node last saw of the store's identity.
@@ -76,8 +76,8 @@ impl Signaling {
         let mut restored = 0;
         for call in &calls {
             match self.restore(call).await {
-                Ok(true) => restored += 1,
-                Ok(false) => {}
+                Ok(Restored::Known) => {}
+                Ok(Restored::PutBack | Restored::WithoutLine(_)) => restored += 1,
                 Err(error) => {
                     tracing::warn!(call = %call.id, %error, "putting a call back failed, to be repeated");
                     // Asked again with the next renewal, found to be another, and repeated.
@@ -91,20 +91,32 @@ impl Signaling {
     }
 
     /// Puts back a call with all it has to tell the backend, under the same ids.
-    async fn restore(&self, call: &Call) -> Result<bool, StoreError> {
+    async fn restore(self: &Arc<Self>, call: &Call) -> Result<Restored, StoreError> {
         let letters = self.letters(None, call);
         let restored = self.calls.restore(call, &letters).await?;
-        if restored {
+        if restored != Restored::Known {
             self.note(&call.id, self.milestone(What::Restored));
             self.posted(&letters);
         }
+        if let Restored::WithoutLine(role) = restored {
+            self.give_way(call.id.clone(), role);
+        }
         Ok(restored)
+    }
+
+    /// A call whose party began another while the store had forgotten it: it ends as it would have then.
+    fn give_way(self: &Arc<Self>, id: CallId, by: Role) {
+        let signaling = Arc::clone(self);
+        self.spawn(async move {
+            // Refused where it ended by itself; where the store fails it has no line, and its deadline ends it.
+            let _ = signaling.transition(&id, &Command::Preempt { by }).await;
+        });
     }
 
     /// Puts back a call that this node holds and the store has lost; false where nothing was lost.
     pub(super) async fn put_back_one(self: &Arc<Self>, id: &CallId) -> bool {
         let Some(call) = self.watch.last_seen(id) else { return false };
-        self.may_have_lost().await && self.restore(&call).await.unwrap_or(false)
+        self.may_have_lost().await && self.restore(&call).await.is_ok_and(|restored| restored != Restored::Known)
     }
 
     /// Whether the store lost something a moment ago, or can't say.

@@ -8,6 +8,7 @@ mod delivery;
 mod drain;
 mod floor;
 mod healing;
+mod ledger;
 mod loss;
 mod nodes;
 mod outgoing;
@@ -32,6 +33,7 @@ pub use crate::store::Page;
 pub use backend::{Told, WordOutcome};
 pub use calls::{Initiate, Initiated};
 pub use floor::{Newcomer, Session, Voice};
+pub use ledger::Ledger;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Ready, ReadyCall};
 pub use transition::Failure;
@@ -39,8 +41,10 @@ pub use transition::Failure;
 use crate::bus::Bus;
 use crate::call::{NodeId, Terms};
 use crate::clock::Clock;
-use crate::store::{CallStore, SessionStore};
+use crate::store::{Bell, CallStore, Outbox, SessionStore};
+pub use crate::store::{DeadLetter, Which};
 use floor::Floor;
+use ledger::Questions;
 use loss::Trust;
 use nodes::Nodes;
 use people::SentAway;
@@ -49,6 +53,10 @@ use retry::RetryQueue;
 use selftest::SelfTest;
 use timeline::Notes;
 use watch::Watch;
+
+/// A store that just came up may not answer at once.
+const LEASE_ATTEMPTS: u32 = 5;
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The times and bounds that decide what happens when; all from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +79,8 @@ pub struct Policy {
     pub heal_active: Duration,
     /// Milestones of calls are told to the backend by webhook.
     pub webhooks: bool,
+    /// So is who comes and goes, as far as it can be.
+    pub presence_webhooks: bool,
     /// An unmodified backend is told over its own REST API.
     pub callbacks: bool,
 }
@@ -106,7 +116,10 @@ pub struct Signaling {
     sent_away: SentAway,
     /// The creation time of the newest call made here, in milliseconds of store time.
     newest_call: AtomicU64,
-    outbox_bell: tokio::sync::watch::Sender<u64>,
+    outbox: Arc<dyn Outbox>,
+    bell: Bell,
+    ledger: Option<Arc<dyn Ledger>>,
+    questions: Questions,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -122,8 +135,11 @@ pub struct Parts {
     pub calls: Arc<dyn CallStore>,
     pub sessions: Arc<dyn SessionStore>,
     pub bus: Arc<dyn Bus>,
+    pub outbox: Arc<dyn Outbox>,
     /// Rung when letters were written to the outbox.
-    pub outbox_bell: tokio::sync::watch::Sender<u64>,
+    pub bell: Bell,
+    /// An unmodified backend that can be asked about calls.
+    pub ledger: Option<Arc<dyn Ledger>>,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -141,7 +157,8 @@ impl Signaling {
     /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
     /// of one before that is an error that stops the node.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox_bell, tasks, stop } = parts;
+        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, tasks, stop } =
+            parts;
         let signaling = Arc::new(Self {
             nodes: Nodes::new(node, address, probe, policy.lease, clock.now()),
             floor: Floor::default(),
@@ -153,7 +170,10 @@ impl Signaling {
             notes: Notes::default(),
             sent_away: SentAway::default(),
             newest_call: AtomicU64::new(0),
-            outbox_bell,
+            outbox,
+            bell,
+            ledger,
+            questions: Questions::default(),
             clock,
             policy,
             calls,
@@ -162,7 +182,15 @@ impl Signaling {
             tasks,
             stop,
         });
-        signaling.renew_lease().await?;
+        let mut attempt = 1;
+        while let Err(error) = signaling.renew_lease().await {
+            if attempt >= LEASE_ATTEMPTS {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, attempt, "taking the node's lease failed, trying again");
+            attempt += 1;
+            tokio::time::sleep(LEASE_PAUSE).await;
+        }
         let inbox = signaling.bus.listen(&signaling.nodes.own).await?;
         signaling.run("inbox", Arc::clone(&signaling).read_inbox(inbox));
         signaling.run("lease", Arc::clone(&signaling).keep_lease());
@@ -185,7 +213,7 @@ impl Signaling {
     }
 
     /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.
-    fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         let worker = self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
         self.tasks.spawn(async move {

@@ -1,15 +1,19 @@
 //! What a change of a call has to tell the backend: letters for the outbox, written in the same step as the change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Signaling};
 use crate::call::{
-    Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, Verdict, callbacks, events, milestones,
+    Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, UserId, Verdict, callbacks, events, milestones,
 };
-use crate::store::{Created, Letter, Queue, StoreError};
+use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
 use crate::telemetry::metrics;
+
+/// Who is online is of no use later.
+const PRESENCE_LIFE: Duration = Duration::from_secs(300);
 
 impl Signaling {
     /// The letters of a change.
@@ -50,11 +54,43 @@ impl Signaling {
 
     /// Wakes the workers of this node.
     pub(super) fn posted(&self, letters: &[Letter]) {
-        if !letters.is_empty() {
-            self.outbox_bell.send_modify(|count| *count = count.wrapping_add(1));
-        }
+        self.bell.ring(letters);
         if letters.iter().any(|letter| letter.queue == Queue::Pushes) {
             metrics::push_required();
+        }
+    }
+
+    /// The newest letters that were given up.
+    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.outbox.dead_letters(limit).await
+    }
+
+    /// Has dead letters sent again; returns how many.
+    pub async fn replay_letters(&self, which: &Which) -> Result<u64, StoreError> {
+        self.outbox.replay(which, self.clock.now()).await
+    }
+
+    /// Takes back that a receiver wants nothing more.
+    pub async fn webhooks_on(&self) -> Result<(), StoreError> {
+        self.outbox.switch_off(None).await
+    }
+
+    pub(super) async fn append_presence(&self, user: &UserId, online: bool) {
+        let now = self.clock.now();
+        let kind = if online { "user.online" } else { "user.offline" };
+        let data = json!({"userId": user, "timestamp": now.as_millis()});
+        let letter = Letter {
+            id: format!("{user}.{}.{:08x}", now.as_millis(), rand::random::<u32>()),
+            queue: Queue::Events,
+            call: None,
+            at: now,
+            due: now,
+            until: Some(now + PRESENCE_LIFE),
+            body: json!({"type": kind, "timestamp": now.rfc3339(), "data": data}).to_string(),
+        };
+        match self.outbox.append(std::slice::from_ref(&letter)).await {
+            Ok(()) => self.posted(&[letter]),
+            Err(error) => tracing::warn!(%error, "a user's presence could not be posted"),
         }
     }
 

@@ -179,6 +179,21 @@ impl Signaling {
         }
     }
 
+    /// Has the backend told by webhook that a user came, or, if he stays away, that he went. Best effort: what can't be
+    /// written is not told.
+    pub(super) fn post_presence(self: &Arc<Self>, user: &UserId, online: bool) {
+        if !self.policy.presence_webhooks {
+            return;
+        }
+        let (signaling, user) = (Arc::clone(self), user.clone());
+        self.spawn(async move {
+            if !online && !signaling.stays_away(&user).await {
+                return;
+            }
+            signaling.append_presence(&user, online).await;
+        });
+    }
+
     async fn announce(self: &Arc<Self>, user: &UserId, online: bool, watchers: Vec<NodeId>) {
         let now = self.clock.now();
         for node in watchers {
@@ -193,6 +208,15 @@ impl Signaling {
         }
     }
 
+    /// Whether a user who seems to have gone has. A store that lost its sessions is given the time to get them back.
+    async fn stays_away(self: &Arc<Self>, user: &UserId) -> bool {
+        self.clock.sleep(DAMPING).await;
+        while !self.may_judge().await {
+            self.clock.sleep(DAMPING).await;
+        }
+        matches!(self.is_online(user).await, Ok(false))
+    }
+
     /// Tells the watchers here that the user came, or, if he stays away, that he went.
     pub(super) fn tell_presence(self: &Arc<Self>, user: &UserId, online: bool) {
         if online {
@@ -200,8 +224,7 @@ impl Signaling {
         }
         let (signaling, user) = (Arc::clone(self), user.clone());
         self.spawn(async move {
-            signaling.clock.sleep(DAMPING).await;
-            if let Ok(false) = signaling.is_online(&user).await {
+            if signaling.stays_away(&user).await {
                 signaling.tell_watchers(&user, false);
             }
         });

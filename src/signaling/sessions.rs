@@ -70,6 +70,9 @@ impl Signaling {
         let registered = self.sessions.register(&self.record_of(session)).await?;
         let now = self.clock.now();
         let alive = registered.sessions.iter().filter(|other| self.nodes.may_live(other, now)).count();
+        if alive == 1 {
+            self.post_presence(&session.user, true);
+        }
         if alive == 1 && !registered.watchers.is_empty() {
             self.came_online(&session.user, registered.watchers).await;
         }
@@ -188,6 +191,7 @@ impl Signaling {
     /// Stores the grace of a party whose device has no session left since `at`, then looks again: a session that
     /// came in between would otherwise be overlooked by both.
     pub(super) async fn absent(self: &Arc<Self>, gone: &SessionRecord, at: Timestamp) {
+        self.post_presence(&gone.user, false);
         let call = match self.calls.line(&gone.user).await {
             Ok(Some(call)) => call,
             Ok(None) => return,

@@ -10,6 +10,7 @@ use super::wire::{Wire, Wires};
 use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp, UserId};
 use crate::signaling::Word;
 use crate::signaling::{Ready, Signaling, Voice};
+use crate::telemetry::metrics;
 
 /// Speaks to one phone over its socket.
 pub(super) struct PhoneVoice {
@@ -31,9 +32,9 @@ impl PhoneVoice {
         let signaling = Weak::clone(&self.signaling);
         self.tasks.spawn(async move {
             // What the phone answered does not matter, only that it did.
-            if !matches!(acknowledged.await, Err(AckError::Timeout | AckError::Socket(_)))
-                && let Some(signaling) = signaling.upgrade()
-            {
+            if matches!(acknowledged.await, Err(AckError::Timeout | AckError::Socket(_))) {
+                metrics::ring_unconfirmed();
+            } else if let Some(signaling) = signaling.upgrade() {
                 // Refused where the call has moved on: nothing to tell.
                 let _ = Arc::clone(&signaling).alert(by, &id).await;
             }

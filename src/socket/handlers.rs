@@ -248,8 +248,8 @@ async fn verdict(
     let (timed, judged): (Timed, Result<Call, Failure>) = match event {
         "call:ringing" => (Timed::Ringing, signaling.alert(by, &id).await),
         "call:accept" => (Timed::Accept, signaling.accept(by, &id).await),
-        "call:reject" => (Timed::Reject, signaling.reject(by, &id, reason).await),
-        "call:cancel" => (Timed::Cancel, signaling.cancel(by, &id, reason).await),
+        "call:reject" => (Timed::Reject, signaling.reject(by, &id, reason.clone()).await),
+        "call:cancel" => (Timed::Cancel, signaling.cancel(by, &id, reason.clone()).await),
         _ => (Timed::End, signaling.end(by, &id).await),
     };
     if judged.is_ok() {
@@ -264,6 +264,7 @@ async fn verdict(
             session.voice().reject_confirmed(&spelled);
         }
         Err(Failure::Refused { refusal, call }) => signaling.answer_refused(session, refusal, &call),
+        Err(Failure::NotFound) if event == "call:reject" => signaling.reject_unknown(session, &id, &spelled, reason),
         Ok(_) | Err(Failure::NotFound | Failure::Unavailable | Failure::TooManyRings { .. }) => {}
     }
 }

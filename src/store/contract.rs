@@ -271,15 +271,15 @@ contract! {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("lost", "ana", "bo", now);
         let active = apply(&first, Command::Accept { by: by("bo") }, now);
-        assert!(calls.restore(&active, &[]).await.unwrap(), "absent");
+        assert_eq!(calls.restore(&active, &[]).await.unwrap(), Restored::PutBack, "absent");
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.live_calls().await.unwrap(), 1);
-        assert!(!calls.restore(&first, &[]).await.unwrap(), "the store knows better");
+        assert_eq!(calls.restore(&first, &[]).await.unwrap(), Restored::Known, "the store knows better");
         assert_eq!(calls.load(&first.id).await.unwrap(), Some(active.clone()));
 
         let ended = apply(&active, Command::End { by: by("ana"), reason: None }, now);
-        assert!(calls.restore(&ended, &[]).await.unwrap(), "older");
+        assert_eq!(calls.restore(&ended, &[]).await.unwrap(), Restored::PutBack, "older");
         for name in ["ana", "bo"] {
             assert_eq!(calls.line(&user(name)).await.unwrap(), None);
             let desk = calls.desk(&user(name)).await.unwrap();
@@ -287,8 +287,20 @@ contract! {
             assert_eq!(desk.last, Some(ended.clone()));
         }
         assert_eq!(calls.live_calls().await.unwrap(), 0);
-        assert!(!calls.restore(&ended, &[]).await.unwrap());
+        assert_eq!(calls.restore(&ended, &[]).await.unwrap(), Restored::Known);
         assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
+
+        // One that ended before is put back behind it.
+        let before = apply(&call("before", "ana", "bo", now), Command::Cancel { by: by("ana"), reason: None }, now);
+        let before = Call { version: Version { counter: 9, nonce: 9 }, ..before };
+        let mut earlier = before.clone();
+        if let State::Ended(end) = &mut earlier.state {
+            end.at = Timestamp::from_millis(now.as_millis() - 5000);
+        }
+        assert_eq!(calls.restore(&earlier, &[]).await.unwrap(), Restored::PutBack);
+        let desk = calls.desk(&user("bo")).await.unwrap();
+        assert_eq!(desk.last, Some(ended), "the newest is the newest");
+        assert_eq!(desk.outcomes.len(), 2);
     }
 
     /// A line that a newer call has taken meanwhile is left to it.
@@ -297,7 +309,7 @@ contract! {
         let newer = call("newer", "bo", "cleo", now);
         calls.create(&newer, &[], &[], &[], now).await.unwrap();
         let lost = call("lost", "ana", "bo", now);
-        assert!(calls.restore(&lost, &[]).await.unwrap());
+        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), Restored::WithoutLine(Role::Callee));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(newer));
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(lost));
     }

@@ -15,9 +15,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
+use crate::call::{
+    Call, CallId, Device, Milestone, NodeId, Role, SessionId, Timestamp, TokenHash, UserId, Verdict, Version,
+};
 
-pub use outbox::{Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
+pub use outbox::{Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
 
 /// What a lease is over: all letters of a call that wait for each other, or one alone.
 fn member_of(chain: Option<&CallId>, id: &str) -> String {
@@ -66,6 +68,15 @@ pub enum Created {
         caller: Option<Box<Call>>,
         callee: Option<Box<Call>>,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// The store had this version or a newer one.
+    Known,
+    PutBack,
+    /// Put back, but another live call has taken this party's line meanwhile.
+    WithoutLine(Role),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -182,8 +193,8 @@ pub trait CallStore: Send + Sync {
     fn connection(&self) -> u64;
 
     /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, the lines
-    /// that no other live call has taken, the outcome, and in the same step its letters. False where the store knew it.
-    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<bool, StoreError>;
+    /// that no other live call has taken, the outcome, and in the same step its letters.
+    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError>;
 
     /// Live calls of the whole cluster.
     async fn live_calls(&self) -> Result<u64, StoreError>;

@@ -1,10 +1,12 @@
 //! What waits to be told to the backend, at least once: written in the same step as the change of the call that it is
 //! about, delivered by any node under a lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::StoreError;
 use crate::call::{CallId, Timestamp};
@@ -70,6 +72,14 @@ pub struct Claim {
     pub(super) member: String,
 }
 
+impl Claim {
+    /// A claim that was never made, for tests.
+    #[cfg(test)]
+    pub fn of(letter: Letter, attempts: u32) -> Self {
+        Self { member: String::new(), token: String::new(), letter, attempts }
+    }
+}
+
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settled {
@@ -124,6 +134,28 @@ pub struct OutboxBounds {
 impl Default for OutboxBounds {
     fn default() -> Self {
         Self { letters: 1_000_000, bytes: 1 << 30 }
+    }
+}
+
+/// Wakes whoever delivers on this node, by queue.
+#[derive(Clone, Debug)]
+pub struct Bell(Arc<[watch::Sender<u64>; 3]>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(Arc::new(Queue::ALL.map(|_| watch::Sender::new(0))))
+    }
+}
+
+impl Bell {
+    pub fn ring(&self, letters: &[Letter]) {
+        for queue in Queue::ALL.into_iter().filter(|queue| letters.iter().any(|letter| letter.queue == *queue)) {
+            self.0[queue as usize].send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    pub fn listen(&self, queue: Queue) -> watch::Receiver<u64> {
+        self.0[queue as usize].subscribe()
     }
 }
 

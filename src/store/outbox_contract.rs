@@ -122,6 +122,19 @@ contract! {
         assert_eq!(ids(&claims), vec!["3.1"]);
     }
 
+    /// A call that is put back brings what it has to tell, unless the store knew the call.
+    async fn a_restored_call_brings_its_letters(stores: Stores) {
+        let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        let letters = [event("1", "1.1", now), event("1", "1.3", now)];
+        assert_eq!(calls.restore(&first, &letters).await.unwrap(), Restored::PutBack);
+        assert_eq!(calls.restore(&first, &[event("1", "never", now)]).await.unwrap(), Restored::Known);
+        let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
+        let next = outbox.settle(&claims[0], &DONE, now).await.unwrap().unwrap();
+        assert_eq!((claims[0].letter.id.as_str(), next.letter.id.as_str()), ("1.1", "1.3"));
+        assert_eq!(outbox.settle(&next, &DONE, now).await.unwrap(), None);
+    }
+
     /// Letters of one call are handed out one after the other, those of others beside them.
     async fn a_call_is_told_in_order(stores: Stores) {
         let (outbox, now) = (stores.outbox, stores.now);

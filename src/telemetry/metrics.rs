@@ -1,5 +1,7 @@
 //! Every metric of a node, in one table: its help text is what `/metrics` and docs/metrics.md say.
 
+mod labelled;
+
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
-use crate::call::{Call, EndReason};
+pub use labelled::*;
 
 static EXPORTER: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -78,6 +80,10 @@ metrics_table! {
         redis_reconnected => "signaling_redis_reconnects_total";
         /// Times that the store was found to be another than before or to have lost writes.
         store_lost => "signaling_store_losses_total";
+        /// Phones that were told to ring after the call had ended: must stay 0.
+        ghost_ring => "signaling_ghost_rings_total";
+        /// Rings whose phone promised to acknowledge them and did not within 5 s.
+        ring_unconfirmed => "signaling_incoming_unconfirmed_total";
         /// Publishes that failed.
         bus_failed => "signaling_bus_failures_total";
         /// Losses of bus messages that were noticed.
@@ -112,6 +118,10 @@ metrics_table! {
         invalid_payload => "signaling_invalid_payloads_total";
         /// Pushes that were asked for because no device of the callee confirmed the ring.
         push_required => "signaling_pushes_required_total";
+        /// Users' tokens that Laravel refused when it was called back with them.
+        token_dropped => "signaling_tokens_dropped_total";
+        /// Calls that Laravel has open though nobody is in them, and that could not be ended there in time.
+        open_row => "signaling_open_rows_total";
         /// Requests to `/api/` without the right secret.
         secret_refused => "signaling_secrets_refused_total";
     }
@@ -132,6 +142,8 @@ metrics_table! {
         waiting_checks => "signaling_token_checks_waiting";
         /// Websockets of other nodes' sessions that run through this node.
         relays => "signaling_relays";
+        /// 1 while webhooks are switched off because their receiver answered 410.
+        webhooks_off => "signaling_webhooks_off";
         /// Verdicts that wait for the store.
         waiting_verdicts => "signaling_verdicts_waiting";
     }
@@ -140,12 +152,24 @@ metrics_table! {
         timer_fired => "signaling_timer_lateness_seconds";
         /// From publishing an envelope to opening it on another node.
         bus_lag => "signaling_bus_lag_seconds";
+        /// How long the receiver of webhooks took.
+        webhook_answered => "signaling_webhook_seconds";
         /// How long Laravel took to answer a token check.
         token_asked => "signaling_token_check_seconds";
     }
     labelled {
         /// From an event's arrival to the moment all it caused was sent on.
         "signaling_event_seconds", "histogram", "event: initiate, ringing, accept, reject, cancel, end";
+        /// From the moment a call was created to a phone that is told to ring, on the caller's node or another.
+        "signaling_ring_delivery_seconds", "histogram", "path: local, remote";
+        /// From the moment a call changed to the phone of the other side.
+        "signaling_outcome_delivery_seconds", "histogram", "event: accepted, rejected, cancelled, ended";
+        /// Phones that were told to ring, by whether they promised to acknowledge it.
+        "signaling_incoming_total", "counter", "acks: promised, none";
+        /// Lines that a new call took from an old one: its call was gone (must stay near 0), or nobody knew whether it went on.
+        "signaling_lines_freed_total", "counter", "cause: gone, doubtful";
+        /// How long Redis took to answer, by script or command.
+        "signaling_store_seconds", "histogram", "command: as the scripts in src/store/redis/lua, load, sessions";
         /// Live calls this node has to do with, by state.
         "signaling_calls", "gauge", "state: trying, ringing, active";
         /// Calls that ended, by reason.
@@ -164,44 +188,27 @@ metrics_table! {
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
         /// Milestones of calls that were not written to their timelines.
         "signaling_milestones_dropped_total", "counter", "";
+        /// Attempts to deliver a webhook, and letters given up, by outcome.
+        "signaling_webhooks_total", "counter", "type: record, push; outcome: delivered, failed, expired, dead";
+        /// Attempts to deliver a webhook that failed, by cause.
+        "signaling_webhook_failures_total", "counter", "cause: refused, failed, too_many, redirected, timed_out, unreachable";
+        /// Requests that tell a Laravel without webhooks what happened, by outcome.
+        "signaling_callbacks_total", "counter", "request: reject, cancel, end; outcome: done, needless, refused, failed, expired, unauthorized";
+        /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, by outcome.
+        "signaling_inquiries_total", "counter", "outcome: accepted, over, stands, unavailable";
+        /// Letters that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
+        "signaling_outbox_records", "gauge", "";
+        /// Age of the oldest letter that waits, in seconds.
+        "signaling_outbox_oldest_seconds", "gauge", "";
+        /// Letters that were given up and can be replayed.
+        "signaling_outbox_dead", "gauge", "";
+        /// What the outbox takes, in bytes.
+        "signaling_outbox_bytes", "gauge", "";
+        /// Letters dropped because the outbox was full.
+        "signaling_outbox_dropped_total", "counter", "";
         /// The version of this node.
         "signaling_build_info", "gauge", "version";
     }
-}
-
-/// A limit that refused something.
-#[derive(Clone, Copy, Debug)]
-pub enum Limit {
-    Events,
-    HangUps,
-    Rings,
-    Handshakes,
-    Address,
-    Sessions,
-    Api,
-    Subscriptions,
-    Draining,
-}
-
-/// What became of a request for another node's session.
-#[derive(Clone, Copy, Debug)]
-pub enum Relayed {
-    Forwarded,
-    /// Its node is not known.
-    Unknown,
-    Unreachable,
-    Refused,
-}
-
-/// An event of a phone whose duration is measured.
-#[derive(Clone, Copy, Debug)]
-pub enum Timed {
-    Initiate,
-    Ringing,
-    Accept,
-    Reject,
-    Cancel,
-    End,
 }
 
 /// Starts collecting; the first call of a process wins.
@@ -227,67 +234,6 @@ pub fn upkeep() {
     if let Some(exporter) = EXPORTER.get() {
         exporter.run_upkeep();
     }
-}
-
-pub fn event_done(event: Timed, duration: Duration) {
-    static HANDLES: LazyLock<[Histogram; 6]> = LazyLock::new(|| {
-        ["initiate", "ringing", "accept", "reject", "cancel", "end"]
-            .map(|event| histogram!("signaling_event_seconds", "event" => event))
-    });
-    HANDLES[event as usize].record(duration.as_secs_f64());
-}
-
-pub fn limited(limit: Limit) {
-    static HANDLES: LazyLock<[Counter; 9]> = LazyLock::new(|| {
-        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions", "draining"]
-            .map(|limit| counter!("signaling_limited_total", "limit" => limit))
-    });
-    HANDLES[limit as usize].increment(1);
-}
-
-pub fn relayed(outcome: Relayed) {
-    static HANDLES: LazyLock<[Counter; 4]> = LazyLock::new(|| {
-        ["forwarded", "unknown", "unreachable", "refused"]
-            .map(|outcome| counter!("signaling_relayed_total", "outcome" => outcome))
-    });
-    HANDLES[outcome as usize].increment(1);
-}
-
-pub fn calls(trying: usize, ringing: usize, active: usize) {
-    for (state, count) in [("trying", trying), ("ringing", ringing), ("active", active)] {
-        gauge!("signaling_calls", "state" => state).set(count as f64);
-    }
-}
-
-pub fn sessions_swept(count: usize) {
-    counter!("signaling_sessions_swept_total").increment(count as u64);
-}
-
-pub fn milestones_dropped(count: usize) {
-    counter!("signaling_milestones_dropped_total").increment(count as u64);
-}
-
-pub fn calls_restored(count: u64) {
-    counter!("signaling_calls_restored_total").increment(count);
-}
-
-pub fn call_ended(call: &Call) {
-    if let Some(end) = call.end() {
-        counter!("signaling_calls_ended_total", "reason" => end.reason.name()).increment(1);
-        if let EndReason::HungUp { accept_missed: true, .. } = end.reason {
-            accept_missed();
-        }
-    }
-}
-
-/// `outcome` is one of the documented values.
-pub fn token_checked(outcome: &'static str) {
-    counter!("signaling_token_checks_total", "outcome" => outcome).increment(1);
-}
-
-/// `outcome` is one of the documented values.
-pub fn initiate_checked(outcome: &'static str) {
-    counter!("signaling_initiate_checks_total", "outcome" => outcome).increment(1);
 }
 
 /// The metrics as a Markdown table, for docs/metrics.md.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use onlycare_signaling::app::{App, Shared};
+use onlycare_signaling::bus::memory::MemoryBus;
 use onlycare_signaling::bus::{Body, Bus, BusError, Envelope, Inbound};
-use onlycare_signaling::call::NodeId;
+use onlycare_signaling::call::{NodeId, Timestamp};
 use onlycare_signaling::clock::Clock;
 use onlycare_signaling::config::Config;
 use onlycare_signaling::store::memory::MemoryStore;
@@ -281,4 +282,30 @@ async fn an_expired_envelope_is_not_told() {
         bus.deliver(&node, &envelope);
     }
     bo.assert_nothing_more().await;
+}
+
+/// The clocks of two nodes are never quite the same: what one calls later than its end is told all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_ahead_hides_no_rejection() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let start = |ahead: u64| Clock::manual(Timestamp::from_millis(1_800_000_000_000 + ahead));
+    let store = Arc::new(MemoryStore::new(start(0), config(&[]).retention));
+    let bus = Arc::new(MemoryBus::default());
+    let mut nodes = Vec::new();
+    for ahead in [300, 0] {
+        let shared = Shared {
+            calls: store.clone(),
+            sessions: store.clone(),
+            tokens: store.clone(),
+            outbox: store.clone(),
+            bus: bus.clone(),
+        };
+        nodes.push(App::start_with(config(&[]), start(ahead), shared, TaskTracker::new()).await.expect("a node"));
+    }
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.reject(&id).await["success"], true);
+    ana.expect("call:rejected").await;
 }

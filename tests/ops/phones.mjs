@@ -42,16 +42,21 @@ export async function call(anas, bos, mode, ending = 'end') {
     const ack = await ana.timeout(PATIENCE_MS).emitWithAck('call:initiate', offer);
     if (!ack.success) throw new Error(`initiate: ${JSON.stringify(ack)}`);
     await incoming;
-    if (ending === 'reject') bo.emit('call:reject', { callId });
-    if (ending === 'cancel') ana.emit('call:cancel', { callId });
+    if (ending === 'reject') await say(bo, 'call:reject', callId);
+    if (ending === 'cancel') await say(ana, 'call:cancel', callId);
     if (over) return void (await over);
-    bo.emit('call:accept', { callId });
+    await say(bo, 'call:accept', callId);
     await accepted;
-    bo.emit('call:end', { callId });
+    await say(bo, 'call:end', callId);
     await ended;
   } finally {
     for (const result of await Promise.allSettled(phones)) result.value?.disconnect();
   }
+}
+
+async function say(phone, event, callId) {
+  const ack = await phone.timeout(PATIENCE_MS).emitWithAck(event, { callId });
+  if (!ack.success) throw new Error(`${event}: ${JSON.stringify(ack)}`);
 }
 
 /** One connection, at the first try; upgraded where the mode upgrades. */
@@ -70,9 +75,11 @@ export function open(address, mode, userId, more = {}) {
   });
 }
 
+const phoneOf = (socket) => `${socket.auth.userId} on ${socket.io.uri} by ${socket.io.engine?.transport?.name}`;
+
 export function heard(socket, event) {
   const promise = new Promise((done, fail) => {
-    const timer = setTimeout(() => fail(new Error(`no ${event}`)), PATIENCE_MS);
+    const timer = setTimeout(() => fail(new Error(`${phoneOf(socket)}: no ${event}`)), PATIENCE_MS);
     socket.once(event, (payload) => (clearTimeout(timer), done(payload)));
     socket.once('disconnect', (reason) => fail(new Error(`disconnected while waiting for ${event}: ${reason}`)));
   });

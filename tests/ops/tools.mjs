@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseAllDocuments } from 'yaml';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 const tools = join(root, 'target/tools');
@@ -19,12 +20,12 @@ export function run(command, args, options = {}) {
   return { ok: status === 0, stdout: stdout ?? '', stderr: stderr ?? '', text: `${stdout}${stderr}${error ?? ''}`.trim() };
 }
 
-/** Parses YAML with Python, which has it where Node does not. */
+/** All documents of a file. */
 export function yaml(text) {
-  const program = 'import json,sys,yaml; json.dump([d for d in yaml.safe_load_all(sys.stdin) if d is not None], sys.stdout)';
-  const { ok, stdout, text: output } = run(tool('python3'), ['-c', program], { input: text });
-  if (!ok) throw new Error(output);
-  return JSON.parse(stdout);
+  return parseAllDocuments(text).map((document) => {
+    if (document.errors.length) throw document.errors[0];
+    return document.toJS();
+  }).filter((document) => document !== null);
 }
 
 const outcome = { passed: 0, failed: 0, skipped: 0 };

@@ -4,9 +4,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::call::{Call, CallId, MILESTONES, Milestone, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, MILESTONES, Milestone, Role, Timestamp, UserId, Verdict, Version};
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, Retention, StoreError, Swap,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, Restored, Retention, StoreError, Swap,
     VERDICTS_PER_USER,
 };
 
@@ -66,7 +66,9 @@ impl Calls {
         if let Some(outcome) = outcome_of(call) {
             let outcomes = self.outcomes.entry(user.clone()).or_default();
             outcomes.retain(|listed| listed.call_id != call.id);
-            outcomes.insert(0, outcome);
+            // One that is put back may be older than others.
+            let place = outcomes.partition_point(|listed| listed.ended_at > outcome.ended_at);
+            outcomes.insert(place, outcome);
             outcomes.truncate(OUTCOMES_PER_USER);
         }
     }
@@ -281,25 +283,29 @@ impl CallStore for MemoryStore {
         0
     }
 
-    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<bool, StoreError> {
+    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError> {
         let mut calls = self.calls.lock();
         if calls.records.get(&call.id).is_some_and(|stored| stored.version.counter >= call.version.counter) {
-            return Ok(false);
+            return Ok(Restored::Known);
         }
+        let mut restored = Restored::PutBack;
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         calls.put(call, self.clock.now() + keep);
-        for user in [&call.caller.user, &call.callee.user] {
+        for role in [Role::Caller, Role::Callee] {
+            let user = &call.party(role).user;
             let own = calls.lines.get(user) == Some(&call.id);
             let taken = calls.live_on_line(user).is_some_and(|other| other.id != call.id);
             if call.is_live() && !taken {
                 calls.lines.insert(user.clone(), call.id.clone());
+            } else if call.is_live() {
+                restored = Restored::WithoutLine(role);
             } else if !call.is_live() && own {
                 calls.lines.remove(user);
             }
             calls.list_outcome(user, call);
         }
         self.letters.lock().append(letters);
-        Ok(true)
+        Ok(restored)
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

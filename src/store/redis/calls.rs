@@ -11,13 +11,14 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::{outbox, script, timeline};
-use crate::call::{Call, CallId, Milestone, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, Milestone, Role, Timestamp, UserId, Verdict, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, Retention, StoreError, Swap,
-    VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, Restored, Retention, StoreError,
+    Swap, VERDICTS_PER_USER,
 };
+use crate::telemetry::metrics::{self, Freed};
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
@@ -135,7 +136,11 @@ impl CallStore for RedisCalls {
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
         let mut parts = reply.iter().map(String::as_str);
         match (parts.next(), parts.next(), parts.next()) {
-            (Some("created"), ..) => Ok(Created::Created),
+            (Some("created"), stuck, _) => {
+                let stuck: usize = stuck.and_then(|stuck| stuck.parse().ok()).unwrap_or(0);
+                (0..stuck).for_each(|_| metrics::line_freed(Freed::Gone));
+                Ok(Created::Created)
+            }
             (Some("exists"), Some(record), _) => Ok(Created::Exists(Box::new(parse("call", record)?))),
             (Some("limited"), Some(wait), _) => {
                 Ok(Created::TooManyRings { wait: Duration::from_millis(wait.parse().unwrap_or(1000)) })
@@ -152,7 +157,7 @@ impl CallStore for RedisCalls {
     }
 
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
-        let record: Option<String> = self.client.hget(self.call_key(id), "d").await?;
+        let record: Option<String> = script::timed("load", self.client.hget(self.call_key(id), "d")).await?;
         record.map(|record| parse("call", &record)).transpose()
     }
 
@@ -292,7 +297,7 @@ impl CallStore for RedisCalls {
         }
     }
 
-    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<bool, StoreError> {
+    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError> {
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         let mut arguments = vec![
             call.id.as_str().into(),
@@ -308,7 +313,12 @@ impl CallStore for RedisCalls {
             self.call_prefix().into(),
         ];
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
-        Ok(script::RESTORE.run::<u64>(&self.client, self.keys_of(call), arguments).await? == 1)
+        Ok(match script::RESTORE.run::<u64>(&self.client, self.keys_of(call), arguments).await? {
+            0 => Restored::Known,
+            2 => Restored::WithoutLine(Role::Caller),
+            3 => Restored::WithoutLine(Role::Callee),
+            _ => Restored::PutBack,
+        })
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

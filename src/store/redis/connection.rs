@@ -4,7 +4,9 @@ use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
 use fred::types::RespVersion;
-use fred::types::config::{ClusterDiscoveryPolicy, Config, ReconnectPolicy, ServerConfig, UnresponsiveConfig};
+use fred::types::config::{
+    ClusterDiscoveryPolicy, Config, ReconnectError, ReconnectPolicy, ServerConfig, UnresponsiveConfig,
+};
 use tokio_util::task::TaskTracker;
 
 /// Commands fail after this: a phone is told `unavailable` rather than left waiting.
@@ -28,6 +30,7 @@ pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
     // attempt, and a client that runs out of them while slots move ends for good; what is sent again there after all is
     // recognised by its version or nonce.
     let attempts = if config.server.is_clustered() { 2 * REDIRECTIONS } else { 1 };
+    let with_sentinel = config.server.is_sentinel();
     let mut builder = Builder::from_config(config);
     builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2000, 2));
     builder.with_performance_config(|performance| {
@@ -44,6 +47,11 @@ pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
         connection.unresponsive =
             UnresponsiveConfig { max_timeout: Some(Duration::from_secs(4)), interval: Duration::from_secs(1) };
         connection.tcp.nodelay = Some(true);
+        if with_sentinel {
+            // A primary that stood still while another was chosen refuses writes, and connections to it stay: only the
+            // Sentinel knows where to go.
+            connection.reconnect_errors.extend([ReconnectError::NoReplicas, ReconnectError::MasterDown]);
+        }
     });
     Ok(builder)
 }

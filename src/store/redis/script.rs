@@ -1,4 +1,5 @@
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use fred::clients::Client;
 use fred::error::Error;
@@ -6,26 +7,33 @@ use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
 use fred::util::sha1_hash;
 
+use crate::telemetry::metrics;
+
 /// A Lua script of this directory. Sent as a custom command, because fred does not pipeline its own EVALSHA.
 pub struct Script {
+    file: &'static str,
     source: &'static str,
     sha: LazyLock<String>,
 }
 
 macro_rules! script {
+    (@ $name:ident, $file:literal, $source:expr) => {
+        pub static $name: Script = Script { file: $file, source: $source, sha: LazyLock::new(|| sha1_hash($source)) };
+    };
     ($name:ident, $file:literal) => {
-        script!($name, include_str!(concat!("lua/", $file)));
+        script!(@ $name, $file, include_str!(concat!("lua/", $file)));
     };
     // With the functions of the outbox before it.
     ($name:ident, outbox, $file:literal) => {
-        script!($name, concat!(include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file))));
+        script!(@ $name, $file, concat!(include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file))));
     };
     ($name:ident, timeline, $file:literal) => {
-        script!($name, concat!(include_str!("lua/timeline.lua"), include_str!(concat!("lua/", $file))));
+        script!(@ $name, $file, concat!(include_str!("lua/timeline.lua"), include_str!(concat!("lua/", $file))));
     };
     ($name:ident, timeline_and_outbox, $file:literal) => {
         script!(
-            $name,
+            @ $name,
+            $file,
             concat!(
                 include_str!("lua/timeline.lua"),
                 include_str!("lua/outbox.lua"),
@@ -36,13 +44,15 @@ macro_rules! script {
     // And run even when Redis is out of memory: calls must end, letters must go. A flag of Redis 7.
     ($name:ident, outbox_without_memory, $file:literal) => {
         script!(
-            $name,
+            @ $name,
+            $file,
             concat!("#!lua flags=allow-oom\n", include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file)))
         );
     };
     ($name:ident, timeline_and_outbox_without_memory, $file:literal) => {
         script!(
-            $name,
+            @ $name,
+            $file,
             concat!(
                 "#!lua flags=allow-oom\n",
                 include_str!("lua/timeline.lua"),
@@ -50,9 +60,6 @@ macro_rules! script {
                 include_str!(concat!("lua/", $file))
             )
         );
-    };
-    ($name:ident, $source:expr) => {
-        pub static $name: Script = Script { source: $source, sha: LazyLock::new(|| sha1_hash($source)) };
     };
 }
 
@@ -97,9 +104,20 @@ impl Script {
             let command = CustomCommand::new_static(command, ClusterHash::Offset(2), false);
             client.custom::<R, Value>(command, all)
         };
-        match call("EVALSHA", &self.sha).await {
-            Err(error) if error.details().starts_with("NOSCRIPT") => call("EVAL", self.source).await,
-            answered => answered,
-        }
+        timed(self.file.trim_end_matches(".lua"), async {
+            match call("EVALSHA", &self.sha).await {
+                Err(error) if error.details().starts_with("NOSCRIPT") => call("EVAL", self.source).await,
+                answered => answered,
+            }
+        })
+        .await
     }
+}
+
+/// Measures how long the server takes to answer; `command` is one of a closed set.
+pub async fn timed<R>(command: &'static str, answer: impl Future<Output = R>) -> R {
+    let asked = Instant::now();
+    let answer = answer.await;
+    metrics::store_answered(command, asked.elapsed());
+    answer
 }

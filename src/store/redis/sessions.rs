@@ -119,7 +119,8 @@ impl SessionStore for RedisSessions {
     }
 
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
-        let values: Vec<String> = self.client.hvals(format!("{}sessions:{user}", self.tag(user))).await?;
+        let asked = self.client.hvals(format!("{}sessions:{user}", self.tag(user)));
+        let values: Vec<String> = script::timed("sessions", asked).await?;
         values.iter().map(|text| parse("session", text)).collect()
     }
 

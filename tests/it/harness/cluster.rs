@@ -69,8 +69,12 @@ impl Cluster {
 
     /// Nodes on memory whose time stands still until it is moved.
     pub async fn manual(nodes: usize) -> Self {
+        Self::manual_tuned(nodes, |_| {}).await
+    }
+
+    pub async fn manual_tuned(nodes: usize, tune: impl Fn(&mut Config)) -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-        Self::build(&vec![None; nodes], clock, |_| {}).await
+        Self::build(&vec![None; nodes], clock, tune).await
     }
 
     async fn build(urls: &[Option<String>], clock: Clock, tune: impl Fn(&mut Config)) -> Self {

@@ -2,15 +2,16 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// How the stand-in answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,24 @@ struct Inner {
     revoked: Mutex<HashSet<String>>,
     calls: Mutex<HashMap<String, Value>>,
     pause: Mutex<Duration>,
+    posts: Mutex<Vec<Post>>,
+    /// Answers to posts, by action; none: 200.
+    answers: Mutex<HashMap<String, (u16, Option<u64>)>>,
+    rows_asked: AtomicUsize,
+    news: Notify,
+}
+
+/// A request that changes something.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// `cancel`, `reject`, `end`, `notify-cancelled`.
+    pub action: String,
+    /// Without its prefix.
+    pub call: String,
+    pub token: String,
+    pub secret: Option<String>,
+    pub body: Value,
+    pub at: Instant,
 }
 
 impl Laravel {
@@ -47,12 +66,18 @@ impl Laravel {
             revoked: Mutex::default(),
             calls: Mutex::default(),
             pause: Mutex::new(Duration::ZERO),
+            posts: Mutex::default(),
+            answers: Mutex::default(),
+            rows_asked: AtomicUsize::new(0),
+            news: Notify::new(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let router = Router::new()
             .route("/api/v1/users/me", get(me))
             .route("/api/v1/calls/{id}", get(call))
+            .route("/api/v1/calls/notify-cancelled", post(notify_cancelled))
+            .route("/api/v1/calls/{id}/{action}", post(change))
             .with_state(Arc::clone(&inner));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, inner }
@@ -75,6 +100,43 @@ impl Laravel {
     /// Answers after a pause.
     pub fn pause(&self, pause: Duration) {
         *self.inner.pause.lock() = pause;
+    }
+
+    /// From now on posts of this action are answered so.
+    pub fn answer_posts(&self, action: &str, status: u16, retry_after: Option<u64>) {
+        self.inner.answers.lock().insert(action.to_owned(), (status, retry_after));
+    }
+
+    /// What was posted about a call, in order.
+    pub fn posts(&self, call: &str) -> Vec<Post> {
+        let call = call.trim_start_matches("CALL_");
+        self.inner.posts.lock().iter().filter(|post| post.call == call).cloned().collect()
+    }
+
+    /// Actions posted about a call.
+    pub fn actions(&self, call: &str) -> Vec<String> {
+        self.posts(call).into_iter().map(|post| post.action).collect()
+    }
+
+    /// Waits for a post about a call.
+    pub async fn expect_post(&self, call: &str, action: &str) -> Post {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            let news = self.inner.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            if let Some(post) = self.posts(call).into_iter().find(|post| post.action == action) {
+                return post;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let waited = tokio::time::timeout(left, news).await;
+            assert!(waited.is_ok(), "no {action} of {call}: {:?}", self.posts(call));
+        }
+    }
+
+    /// Questions for rows of the calls table.
+    pub fn rows_asked(&self) -> usize {
+        self.inner.rows_asked.load(Ordering::SeqCst)
     }
 
     /// Requests that carried a token.
@@ -116,12 +178,63 @@ async fn me(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
     }
 }
 
-async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>) -> Response {
+async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    inner.rows_asked.fetch_add(1, Ordering::SeqCst);
+    let pause = *inner.pause.lock();
+    tokio::time::sleep(pause).await; // the slowness under test
     if *inner.mood.lock() != Mood::Well {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if inner.revoked.lock().contains(&text(&headers, "authorization").unwrap_or_default()) {
+        return StatusCode::UNAUTHORIZED.into_response();
     }
     match inner.calls.lock().get(&id) {
         Some(row) => axum::Json(json!({"success": true, "data": row})).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+async fn change(
+    State(inner): State<Arc<Inner>>,
+    Path((id, action)): Path<(String, String)>,
+    headers: HeaderMap,
+    axum::Json(body): axum::Json<Value>,
+) -> Response {
+    inner.take(action, id, &headers, body)
+}
+
+async fn notify_cancelled(
+    State(inner): State<Arc<Inner>>,
+    headers: HeaderMap,
+    axum::Json(body): axum::Json<Value>,
+) -> Response {
+    let id = body["callId"].as_str().unwrap_or_default().trim_start_matches("CALL_").to_owned();
+    inner.take("notify-cancelled".into(), id, &headers, body)
+}
+
+impl Inner {
+    fn take(&self, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
+        let bearer = text(headers, "authorization").unwrap_or_default();
+        let revoked = self.revoked.lock().contains(&bearer);
+        let answer = self.answers.lock().get(&action).copied().unwrap_or((200, None));
+        self.posts.lock().push(Post {
+            action,
+            call,
+            token: bearer.trim_start_matches("Bearer ").to_owned(),
+            secret: text(headers, "x-internal-secret"),
+            body,
+            at: Instant::now(),
+        });
+        self.news.notify_waiters();
+        let (status, retry_after) = if revoked { (401, None) } else { answer };
+        let status = StatusCode::from_u16(status).expect("a status");
+        match retry_after {
+            Some(seconds) => (status, [("retry-after", seconds.to_string())]).into_response(),
+            None => status.into_response(),
+        }
     }
 }

@@ -2,6 +2,7 @@ pub mod cluster;
 pub mod laravel;
 pub mod phone;
 pub mod proxy;
+pub mod receiver;
 pub mod redis;
 pub mod wanderer;
 

@@ -227,10 +227,11 @@ impl<'a> Facts<'a> {
     /// drains itself, which may take as long again.
     pub fn may_drain_itself(&self, node: &str, at: u64) -> bool {
         self.troubles.iter().any(|trouble| {
-            trouble.target == node
-                && matches!(trouble.kind, "cut" | "pause")
-                && trouble.from < at
-                && at < self.over(trouble) + 30 * SECOND
+            let is_cut_off = match trouble.kind {
+                "cut" | "pause" => trouble.target == node,
+                _ => trouble.target == "redis" && trouble.until - trouble.from >= 15 * SECOND,
+            };
+            is_cut_off && trouble.from < at && at < self.over(trouble) + 30 * SECOND
         })
     }
 

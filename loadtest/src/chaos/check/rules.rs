@@ -165,7 +165,7 @@ impl<'a> Court<'a> {
         let Some(ended) = self.ended else { return };
         let Some(session) = self.facts.sessions.get(&session) else { return };
         let since = at.saturating_sub(ended);
-        let in_peace = session.opened > ended || self.facts.calm(session, ended, since).is_some();
+        let in_peace = session.opened > ended || self.facts.calm(session, ended, since).is_some_and(|calm| calm <= at);
         if since > LATE_DECISION && in_peace && !self.tolerates_loss() {
             self.blame("late ring", at, format!("{phone} rings {} ms after the end", since / 1000));
         }

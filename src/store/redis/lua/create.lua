@@ -35,11 +35,14 @@ if live == '0' then
   return {'created'}
 end
 
+local stuck = 0
 local function on_line(line)
   local other = redis.call('GET', line)
   if not other then return '' end
   local record = redis.call('HMGET', ARGV[10] .. other, 'live', 'd')
-  return record[1] == '1' and record[2] or ''
+  if record[1] == '1' then return record[2] end
+  stuck = stuck + 1
+  return ''
 end
 local caller, callee = on_line(KEYS[2]), on_line(KEYS[3])
 if caller ~= '' or callee ~= '' then return {'busy', caller, callee} end
@@ -58,4 +61,4 @@ redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
 redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end
 append()
-return {'created'}
+return {'created', tostring(stuck)}

@@ -1,7 +1,7 @@
 -- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes
 -- ARGV: id, version, its counter, live (1|0), record, ttl ms, deadline or '', outcome or '', outcome ttl ms, outcome cap,
 --       call key prefix, outbox prefix and what outbox.append takes, if there are letters
--- Returns: 1 where the record was absent or older
+-- Returns: 0 where the store knew it; else 1, or 2 or 3 where another live call has taken the caller's or callee's line
 local id = ARGV[1]
 local stored = redis.call('HGET', KEYS[1], 'v')
 if stored and tonumber(string.match(stored, '^%d+')) >= tonumber(ARGV[3]) then return 0 end
@@ -9,22 +9,30 @@ if stored and tonumber(string.match(stored, '^%d+')) >= tonumber(ARGV[3]) then r
 redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', ARGV[4], 'd', ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 if ARGV[7] ~= '' then redis.call('ZADD', KEYS[4], ARGV[7], id) else redis.call('ZREM', KEYS[4], id) end
+local answer = 1
 for place = 2, 3 do
   local other = redis.call('GET', KEYS[place])
   local taken = other and other ~= id and redis.call('HGET', ARGV[11] .. other, 'live') == '1'
   if ARGV[4] == '1' and not taken then
     redis.call('SET', KEYS[place], id, 'PX', ARGV[6])
+  elseif ARGV[4] == '1' then
+    answer = place
   elseif ARGV[4] == '0' and other == id then
     redis.call('DEL', KEYS[place])
   end
 end
 if ARGV[8] ~= '' then
   for place = 5, 6 do
-    redis.call('LREM', KEYS[place], 0, ARGV[8])
-    redis.call('LPUSH', KEYS[place], ARGV[8])
-    redis.call('LTRIM', KEYS[place], 0, ARGV[10] - 1)
+    -- Newer calls may have ended since: newest first all the same.
+    local ended = {{cjson.decode(ARGV[8]).ended_at, ARGV[8]}}
+    for _, outcome in ipairs(redis.call('LRANGE', KEYS[place], 0, -1)) do
+      if outcome ~= ARGV[8] then ended[#ended + 1] = {cjson.decode(outcome).ended_at, outcome} end
+    end
+    table.sort(ended, function(one, other) return one[1] > other[1] end)
+    redis.call('DEL', KEYS[place])
+    for rank = 1, math.min(#ended, tonumber(ARGV[10])) do redis.call('RPUSH', KEYS[place], ended[rank][2]) end
     redis.call('PEXPIRE', KEYS[place], ARGV[9])
   end
 end
 if ARGV[12] then outbox(ARGV[12]).append(13) end
-return 1
+return answer

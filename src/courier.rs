@@ -1,0 +1,91 @@
+//! Carries letters from the outbox to whoever they are for: claims what is due, a bounded number at a time, and
+//! settles what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::store::{Claim, Outbox, Queue, Settled, StoreError};
+use crate::telemetry::metrics;
+
+/// How often the queue is looked at for letters of other nodes and for retries.
+const POLL: Duration = Duration::from_millis(250);
+/// After a claim that the store failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// One kind of delivery.
+#[async_trait]
+pub trait Carrier: Send + Sync {
+    fn queue(&self) -> Queue;
+
+    /// How many letters may be on their way at this time; 0 while the receiver is to be left alone.
+    fn room(&self) -> usize;
+
+    /// Longer than an attempt takes: a node that died is succeeded after it.
+    fn lease(&self) -> Duration;
+
+    /// Makes one attempt.
+    async fn carry(&self, claim: &Claim) -> Settled;
+}
+
+/// Runs for as long as the node lives. What is on its way when it ends is handed out again when its lease is over.
+pub async fn run(outbox: Arc<dyn Outbox>, carrier: Arc<dyn Carrier>, clock: Clock, mut bell: watch::Receiver<u64>) {
+    let mut flying = FuturesUnordered::new();
+    loop {
+        let room = carrier.room();
+        let free = room.saturating_sub(flying.len());
+        // Few large claims rather than many small ones.
+        if free * 4 >= room && free > 0 {
+            match outbox.claim(carrier.queue(), clock.now(), carrier.lease(), free).await {
+                Ok(claims) => {
+                    flying.extend(claims.into_iter().map(|claim| deliver(&*outbox, &*carrier, &clock, claim)))
+                }
+                Err(error) => {
+                    failed(&error);
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+        tokio::select! {
+            Some(()) = flying.next() => {}
+            rung = bell.changed() => if rung.is_err() {
+                return; // the node is gone
+            },
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+/// Delivers a letter, and those of the same call behind it.
+async fn deliver(outbox: &dyn Outbox, carrier: &dyn Carrier, clock: &Clock, claim: Claim) {
+    let mut next = Some(claim);
+    while let Some(claim) = next {
+        let settled = carrier.carry(&claim).await;
+        if let Settled::Dead { error, attempts } = &settled {
+            tracing::error!(letter = %claim.letter.id, %error, attempts, "a letter was given up, see /outbox/dead");
+            metrics::webhook("record", "dead");
+        }
+        // A settlement that is lost: the lease runs out and the letter is sent once more, under its id.
+        next = match outbox.settle(&claim, &settled, clock.now()).await {
+            Ok(next) => next,
+            Err(error) => return failed(&error),
+        };
+        // The receiver is to be left alone: what is behind goes back.
+        if let Some(waiting) = next.take_if(|_| carrier.room() == 0) {
+            let later = Settled::Later { at: clock.now(), attempts: waiting.attempts };
+            if let Err(error) = outbox.settle(&waiting, &later, clock.now()).await {
+                failed(&error);
+            }
+        }
+    }
+}
+
+fn failed(error: &StoreError) {
+    metrics::store_failed();
+    tracing::warn!(%error, "the store failed the outbox");
+}

@@ -1,0 +1,189 @@
+//! An unmodified backend knows what nobody told us: it is asked before a ring is given up, before somebody is told
+//! busy because of an old call, and about a call that was never initiated here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{Failure, Initiate, Session, Signaling, Word};
+use crate::call::{
+    Actor, Asked, Call, CallId, Command, EndReason, Ender, Offer, Push, Role, Row, RowStatus, SealedToken, State,
+    Timestamp, UserId, Verb,
+};
+use crate::store::Created;
+use crate::telemetry::metrics::{self, Inquired};
+
+/// Below the pause between two inquiries.
+const RING_PATIENCE: Duration = Duration::from_secs(4);
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+const VERDICT_PATIENCE: Duration = Duration::from_millis(1500);
+/// An accepted call this young is believed.
+const BELIEVED: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_secs(60);
+const VERDICTS_PER_MINUTE: u32 = 6;
+/// Users whose questions are counted; beyond it those of past minutes go.
+const COUNTED: usize = 10_000;
+
+/// The backend's own table of calls.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Its row of a call, asked for with the first of these tokens that it accepts.
+    async fn row(&self, id: &CallId, tokens: &[SealedToken]) -> Asked;
+}
+
+/// Questions about unknown calls, by user: start of the minute and questions in it.
+#[derive(Default)]
+pub(super) struct Questions(Mutex<HashMap<UserId, (Timestamp, u32)>>);
+
+impl Questions {
+    fn take(&self, user: &UserId, now: Timestamp) -> bool {
+        let mut asked = self.0.lock();
+        if asked.len() >= COUNTED {
+            asked.retain(|_, (since, _)| now.since(*since) < MINUTE);
+        }
+        let (since, count) = asked.entry(user.clone()).or_insert((now, 0));
+        if now.since(*since) >= MINUTE {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= VERDICTS_PER_MINUTE
+    }
+}
+
+impl Signaling {
+    async fn ask(&self, id: &CallId, tokens: &[SealedToken], patience: Duration) -> Asked {
+        let Some(ledger) = &self.ledger else { return Asked::Unknown };
+        if tokens.is_empty() {
+            return Asked::Unknown;
+        }
+        tokio::time::timeout(patience, ledger.row(id, tokens)).await.unwrap_or(Asked::Unavailable)
+    }
+
+    /// Asks whether a ring that is about to time out was answered elsewhere: one lost word must not cut a call that is
+    /// paid for. The next question is stored already, so that nothing rests on this node.
+    pub(super) fn ask_before_deadline(self: &Arc<Self>, call: Call) {
+        let signaling = Arc::clone(self);
+        self.spawn(async move {
+            let tokens = [&call.caller.tokens[..], &call.callee.tokens].concat();
+            let asked = signaling.ask(&call.id, &tokens, RING_PATIENCE).await;
+            let status = match &asked {
+                Asked::Row(row) => Some(row.status),
+                Asked::Unknown => None,
+                // Asked again, by whoever fires the stored deadline.
+                Asked::Unavailable => return metrics::inquired(Inquired::Unavailable),
+            };
+            let callee = Actor::over_http(&call.callee.user, None);
+            let command = match status {
+                Some(RowStatus::Ongoing) => Command::Accept { by: callee },
+                Some(RowStatus::Rejected) => Command::Reject { by: callee, reason: None },
+                Some(RowStatus::Cancelled) => {
+                    Command::Cancel { by: Actor::over_http(&call.caller.user, None), reason: None }
+                }
+                Some(RowStatus::Ended) => Command::Dismiss { reason: None },
+                Some(RowStatus::Open | RowStatus::Missed) | None => Command::Stand,
+            };
+            metrics::inquired(match status {
+                Some(RowStatus::Ongoing) => Inquired::Accepted,
+                Some(RowStatus::Rejected | RowStatus::Cancelled | RowStatus::Ended) => Inquired::Over,
+                Some(RowStatus::Open | RowStatus::Missed) | None => Inquired::Stands,
+            });
+            // Refused: something came in meanwhile. Failed: the stored question is asked.
+            drop(signaling.transition(&call.id, &command).await);
+        });
+    }
+
+    /// Whether a call that makes somebody busy is over by the backend's table; then it ends here too.
+    pub(super) async fn is_over_elsewhere(self: &Arc<Self>, line: &Call, dialer: &Actor) -> bool {
+        let State::Active { accepted_at, .. } = line.state else { return false };
+        if self.ledger.is_none() || self.clock.now().since(accepted_at) < BELIEVED {
+            return false;
+        }
+        let dialer = dialer.token.iter().filter(|_| line.role_of(&dialer.user).is_some()).cloned();
+        let tokens: Vec<SealedToken> =
+            line.caller.tokens.iter().chain(&line.callee.tokens).cloned().chain(dialer).collect();
+        match self.ask(&line.id, &tokens, BUSY_PATIENCE).await {
+            Asked::Row(row) if row.status.is_final() => {
+                metrics::inquired(Inquired::Over);
+                self.displace(line, Command::Dismiss { reason: None }).await.is_ok()
+            }
+            Asked::Row(_) | Asked::Unknown => {
+                metrics::inquired(Inquired::Stands);
+                false
+            }
+            Asked::Unavailable => {
+                metrics::inquired(Inquired::Unavailable);
+                false
+            }
+        }
+    }
+
+    /// A call was rejected that nobody initiated here: callers often have no socket at that moment. If the backend
+    /// knows it as one that rings this user, its caller is told.
+    pub fn reject_unknown(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        id: &CallId,
+        spelled: &str,
+        reason: Option<String>,
+    ) {
+        let by = session.actor();
+        let Some(token) = by.token.clone().filter(|_| self.ledger.is_some()) else { return };
+        if !self.questions.take(&by.user, self.clock.now()) {
+            return;
+        }
+        let (signaling, session) = (Arc::clone(self), Arc::clone(session));
+        let (id, spelled) = (id.clone(), spelled.to_owned());
+        self.spawn(async move {
+            let Asked::Row(row) = signaling.ask(&id, &[token], VERDICT_PATIENCE).await else { return };
+            let known = row.receiver.as_ref() == Some(&by.user);
+            if !known || !matches!(row.status, RowStatus::Open | RowStatus::Rejected) {
+                return;
+            }
+            match signaling.record_rejected(&by, &row, &id, &spelled, reason).await {
+                Ok(()) => drop(session.voice().reject_confirmed(&spelled)),
+                Err(failure) => tracing::warn!(call = %id, ?failure, "a rejection before its call was only kept"),
+            }
+        });
+    }
+
+    async fn record_rejected(
+        self: &Arc<Self>,
+        by: &Actor,
+        row: &Row,
+        id: &CallId,
+        spelled: &str,
+        reason: Option<String>,
+    ) -> Result<(), Failure> {
+        let Some(caller) = row.caller.clone().filter(|caller| *caller != by.user) else { return Ok(()) };
+        let request = Initiate {
+            id: id.clone(),
+            spelled: spelled.to_owned(),
+            receiver: by.user.clone(),
+            call_type: None,
+            offer: Offer::default(),
+            ring_timeout: None,
+        };
+        // Already rejected there: nothing is left to tell it.
+        let told = row.status == RowStatus::Rejected;
+        let device = if told { crate::call::Device::Unknown } else { by.device.clone() };
+        let ender = Ender { role: Role::Callee, device, verb: Verb::Reject };
+        let mut call = self.new_call(&Actor::over_http(&caller, None), request);
+        call.push = Push::Unwanted;
+        call.callee.tokens = by.token.iter().cloned().collect();
+        let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.clock.now());
+        let mut created = self.create(&call, &[], self.clock.now()).await?;
+        if let Created::Verdicts(verdicts) = created {
+            created = self.create(&call, &verdicts, self.clock.now()).await?;
+        }
+        if let Created::Exists(_) = created {
+            // Initiated meanwhile: it has met the verdict that was kept.
+            return Ok(());
+        }
+        let reason = reason.unwrap_or_else(|| "User declined".into());
+        self.spread(&caller, Word::Rejected { call_id: spelled.to_owned(), reason }).await?;
+        Ok(())
+    }
+}

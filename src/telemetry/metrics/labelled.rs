@@ -1,0 +1,213 @@
+//! Metrics with labels. Values come from closed sets, never from ids.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, counter, gauge, histogram};
+
+use super::accept_missed;
+use crate::call::{Call, EndReason};
+
+/// A limit that refused something.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    Events,
+    HangUps,
+    Rings,
+    Handshakes,
+    Address,
+    Sessions,
+    Api,
+    Subscriptions,
+    Draining,
+}
+
+/// What became of a request for another node's session.
+#[derive(Clone, Copy, Debug)]
+pub enum Relayed {
+    Forwarded,
+    /// Its node is not known.
+    Unknown,
+    Unreachable,
+    Refused,
+}
+
+/// What a callback to Laravel came to.
+#[derive(Clone, Copy, Debug)]
+pub enum CallbackOutcome {
+    Done,
+    /// Laravel had said it itself.
+    Needless,
+    Refused,
+    Failed,
+    Expired,
+    /// Laravel accepts no token that was kept of the party.
+    Unauthorized,
+}
+
+/// What Laravel's table said of a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Inquired {
+    Accepted,
+    Over,
+    Stands,
+    Unavailable,
+}
+
+/// An event of a phone whose duration is measured.
+#[derive(Clone, Copy, Debug)]
+pub enum Timed {
+    Initiate,
+    Ringing,
+    Accept,
+    Reject,
+    Cancel,
+    End,
+}
+
+/// What a phone learns of the other side.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    Accepted,
+    Rejected,
+    Cancelled,
+    Ended,
+}
+
+/// Why a line gave way.
+#[derive(Clone, Copy, Debug)]
+pub enum Freed {
+    /// Its call was over or gone: it should have been free.
+    Gone,
+    Doubtful,
+}
+
+pub fn event_done(event: Timed, duration: Duration) {
+    static HANDLES: LazyLock<[Histogram; 6]> = LazyLock::new(|| {
+        ["initiate", "ringing", "accept", "reject", "cancel", "end"]
+            .map(|event| histogram!("signaling_event_seconds", "event" => event))
+    });
+    HANDLES[event as usize].record(duration.as_secs_f64());
+}
+
+pub fn limited(limit: Limit) {
+    static HANDLES: LazyLock<[Counter; 9]> = LazyLock::new(|| {
+        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions", "draining"]
+            .map(|limit| counter!("signaling_limited_total", "limit" => limit))
+    });
+    HANDLES[limit as usize].increment(1);
+}
+
+pub fn relayed(outcome: Relayed) {
+    static HANDLES: LazyLock<[Counter; 4]> = LazyLock::new(|| {
+        ["forwarded", "unknown", "unreachable", "refused"]
+            .map(|outcome| counter!("signaling_relayed_total", "outcome" => outcome))
+    });
+    HANDLES[outcome as usize].increment(1);
+}
+
+/// `kind` is `record` or `push`, `outcome` one of the documented values.
+pub fn webhook(kind: &'static str, outcome: &'static str) {
+    counter!("signaling_webhooks_total", "type" => kind, "outcome" => outcome).increment(1);
+}
+
+/// `cause` is one of the documented values.
+pub fn webhook_failed(cause: &'static str) {
+    counter!("signaling_webhook_failures_total", "cause" => cause).increment(1);
+}
+
+/// `request` is one of the documented values.
+pub fn called_back(request: &'static str, outcome: CallbackOutcome) {
+    let outcome = match outcome {
+        CallbackOutcome::Done => "done",
+        CallbackOutcome::Needless => "needless",
+        CallbackOutcome::Refused => "refused",
+        CallbackOutcome::Failed => "failed",
+        CallbackOutcome::Expired => "expired",
+        CallbackOutcome::Unauthorized => "unauthorized",
+    };
+    counter!("signaling_callbacks_total", "request" => request, "outcome" => outcome).increment(1);
+}
+
+pub fn inquired(outcome: Inquired) {
+    static HANDLES: LazyLock<[Counter; 4]> = LazyLock::new(|| {
+        ["accepted", "over", "stands", "unavailable"]
+            .map(|outcome| counter!("signaling_inquiries_total", "outcome" => outcome))
+    });
+    HANDLES[outcome as usize].increment(1);
+}
+
+pub fn outbox(waiting: u64, oldest: Duration, dead: u64, bytes: u64, dropped: u64) {
+    gauge!("signaling_outbox_records").set(waiting as f64);
+    gauge!("signaling_outbox_oldest_seconds").set(oldest.as_secs_f64());
+    gauge!("signaling_outbox_dead").set(dead as f64);
+    gauge!("signaling_outbox_bytes").set(bytes as f64);
+    counter!("signaling_outbox_dropped_total").absolute(dropped);
+}
+
+pub fn calls(trying: usize, ringing: usize, active: usize) {
+    for (state, count) in [("trying", trying), ("ringing", ringing), ("active", active)] {
+        gauge!("signaling_calls", "state" => state).set(count as f64);
+    }
+}
+
+pub fn milestones_dropped(count: usize) {
+    counter!("signaling_milestones_dropped_total").increment(count as u64);
+}
+
+pub fn sessions_swept(count: usize) {
+    counter!("signaling_sessions_swept_total").increment(count as u64);
+}
+
+/// A phone was told to ring: how long after the call's creation, whether on the caller's node, whether it promised to
+/// acknowledge.
+pub fn rung(after: Duration, local: bool, acks: bool) {
+    static PATHS: LazyLock<[Histogram; 2]> =
+        LazyLock::new(|| ["remote", "local"].map(|path| histogram!("signaling_ring_delivery_seconds", "path" => path)));
+    static RUNG: LazyLock<[Counter; 2]> =
+        LazyLock::new(|| ["none", "promised"].map(|acks| counter!("signaling_incoming_total", "acks" => acks)));
+    PATHS[usize::from(local)].record(after.as_secs_f64());
+    RUNG[usize::from(acks)].increment(1);
+}
+
+pub fn outcome_told(outcome: Outcome, after: Duration) {
+    static HANDLES: LazyLock<[Histogram; 4]> = LazyLock::new(|| {
+        ["accepted", "rejected", "cancelled", "ended"]
+            .map(|event| histogram!("signaling_outcome_delivery_seconds", "event" => event))
+    });
+    HANDLES[outcome as usize].record(after.as_secs_f64());
+}
+
+pub fn line_freed(cause: Freed) {
+    static HANDLES: LazyLock<[Counter; 2]> =
+        LazyLock::new(|| ["gone", "doubtful"].map(|cause| counter!("signaling_lines_freed_total", "cause" => cause)));
+    HANDLES[cause as usize].increment(1);
+}
+
+/// `command` is one of the documented values.
+pub fn store_answered(command: &'static str, after: Duration) {
+    histogram!("signaling_store_seconds", "command" => command).record(after.as_secs_f64());
+}
+
+pub fn calls_restored(count: u64) {
+    counter!("signaling_calls_restored_total").increment(count);
+}
+
+pub fn call_ended(call: &Call) {
+    if let Some(end) = call.end() {
+        counter!("signaling_calls_ended_total", "reason" => end.reason.name()).increment(1);
+        if let EndReason::HungUp { accept_missed: true, .. } = end.reason {
+            accept_missed();
+        }
+    }
+}
+
+/// `outcome` is one of the documented values.
+pub fn token_checked(outcome: &'static str) {
+    counter!("signaling_token_checks_total", "outcome" => outcome).increment(1);
+}
+
+/// `outcome` is one of the documented values.
+pub fn initiate_checked(outcome: &'static str) {
+    counter!("signaling_initiate_checks_total", "outcome" => outcome).increment(1);
+}
