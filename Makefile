@@ -1,12 +1,12 @@
 # `make test` installs what is missing and runs everything.
 
-.PHONY: help test setup check build unit clients php ops run
+.PHONY: help test setup check build unit clients php api ops run
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check build ## everything, as CI runs it
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit clients php
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit clients php api
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target ops
 	@echo "all tests passed"
 
@@ -38,6 +38,9 @@ $(OPS:%=ops-%): ops-%:
 
 php: ## the Laravel package, inside a real Laravel and against a real node
 	scripts/php-tests
+
+api: ## the HTTP API's description, and a node that does what it says
+	scripts/api-tests
 
 run: ## a node on this machine, with the test page at http://127.0.0.1:3001/
 	cargo run

@@ -148,7 +148,7 @@ impl App {
         let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
         let edge = Edge {
             signaling: Arc::clone(&signaling),
-            authenticate,
+            authenticate: Arc::clone(&authenticate),
             initiate_check: config.initiate_check,
             limits: Arc::clone(&event_limits),
             wires: Arc::clone(&wires),
@@ -163,6 +163,7 @@ impl App {
         let local_development = config.auth == Auth::LocalDevelopment;
         let api = Arc::new(Api {
             signaling: Arc::clone(&signaling),
+            authenticate,
             access: Access {
                 secrets: config.api_secrets.clone(),
                 open_queries: config.open_queries,

@@ -31,6 +31,10 @@ impl Authenticate for AnyToken {
     async fn knows_call(&self, _: &str, _: &CallId, _: &UserId, _: &UserId) -> Option<bool> {
         None
     }
+
+    async fn forget(&self, _: &UserId) -> bool {
+        true
+    }
 }
 
 #[async_trait]
@@ -51,6 +55,10 @@ impl Authenticate for LaravelVerifier {
             Confirmation::Contradicted => Some(false),
             Confirmation::Unavailable => None,
         }
+    }
+
+    async fn forget(&self, user: &UserId) -> bool {
+        self.forget_user(user).await
     }
 }
 
@@ -92,6 +100,14 @@ pub(super) fn authenticator(
             keeping.keep_alive(&sessions.live_tokens()).await;
         }
     }));
+    if let Some(mut sent_away) = signaling.users_sent_away() {
+        let forgetting = Arc::clone(&verifier);
+        run(Box::pin(async move {
+            while let Some(user) = sent_away.recv().await {
+                forgetting.forget_here(&user);
+            }
+        }));
+    }
     let sessions = Arc::clone(signaling);
     run(Box::pin(async move {
         while let Some(Revoked { user, token }) = revoked.recv().await {

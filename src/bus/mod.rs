@@ -44,18 +44,35 @@ pub enum Body {
     Evict { user: UserId, session: SessionId },
     /// Laravel no longer accepts the token: sessions that came with it end.
     Revoked { user: UserId, token: TokenHash },
+    /// Laravel sends the user away: every session of his ends, what is remembered of his tokens goes.
+    SendAway { user: UserId },
     /// A node's question to itself whether it hears its own channel.
     SelfTest { nonce: u64 },
 }
 
 /// Something said to all sessions of a user that is no change of a call: a verdict over HTTP about a call without a
-/// record, or a participant's message.
+/// record, a participant's message, or an event of the application's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum Word {
-    Cancelled { call_id: String, reason: String },
-    Rejected { call_id: String, reason: String },
-    Message { call_id: String, sender: UserId, data: serde_json::Value },
+    Cancelled {
+        call_id: String,
+        reason: String,
+    },
+    Rejected {
+        call_id: String,
+        reason: String,
+    },
+    Message {
+        call_id: String,
+        sender: UserId,
+        data: serde_json::Value,
+    },
+    /// The application's own event, from Laravel.
+    App {
+        event: String,
+        data: serde_json::Value,
+    },
 }
 
 /// What a node's channel brings.

@@ -79,6 +79,30 @@ pub enum Command {
     Expire(Witness),
 }
 
+impl Command {
+    /// Who sent it; absent for what nodes say among themselves.
+    pub fn by(&self) -> Option<&Actor> {
+        match self {
+            Command::Initiate { by }
+            | Command::Alert { by }
+            | Command::Accept { by }
+            | Command::Reject { by, .. }
+            | Command::Cancel { by, .. }
+            | Command::End { by, .. } => Some(by),
+            Command::Dismiss { .. }
+            | Command::Displace { .. }
+            | Command::Preempt { .. }
+            | Command::Leave { .. }
+            | Command::Return { .. }
+            | Command::Push
+            | Command::Verify
+            | Command::Stand
+            | Command::Report
+            | Command::Expire(_) => None,
+        }
+    }
+}
+
 /// What the store says of the parties at the time a deadline is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Witness {

@@ -23,6 +23,7 @@ mod record;
 mod row;
 mod step;
 mod time;
+mod timeline;
 mod verdict;
 
 pub use callback::{Ask, Callback, callbacks};
@@ -37,6 +38,7 @@ pub use record::{
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use time::Timestamp;
+pub use timeline::{MILESTONES, Milestone, What, milestones, refused};
 pub use verdict::{Verdict, VerdictKind, resolve};
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{OpenQueries, Secret};
 use crate::telemetry::metrics;
 
-const SECRET_HEADER: &str = "x-internal-secret";
+pub(super) const SECRET_HEADER: &str = "x-internal-secret";
 /// Refused secrets are logged this often.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 

@@ -9,8 +9,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::{error, not_found, outbox};
+use super::schema::Problem;
+use super::{error, not_found, openapi, outbox, wrong_method};
 use crate::signaling::Signaling;
 use crate::telemetry::metrics;
 
@@ -36,17 +39,35 @@ pub(super) struct Admin {
 }
 
 pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness) -> Router {
-    Router::new()
-        .route("/live", get(async || "alive\n"))
-        .route("/ready", get(ready))
-        .route("/metrics", get(render))
+    Router::from(probes())
         .route("/outbox/dead", get(outbox::dead))
         .route("/outbox/replay", post(outbox::replay))
         .route("/outbox/on", post(outbox::on))
+        .merge(openapi::router())
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::new(Admin { signaling, readiness }))
 }
 
+pub(super) fn probes() -> OpenApiRouter<Arc<Admin>> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(render))
+}
+
+/// Does the process answer?
+#[utoipa::path(get, path = "/live", tag = "operations", security(()), responses(
+    (status = 200, description = "It does", body = String, content_type = "text/plain"),
+    (status = 405, description = "Not asked with GET", body = Problem),
+))]
+async fn live() -> &'static str {
+    "alive\n"
+}
+
+/// Does the node take part?
+#[utoipa::path(get, path = "/ready", tag = "operations", security(()), responses(
+    (status = 200, description = "It does, and the store answers", body = String, content_type = "text/plain"),
+    (status = 405, description = "Not asked with GET", body = Problem),
+    (status = 503, description = "It starts, stops, or is cut off", body = Problem),
+))]
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if !admin.readiness.is_set() {
         return error(StatusCode::SERVICE_UNAVAILABLE, "Node is starting or stopping", "unavailable");
@@ -60,6 +81,11 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
+/// All metrics, as Prometheus reads them
+#[utoipa::path(get, path = "/metrics", tag = "operations", security(()), responses(
+    (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
+    (status = 405, description = "Not asked with GET", body = Problem),
+))]
 async fn render() -> impl IntoResponse {
     metrics::upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render())

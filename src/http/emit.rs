@@ -3,87 +3,119 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::body::{Body, Unread, fields};
+use super::schema::{AcceptedRequest, CancelledRequest, EmitAnswer, EndedRequest, Problem, RejectedRequest};
 use super::{Api, error, unavailable};
 use crate::call::{Device, Refusal};
 use crate::signaling::{Failure, Told, WordOutcome};
-use crate::socket::{FieldError, Fields};
 
 const CALLER_ABSENT: &str = "Caller not connected";
 const USER_ABSENT: &str = "User not connected";
 
+/// The callee accepted over REST
+///
+/// A call that was never initiated here becomes active.
+#[utoipa::path(post, path = "/api/emit/call-accepted", tag = "transitions", request_body = AcceptedRequest, responses(
+    (status = 200, description = "Done, repeated or refused", body = EmitAnswer),
+    (status = 400, description = "A field is missing or of no use", body = Problem),
+    (status = 401, description = "No secret, or a wrong one", body = Problem),
+    (status = 413, description = "The body is too large", body = Problem),
+    (status = 429, description = "Too many requests from this address", body = Problem),
+    (status = 503, description = "The store does not answer: kept, and tried again for a minute", body = Problem),
+))]
 pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Response {
     let read = || {
         let fields = fields(&body)?;
         let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
-        Ok((fields.call_id()?, fields.user("callerId")?, fields.user("receiverId")?, device))
+        Ok::<_, Unread>((fields.call_id()?, fields.user("callerId")?, fields.user("receiverId")?, device))
     };
     match read() {
-        Ok((_, caller, receiver, _)) if caller == receiver => same_user(),
-        Ok(((id, spelled), caller, receiver, device)) => {
+        Ok::<_, Unread>((_, caller, receiver, _)) if caller == receiver => same_user(),
+        Ok::<_, Unread>(((id, spelled), caller, receiver, device)) => {
             let told = api.signaling.word_accepted(&id, &spelled, &caller, &receiver, device).await;
             respond(told, CALLER_ABSENT)
         }
-        Err(invalid) => bad_request(&invalid),
+        Err(unread) => unread.into_response(),
     }
 }
 
+/// The caller cancelled over REST
+///
+/// Kept for a call that is not initiated yet.
+#[utoipa::path(post, path = "/api/emit/call-cancelled", tag = "transitions", request_body = CancelledRequest, responses(
+    (status = 200, description = "Done, repeated or refused", body = EmitAnswer),
+    (status = 400, description = "A field is missing or of no use", body = Problem),
+    (status = 401, description = "No secret, or a wrong one", body = Problem),
+    (status = 413, description = "The body is too large", body = Problem),
+    (status = 429, description = "Too many requests from this address", body = Problem),
+    (status = 503, description = "The store does not answer: kept, and tried again for a minute", body = Problem),
+))]
 pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Response {
     let read = || {
         let fields = fields(&body)?;
-        Ok((fields.call_id()?, fields.user("receiverId")?, fields.reason()))
+        Ok::<_, Unread>((fields.call_id()?, fields.user("receiverId")?, fields.reason()))
     };
     match read() {
-        Ok(((id, spelled), receiver, reason)) => {
+        Ok::<_, Unread>(((id, spelled), receiver, reason)) => {
             respond(api.signaling.word_cancelled(&id, &spelled, &receiver, reason).await, USER_ABSENT)
         }
-        Err(invalid) => bad_request(&invalid),
+        Err(unread) => unread.into_response(),
     }
 }
 
+/// The callee rejected over REST
+///
+/// Recorded for a call that is not initiated yet.
+#[utoipa::path(post, path = "/api/emit/call-rejected", tag = "transitions", request_body = RejectedRequest, responses(
+    (status = 200, description = "Done, repeated or refused", body = EmitAnswer),
+    (status = 400, description = "A field is missing or of no use", body = Problem),
+    (status = 401, description = "No secret, or a wrong one", body = Problem),
+    (status = 413, description = "The body is too large", body = Problem),
+    (status = 429, description = "Too many requests from this address", body = Problem),
+    (status = 503, description = "The store does not answer: kept, and tried again for a minute", body = Problem),
+))]
 pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Response {
     let read = || {
         let fields = fields(&body)?;
-        Ok((fields.call_id()?, fields.user("callerId")?, fields.user("receiverId")?, fields.reason()))
+        Ok::<_, Unread>((fields.call_id()?, fields.user("callerId")?, fields.user("receiverId")?, fields.reason()))
     };
     match read() {
-        Ok((_, caller, receiver, _)) if caller == receiver => same_user(),
-        Ok(((id, spelled), caller, receiver, reason)) => {
+        Ok::<_, Unread>((_, caller, receiver, _)) if caller == receiver => same_user(),
+        Ok::<_, Unread>(((id, spelled), caller, receiver, reason)) => {
             let told = api.signaling.word_rejected(&id, &spelled, &caller, &receiver, reason).await;
             respond(told, CALLER_ABSENT)
         }
-        Err(invalid) => bad_request(&invalid),
+        Err(unread) => unread.into_response(),
     }
 }
 
+/// The call ended over REST
+///
+/// By one party, or by nobody in particular.
+#[utoipa::path(post, path = "/api/emit/call-ended", tag = "transitions", request_body = EndedRequest, responses(
+    (status = 200, description = "Done, repeated or refused", body = EmitAnswer),
+    (status = 400, description = "A field is missing or of no use", body = Problem),
+    (status = 401, description = "No secret, or a wrong one", body = Problem),
+    (status = 413, description = "The body is too large", body = Problem),
+    (status = 429, description = "Too many requests from this address", body = Problem),
+    (status = 503, description = "The store does not answer: kept, and tried again for a minute", body = Problem),
+))]
 pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Response {
     let read = || {
         let fields = fields(&body)?;
-        Ok((fields.call_id()?, fields.optional_user("endedBy")?, fields.reason()))
+        Ok::<_, Unread>((fields.call_id()?, fields.optional_user("endedBy")?, fields.reason()))
     };
     match read() {
-        Ok(((id, _), ended_by, reason)) => {
+        Ok::<_, Unread>(((id, _), ended_by, reason)) => {
             respond(api.signaling.word_ended(&id, ended_by.as_ref(), reason).await, USER_ABSENT)
         }
-        Err(invalid) => bad_request(&invalid),
+        Err(unread) => unread.into_response(),
     }
-}
-
-/// A body that is too large counts as one that can't be read.
-type Body = Result<Bytes, BytesRejection>;
-
-fn fields(body: &Body) -> Result<Fields, FieldError> {
-    Fields::new(body.as_ref().ok().and_then(|body| serde_json::from_slice(body).ok()))
-}
-
-fn bad_request(invalid: &FieldError) -> Response {
-    error(StatusCode::BAD_REQUEST, &invalid.to_string(), "invalid_payload")
 }
 
 fn same_user() -> Response {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::Api;
+use super::schema::{Health, Problem};
 use crate::clock::Clock;
 use crate::signaling::Signaling;
 
@@ -41,7 +42,13 @@ impl Counts {
     }
 }
 
+/// How the cluster is
+///
 /// 200 while the node serves; without the store the last known counts, marked as such.
+#[utoipa::path(get, path = "/health", tag = "health", security(()), responses(
+    (status = 200, description = "The node serves", body = Health),
+    (status = 429, description = "Too many requests from this address", body = Problem),
+))]
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
     let clock = api.signaling.clock();
     let (users, calls, stale) = api.counts.read(&api.signaling, clock).await;
@@ -55,4 +62,13 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
         answer["stale"] = true.into();
     }
     Json(answer)
+}
+
+/// The same, under the name that some probes ask for
+#[utoipa::path(get, path = "/socket-health", tag = "health", security(()), responses(
+    (status = 200, description = "The node serves", body = Health),
+    (status = 429, description = "Too many requests from this address", body = Problem),
+))]
+pub(super) async fn socket_health(api: State<Arc<Api>>) -> Json<Value> {
+    health(api).await
 }

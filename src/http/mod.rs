@@ -2,16 +2,21 @@
 
 mod access;
 mod admin;
+mod body;
+mod calls;
 mod compact;
 mod emit;
 mod gate;
 mod health;
 mod listener;
+mod openapi;
 mod outbox;
 mod page;
 mod peers;
 mod queries;
 mod relay;
+mod schema;
+mod users;
 
 use std::sync::Arc;
 
@@ -20,9 +25,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde_json::json;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use access::{Access, RefusedSecrets, refuse_forwarded};
 pub use admin::{Readiness, admin_router};
@@ -34,32 +40,26 @@ pub use peers::any_ready;
 pub use relay::{Relay, route};
 
 use crate::signaling::Signaling;
+use crate::socket::Authenticate;
 
 const BODY_LIMIT: usize = 256 * 1024;
 
 /// What the handlers share.
 pub struct Api {
     pub signaling: Arc<Signaling>,
+    pub authenticate: Arc<dyn Authenticate>,
     pub access: Access,
     pub counts: Counts,
 }
 
 /// The public routes beside Socket.IO. The test page is served in development only.
 pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: bool) -> Router {
-    let guarded = Router::new()
-        .route("/api/emit/call-accepted", post(emit::accepted))
-        .route("/api/emit/call-cancelled", post(emit::cancelled))
-        .route("/api/emit/call-rejected", post(emit::rejected))
-        .route("/api/emit/call-ended", post(emit::ended))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret));
-    let queries = Router::new()
-        .route("/api/users/{user}/online", get(queries::online))
-        .route("/api/connected-users", get(queries::connected_users))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret_or_open));
-    let mut router = Router::new()
-        .merge(guarded)
-        .merge(queries)
-        .route("/health", get(health::health))
+    let guarded = guarded().route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret));
+    let queries =
+        queries().route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret_or_open));
+    let mut router = Router::from(guarded)
+        .merge(Router::from(queries))
+        .merge(Router::from(open()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(api);
     if let Some(limit) = limit {
@@ -67,9 +67,32 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
     }
     router = router.fallback(not_found).method_not_allowed_fallback(wrong_method);
     if development {
-        router = router.merge(page::router());
+        router = router.merge(page::router()).merge(openapi::router());
     }
     router
+}
+
+/// Routes that need the secret.
+fn guarded() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(emit::accepted))
+        .routes(routes!(emit::cancelled))
+        .routes(routes!(emit::rejected))
+        .routes(routes!(emit::ended))
+        .routes(routes!(calls::initiate))
+        .routes(routes!(calls::show))
+        .routes(routes!(users::online_many))
+        .routes(routes!(users::emit))
+        .routes(routes!(users::disconnect))
+}
+
+/// Routes that were open in the deployed server.
+fn queries() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(queries::online)).routes(routes!(queries::connected_users))
+}
+
+fn open() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(health::socket_health))
 }
 
 /// CORS for HTTP and Socket.IO alike; no origins: any.

@@ -16,6 +16,6 @@ pub(super) fn router() -> Router {
         .route("/web/socket.js", get(async || file("text/javascript", include_str!("../../web/socket.js"))))
 }
 
-fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
+pub(super) fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind), (header::CONTENT_SECURITY_POLICY, POLICY)], text)
 }

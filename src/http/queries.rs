@@ -1,22 +1,36 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, error, unavailable};
+use super::body::{self, Segment, Unread};
+use super::schema::{ConnectedUsers, Online, Problem};
+use super::{Api, unavailable};
 use crate::call::UserId;
+use crate::signaling::Page;
 
-/// `{userId, isOnline, socketId}`. A text that can be no user's id names nobody.
-pub(super) async fn online(State(api): State<Arc<Api>>, Path(text): Path<String>) -> Response {
-    let Ok(user) = UserId::parse(&text) else {
-        return error(
-            StatusCode::BAD_REQUEST,
-            "userId must be 1 to 64 characters of A-Z a-z 0-9 _ . : -",
-            "invalid_payload",
-        );
+/// Users on a page.
+const PAGE_LIMIT: usize = 1000;
+
+/// Is this user online?
+#[utoipa::path(get, path = "/api/users/{userId}/online", tag = "users",
+    params(("userId" = String, Path, pattern = "^[A-Za-z0-9_.:-]{1,64}$")),
+    security((), ("secret" = [])),
+    responses(
+        (status = 200, description = "Whether some device of his is connected", body = Online),
+        (status = 400, description = "No id of a user", body = Problem),
+        (status = 401, description = "No secret, and `OPEN_QUERIES` does not let this peer ask without", body = Problem),
+        (status = 429, description = "Too many requests from this address", body = Problem),
+        (status = 503, description = "The store does not answer", body = Problem),
+    ))]
+pub(super) async fn online(State(api): State<Arc<Api>>, user: Segment) -> Response {
+    let (user, text) = match body::user(user) {
+        Ok(user) => user,
+        Err(unread) => return unread.into_response(),
     };
     match api.signaling.session_id(&user).await {
         Ok(session) => {
@@ -28,10 +42,67 @@ pub(super) async fn online(State(api): State<Arc<Api>>, Path(text): Path<String>
     }
 }
 
-/// `{count, users}` of the whole cluster.
-pub(super) async fn connected_users(State(api): State<Arc<Api>>) -> Response {
-    match api.signaling.connected_users().await {
-        Ok(users) => Json(json!({"count": users.len(), "users": users})).into_response(),
-        Err(_) => unavailable(),
+#[derive(Deserialize)]
+pub(super) struct PageQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// All users of the cluster
+///
+/// Without `limit` and `cursor` the whole list.
+#[utoipa::path(get, path = "/api/connected-users", tag = "users",
+    params(
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before", pattern = "^(6[0-3]|[1-5]?[0-9])[.][A-Za-z0-9_.:-]{1,64}$"),
+    ),
+    security((), ("secret" = [])),
+    responses(
+        (status = 200, description = "Users with a session", body = ConnectedUsers),
+        (status = 400, description = "No limit from 1 to 1000, or a cursor that no page gave", body = Problem),
+        (status = 401, description = "No secret, and `OPEN_QUERIES` does not let this peer ask without", body = Problem),
+        (status = 429, description = "Too many requests from this address", body = Problem),
+        (status = 503, description = "The store does not answer", body = Problem),
+    ))]
+pub(super) async fn connected_users(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Response {
+    let (limit, after) = match read(query) {
+        Ok(read) => read,
+        Err(unread) => return unread.into_response(),
+    };
+    let Some(limit) = limit else {
+        return match api.signaling.connected_users().await {
+            Ok(users) => Json(json!({"count": users.len(), "users": users})).into_response(),
+            Err(_) => unavailable(),
+        };
+    };
+    let Ok((count, users, next)) = api.signaling.connected_page(after.as_ref(), limit).await else {
+        return unavailable();
+    };
+    let mut answer = json!({"count": count, "users": users});
+    if let Some(next) = next {
+        answer["nextCursor"] = format!("{}.{}", next.shard, next.user).into();
     }
+    Json(answer).into_response()
+}
+
+/// The limit, absent where the whole list is wanted, and the place to go on.
+fn read(query: Result<Query<PageQuery>, QueryRejection>) -> Result<(Option<usize>, Option<Page>), Unread> {
+    let no_limit = || Unread::Invalid(format!("limit must be a whole number from 1 to {PAGE_LIMIT}"));
+    let Query(PageQuery { limit, cursor }) = query.map_err(|_| no_limit())?;
+    if limit.is_some_and(|limit| !(1..=PAGE_LIMIT).contains(&limit)) {
+        return Err(no_limit());
+    }
+    let page = |text: String| {
+        let (shard, user) = text.split_once('.')?;
+        Some(Page { shard: shard.parse().ok()?, user: UserId::parse(user).ok()? })
+    };
+    let after = match cursor.map(page) {
+        Some(None) => return Err(Unread::Invalid("cursor must be a nextCursor".into())),
+        Some(after) => after,
+        None => None,
+    };
+    Ok((limit.or(after.as_ref().map(|_| PAGE_LIMIT)), after))
 }

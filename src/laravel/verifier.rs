@@ -178,6 +178,22 @@ impl LaravelVerifier {
         }
     }
 
+    /// Drops what this node remembers of a user's tokens.
+    pub fn forget_here(&self, user: &UserId) {
+        self.known.lock().retain(|_, known| known.user != *user);
+    }
+
+    /// Drops what all nodes share of a user's tokens, and what this one remembers; false where the former failed.
+    pub async fn forget_user(&self, user: &UserId) -> bool {
+        let shared = self.tokens.forget_user(user).await;
+        // After the shared ones: else one of them could be remembered again.
+        self.forget_here(user);
+        if let Err(error) = &shared {
+            tracing::warn!(%user, %error, "forgetting the tokens of a user failed");
+        }
+        shared.is_ok()
+    }
+
     /// What is known of a token: fresh by this node's memory, else by the shared one.
     async fn remembered(&self, hash: &TokenHash) -> Option<KnownToken> {
         let own = self.known.lock().get(hash).cloned();

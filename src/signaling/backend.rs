@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::delivery::Audience;
-use super::{Failure, Initiate, Signaling};
+use super::{Failure, Initiate, Initiated, Signaling};
 use crate::bus::{Body, Word};
 use crate::call::{
     Actor, Call, CallId, Command, Device, End, EndReason, Ender, Offer, Push, Refusal, Role, State, UserId, Verb,
@@ -36,6 +36,25 @@ impl Signaling {
     pub async fn session_id(&self, user: &UserId) -> Result<Option<String>, StoreError> {
         let sessions = self.sessions_of(user).await?;
         Ok(sessions.into_iter().max_by_key(|session| session.connected_at).map(|session| session.id.to_string()))
+    }
+
+    /// Laravel rings the receiver in the caller's name, at once; the caller has no session in it. The same call once more
+    /// is answered like the first time, a busy one too.
+    pub async fn word_initiated(self: &Arc<Self>, caller: &UserId, request: Initiate) -> Result<Initiated, Failure> {
+        match self.initiate(&Actor::over_http(caller, None), request).await {
+            Ok(answer) => {
+                if let Initiated::Settled(call) = &answer {
+                    self.tell_settled(call).await;
+                }
+                Ok(answer)
+            }
+            Err(Failure::Refused { refusal: Refusal::InvalidState, call })
+                if call.end().is_some_and(|end| end.reason == EndReason::Busy) =>
+            {
+                Ok(Initiated::Busy { ringing: None })
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Every user with a session, in order of id.

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::delivery::Audience;
+use super::transition::Written;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, EndReason, Inquiry, Offer, Party, Push, Refusal, State, Timestamp,
-    UserId, Verdict, VerdictKind, Version, contend, resolve,
+    Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Refusal, Role, State,
+    Timestamp, UserId, Verdict, VerdictKind, Version, What, contend, resolve,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Freed, Limit};
@@ -22,6 +23,9 @@ const PUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// An unmodified backend is asked this long before a ring is given up.
 const ASKED_AHEAD: Duration = Duration::from_secs(2);
+
+/// The store usually needs a hundredth of this.
+const BORN_LATE: Duration = Duration::from_millis(250);
 
 /// A checked `call:initiate`.
 #[derive(Clone, Debug)]
@@ -89,7 +93,8 @@ impl Signaling {
                                 }
                                 self.displace(&line, Command::Displace { by: role }).await?;
                             }
-                            Contention::Busy if self.is_over_elsewhere(&line, by).await => {}
+                            // Laravel, while it waits for this answer, is not asked back.
+                            Contention::Busy if by.session.is_some() && self.is_over_elsewhere(&line, by).await => {}
                             Contention::Busy => {
                                 self.verify(&line);
                                 return self.answer_busy(call, None).await;
@@ -151,12 +156,32 @@ impl Signaling {
             self.watch.see(&call, self.clock.now());
             return Initiated::Settled(Box::new(call));
         }
+        let call = self.born_now(call).await;
         // The caller's sessions hear nothing yet, but turn to this call: nothing of an older one is told any more.
         let reached = self.tell(&call, Audience::BOTH).await;
         if reached.acks == 0 && call.push != Push::Unwanted {
             self.push_now(&call.id);
         }
-        if reached.sessions == 0 { Initiated::Offline } else { Initiated::Ringing }
+        if reached.sessions > 0 {
+            return Initiated::Ringing;
+        }
+        self.note(&call.id, self.milestone(What::NoSession).of(Role::Callee, Device::Unknown));
+        Initiated::Offline
+    }
+
+    /// A call that took long to be written begins now: sessions take what began before their newest call for old, and
+    /// they may have had one since.
+    async fn born_now(&self, call: Call) -> Call {
+        if self.clock.now().since(call.created_at) < BORN_LATE || call.version.counter > 1 {
+            return call;
+        }
+        let next =
+            Call { created_at: self.newer_than_any_call(), version: call.version.next(rand::random()), ..call.clone() };
+        match self.write(&next, &call, &[]).await {
+            Ok(Written::Done) => next,
+            // Somebody acted on it already: what is told of it is not older than that.
+            Ok(Written::Stale(_) | Written::Gone) | Err(_) => call,
+        }
     }
 
     /// The same id once more: the first answer again, or a refusal.
@@ -204,10 +229,15 @@ impl Signaling {
                 session.repeat_accepted(&call, self.clock.now());
             }
         } else if let Initiated::Settled(call) = answer {
-            // The callee never rang for it; only a hang-up that met his accept concerns him.
-            let callee = matches!(call.end().map(|end| end.reason), Some(EndReason::HungUp { .. }));
-            self.tell(call, Audience { caller: true, callee }).await;
+            self.tell_settled(call).await;
         }
+    }
+
+    /// Tells the outcome of a call that was settled before it was initiated.
+    pub(super) async fn tell_settled(self: &Arc<Self>, call: &Call) {
+        // The callee never rang for it; only a hang-up that met his accept concerns him.
+        let callee = matches!(call.end().map(|end| end.reason), Some(EndReason::HungUp { .. }));
+        self.tell(call, Audience { caller: true, callee }).await;
     }
 
     /// A device of the callee shows that it rings.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Session, Signaling};
 use crate::bus::{Body, Envelope, Inbound};
-use crate::call::{Call, EndReason, NodeId, Role, SayKind, State, Timestamp, UserId};
+use crate::call::{Call, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What};
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
 use crate::telemetry::metrics::{self, Outcome};
@@ -70,9 +70,11 @@ impl Signaling {
         }))
         .await;
         let mut reached = Reached::default();
+        let mut complete = true;
         let mut by_node: HashMap<NodeId, Vec<UserId>> = HashMap::new();
         for (role, user, sessions) in found {
-            // With the store away the own sessions are told all the same; the others heal.
+            // With the store away the own sessions are told all the same; the others heal, or are told again.
+            complete &= sessions.is_ok();
             let sessions = sessions.unwrap_or_default();
             if role == Role::Callee {
                 let acks = sessions.iter().filter(|session| session.acks).count();
@@ -94,7 +96,8 @@ impl Signaling {
             let body = Body::Call { users, call: Box::new(for_the_bus(call)) };
             self.post(node, self.envelope(self.expiry(call), body))
         });
-        join_all(publishes).await;
+        complete &= join_all(publishes).await.into_iter().all(|heard| heard);
+        self.watch.mark_untold(&call.id, !complete);
         reached
     }
 
@@ -153,6 +156,7 @@ impl Signaling {
         if heard.deaf {
             metrics::deaf_session();
             tracing::warn!(session = %session.id, "the phone no longer reads, its queue is full");
+            self.note_callee(call, What::Deaf, session.device.clone());
         }
         for held in heard.held {
             let (signaling, session, call) = (Arc::clone(self), Arc::clone(session), call.clone());
@@ -160,6 +164,9 @@ impl Signaling {
                 signaling.clock.sleep_until(held.at).await;
                 session.say_held(&call, &held.say, signaling.clock.now());
             });
+        }
+        if heard.said.contains(&SayKind::Incoming) {
+            self.note_callee(call, What::Delivered, session.device.clone());
         }
         if heard.said.contains(&SayKind::Accepted) && !session.acks {
             self.repeat_accepted_later(session, call);
@@ -184,7 +191,10 @@ impl Signaling {
     /// The user's sessions on nodes that may be alive. "Dead" is only a lease that expired while this node's own
     /// renewals went through.
     pub(super) async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut sessions = self.sessions.sessions(user).await?;
+        Ok(self.alive(user, self.sessions.sessions(user).await?))
+    }
+
+    pub(super) fn alive(&self, user: &UserId, mut sessions: Vec<SessionRecord>) -> Vec<SessionRecord> {
         let now = self.clock.now();
         sessions.retain(|session| {
             if session.node == self.nodes.own {
@@ -193,13 +203,14 @@ impl Signaling {
                 self.nodes.may_live(session, now)
             }
         });
-        Ok(sessions)
+        sessions
     }
 
-    /// Publishes to a node; what nobody heard is tried again in the background while the node's lease lives.
-    pub(super) async fn post(self: &Arc<Self>, node: NodeId, envelope: Envelope) {
+    /// Publishes to a node; what nobody heard is tried again in the background while the node's lease lives. True where
+    /// it was heard at once.
+    pub(super) async fn post(self: &Arc<Self>, node: NodeId, envelope: Envelope) -> bool {
         if self.publish(&node, &envelope).await {
-            return;
+            return true;
         }
         let signaling = Arc::clone(self);
         self.spawn(async move {
@@ -211,7 +222,11 @@ impl Signaling {
                 }
             }
             metrics::undelivered_envelope();
+            if let Body::Call { call, .. } = &envelope.body {
+                signaling.note(&call.id, Milestone::new(What::Undelivered, signaling.clock.now(), &node));
+            }
         });
+        false
     }
 
     async fn publish(&self, node: &NodeId, envelope: &Envelope) -> bool {
@@ -306,6 +321,7 @@ impl Signaling {
                 }
             }
             Body::Presence { user, online } => self.tell_presence(&user, online),
+            Body::SendAway { user } => self.sent_away(user),
             Body::Revoked { user, token } => self.end_sessions_with(&user, &token),
             Body::Evict { user, session } => {
                 for other in self.floor.of(&user).iter().filter(|other| other.id == session) {

@@ -26,11 +26,11 @@ impl Signaling {
     }
 
     /// A lost `call:incoming` leaves no trace at the node it was for: as long as no device confirmed the ring, the
-    /// caller's node tells it again for some seconds. Who heard it stays quiet.
+    /// caller's node tells it again for some seconds, and a node that could not tell it at all until it can. Who heard it
+    /// stays quiet.
     fn may_not_have_rung(&self, call: &Call) -> bool {
-        call.state == State::Trying
-            && self.floor.holds(&call.caller.user)
-            && self.clock.now().since(call.created_at) < RUNG_AGAIN_FOR
+        let young = self.clock.now().since(call.created_at) < RUNG_AGAIN_FOR;
+        call.state == State::Trying && (self.watch.is_untold(&call.id) || young && self.floor.holds(&call.caller.user))
     }
 
     /// A call that is watched here and has changed unnoticed is told; others are only noted.
@@ -69,7 +69,7 @@ impl Signaling {
                 match version {
                     Some(version) if version == call.version => {
                         // Nobody here has to do with it: the index has its deadline.
-                        if !parties.iter().any(|user| self.floor.holds(user)) {
+                        if !parties.iter().any(|user| self.floor.holds(user)) && !self.watch.is_untold(&call.id) {
                             self.watch.forget(&call.id);
                         } else if self.may_not_have_rung(call) {
                             self.tell(call, Audience::CALLEE).await;

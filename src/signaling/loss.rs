@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Signaling;
-use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp};
+use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp, What};
 use crate::store::{Generation, Restored, StoreError};
 use crate::telemetry::metrics;
 
@@ -95,6 +95,7 @@ impl Signaling {
         let letters = self.letters(None, call);
         let restored = self.calls.restore(call, &letters).await?;
         if restored != Restored::Known {
+            self.note(&call.id, self.milestone(What::Restored));
             self.posted(&letters);
         }
         if let Restored::WithoutLine(role) = restored {

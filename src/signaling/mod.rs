@@ -12,10 +12,12 @@ mod ledger;
 mod loss;
 mod nodes;
 mod outgoing;
+mod people;
 mod presence;
 mod retry;
 mod selftest;
 mod sessions;
+mod timeline;
 mod transition;
 mod watch;
 
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use crate::bus::Word;
+pub use crate::store::Page;
 pub use backend::{Told, WordOutcome};
 pub use calls::{Initiate, Initiated};
 pub use floor::{Newcomer, Session, Voice};
@@ -44,9 +47,11 @@ use floor::Floor;
 use ledger::Questions;
 use loss::Trust;
 use nodes::Nodes;
+use people::SentAway;
 use presence::Watchers;
 use retry::RetryQueue;
 use selftest::SelfTest;
+use timeline::Notes;
 use watch::Watch;
 
 /// A store that just came up may not answer at once.
@@ -107,6 +112,8 @@ pub struct Signaling {
     retries: RetryQueue,
     trust: Trust,
     self_test: SelfTest,
+    notes: Notes,
+    sent_away: SentAway,
     /// The creation time of the newest call made here, in milliseconds of store time.
     newest_call: AtomicU64,
     outbox: Arc<dyn Outbox>,
@@ -160,6 +167,8 @@ impl Signaling {
             retries: RetryQueue::default(),
             trust: Trust::default(),
             self_test: SelfTest::new(clock.elapsed()),
+            notes: Notes::default(),
+            sent_away: SentAway::default(),
             newest_call: AtomicU64::new(0),
             outbox,
             bell,
@@ -190,6 +199,7 @@ impl Signaling {
         signaling.run("deadlines", Arc::clone(&signaling).claim_deadlines());
         signaling.run("healing", Arc::clone(&signaling).heal());
         signaling.run("self-test", Arc::clone(&signaling).test_bus());
+        signaling.run("timelines", Arc::clone(&signaling).write_notes());
         signaling.run("retries", Arc::clone(&signaling).retry_verdicts());
         Ok(signaling)
     }

@@ -124,6 +124,12 @@ impl Nodes {
         expired.is_some_and(|expires_at| expires_at <= now && self.is_well(now, expires_at))
     }
 
+    /// Every other node that may be alive.
+    pub fn others(&self, now: Timestamp) -> Vec<NodeId> {
+        let nodes: Vec<NodeId> = self.leases.read().keys().filter(|node| **node != self.own).cloned().collect();
+        nodes.into_iter().filter(|node| !self.is_dead(node, now)).collect()
+    }
+
     /// Own renewals went through without a gap for a full lease, and one of them after `moment`.
     fn is_well(&self, now: Timestamp, moment: Timestamp) -> bool {
         let renewals = self.renewals.lock();

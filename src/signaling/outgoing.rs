@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Signaling};
 use crate::call::{
-    Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, UserId, Verdict, callbacks, events,
+    Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, UserId, Verdict, callbacks, events, milestones,
 };
 use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
 use crate::telemetry::metrics;
@@ -44,7 +44,8 @@ impl Signaling {
     /// Creates a call together with its letters.
     pub(super) async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
         let letters = self.letters(None, call);
-        let created = self.calls.create(call, seen, &letters, now).await?;
+        let added = milestones(None, call, None, now, self.node());
+        let created = self.calls.create(call, seen, &letters, &added, now).await?;
         if created == Created::Created {
             self.posted(&letters);
         }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 
 use super::{Session, Signaling};
@@ -152,17 +151,6 @@ impl Signaling {
         let unwatched = self.watchers.remove(&session.id, Some(users));
         self.sessions.unwatch(&unwatched, &self.nodes.own).await?;
         Ok(self.who_is_online(users).await?)
-    }
-
-    async fn who_is_online(&self, users: &[UserId]) -> Result<Vec<(UserId, bool)>, StoreError> {
-        let mut answer = Vec::with_capacity(users.len());
-        for users in users.chunks(ASKED_AT_ONCE) {
-            let online = join_all(users.iter().map(|user| self.is_online(user))).await;
-            for (user, online) in users.iter().zip(online) {
-                answer.push((user.clone(), online?));
-            }
-        }
-        Ok(answer)
     }
 
     pub(super) async fn unwatch_all_of(self: &Arc<Self>, session: &Session) {

@@ -221,6 +221,7 @@ impl Signaling {
         stream::iter(sessions)
             .for_each_concurrent(AT_ONCE, |session| async move { self.disconnect(&session).await })
             .await;
+        self.flush_notes().await;
         // Of a lease that expired others sweep what is left; without a lease nobody knows that it is.
         if self.nodes.leaves_something() {
             tracing::warn!("some sessions could not be removed, the lease is left to expire");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Signaling;
 use super::delivery::Audience;
-use crate::call::{Call, CallId, Command, Refusal, step};
+use crate::call::{Call, CallId, Command, Milestone, Refusal, milestones, refused, step};
 use crate::sabotage;
 use crate::store::{StoreError, Swap};
 
@@ -74,12 +74,18 @@ impl Signaling {
                     Some(record) => (*record, Audience { caller: false, callee: true }, Some(refused.refusal)),
                     None => {
                         self.learn_if_watched(&call);
+                        if let Some(milestone) =
+                            self::refused(&call, command, refused.refusal, self.clock.now(), self.node())
+                        {
+                            self.note(id, milestone);
+                        }
                         return Err(Failure::Refused { refusal: refused.refusal, call: Box::new(call) });
                     }
                 },
             };
             next.version = call.version.next(rand::random());
-            match self.write(&next, &call).await? {
+            let added = milestones(Some(&call), &next, command.by(), self.clock.now(), self.node());
+            match self.write(&next, &call, &added).await? {
                 Written::Done => {}
                 Written::Gone if self.put_back_one(id).await => continue,
                 Written::Gone => return Err(Failure::NotFound),
@@ -103,11 +109,11 @@ impl Signaling {
     }
 
     /// Swaps in the next record. A reply that was lost is found out by reading back: the own nonce stored means won.
-    pub(super) async fn write(&self, next: &Call, seen: &Call) -> Result<Written, Failure> {
+    pub(super) async fn write(&self, next: &Call, seen: &Call, added: &[Milestone]) -> Result<Written, Failure> {
         let started = self.clock.elapsed();
         let letters = self.letters(Some(seen), next);
         loop {
-            match self.calls.swap(next, seen.version, &letters).await {
+            match self.calls.swap(next, seen.version, &letters, added).await {
                 Ok(Swap::Done) => {
                     self.posted(&letters);
                     return Ok(Written::Done);

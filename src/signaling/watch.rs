@@ -33,6 +33,8 @@ struct Watched {
     call: Arc<Call>,
     timer: Option<Timestamp>,
     checked_at: Timestamp,
+    /// It could not be told to everybody it was for.
+    untold: bool,
 }
 
 impl Watch {
@@ -49,7 +51,7 @@ impl Watch {
             entries.bury(call, now);
             return;
         }
-        let watched = Watched { call: Arc::new(call.clone()), timer: None, checked_at: now };
+        let watched = Watched { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false };
         entries.calls.insert(call.id.clone(), watched);
         entries.set_timer(&call.id, call.deadline());
         let earlier = entries.timers.first().map(|(at, _)| *at) != first;
@@ -74,6 +76,17 @@ impl Watch {
         let entries = self.entries.lock();
         let ended = entries.ended.iter().filter(|(at, _)| now.since(*at) <= ENDED_FOR).map(|(_, call)| call);
         entries.calls.values().map(|watched| &watched.call).chain(ended).cloned().collect()
+    }
+
+    /// Notes whether a call could be told to everybody it was for.
+    pub fn mark_untold(&self, id: &CallId, untold: bool) {
+        if let Some(watched) = self.entries.lock().calls.get_mut(id) {
+            watched.untold = untold;
+        }
+    }
+
+    pub fn is_untold(&self, id: &CallId) -> bool {
+        self.entries.lock().calls.get(id).is_some_and(|watched| watched.untold)
     }
 
     pub fn next_timer(&self) -> Option<Timestamp> {

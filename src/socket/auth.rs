@@ -23,6 +23,10 @@ pub trait Authenticate: Send + Sync {
 
     /// Whether the backend knows the call that is being initiated; absent where it can't tell.
     async fn knows_call(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Option<bool>;
+
+    /// Drops what is remembered of a user's tokens, here and where all nodes share it: the next is verified anew.
+    /// False where the shared memory could not be reached.
+    async fn forget(&self, user: &UserId) -> bool;
 }
 
 /// Whether an initiate is compared with the backend.

@@ -23,11 +23,11 @@ pub(super) struct PhoneVoice {
 }
 
 impl PhoneVoice {
-    fn emit(&self, (name, payload): &Event) -> bool {
+    fn emit(&self, (name, payload): &Event<'_>) -> bool {
         self.socket.emit(name, payload).is_ok()
     }
 
-    fn emit_confirmed(&self, (name, payload): &Event, by: Actor, id: CallId) -> bool {
+    fn emit_confirmed(&self, (name, payload): &Event<'_>, by: Actor, id: CallId) -> bool {
         let Ok(acknowledged) = self.socket.emit_with_ack::<_, Value>(name, payload) else { return false };
         let signaling = Weak::clone(&self.signaling);
         self.tasks.spawn(async move {

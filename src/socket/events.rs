@@ -7,10 +7,10 @@ use crate::signaling::Ready;
 use crate::signaling::Word;
 
 /// An event's name and payload.
-pub type Event = (&'static str, Value);
+pub type Event<'a> = (&'a str, Value);
 
 /// What is said about a call, as the phone reads it.
-pub fn call_event(call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Event {
+pub fn call_event(call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Event<'static> {
     let id = call.spelled.as_str();
     let timestamp = now.as_millis();
     match say {
@@ -42,20 +42,20 @@ pub fn call_event(call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Event
     }
 }
 
-pub fn busy(call_id: &str) -> Event {
+pub fn busy(call_id: &str) -> Event<'static> {
     ("call:busy", json!({"callId": call_id}))
 }
 
-pub fn reject_confirmed(call_id: &str) -> Event {
+pub fn reject_confirmed(call_id: &str) -> Event<'static> {
     ("call:reject:confirmed", json!({"callId": call_id}))
 }
 
-pub fn presence_event(user: &UserId, online: bool, now: Timestamp) -> Event {
+pub fn presence_event(user: &UserId, online: bool, now: Timestamp) -> Event<'static> {
     let name = if online { "user:online" } else { "user:offline" };
     (name, json!({"userId": user, "timestamp": now.as_millis()}))
 }
 
-pub fn word_event(word: &Word, now: Timestamp) -> Event {
+pub fn word_event(word: &Word, now: Timestamp) -> Event<'_> {
     let timestamp = now.as_millis();
     match word {
         Word::Cancelled { call_id, reason } => {
@@ -67,10 +67,11 @@ pub fn word_event(word: &Word, now: Timestamp) -> Event {
         Word::Message { call_id, sender, data } => {
             ("call:message", json!({"callId": call_id, "senderId": sender, "data": data, "timestamp": timestamp}))
         }
+        Word::App { event, data } => (event, data.clone()),
     }
 }
 
-pub fn ready_event(ready: &Ready) -> Event {
+pub fn ready_event(ready: &Ready) -> Event<'static> {
     let ended: Vec<Value> = ready
         .ended
         .iter()

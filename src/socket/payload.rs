@@ -1,4 +1,6 @@
-use serde_json::{Map, Value};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
 
 use crate::call::{CallId, InvalidId, Offer, UserId};
 use crate::signaling::Initiate;
@@ -8,6 +10,11 @@ const EXTRA_LIMIT: usize = 4096;
 /// A field that stands for itself.
 const TEXT_LIMIT: usize = 2048;
 const REASON_LIMIT: usize = 200;
+/// Data of an event of the application's own, as JSON.
+const APP_DATA_LIMIT: usize = 16 * 1024;
+const APP_PREFIX: &str = "app:";
+/// Milliseconds; the bounds of `RING_TIMEOUT_SECS`.
+const RING_TIMEOUTS: std::ops::RangeInclusive<u64> = 5_000..=180_000;
 
 /// What is wrong with a payload; said to its sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +37,12 @@ pub enum FieldError {
     CallType,
     #[error("receiverId must not be the caller")]
     OneselfCalled,
+    #[error("ringTimeoutMs must be a whole number from 5000 to 180000")]
+    RingTimeout,
+    #[error("event must be app: and 1 to 60 characters of A-Z a-z 0-9 _ . : -")]
+    AppEvent,
+    #[error("data must be an object")]
+    AppData,
     #[error("further fields are larger than 4 KiB")]
     TooMuchExtra,
 }
@@ -78,19 +91,65 @@ impl Fields {
 
     /// The users of a subscription, each once.
     pub fn users(&self, name: &'static str, most: usize) -> Result<Vec<UserId>, FieldError> {
-        let list = self.0.get(name).and_then(Value::as_array).ok_or(FieldError::NoList(name))?;
-        if list.len() > most {
-            return Err(FieldError::TooMany(name, most));
-        }
-        let mut users = Vec::with_capacity(list.len());
-        for item in list {
-            let text = item.as_str().ok_or(FieldError::NoList(name))?;
-            let user = UserId::parse(text).map_err(|error| FieldError::Id(name, error))?;
+        let mut users = Vec::new();
+        for (_, user) in self.users_as_spelled(name, most)? {
             if !users.contains(&user) {
                 users.push(user);
             }
         }
         Ok(users)
+    }
+
+    /// A list of users, and how it spells each.
+    pub fn users_as_spelled(&self, name: &'static str, most: usize) -> Result<Vec<(String, UserId)>, FieldError> {
+        let list = self.0.get(name).and_then(Value::as_array).ok_or(FieldError::NoList(name))?;
+        if list.len() > most {
+            return Err(FieldError::TooMany(name, most));
+        }
+        list.iter()
+            .map(|item| {
+                let text = item.as_str().ok_or(FieldError::NoList(name))?;
+                let user = UserId::parse(text).map_err(|error| FieldError::Id(name, error))?;
+                Ok((text.to_owned(), user))
+            })
+            .collect()
+    }
+
+    /// Absent where it is null or empty; what is no text is an error.
+    pub fn optional_name(&self, name: &'static str) -> Result<Option<String>, FieldError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => Ok(Some(self.text(name)?.to_owned()).filter(|text| !text.is_empty())),
+        }
+    }
+
+    /// Takes out how long this call is to ring: no further field for the callee's phone.
+    pub fn take_ring_timeout(&mut self) -> Result<Option<Duration>, FieldError> {
+        match self.0.remove("ringTimeoutMs") {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64().filter(|millis| RING_TIMEOUTS.contains(millis)) {
+                Some(millis) => Ok(Some(Duration::from_millis(millis))),
+                None => Err(FieldError::RingTimeout),
+            },
+        }
+    }
+
+    /// The name of an event of the application's own: no other can be spoken in its place.
+    pub fn app_event(&self) -> Result<String, FieldError> {
+        let event = self.text("event").map_err(|_| FieldError::AppEvent)?;
+        let name = event.strip_prefix(APP_PREFIX).unwrap_or_default();
+        // The alphabet of ids.
+        if name.len() <= 60 && UserId::parse(name).is_ok() { Ok(event.to_owned()) } else { Err(FieldError::AppEvent) }
+    }
+
+    /// The object that goes with it. A list would reach the phone as several arguments.
+    pub fn app_data(&self) -> Result<Value, FieldError> {
+        match self.0.get("data") {
+            None | Some(Value::Null) => Ok(json!({})),
+            Some(data @ Value::Object(_)) if data.to_string().len() <= APP_DATA_LIMIT => Ok(data.clone()),
+            Some(Value::Object(_)) => Err(FieldError::TooLong("data")),
+            Some(_) => Err(FieldError::AppData),
+        }
     }
 
     /// What participants say to each other, at most 4 KiB of JSON.

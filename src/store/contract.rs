@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use super::memory::MemoryStore;
-use super::redis::{RedisCalls, RedisSessions, connect};
+use super::redis::{RedisCalls, RedisSessions, RedisTokens, connect};
 use super::*;
-use crate::call::{Actor, Command, Party, Push, Role, State, Terms, VerdictKind, step};
+use crate::call::{Actor, Command, MILESTONES, Party, Push, Role, State, Terms, VerdictKind, What, step};
 use crate::clock::Clock;
 
 const RETENTION: Retention = Retention {
@@ -25,13 +25,14 @@ const RETENTION: Retention = Retention {
 struct Stores {
     calls: Arc<dyn CallStore>,
     sessions: Arc<dyn SessionStore>,
+    tokens: Arc<dyn TokenStore>,
     now: Timestamp,
 }
 
 fn memory() -> Stores {
     let clock = Clock::system();
     let store = Arc::new(MemoryStore::new(clock.clone(), RETENTION));
-    Stores { calls: store.clone(), sessions: store, now: clock.now() }
+    Stores { calls: store.clone(), sessions: store.clone(), tokens: store, now: clock.now() }
 }
 
 async fn redis() -> Stores {
@@ -39,7 +40,8 @@ async fn redis() -> Stores {
     let prefix = format!("c{:016x}", rand::random::<u64>());
     Stores {
         calls: Arc::new(RedisCalls::new(client.clone(), &prefix, RETENTION)),
-        sessions: Arc::new(RedisSessions::new(client, &prefix)),
+        sessions: Arc::new(RedisSessions::new(client.clone(), &prefix)),
+        tokens: Arc::new(RedisTokens::new(client, &prefix)),
         now: Clock::system().now(),
     }
 }
@@ -130,7 +132,7 @@ contract! {
     async fn create_claims_both_lines(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        assert_eq!(calls.create(&first, &[], &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&first, &[], &[], &[], now).await.unwrap(), Created::Created);
         assert_eq!(calls.load(&first.id).await.unwrap().as_ref(), Some(&first));
         for name in ["ana", "bo"] {
             assert_eq!(calls.line(&user(name)).await.unwrap().as_ref(), Some(&first));
@@ -138,40 +140,40 @@ contract! {
         assert_eq!(calls.live_calls().await.unwrap(), 1);
         let third = call("CALL_3", "cleo", "bo", now);
         let busy = Created::Busy { caller: None, callee: Some(Box::new(first.clone())) };
-        assert_eq!(calls.create(&third, &[], &[], now).await.unwrap(), busy);
+        assert_eq!(calls.create(&third, &[], &[], &[], now).await.unwrap(), busy);
         assert_eq!(calls.load(&third.id).await.unwrap(), None, "a busy call writes nothing");
         assert_eq!(calls.line(&user("cleo")).await.unwrap(), None);
         let both = call("CALL_4", "bo", "ana", now);
         let busy = Created::Busy { caller: Some(Box::new(first.clone())), callee: Some(Box::new(first)) };
-        assert_eq!(calls.create(&both, &[], &[], now).await.unwrap(), busy);
+        assert_eq!(calls.create(&both, &[], &[], &[], now).await.unwrap(), busy);
     }
 
     /// The same id is never written twice; a writer whose reply was lost recognises its nonce.
     async fn create_is_recognised_by_its_nonce(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        calls.create(&first, &[], &[], now).await.unwrap();
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
         let again = Created::Exists(Box::new(first.clone()));
-        assert_eq!(calls.create(&first, &[], &[], now).await.unwrap(), again);
+        assert_eq!(calls.create(&first, &[], &[], &[], now).await.unwrap(), again);
         let other = call("1", "ana", "bo", now);
-        assert_eq!(calls.create(&other, &[], &[], now).await.unwrap(), again, "CALL_1 and 1 are one call");
+        assert_eq!(calls.create(&other, &[], &[], &[], now).await.unwrap(), again, "CALL_1 and 1 are one call");
     }
 
     /// One of two concurrent swaps wins; the loser gets what was written.
     async fn swap_is_decided_by_the_version(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        calls.create(&first, &[], &[], now).await.unwrap();
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
         let accepted = apply(&first, Command::Accept { by: by("bo") }, now);
         let cancelled = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
-        let (one, two) = tokio::join!(calls.swap(&accepted, first.version, &[]), calls.swap(&cancelled, first.version, &[]));
+        let (one, two) = tokio::join!(calls.swap(&accepted, first.version, &[], &[]), calls.swap(&cancelled, first.version, &[], &[]));
         let (one, two) = (one.unwrap(), two.unwrap());
         match (&one, &two) {
             (Swap::Done, Swap::Stale(stored)) => assert_eq!(**stored, accepted),
             (Swap::Stale(stored), Swap::Done) => assert_eq!(**stored, cancelled),
             _ => panic!("not exactly one won: {one:?} {two:?}"),
         }
-        assert_eq!(calls.swap(&call("CALL_9", "x", "y", now), first.version, &[]).await.unwrap(), Swap::Gone);
+        assert_eq!(calls.swap(&call("CALL_9", "x", "y", now), first.version, &[], &[]).await.unwrap(), Swap::Gone);
     }
 
     /// The end releases both lines, drops the deadline and lists the outcome for both, newest first.
@@ -180,9 +182,9 @@ contract! {
         for round in 0..7u64 {
             let id = format!("CALL_{round}");
             let first = call(&id, "ana", "bo", now);
-            assert_eq!(calls.create(&first, &[], &[], now).await.unwrap(), Created::Created, "round {round}");
+            assert_eq!(calls.create(&first, &[], &[], &[], now).await.unwrap(), Created::Created, "round {round}");
             let ended = apply(&first, Command::Reject { by: by("bo"), reason: None }, now);
-            assert_eq!(calls.swap(&ended, first.version, &[]).await.unwrap(), Swap::Done);
+            assert_eq!(calls.swap(&ended, first.version, &[], &[]).await.unwrap(), Swap::Done);
             assert_eq!(calls.line(&user("ana")).await.unwrap(), None);
             assert_eq!(calls.live_calls().await.unwrap(), 0);
             let far = now + Duration::from_secs(3600);
@@ -203,7 +205,7 @@ contract! {
         let (calls, now) = (stores.calls, stores.now);
         for round in 0..=RETENTION.rings_per_minute {
             let first = call(&format!("CALL_{round}"), "ana", "bo", now);
-            let created = calls.create(&first, &[], &[], now).await.unwrap();
+            let created = calls.create(&first, &[], &[], &[], now).await.unwrap();
             if round == RETENTION.rings_per_minute {
                 let Created::TooManyRings { wait } = created else { panic!("{created:?}") };
                 assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
@@ -212,23 +214,23 @@ contract! {
             }
             assert_eq!(created, Created::Created, "round {round}");
             let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
-            calls.swap(&ended, first.version, &[]).await.unwrap();
+            calls.swap(&ended, first.version, &[], &[]).await.unwrap();
         }
-        assert_eq!(calls.create(&call("CALL_x", "ana", "cleo", now), &[], &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&call("CALL_x", "ana", "cleo", now), &[], &[], &[], now).await.unwrap(), Created::Created);
     }
 
     /// A record may change after its end without claiming or releasing anything.
     async fn a_change_after_the_end_touches_no_line(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        calls.create(&first, &[], &[], now).await.unwrap();
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
         let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
-        calls.swap(&ended, first.version, &[]).await.unwrap();
+        calls.swap(&ended, first.version, &[], &[]).await.unwrap();
         let second = call("CALL_2", "ana", "bo", now);
-        assert_eq!(calls.create(&second, &[], &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&second, &[], &[], &[], now).await.unwrap(), Created::Created);
         let mut late = *step(&ended, &Command::Accept { by: by("bo") }, now).unwrap_err().record.unwrap();
         late.version = ended.version.next(1);
-        assert_eq!(calls.swap(&late, ended.version, &[]).await.unwrap(), Swap::Done);
+        assert_eq!(calls.swap(&late, ended.version, &[], &[]).await.unwrap(), Swap::Done);
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(second));
         assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
     }
@@ -237,7 +239,7 @@ contract! {
     async fn a_busy_call_is_recorded_as_ended(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let ended = apply(&call("CALL_1", "ana", "bo", now), Command::Displace { by: Role::Callee }, now);
-        assert_eq!(calls.create(&ended, &[], &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&ended, &[], &[], &[], now).await.unwrap(), Created::Created);
         assert_eq!(calls.line(&user("ana")).await.unwrap(), None);
         assert_eq!(calls.live_calls().await.unwrap(), 0);
         assert_eq!(calls.load(&ended.id).await.unwrap(), Some(ended));
@@ -249,7 +251,7 @@ contract! {
     async fn deadlines_are_claimed_once_per_lease(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        calls.create(&first, &[], &[], now).await.unwrap();
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
         let lease = Duration::from_secs(2);
         let due = first.ring_until;
         let early = Timestamp::from_millis(due.as_millis() - 1);
@@ -259,7 +261,7 @@ contract! {
         let later = due + lease;
         assert_eq!(calls.claim_due(later, later, lease, 10).await.unwrap(), vec![first.id.clone()], "offered again");
         let accepted = apply(&first, Command::Accept { by: by("bo") }, now);
-        calls.swap(&accepted, first.version, &[]).await.unwrap();
+        calls.swap(&accepted, first.version, &[], &[]).await.unwrap();
         let moved = calls.claim_due(due, due, lease, 10).await.unwrap();
         assert_eq!(moved.len(), usize::from(accepted.deadline().unwrap() <= due), "the index follows the record");
     }
@@ -305,7 +307,7 @@ contract! {
     async fn restore_takes_no_line_of_a_live_call(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let newer = call("newer", "bo", "cleo", now);
-        calls.create(&newer, &[], &[], now).await.unwrap();
+        calls.create(&newer, &[], &[], &[], now).await.unwrap();
         let lost = call("lost", "ana", "bo", now);
         assert_eq!(calls.restore(&lost, &[]).await.unwrap(), Restored::WithoutLine(Role::Callee));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(newer));
@@ -324,8 +326,8 @@ contract! {
     async fn versions_in_order(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let (first, second) = (call("CALL_1", "ana", "bo", now), call("CALL_2", "cleo", "dan", now));
-        calls.create(&first, &[], &[], now).await.unwrap();
-        calls.create(&second, &[], &[], now).await.unwrap();
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
+        calls.create(&second, &[], &[], &[], now).await.unwrap();
         let ids = [second.id.clone(), CallId::parse("none").unwrap(), first.id.clone()];
         let versions = calls.versions(&ids).await.unwrap();
         assert_eq!(versions, vec![Some(second.version), None, Some(first.version)]);
@@ -340,14 +342,14 @@ contract! {
         assert_eq!(calls.keep_verdict(&first.id, &rejected, now).await.unwrap(), None);
         let cancelled = verdict("ana", VerdictKind::Cancel, now + Duration::from_millis(1));
         assert_eq!(calls.keep_verdict(&first.id, &cancelled, now).await.unwrap(), None);
-        let Created::Verdicts(mut kept) = calls.create(&first, &[], &[], now).await.unwrap() else { panic!("none kept") };
+        let Created::Verdicts(mut kept) = calls.create(&first, &[], &[], &[], now).await.unwrap() else { panic!("none kept") };
         let seen = kept.clone();
         kept.sort_by_key(|verdict| verdict.at);
         assert_eq!(kept, vec![rejected, cancelled]);
         assert_eq!(calls.load(&first.id).await.unwrap(), None);
-        assert_eq!(calls.create(&first, &seen, &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&first, &seen, &[], &[], now).await.unwrap(), Created::Created);
         let other = call("CALL_2", "cleo", "dan", now);
-        assert_eq!(calls.create(&other, &[], &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&other, &[], &[], &[], now).await.unwrap(), Created::Created);
         assert_eq!(calls.keep_verdict(&first.id, &seen[0], now).await.unwrap(), Some(first), "it exists after all");
     }
 
@@ -360,12 +362,12 @@ contract! {
             calls.keep_verdict(&id, &kept, now).await.unwrap();
         }
         let oldest = call("CALL_0", "a0", "bo", now);
-        assert_eq!(calls.create(&oldest, &[], &[], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&oldest, &[], &[], &[], now).await.unwrap(), Created::Created);
         let newest = call(&format!("CALL_{VERDICTS_PER_USER}"), "a1", "bo", now);
-        assert!(matches!(calls.create(&newest, &[], &[], now).await.unwrap(), Created::Verdicts(_)));
+        assert!(matches!(calls.create(&newest, &[], &[], &[], now).await.unwrap(), Created::Verdicts(_)));
         let later = now + RETENTION.verdict + Duration::from_secs(1);
         let old = call("CALL_5", "a2", "b2", later);
-        assert_eq!(calls.create(&old, &[], &[], later).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&old, &[], &[], &[], later).await.unwrap(), Created::Created);
     }
 
     /// A notice has one taker.
@@ -481,6 +483,94 @@ contract! {
         assert_eq!(sessions.sessions(&user("u2")).await.unwrap()[0].epoch, 2);
         let renewal = sessions.renew(&lease("well", 1), ttl, now).await.unwrap();
         assert!(renewal.leases.iter().all(|lease| lease.node.as_str() != "dead"), "its lease is forgotten");
+    }
+}
+
+fn milestone(what: What, at: u64) -> Milestone {
+    Milestone::new(what, Timestamp::from_millis(at), &NodeId::parse("n1").unwrap())
+}
+
+contract! {
+    /// A timeline grows with the changes of its call and with notes, in order, and never beyond its cap.
+    async fn a_timeline_lies_beside_its_call(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        let created = milestone(What::Created, 1).of(Role::Caller, Device::Named("pixel".into()));
+        calls.create(&first, &[], &[], std::slice::from_ref(&created), now).await.unwrap();
+        calls.create(&first, &[], &[], &[milestone(What::Doubtful, 2)], now).await.unwrap();
+        let delivered = milestone(What::Delivered, 3);
+        let stranger = CallId::parse("CALL_9").unwrap();
+        let notes = [(stranger.clone(), delivered.clone()), (first.id.clone(), delivered.clone())];
+        calls.note(&notes).await.unwrap();
+        calls.note(&[]).await.unwrap();
+        let next = Call { version: first.version.next(7), ..first.clone() };
+        let ended = milestone(What::Ended, 4).because("cancelled");
+        calls.swap(&next, Version::default(), &[], &[milestone(What::Doubtful, 5)]).await.unwrap();
+        calls.swap(&next, first.version, &[], &[milestone(What::Ringing, 4), ended.clone()]).await.unwrap();
+        let timeline = calls.timeline(&first.id).await.unwrap();
+        assert_eq!(timeline, vec![created, delivered, milestone(What::Ringing, 4), ended.clone()]);
+        assert_eq!(calls.load(&first.id).await.unwrap().unwrap().version, next.version, "a note is no change");
+        assert_eq!(calls.timeline(&stranger).await.unwrap(), vec![]);
+
+        let many: Vec<_> = (0..100).map(|at| (first.id.clone(), milestone(What::Delivered, at))).collect();
+        calls.note(&many).await.unwrap();
+        let timeline = calls.timeline(&first.id).await.unwrap();
+        assert_eq!((timeline.len(), timeline.last()), (MILESTONES, Some(&milestone(What::Delivered, 99))));
+    }
+
+    /// Sessions of many users come in the order of the question.
+    async fn sessions_of_many_are_read_at_once(stores: Stores) {
+        let sessions = stores.sessions;
+        for id in 0..50u128 {
+            sessions.register(&session(id, &format!("u{id}"), "n1", 1)).await.unwrap();
+        }
+        sessions.register(&session(100, "u7", "n2", 1)).await.unwrap();
+        let users: Vec<UserId> = (0..60).rev().map(|id| user(&format!("u{id}"))).chain([user("u7")]).collect();
+        let found = sessions.sessions_of(&users).await.unwrap();
+        assert_eq!(found.len(), users.len());
+        for (user, found) in users.iter().zip(&found) {
+            let expected = match user.as_str() { "u7" => 2, name => usize::from(name[1..].parse::<u32>().unwrap() < 50) };
+            assert_eq!(found.len(), expected, "{user}");
+            assert!(found.iter().all(|session| session.user == *user));
+        }
+        assert!(sessions.sessions_of(&[]).await.unwrap().is_empty());
+    }
+
+    /// Pages hold every user once, whatever their size.
+    async fn pages_hold_every_user_once(stores: Stores) {
+        let sessions = stores.sessions;
+        assert_eq!(sessions.online_page(None, 10).await.unwrap(), (vec![], None));
+        for id in 0..200u128 {
+            sessions.register(&session(id, &format!("u{id}"), "n1", 1)).await.unwrap();
+        }
+        for limit in [1, 7, 199, 200, 1000] {
+            let (mut listed, mut after) = (Vec::new(), None);
+            loop {
+                let (page, next) = sessions.online_page(after.as_ref(), limit).await.unwrap();
+                assert!(page.len() <= limit);
+                listed.extend(page);
+                after = next;
+                if after.is_none() { break }
+            }
+            listed.sort();
+            listed.dedup();
+            assert_eq!(listed.len(), 200, "in pages of {limit}");
+        }
+    }
+
+    /// All tokens of a user are forgotten, nobody else's.
+    async fn all_tokens_of_a_user_are_forgotten(stores: Stores) {
+        let (tokens, ttl) = (stores.tokens, Duration::from_secs(60));
+        let hash = |byte: u8| TokenHash::from_digest([byte; 32]);
+        let known = |name: &str| KnownToken { user: user(name), name: None, verified_at: stores.now };
+        for (byte, name) in [(1, "ana"), (2, "ana"), (3, "bo")] {
+            tokens.put(&hash(byte), &known(name), ttl).await.unwrap();
+        }
+        tokens.forget_user(&user("ana")).await.unwrap();
+        tokens.forget_user(&user("nobody")).await.unwrap();
+        let left = [tokens.get(&hash(1)).await.unwrap(), tokens.get(&hash(2)).await.unwrap()];
+        assert_eq!(left, [None, None]);
+        assert_eq!(tokens.get(&hash(3)).await.unwrap(), Some(known("bo")));
     }
 }
 

@@ -15,7 +15,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, CallId, Device, NodeId, Role, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
+use crate::call::{
+    Call, CallId, Device, Milestone, NodeId, Role, SessionId, Timestamp, TokenHash, UserId, Verdict, Version,
+};
 
 pub use outbox::{Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
 
@@ -125,13 +127,14 @@ impl Generation {
 pub trait CallStore: Send + Sync {
     /// Writes a new call, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
-    /// lost reply the same call (same nonce) is answered `Exists` with itself. `letters` are appended to the outbox in
-    /// the same step, if the call is written.
+    /// lost reply the same call (same nonce) is answered `Exists` with itself. `letters` are appended to the outbox and
+    /// `milestones` to the call's timeline in the same step, if the call is written.
     async fn create(
         &self,
         call: &Call,
         seen: &[Verdict],
         letters: &[Letter],
+        milestones: &[Milestone],
         now: Timestamp,
     ) -> Result<Created, StoreError>;
 
@@ -139,8 +142,22 @@ pub trait CallStore: Send + Sync {
 
     /// Replaces the call if its stored version is still `seen`, and in the same step indexes its next deadline, and
     /// releases both lines and lists the outcome for both parties when `next` has ended, and appends `letters` to the
-    /// outbox.
-    async fn swap(&self, next: &Call, seen: Version, letters: &[Letter]) -> Result<Swap, StoreError>;
+    /// outbox and `milestones` to the timeline.
+    async fn swap(
+        &self,
+        next: &Call,
+        seen: Version,
+        letters: &[Letter],
+        milestones: &[Milestone],
+    ) -> Result<Swap, StoreError>;
+
+    /// Appends to the timelines of calls; of a call that is not stored nothing is kept. Neither the record nor its
+    /// version changes.
+    async fn note(&self, notes: &[(CallId, Milestone)]) -> Result<(), StoreError>;
+
+    /// The last [`MILESTONES`](crate::call::MILESTONES) of a call as they were appended, without those that a newer
+    /// version wrote in another form. Kept for as long as the call.
+    async fn timeline(&self, id: &CallId) -> Result<Vec<Milestone>, StoreError>;
 
     /// Versions of calls, in order; absent where there is no call.
     async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError>;
@@ -205,6 +222,13 @@ pub struct Registered {
     pub watchers: Vec<NodeId>,
 }
 
+/// The place behind the last user of a page: his shard, and he himself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    pub shard: u8,
+    pub user: UserId,
+}
+
 /// A token that Laravel accepted, kept under its hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnownToken {
@@ -226,6 +250,9 @@ pub trait TokenStore: Send + Sync {
 
     /// Forgets a token and returns what was known of it.
     async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError>;
+
+    /// Forgets every token of a user.
+    async fn forget_user(&self, user: &UserId) -> Result<(), StoreError>;
 }
 
 /// A node's promise that it lives.
@@ -263,6 +290,9 @@ pub trait SessionStore: Send + Sync {
     /// All sessions of a user, of dead nodes too: leases are the reader's to judge.
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError>;
 
+    /// The same of many users at once, in order.
+    async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError>;
+
     /// Notes that a node watches these users' presence, for some hours.
     async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError>;
 
@@ -276,6 +306,10 @@ pub trait SessionStore: Send + Sync {
 
     /// All users with a session.
     async fn online_users(&self) -> Result<Vec<UserId>, StoreError>;
+
+    /// Up to `limit` users with a session, each once over all pages, and where the next page begins. Who comes or goes
+    /// between two pages may or may not be listed.
+    async fn online_page(&self, after: Option<&Page>, limit: usize) -> Result<(Vec<UserId>, Option<Page>), StoreError>;
 
     /// Renews the node's lease for `ttl` from the store's now and reads all leases. The lease continues only under
     /// the epoch it was last given.

@@ -100,14 +100,14 @@ contract! {
         let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
         let initiated = event("1", "1.1", now);
-        calls.create(&first, &[], std::slice::from_ref(&initiated), now).await.unwrap();
-        calls.create(&first, &[], &[event("1", "never", now)], now).await.unwrap();
+        calls.create(&first, &[], std::slice::from_ref(&initiated), &[], now).await.unwrap();
+        calls.create(&first, &[], &[event("1", "never", now)], &[], now).await.unwrap();
         let busy = call("CALL_2", "cleo", "bo", now);
-        calls.create(&busy, &[], &[event("2", "never", now)], now).await.unwrap();
+        calls.create(&busy, &[], &[event("2", "never", now)], &[], now).await.unwrap();
         let cancelled = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
-        calls.swap(&cancelled, Version { counter: 9, nonce: 9 }, &[event("1", "never", now)]).await.unwrap();
+        calls.swap(&cancelled, Version { counter: 9, nonce: 9 }, &[event("1", "never", now)], &[]).await.unwrap();
         assert_eq!(outbox.backlog().await.unwrap().waiting, 1, "what was refused wrote nothing");
-        calls.swap(&cancelled, first.version, &[event("1", "1.5", now)]).await.unwrap();
+        calls.swap(&cancelled, first.version, &[event("1", "1.5", now)], &[]).await.unwrap();
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
         assert_eq!(ids(&claims), vec!["1.1"], "one of a call at a time");
         assert_eq!(claims[0].letter, initiated, "as it was written");
@@ -117,7 +117,7 @@ contract! {
         assert_eq!(outbox.backlog().await.unwrap(), Backlog::default());
         // A call that is over when it is written has letters too.
         let over = apply(&call("CALL_3", "ana", "bo", now), Command::Displace { by: crate::call::Role::Callee }, now);
-        calls.create(&over, &[], &[event("3", "3.1", now), event("3", "3.5", now)], now).await.unwrap();
+        calls.create(&over, &[], &[event("3", "3.1", now), event("3", "3.5", now)], &[], now).await.unwrap();
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
         assert_eq!(ids(&claims), vec!["3.1"]);
     }
@@ -268,7 +268,7 @@ contract! {
         outbox.settle(&claims[0], &dead, after(now, 1)).await.unwrap();
         let first = call("CALL_1", "ana", "bo", now);
         let late = |id: &str| Letter { at: after(now, 99), ..event("1", id, after(now, 99)) };
-        assert_eq!(calls.create(&first, &[], &[late("1.1")], now).await.unwrap(), Created::Created);
+        assert_eq!(calls.create(&first, &[], &[late("1.1")], &[], now).await.unwrap(), Created::Created);
         let backlog = outbox.backlog().await.unwrap();
         assert_eq!((backlog.waiting, backlog.dead, backlog.dropped), (BOUNDS.letters, 0, 1), "the dead one");
         outbox.append(&[late("1.2"), late("1.3")]).await.unwrap();
@@ -327,13 +327,13 @@ async fn a_call_ends_when_redis_is_out_of_memory() {
     let stores = redis_at(&server.url()).await;
     let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);
     let first = call("CALL_1", "ana", "bo", now);
-    calls.create(&first, &[], &[event("1", "1.1", now)], now).await.unwrap();
+    calls.create(&first, &[], &[event("1", "1.1", now)], &[], now).await.unwrap();
     let client = connect(&server.url(), &TaskTracker::new()).await.unwrap();
     let config = fred::types::CustomCommand::new_static("CONFIG", fred::types::ClusterHash::FirstKey, false);
     client.custom::<(), _>(config, vec!["SET", "maxmemory", "1"]).await.unwrap();
-    assert!(calls.create(&call("CALL_2", "cleo", "dan", now), &[], &[], now).await.is_err(), "no new call");
+    assert!(calls.create(&call("CALL_2", "cleo", "dan", now), &[], &[], &[], now).await.is_err(), "no new call");
     let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
-    assert_eq!(calls.swap(&ended, first.version, &[event("1", "1.5", now)]).await.unwrap(), Swap::Done);
+    assert_eq!(calls.swap(&ended, first.version, &[event("1", "1.5", now)], &[]).await.unwrap(), Swap::Done);
     let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
     let next = outbox.settle(&claims[0], &DONE, now).await.unwrap().unwrap();
     let later = Settled::Later { at: after(now, 5), attempts: 1 };

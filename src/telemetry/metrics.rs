@@ -110,6 +110,8 @@ metrics_table! {
         session_drained => "signaling_sessions_drained_total";
         /// Sessions ended because their token was revoked.
         session_revoked => "signaling_sessions_revoked_total";
+        /// Sessions ended because Laravel sent their user away.
+        session_sent_away => "signaling_sessions_sent_away_total";
         /// Times that a large part of the cluster's sessions vanished at once.
         storm => "signaling_storms_total";
         /// Events refused because their payload was no good.
@@ -184,6 +186,8 @@ metrics_table! {
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
+        /// Milestones of calls that were not written to their timelines.
+        "signaling_milestones_dropped_total", "counter", "";
         /// Attempts to deliver a webhook, and letters given up, by outcome.
         "signaling_webhooks_total", "counter", "type: record, push; outcome: delivered, failed, expired, dead";
         /// Attempts to deliver a webhook that failed, by cause.

@@ -25,6 +25,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("fred::", &["store/redis", "bus/redis.rs", "app.rs"]),
     ("socketioxide::", &["socket/", "app.rs"]),
     ("axum::", &["http/", "app.rs"]),
+    ("utoipa", &["http/"]),
     ("reqwest::", &["laravel/", "webhook/"]),
     (
         "tokio::",

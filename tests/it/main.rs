@@ -11,6 +11,8 @@ mod drain;
 mod faults;
 mod forwarding;
 mod http;
+mod http_calls;
+mod http_users;
 mod incidents;
 mod layering;
 mod legacy;

@@ -11,7 +11,6 @@ final class CallsTest extends LiveTestCase
 
     public function test_laravel_rings_a_phone(): void
     {
-        $this->needs('/api/calls');
         [$ana] = $this->user('ana');
         [$bo, $callee] = $this->connected('bo');
         $row = $this->callRow($ana->id, $bo->id);
@@ -33,7 +32,6 @@ final class CallsTest extends LiveTestCase
 
     public function test_a_ring_of_somebody_without_a_device_needs_a_push(): void
     {
-        $this->needs('/api/calls');
         [$ana] = $this->user('ana');
         [$bo] = $this->user('bo');
         $row = $this->callRow($ana->id, $bo->id);
@@ -43,7 +41,6 @@ final class CallsTest extends LiveTestCase
 
     public function test_the_state_of_a_call_and_its_timeline(): void
     {
-        $this->needs('/api/calls');
         [$ana, $caller] = $this->connected('ana');
         [$bo] = $this->connected('bo');
         $row = $this->callRow($ana->id, $bo->id);
@@ -60,7 +57,6 @@ final class CallsTest extends LiveTestCase
 
     public function test_presence_of_many(): void
     {
-        $this->needs('/api/users/online');
         [$ana] = $this->connected('ana');
         $online = $this->signaling->usersOnline([$ana->id, 'USR_nobody']);
         self::assertEquals([$ana->id => true, 'USR_nobody' => false], $online);
@@ -68,7 +64,6 @@ final class CallsTest extends LiveTestCase
 
     public function test_an_event_of_the_application(): void
     {
-        $this->needs('/api/users/USR_nobody/emit');
         [$ana, $phone] = $this->connected('ana');
         self::assertTrue($this->signaling->emit($ana->id, 'app:gift', ['coins' => 10]));
         self::assertSame(['coins' => 10], $phone->expect('app:gift'));
@@ -77,7 +72,6 @@ final class CallsTest extends LiveTestCase
 
     public function test_a_banned_user_is_disconnected(): void
     {
-        $this->needs('/api/users/USR_nobody/disconnect');
         [$ana, $phone, $token] = $this->connected('ana');
         $ana->update(['api_token' => 'revoked']);
         $this->signaling->disconnect($ana->id, 'Banned');

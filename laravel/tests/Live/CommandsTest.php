@@ -33,7 +33,6 @@ final class CommandsTest extends LiveTestCase
 
     public function test_a_call(): void
     {
-        $this->needs('/api/calls');
         [$ana, $caller] = $this->connected('ana');
         [$bo] = $this->user('bo');
         $row = $this->callRow($ana->id, $bo->id);

@@ -75,16 +75,6 @@ abstract class LiveTestCase extends TestCase
         self::fail("no $last of $callId, only " . json_encode($events));
     }
 
-    /** Skips, aloud, what this binary can't do yet. */
-    protected function needs(string $path): void
-    {
-        $answer = Http::withHeaders(['X-Internal-Secret' => Stage::SECRET])
-            ->post(Stage::get()->signaling . $path, ['probe' => 1]);
-        if (in_array($answer->status(), [404, 405], true) && $answer->json('code') !== 'call_not_found') {
-            self::markTestSkipped("skipped: this binary has no POST $path yet");
-        }
-    }
-
     protected function needsWebhooks(): void
     {
         if (!Stage::binaryHas('WEBHOOK_SECRET')) {

@@ -115,6 +115,16 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The session in which a phone said or heard something of a call.
+    pub fn session(&self) -> Option<u64> {
+        match self {
+            What::Sent { session, .. } | What::Acked { session, .. } | What::Heard { session, .. } => Some(*session),
+            _ => None,
+        }
+    }
+}
+
 /// The times that the nodes of a run were given, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Terms {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::call::{Call, CallId, Role, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, MILESTONES, Milestone, Role, Timestamp, UserId, Verdict, Version};
 use crate::store::{
     CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, Restored, Retention, StoreError, Swap,
     VERDICTS_PER_USER,
@@ -15,6 +15,7 @@ const RING_WINDOW: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Calls {
     records: HashMap<CallId, Call>,
+    timelines: HashMap<CallId, Vec<Milestone>>,
     lines: HashMap<UserId, CallId>,
     deadlines: HashMap<CallId, Timestamp>,
     due: BTreeSet<(Timestamp, CallId)>,
@@ -53,6 +54,14 @@ impl Calls {
         self.records.insert(call.id.clone(), call.clone());
     }
 
+    fn note(&mut self, id: &CallId, milestones: &[Milestone]) {
+        if self.records.contains_key(id) && !milestones.is_empty() {
+            let timeline = self.timelines.entry(id.clone()).or_default();
+            timeline.extend_from_slice(milestones);
+            timeline.drain(..timeline.len().saturating_sub(MILESTONES));
+        }
+    }
+
     fn list_outcome(&mut self, user: &UserId, call: &Call) {
         if let Some(outcome) = outcome_of(call) {
             let outcomes = self.outcomes.entry(user.clone()).or_default();
@@ -70,6 +79,7 @@ impl Calls {
             self.garbage.remove(&(keep_until, id.clone()));
             self.keep_until.remove(&id);
             self.index(&id, None);
+            self.timelines.remove(&id);
             if let Some(call) = self.records.remove(&id) {
                 for user in [&call.caller.user, &call.callee.user] {
                     if self.lines.get(user) == Some(&id) {
@@ -111,6 +121,7 @@ impl CallStore for MemoryStore {
         call: &Call,
         seen: &[Verdict],
         letters: &[Letter],
+        milestones: &[Milestone],
         now: Timestamp,
     ) -> Result<Created, StoreError> {
         let mut calls = self.calls.lock();
@@ -131,6 +142,7 @@ impl CallStore for MemoryStore {
         if !call.is_live() {
             calls.put(call, now + self.retention.ended);
             calls.list_outcome(&call.caller.user, call);
+            calls.note(&call.id, milestones);
             self.letters.lock().append(letters);
             return Ok(Created::Created);
         }
@@ -153,6 +165,7 @@ impl CallStore for MemoryStore {
         calls.lines.insert(call.caller.user.clone(), call.id.clone());
         calls.lines.insert(call.callee.user.clone(), call.id.clone());
         calls.put(call, now + self.retention.live);
+        calls.note(&call.id, milestones);
         self.letters.lock().append(letters);
         Ok(Created::Created)
     }
@@ -161,7 +174,13 @@ impl CallStore for MemoryStore {
         Ok(self.calls.lock().records.get(id).cloned())
     }
 
-    async fn swap(&self, next: &Call, seen: Version, letters: &[Letter]) -> Result<Swap, StoreError> {
+    async fn swap(
+        &self,
+        next: &Call,
+        seen: Version,
+        letters: &[Letter],
+        milestones: &[Milestone],
+    ) -> Result<Swap, StoreError> {
         let mut calls = self.calls.lock();
         let Some(stored) = calls.records.get(&next.id) else { return Ok(Swap::Gone) };
         if stored.version != seen {
@@ -170,6 +189,7 @@ impl CallStore for MemoryStore {
         let was_live = stored.is_live();
         let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
         calls.put(next, self.clock.now() + keep);
+        calls.note(&next.id, milestones);
         self.letters.lock().append(letters);
         if was_live && !next.is_live() {
             for user in [&next.caller.user, &next.callee.user] {
@@ -180,6 +200,18 @@ impl CallStore for MemoryStore {
             }
         }
         Ok(Swap::Done)
+    }
+
+    async fn note(&self, notes: &[(CallId, Milestone)]) -> Result<(), StoreError> {
+        let mut calls = self.calls.lock();
+        for (id, milestone) in notes {
+            calls.note(id, std::slice::from_ref(milestone));
+        }
+        Ok(())
+    }
+
+    async fn timeline(&self, id: &CallId) -> Result<Vec<Milestone>, StoreError> {
+        Ok(self.calls.lock().timelines.get(id).cloned().unwrap_or_default())
     }
 
     async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError> {

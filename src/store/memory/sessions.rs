@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::call::{NodeId, SessionId, Timestamp, TokenHash, UserId};
-use crate::store::{KnownToken, Lease, Registered, Renewal, SessionRecord, SessionStore, StoreError, TokenStore};
+use crate::store::{KnownToken, Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError, TokenStore};
 
 /// Tokens kept before those that expired are dropped.
 const TOKENS: usize = 100_000;
@@ -79,12 +79,28 @@ impl SessionStore for MemoryStore {
         Ok(sessions.by_user.get(user).map(|of_user| of_user.values().cloned().collect()).unwrap_or_default())
     }
 
+    async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError> {
+        let sessions = self.sessions.lock();
+        let of = |user| sessions.by_user.get(user).map(|of_user| of_user.values().cloned().collect());
+        Ok(users.iter().map(|user| of(user).unwrap_or_default()).collect())
+    }
+
     async fn online_count(&self) -> Result<u64, StoreError> {
         Ok(self.sessions.lock().by_user.len() as u64)
     }
 
     async fn online_users(&self) -> Result<Vec<UserId>, StoreError> {
         Ok(self.sessions.lock().by_user.keys().cloned().collect())
+    }
+
+    async fn online_page(&self, after: Option<&Page>, limit: usize) -> Result<(Vec<UserId>, Option<Page>), StoreError> {
+        let mut users = self.online_users().await?;
+        users.sort();
+        users.retain(|user| after.is_none_or(|after| *user > after.user));
+        let more = users.len() > limit;
+        users.truncate(limit);
+        let next = users.last().filter(|_| more).map(|user| Page { shard: 0, user: user.clone() });
+        Ok((users, next))
     }
 
     async fn renew(&self, lease: &Lease, ttl: Duration, now: Timestamp) -> Result<Renewal, StoreError> {
@@ -150,5 +166,9 @@ impl TokenStore for MemoryStore {
 
     async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
         Ok(self.tokens.lock().remove(token).map(|(known, _)| known))
+    }
+    async fn forget_user(&self, user: &UserId) -> Result<(), StoreError> {
+        self.tokens.lock().retain(|_, (known, _)| known.user != *user);
+        Ok(())
     }
 }

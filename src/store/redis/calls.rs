@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::{outbox, script};
-use crate::call::{Call, CallId, Role, Timestamp, UserId, Verdict, Version};
+use super::{outbox, script, timeline};
+use crate::call::{Call, CallId, Milestone, Role, Timestamp, UserId, Verdict, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
 use crate::store::{
@@ -59,6 +59,10 @@ impl RedisCalls {
         format!("{}{kind}:{user}", self.tag)
     }
 
+    fn timeline_key(&self, id: &CallId) -> String {
+        format!("{}timeline:{id}", self.tag)
+    }
+
     fn due_key(&self) -> String {
         format!("{}due", self.tag)
     }
@@ -93,6 +97,7 @@ impl CallStore for RedisCalls {
         call: &Call,
         seen: &[Verdict],
         letters: &[Letter],
+        milestones: &[Milestone],
         now: Timestamp,
     ) -> Result<Created, StoreError> {
         let (caller, callee) = (&call.caller.user, &call.callee.user);
@@ -105,6 +110,7 @@ impl CallStore for RedisCalls {
             self.key("verdicts", callee),
             self.key("outcomes", caller),
             format!("{}rings:{caller}:{callee}", self.tag),
+            self.timeline_key(&call.id),
         ];
         let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
@@ -125,6 +131,7 @@ impl CallStore for RedisCalls {
             number(OUTCOMES_PER_USER as u64),
             number(u64::from(rings)),
         ];
+        arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
         let mut parts = reply.iter().map(String::as_str);
@@ -154,7 +161,13 @@ impl CallStore for RedisCalls {
         record.map(|record| parse("call", &record)).transpose()
     }
 
-    async fn swap(&self, next: &Call, seen: Version, letters: &[Letter]) -> Result<Swap, StoreError> {
+    async fn swap(
+        &self,
+        next: &Call,
+        seen: Version,
+        letters: &[Letter],
+        milestones: &[Milestone],
+    ) -> Result<Swap, StoreError> {
         let overwrites = sabotage::is_on(Bug::SkipVersionCheck);
         let seen = if overwrites { self.load(&next.id).await?.map_or(seen, |stored| stored.version) } else { seen };
         let keeps_lines = sabotage::strikes(Bug::LeakLine, 10);
@@ -171,14 +184,34 @@ impl CallStore for RedisCalls {
             duration(self.retention.ended),
             number(OUTCOMES_PER_USER as u64),
         ];
+        arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
-        let reply: Vec<String> = script::SWAP.run(&self.client, self.keys_of(next), arguments).await?;
+        let mut keys = self.keys_of(next);
+        keys.push(self.timeline_key(&next.id));
+        let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
         match (reply.first().map(String::as_str), reply.get(1)) {
             (Some("done"), _) => Ok(Swap::Done),
             (Some("gone"), _) => Ok(Swap::Gone),
             (Some("stale"), Some(record)) => Ok(Swap::Stale(Box::new(parse("call", record)?))),
             _ => Err(unexpected("swap", &reply)),
         }
+    }
+
+    async fn note(&self, notes: &[(CallId, Milestone)]) -> Result<(), StoreError> {
+        let (mut keys, mut arguments) = (Vec::new(), Vec::new());
+        for of_call in notes.chunk_by(|one, next| one.0 == next.0) {
+            let id = &of_call[0].0;
+            keys.extend([self.call_key(id), self.timeline_key(id)]);
+            arguments.extend(timeline::arguments(of_call.iter().map(|(_, milestone)| milestone))?);
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        Ok(script::NOTE.run(&self.client, keys, arguments).await?)
+    }
+
+    async fn timeline(&self, id: &CallId) -> Result<Vec<Milestone>, StoreError> {
+        timeline::read(&self.client, self.timeline_key(id)).await
     }
 
     async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError> {

@@ -5,6 +5,7 @@ mod connection;
 mod outbox;
 mod script;
 mod sessions;
+mod timeline;
 mod tokens;
 
 pub use calls::RedisCalls;

@@ -27,6 +27,20 @@ macro_rules! script {
     ($name:ident, outbox, $file:literal) => {
         script!(@ $name, $file, concat!(include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file))));
     };
+    ($name:ident, timeline, $file:literal) => {
+        script!(@ $name, $file, concat!(include_str!("lua/timeline.lua"), include_str!(concat!("lua/", $file))));
+    };
+    ($name:ident, timeline_and_outbox, $file:literal) => {
+        script!(
+            @ $name,
+            $file,
+            concat!(
+                include_str!("lua/timeline.lua"),
+                include_str!("lua/outbox.lua"),
+                include_str!(concat!("lua/", $file))
+            )
+        );
+    };
     // And run even when Redis is out of memory: calls must end, letters must go. A flag of Redis 7.
     ($name:ident, outbox_without_memory, $file:literal) => {
         script!(
@@ -35,14 +49,28 @@ macro_rules! script {
             concat!("#!lua flags=allow-oom\n", include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file)))
         );
     };
+    ($name:ident, timeline_and_outbox_without_memory, $file:literal) => {
+        script!(
+            @ $name,
+            $file,
+            concat!(
+                "#!lua flags=allow-oom\n",
+                include_str!("lua/timeline.lua"),
+                include_str!("lua/outbox.lua"),
+                include_str!(concat!("lua/", $file))
+            )
+        );
+    };
 }
 
-script!(CREATE, outbox, "create.lua");
-script!(SWAP, outbox_without_memory, "swap.lua");
+script!(CREATE, timeline_and_outbox, "create.lua");
+script!(SWAP, timeline_and_outbox_without_memory, "swap.lua");
+script!(NOTE, timeline, "note.lua");
 script!(LINE, "line.lua");
 script!(VERSIONS, "versions.lua");
 script!(CLAIM, "claim.lua");
 script!(VERDICT, "verdict.lua");
+script!(SESSIONS, "sessions.lua");
 script!(REGISTER, "register.lua");
 script!(UNREGISTER, "unregister.lua");
 script!(SWEEP, "sweep.lua");

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::calls::{json, parse, unexpected};
 use super::script;
 use crate::call::{NodeId, Timestamp, UserId};
-use crate::store::{Lease, Registered, Renewal, SessionRecord, SessionStore, StoreError};
+use crate::store::{Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError};
 
 /// Presence spreads over this many hash slots. Fixed: every node of every version must agree.
 const SHARDS: u8 = 64;
@@ -32,8 +33,7 @@ impl RedisSessions {
     }
 
     fn tag(&self, user: &UserId) -> String {
-        let digest = Sha256::digest(user.as_str().as_bytes());
-        self.shard_tag(digest[0] % SHARDS)
+        self.shard_tag(shard_of(user))
     }
 
     fn watchers_key(&self, user: &UserId) -> String {
@@ -57,6 +57,10 @@ impl RedisSessions {
             format!("{tag}on:{}:{}", session.node, session.epoch),
         ]
     }
+}
+
+fn shard_of(user: &UserId) -> u8 {
+    Sha256::digest(user.as_str().as_bytes())[0] % SHARDS
 }
 
 fn holder(node: &NodeId, epoch: u64) -> String {
@@ -120,6 +124,24 @@ impl SessionStore for RedisSessions {
         values.iter().map(|text| parse("session", text)).collect()
     }
 
+    async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError> {
+        let mut by_shard: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
+        for (place, user) in users.iter().enumerate() {
+            by_shard.entry(shard_of(user)).or_default().push(place);
+        }
+        let reads = by_shard.into_values().map(|places| async move {
+            let key = |place: &usize| format!("{}sessions:{}", self.tag(&users[*place]), users[*place]);
+            let keys = places.iter().map(key).collect();
+            let found: Vec<Vec<String>> = script::SESSIONS.run(&self.client, keys, vec![]).await?;
+            Ok::<_, StoreError>(places.into_iter().zip(found))
+        });
+        let mut sessions = vec![Vec::new(); users.len()];
+        for (place, found) in try_join_all(reads).await?.into_iter().flatten() {
+            sessions[place] = found.iter().map(|text| parse("session", text)).collect::<Result<_, _>>()?;
+        }
+        Ok(sessions)
+    }
+
     async fn online_count(&self) -> Result<u64, StoreError> {
         let counts = self.tags().map(|tag| self.client.scard::<u64, _>(format!("{tag}online")));
         Ok(try_join_all(counts).await?.into_iter().sum())
@@ -129,6 +151,26 @@ impl SessionStore for RedisSessions {
         let members = self.tags().map(|tag| self.client.smembers::<Vec<String>, _>(format!("{tag}online")));
         let members = try_join_all(members).await?;
         Ok(members.iter().flatten().filter_map(|user| UserId::parse(user).ok()).collect())
+    }
+
+    async fn online_page(&self, after: Option<&Page>, limit: usize) -> Result<(Vec<UserId>, Option<Page>), StoreError> {
+        let mut page = Vec::new();
+        let first = after.map_or(0, |after| after.shard);
+        for shard in first..SHARDS {
+            let members: Vec<String> = self.client.smembers(format!("{}online", self.shard_tag(shard))).await?;
+            let mut users: Vec<UserId> = members.iter().filter_map(|user| UserId::parse(user).ok()).collect();
+            users.sort();
+            users.retain(|user| after.is_none_or(|after| shard > after.shard || *user > after.user));
+            let room = limit - page.len();
+            let full = users.len() > room || (users.len() == room && shard + 1 < SHARDS);
+            users.truncate(room);
+            page.append(&mut users);
+            if full {
+                let next = page.last().map(|user| Page { shard, user: user.clone() });
+                return Ok((page, next));
+            }
+        }
+        Ok((page, None))
     }
 
     async fn renew(&self, lease: &Lease, ttl: Duration, _now: Timestamp) -> Result<Renewal, StoreError> {

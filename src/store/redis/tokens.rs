@@ -2,13 +2,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fred::clients::Client;
-use fred::interfaces::KeysInterface;
+use fred::interfaces::{KeysInterface, SetsInterface};
 use fred::types::Expiration;
 use futures_util::future::try_join_all;
 
 use super::calls::{json, parse};
-use crate::call::TokenHash;
+use crate::call::{TokenHash, UserId};
 use crate::store::{KnownToken, StoreError, TokenStore};
+
+/// The list of a user's tokens outlives every session that came with one of them.
+const LIST_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Verified tokens by their hash, spread over all slots.
 pub struct RedisTokens {
@@ -24,6 +27,10 @@ impl RedisTokens {
     fn key(&self, token: &TokenHash) -> String {
         format!("{}:token:{token}", self.prefix)
     }
+
+    fn list_key(&self, user: &UserId) -> String {
+        format!("{}:tokens:{user}", self.prefix)
+    }
 }
 
 #[async_trait]
@@ -35,6 +42,10 @@ impl TokenStore for RedisTokens {
 
     async fn put(&self, token: &TokenHash, known: &KnownToken, ttl: Duration) -> Result<(), StoreError> {
         let expiry = Some(Expiration::PX(millis(ttl)));
+        // Listed first: what is kept can be found.
+        let list = self.list_key(&known.user);
+        self.client.sadd::<(), _, _>(list.as_str(), token.to_string()).await?;
+        self.client.pexpire::<(), _>(list, millis(LIST_TTL), None).await?;
         Ok(self.client.set::<(), _, _>(self.key(token), json("token", known)?, expiry, None, false).await?)
     }
 
@@ -49,6 +60,16 @@ impl TokenStore for RedisTokens {
     async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
         let text: Option<String> = self.client.getdel(self.key(token)).await?;
         text.map(|text| parse("token", &text)).transpose()
+    }
+
+    async fn forget_user(&self, user: &UserId) -> Result<(), StoreError> {
+        let list = self.list_key(user);
+        let tokens: Vec<String> = self.client.smembers(list.as_str()).await?;
+        // One by one: they lie in different slots.
+        try_join_all(tokens.iter().map(|token| self.client.del::<(), _>(format!("{}:token:{token}", self.prefix))))
+            .await?;
+        // The list last: a failure before can be repeated.
+        Ok(self.client.del::<(), _>(list).await?)
     }
 }
 

@@ -151,6 +151,10 @@ pub fn calls(trying: usize, ringing: usize, active: usize) {
     }
 }
 
+pub fn milestones_dropped(count: usize) {
+    counter!("signaling_milestones_dropped_total").increment(count as u64);
+}
+
 pub fn sessions_swept(count: usize) {
     counter!("signaling_sessions_swept_total").increment(count as u64);
 }

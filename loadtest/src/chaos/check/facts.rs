@@ -15,7 +15,6 @@ const UNREPLICATED: u64 = 2 * SECOND;
 
 #[derive(Debug)]
 pub struct Session<'a> {
-    pub phone: &'a str,
     pub node: &'a str,
     pub acks: bool,
     pub opened: u64,
@@ -77,7 +76,7 @@ impl<'a> Facts<'a> {
             match &entry.what {
                 What::Run { terms, .. } => facts.terms = *terms,
                 What::Open { phone, user, acks, session, node, .. } => {
-                    let opened = Session { phone, node, acks: *acks, opened: at, closed: facts.end };
+                    let opened = Session { node, acks: *acks, opened: at, closed: facts.end };
                     facts.sessions.insert(*session, opened);
                     let known = facts.phones.entry(phone).or_default();
                     known.user = user;
@@ -202,15 +201,15 @@ impl<'a> Facts<'a> {
         self.losses().any(|loss| loss.until >= from && loss.from <= until)
     }
 
-    /// Whether all nodes that held sessions of these users died or stood still around a loss of the store.
-    pub fn died_with_the_store(&self, users: &[&str], from: u64, until: u64) -> bool {
+    /// Whether all nodes through which phones had spoken or heard of a call died or stood still around a loss of the
+    /// store: no other holds its record.
+    pub fn died_with_the_store(&self, call: &Call, until: u64) -> bool {
+        let from = call.began;
         self.losses().filter(|loss| loss.until >= from && loss.from <= until).any(|loss| {
             let settled = self.over(loss);
-            let holders = self.sessions.values().filter(|session| {
-                session.opened < loss.from
-                    && session.closed > loss.from
-                    && self.phones.get(session.phone).is_some_and(|phone| users.contains(&phone.user))
-            });
+            let told = call.lines.iter().filter(|line| line.at < settled).filter_map(|line| line.what.session());
+            let holders = told.filter_map(|session| self.sessions.get(&session));
+            let holders = holders.filter(|session| session.closed > loss.from);
             !holders.map(|session| session.node).any(|node| self.holds_out(node, loss.from, settled))
         })
     }

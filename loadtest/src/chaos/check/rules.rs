@@ -145,11 +145,10 @@ impl<'a> Court<'a> {
         if let What::Acked { event, answer, .. } = &line.what
             && answer["code"] == "call_not_found"
             && knew
+            && !self.facts.died_with_the_store(self.call, at)
+            && !self.tolerates_loss()
         {
-            let users = [self.user_of(self.call.caller).unwrap_or_default(), self.call.callee_user];
-            if !self.facts.died_with_the_store(&users, self.call.began, at) && !self.tolerates_loss() {
-                self.blame("forgotten", at, format!("{phone} is answered call_not_found to {event}"));
-            }
+            self.blame("forgotten", at, format!("{phone} is answered call_not_found to {event}"));
         }
     }
 

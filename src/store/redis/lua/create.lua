@@ -1,8 +1,13 @@
 -- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes,
---       rings of this caller at this callee
+--       rings of this caller at this callee, timeline
 -- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
 --       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
---       outbox prefix and what outbox.append takes, if there are letters
+--       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+local function append()
+  local letters = timeline(KEYS[9], ARGV[5], false, 15)
+  if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
+end
+
 local id, live, now, retention = ARGV[1], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
 local stored = redis.call('HGET', KEYS[1], 'd')
 if stored then return {'exists', stored} end
@@ -26,7 +31,7 @@ if live == '0' then
   redis.call('LPUSH', KEYS[7], ARGV[11])
   redis.call('LTRIM', KEYS[7], 0, ARGV[13] - 1)
   redis.call('PEXPIRE', KEYS[7], ARGV[12])
-  if ARGV[15] then outbox(ARGV[15]).append(16) end
+  append()
   return {'created'}
 end
 
@@ -55,5 +60,5 @@ redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
 redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end
-if ARGV[15] then outbox(ARGV[15]).append(16) end
+append()
 return {'created', tostring(stuck)}

@@ -1,6 +1,6 @@
--- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes
+-- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes, timeline
 -- ARGV: id, version seen, version, live (1|0), record, ttl ms, deadline or '', outcome or '', outcome ttl ms, outcome cap,
---       outbox prefix and what outbox.append takes, if there are letters
+--       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
 local id = ARGV[1]
 local stored = redis.call('HMGET', KEYS[1], 'v', 'live', 'd')
 if not stored[1] then return {'gone'} end
@@ -8,7 +8,8 @@ if stored[1] ~= ARGV[2] then return {'stale', stored[3]} end
 
 redis.call('HSET', KEYS[1], 'v', ARGV[3], 'live', ARGV[4], 'd', ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
-if ARGV[11] then outbox(ARGV[11]).append(12) end
+local letters = timeline(KEYS[7], ARGV[6], ARGV[4] == '0', 11)
+if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 if ARGV[7] ~= '' then redis.call('ZADD', KEYS[4], ARGV[7], id) else redis.call('ZREM', KEYS[4], id) end
 if stored[2] == '1' and ARGV[4] == '0' then
   for place = 2, 3 do

@@ -1,0 +1,126 @@
+//! `/api/calls`: Laravel rings somebody, and asks what became of it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::body::{self, Body, Segment, Unread};
+use super::schema::{CallRecord, InitiateAnswer, InitiateRequest, Problem, TimelineEntry};
+use super::{Api, error, unavailable};
+use crate::call::{Call, Device, EndReason, Milestone, Role, Timestamp, UserId, events_so_far};
+use crate::signaling::{Failure, Initiate};
+use crate::socket::{initiate_ack, initiate_refusal, read_initiate};
+
+/// Ring the callee at once
+///
+/// Does not wait for the caller's socket. Answered like a phone's `call:initiate`: a decision against the ring is an
+/// answer, not an error. Asking again with the same `callId` changes nothing.
+#[utoipa::path(post, path = "/api/calls", tag = "calls", request_body = InitiateRequest, responses(
+    (status = 200, description = "What was decided", body = InitiateAnswer),
+    (status = 400, description = "A field is missing or of no use", body = Problem),
+    (status = 401, description = "No secret, or a wrong one", body = Problem),
+    (status = 413, description = "The body is too large", body = Problem),
+    (status = 429, description = "Too many requests from this address", body = Problem),
+    (status = 503, description = "The store does not answer: ask again with the same id", body = Problem),
+))]
+pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Response {
+    let (caller, request) = match read(&body) {
+        Ok(read) => read,
+        Err(unread) => return unread.into_response(),
+    };
+    let spelled = request.spelled.clone();
+    match api.signaling.word_initiated(&caller, request).await {
+        Ok(answer) => Json(initiate_ack(&spelled, &answer)).into_response(),
+        Err(Failure::Unavailable) => unavailable(),
+        Err(refused) => Json(initiate_refusal(&refused)).into_response(),
+    }
+}
+
+fn read(body: &Body) -> Result<(UserId, Initiate), Unread> {
+    let mut fields = body::fields(body)?;
+    let caller = fields.user("callerId")?;
+    let name = fields.optional_name("callerName")?.unwrap_or_else(|| "Unknown".into());
+    let ring_timeout = fields.take_ring_timeout()?;
+    let request = read_initiate(fields, &caller, &name)?;
+    Ok((caller, Initiate { ring_timeout, ..request }))
+}
+
+/// A call with its timeline
+///
+/// Known while it lives and for some minutes after. Why did this phone not ring? The timeline says whether the callee
+/// had a session, which device on which node was handed the call, which confirmed it, and who answered.
+#[utoipa::path(get, path = "/api/calls/{callId}", tag = "calls",
+    params(("callId" = String, Path, description = "With or without `CALL_`", pattern = "^[A-Za-z0-9_.:-]{1,64}$")),
+    responses(
+        (status = 200, description = "The call as it stands", body = CallRecord),
+        (status = 400, description = "No id of a call", body = Problem),
+        (status = 401, description = "No secret, or a wrong one", body = Problem),
+        (status = 404, description = "No such call, or ended long ago", body = Problem),
+        (status = 429, description = "Too many requests from this address", body = Problem),
+        (status = 503, description = "The store does not answer", body = Problem),
+    ))]
+pub(super) async fn show(State(api): State<Arc<Api>>, id: Segment) -> Response {
+    let id = match body::call(id) {
+        Ok(id) => id,
+        Err(unread) => return unread.into_response(),
+    };
+    match api.signaling.history(&id).await {
+        Ok((call, timeline)) => Json(record(&call, &timeline)).into_response(),
+        Err(Failure::NotFound) => error(StatusCode::NOT_FOUND, "Call not found", "call_not_found"),
+        Err(Failure::Unavailable | Failure::Refused { .. } | Failure::TooManyRings { .. }) => unavailable(),
+    }
+}
+
+fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
+    let end = call.end();
+    let ended_by = end.and_then(|end| match (&end.by, end.reason) {
+        (Some(by), _) => Some(by.role),
+        (None, EndReason::HungUp { by, .. }) => by,
+        (None, EndReason::Superseded) => Some(Role::Caller),
+        (
+            None,
+            EndReason::Cancelled
+            | EndReason::CallerGone
+            | EndReason::Rejected
+            | EndReason::NoAnswer
+            | EndReason::Busy
+            | EndReason::Lost { .. }
+            | EndReason::MaxDuration,
+        ) => None,
+    });
+    CallRecord {
+        call_id: call.spelled.clone(),
+        seq: events_so_far(call).last().map_or(1, |event| event.seq),
+        state: call.state.name(),
+        caller_id: call.caller.user.to_string(),
+        receiver_id: call.callee.user.to_string(),
+        call_type: call.call_type.clone(),
+        created_at: call.created_at.as_millis(),
+        expires_at: call.is_ringing().then(|| call.ring_until.as_millis()),
+        ringing_at: call.rang_at.map(Timestamp::as_millis),
+        accepted_at: call.accepted_at().map(Timestamp::as_millis),
+        ended_at: end.map(|end| end.at.as_millis()),
+        duration_ms: call.duration().map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        reason: end.map(|end| end.reason.name()),
+        text: end.and_then(|end| end.text.clone()),
+        ended_by: ended_by.map(|role| call.party(role).user.to_string()),
+        timeline: timeline.iter().map(|milestone| entry(call, milestone)).collect(),
+    }
+}
+
+fn entry(call: &Call, milestone: &Milestone) -> TimelineEntry {
+    TimelineEntry {
+        at: milestone.at.as_millis(),
+        what: milestone.what.name(),
+        user_id: milestone.party.map(|party| call.party(party).user.to_string()),
+        device: match &milestone.device {
+            Device::Named(device) => Some(device.to_string()),
+            Device::Unknown | Device::Unnamed => None,
+        },
+        node: milestone.node.as_ref().map(ToString::to_string),
+        reason: milestone.reason.clone(),
+    }
+}
