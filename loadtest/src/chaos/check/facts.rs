@@ -209,7 +209,7 @@ impl<'a> Facts<'a> {
             let settled = self.over(loss);
             let told = call.lines.iter().filter(|line| line.at < settled).filter_map(|line| line.what.session());
             let holders = told.filter_map(|session| self.sessions.get(&session));
-            let holders = holders.filter(|session| session.closed > loss.from);
+            let holders = holders.filter(|session| session.opened < loss.from && session.closed > loss.from);
             !holders.map(|session| session.node).any(|node| self.holds_out(node, loss.from, settled))
         })
     }
