@@ -243,7 +243,11 @@ impl LaravelVerifier {
     async fn learn(&self, hash: TokenHash, identity: &Identity, now: Timestamp) {
         let known = KnownToken { user: identity.user.clone(), name: identity.name.clone(), verified_at: now };
         self.remember(hash, known.clone());
-        if let Err(error) = self.tokens.put(&hash, &known, self.terms.stale).await {
+        // Once more where the first attempt failed: what is not shared is asked of Laravel again by other nodes.
+        let first = self.tokens.put(&hash, &known, self.terms.stale).await;
+        if first.is_err()
+            && let Err(error) = self.tokens.put(&hash, &known, self.terms.stale).await
+        {
             tracing::warn!(%error, "sharing a verified token failed");
         }
     }

