@@ -74,6 +74,8 @@ struct Ear {
     call: Option<CallId>,
     created_at: Timestamp,
     version: u64,
+    /// It was here while the call was live.
+    met_live: bool,
     /// When it was told to ring.
     rung_at: Timestamp,
     /// One bit for each [`SayKind`].
@@ -175,9 +177,10 @@ impl Session {
         }
     }
 
-    /// The session's newest call is this one.
+    /// The session's newest call is this one, and it was here before the call ended.
     pub(super) fn knows(&self, call: &CallId) -> bool {
-        self.ear.lock().call.as_ref() == Some(call)
+        let ear = self.ear.lock();
+        ear.met_live && ear.call.as_ref() == Some(call)
     }
 
     pub(super) fn was_told_accepted(&self, call: &CallId) -> bool {
@@ -203,6 +206,7 @@ impl Ear {
             *self = Ear { call: Some(call.id.clone()), created_at: call.created_at, ..Ear::default() };
         }
         self.version = call.version.counter;
+        self.met_live |= call.is_live();
         true
     }
 }
