@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export const SECRET = 'conformance-secret';
-export const RING_MS = 5000;
+export const RING_MS = 8000;
 
 const BUILT = fileURLToPath(new URL('../../target/debug/onlycare-signaling', import.meta.url));
 const BINARY = resolve(process.env.SIGNALING_BIN ?? BUILT);

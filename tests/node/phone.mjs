@@ -13,7 +13,7 @@ export const MODES = {
 /** Longer than the 2 s after which a node tells again what it believes lost. */
 export const SILENCE_MS = 2500;
 
-const EXPECT_MS = 4000;
+const EXPECT_MS = 6000;
 const CONNECT_MS = 10_000;
 const CONNECTING_AT_ONCE = 24;
 

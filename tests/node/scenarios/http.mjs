@@ -133,11 +133,10 @@ export const http = {
     const { ana, bo, call } = await bothOnNodeA(stage);
     const body = { callerId: ana.user, receiverId: bo.user, callId: call.id };
     const refused = { error: 'Unauthorized' };
-    for (const path of ['call-accepted', 'call-cancelled', 'call-rejected', 'call-ended']) {
-      for (const secret of [null, '', 'wrong', 'conformance-secre']) {
-        answers(await stage.b.post(`/api/emit/${path}`, body, { secret }), 401, refused);
-      }
-    }
+    const paths = ['call-accepted', 'call-cancelled', 'call-rejected', 'call-ended'];
+    await Promise.all(paths.flatMap((path) => [null, '', 'wrong', 'conformance-secre'].map(async (secret) => (
+      answers(await stage.b.post(`/api/emit/${path}`, body, { secret }), 401, refused)
+    ))));
     const forwarded = { secret: null, headers: { 'X-Forwarded-For': '203.0.113.7' } };
     for (const path of [`/api/users/${ana.user}/online`, '/api/connected-users']) {
       answers(await stage.b.get(path, { secret: null }), 200, {}); // OPEN_QUERIES=private: loopback may ask
