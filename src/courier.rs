@@ -2,13 +2,15 @@
 //! settles what became of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::sync::watch;
 
+use crate::call::Timestamp;
 use crate::clock::Clock;
 use crate::store::{Claim, Outbox, Queue, Settled, StoreError};
 use crate::telemetry::metrics;
@@ -17,6 +19,16 @@ use crate::telemetry::metrics;
 const POLL: Duration = Duration::from_millis(250);
 /// After a claim that the store failed.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a receiver asks to be left alone: it says so in seconds or with a date.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(date.saturating_sub(Duration::from_millis(now.as_millis())))
+}
 
 /// One kind of delivery.
 #[async_trait]
@@ -88,4 +100,21 @@ async fn deliver(outbox: &dyn Outbox, carrier: &dyn Carrier, clock: &Clock, clai
 fn failed(error: &StoreError) {
     metrics::store_failed();
     tracing::warn!(%error, "the store failed the outbox");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_asked_for_in_seconds_or_with_a_date() {
+        let now = Timestamp::from_millis(784_111_767_250); // ten seconds before the date below
+        let wait =
+            |value: &'static str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]), now);
+        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_millis(9_750)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO), "over");
+        assert_eq!((wait("soon"), wait("-1")), (None, None));
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
 }

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::breaker::Breaker;
 use crate::call::{Asked, CallId, Row, RowStatus, UserId};
 use crate::clock::Clock;
+use crate::courier::retry_after;
 use crate::telemetry::metrics;
 
 /// Requests to Laravel at the same time; more wait.
@@ -149,9 +150,9 @@ impl Client {
         match request.send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
-                let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+                let wait = retry_after(response.headers(), self.clock.now());
                 self.judge(status);
-                Posted::Status { status, wait: wait.map(Duration::from_secs) }
+                Posted::Status { status, wait }
             }
             Err(error) => {
                 tracing::warn!(error = %error.without_url(), "calling laravel back failed");

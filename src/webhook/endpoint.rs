@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::RETRY_AFTER;
 use reqwest::{StatusCode, Url};
 use sha2::{Digest, Sha256};
 
@@ -11,7 +10,7 @@ use super::pace::Pace;
 use super::schedule::{push_failed, record_failed};
 use super::signature::{SigningSecret, signatures};
 use crate::clock::Clock;
-use crate::courier::Carrier;
+use crate::courier::{Carrier, retry_after};
 use crate::store::{Claim, Outbox, Queue, Settled};
 use crate::telemetry::metrics;
 
@@ -167,7 +166,7 @@ impl Endpoint {
         if status == StatusCode::GONE {
             return Attempt::Gone;
         }
-        let wait = response.headers().get(RETRY_AFTER).and_then(|value| seconds_in(value.to_str().ok()?));
+        let wait = retry_after(response.headers(), self.clock.now());
         if matches!(status.as_u16(), 429 | 502 | 503 | 504) {
             self.pace.too_much(wait, self.clock.elapsed());
         }
@@ -203,7 +202,7 @@ impl Endpoint {
                 Settled::Later { at: self.clock.now() + UNTIL_SWITCHED_ON, attempts: claim.attempts }
             }
             Attempt::Failed { error, wait } => {
-                let rest = self.pace.failed(&claim.letter.id, self.clock.elapsed());
+                let rest = self.pace.failed(&claim.letter.id, probe, self.clock.elapsed());
                 if probe {
                     return Settled::Later { at: self.clock.now() + rest, attempts: claim.attempts };
                 }
@@ -225,11 +224,6 @@ fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// `Retry-After` in seconds; a date is not understood, the schedule does.
-fn seconds_in(value: &str) -> Option<Duration> {
-    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Carries the milestones of calls.

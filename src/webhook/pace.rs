@@ -74,13 +74,15 @@ impl Pace {
         was_open
     }
 
-    /// Returns how long the receiver is left alone.
-    pub fn failed(&self, letter: &str, now: Duration) -> Duration {
+    /// Returns how long the receiver is left alone. What was sent before it was and fails meanwhile is no news.
+    pub fn failed(&self, letter: &str, probe: bool, now: Duration) -> Duration {
         let mut state = self.state.lock();
-        if !state.is_open() {
+        let was_open = state.is_open();
+        if !was_open {
             state.failed.insert(letter.to_owned());
         }
-        if state.is_open() {
+        let news = if was_open { probe && now >= state.rest_until } else { state.is_open() };
+        if news {
             state.pause = (state.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             state.rest_until = state.rest_until.max(now + state.pause);
         }
@@ -113,16 +115,21 @@ mod tests {
     fn a_failing_receiver_gets_single_probes() {
         let (pace, second) = (Pace::new(8), Duration::from_secs);
         for _ in 0..20 {
-            pace.failed("the same letter", second(0));
+            pace.failed("the same letter", false, second(0));
         }
         for letter in ["b", "c", "d", "e"] {
             assert_eq!(pace.room(second(0)), 8);
-            pace.failed(letter, second(0));
+            pace.failed(letter, false, second(0));
         }
         assert!(pace.is_open());
+        for straggler in 0..20 {
+            pace.failed(&straggler.to_string(), false, Duration::from_millis(500));
+        }
         assert_eq!(pace.room(Duration::from_millis(999)), 0);
         assert_eq!(pace.room(second(1)), 1, "a probe");
-        assert_eq!(pace.failed("f", second(1)), second(2), "the pause grows");
+        assert_eq!(pace.failed("straggler", false, second(1)), Duration::ZERO);
+        assert_eq!(pace.failed("f", true, second(1)), second(2), "the pause grows");
+        assert_eq!(pace.failed("f", true, second(2)), second(1), "once for probes at the same time");
         assert_eq!((pace.room(second(2)), pace.room(second(3))), (0, 1));
         assert!(pace.succeeded(), "back");
         assert!(!pace.succeeded());
