@@ -57,3 +57,31 @@ pub(super) async fn measure(State(routes): State<Arc<Routes>>, request: Request,
     asked.answered = Answered::with(response.status().as_u16());
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware;
+    use axum::routing::get;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_wait_is_counted_too() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let templates = ["/calls/{id}".to_owned()].into_iter();
+        let routes = metrics::with_local_recorder(&recorder, || Routes::new(templates, Clock::system()));
+        let router: Router = Router::new()
+            .route("/calls/{id}", get(std::future::pending::<()>))
+            .layer(middleware::from_fn_with_state(Arc::new(routes), measure));
+        let request = Request::get("/calls/CALL_1").body(Body::empty()).unwrap();
+        let asked = tokio::time::timeout(Duration::from_millis(10), router.oneshot(request)).await;
+        assert!(asked.is_err());
+        let text = recorder.handle().render();
+        let gone = r#"signaling_http_requests_total{route="/calls/{id}",status="gone"} 1"#;
+        assert!(text.contains(gone) && !text.contains("CALL_1"), "{text}");
+    }
+}

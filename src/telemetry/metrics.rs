@@ -237,7 +237,7 @@ metrics_table! {
         "process_resident_memory_bytes", "gauge", "";
         /// Address space of the process.
         "process_virtual_memory_bytes", "gauge", "";
-        /// The limit of that.
+        /// The limit of that; 0: none.
         "process_virtual_memory_max_bytes", "gauge", "";
         /// Files and sockets that the process has open.
         "process_open_fds", "gauge", "";
@@ -312,4 +312,42 @@ pub fn metrics_table() -> String {
         table.push_str(&format!("| `{}` | {} | {labels} | {} |\n", metric.name, metric.kind, metric.help.trim()));
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{EndReason, Role};
+
+    #[test]
+    fn series_are_all_combinations_of_label_values() {
+        let sets = |labels: &'static str| -> Vec<String> {
+            let text =
+                |set: Vec<Label>| set.iter().map(|label| format!("{}={} ", label.key(), label.value())).collect();
+            label_sets(labels).into_iter().map(text).collect()
+        };
+        assert_eq!(sets(""), [""]);
+        assert_eq!(sets("a: x, y"), ["a=x ", "a=y "]);
+        assert_eq!(sets("a: x, y; b: p, q; c: z").len(), 4);
+        assert_eq!(sets("a: x, y; b: p, q; c: z")[3], "a=y b=q c=z ");
+        assert!(sets("a: x; b: as elsewhere").is_empty());
+    }
+
+    #[test]
+    fn every_reason_is_counted_from_the_start() {
+        let ended = METRICS.iter().find(|metric| metric.name == "signaling_calls_ended_total").unwrap();
+        let listed: Vec<String> = label_sets(ended.labels).iter().map(|labels| labels[0].value().to_owned()).collect();
+        let reasons = [
+            EndReason::Cancelled,
+            EndReason::Superseded,
+            EndReason::CallerGone,
+            EndReason::Rejected,
+            EndReason::NoAnswer,
+            EndReason::Busy,
+            EndReason::HungUp { by: None, accept_missed: false },
+            EndReason::Lost { party: Role::Caller },
+            EndReason::MaxDuration,
+        ];
+        assert_eq!(listed, reasons.map(|reason| reason.name()));
+    }
 }
