@@ -144,6 +144,7 @@ impl App {
             tasks.clone(),
             stop.clone(),
         ));
+        metrics::sessions_limit(limits.sessions);
         let gate = Arc::new(Gate::new(Arc::clone(&signaling), Arc::clone(&relay), addresses.clone(), bounds));
         let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
         let edge = Edge {

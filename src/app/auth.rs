@@ -14,6 +14,7 @@ use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, ha
 use crate::signaling::Signaling;
 use crate::socket::{Authenticate, Authenticated};
 use crate::store::TokenStore;
+use crate::telemetry::metrics;
 
 /// How often the tokens of live sessions are kept acceptable.
 const KEEP_TOKENS: Duration = Duration::from_secs(60);
@@ -74,6 +75,7 @@ pub(super) fn authenticator(
 ) -> Arc<dyn Authenticate> {
     let Some(laravel) = laravel else {
         tracing::warn!("any token is accepted: development only");
+        metrics::laravel_route_found(1);
         return Arc::new(AnyToken);
     };
     let times = config.auth_times;

@@ -87,6 +87,6 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     (status = 405, description = "Not asked with GET", body = Problem),
 ))]
 async fn render() -> impl IntoResponse {
-    metrics::upkeep();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render())
+    let text = tokio::task::spawn_blocking(metrics::render).await.unwrap_or_default();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

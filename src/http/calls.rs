@@ -35,7 +35,7 @@ pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Respons
     match api.signaling.word_initiated(&caller, request).await {
         Ok(answer) => Json(initiate_ack(&spelled, &answer)).into_response(),
         Err(Failure::Unavailable) => unavailable(),
-        Err(refused) => Json(initiate_refusal(&refused)).into_response(),
+        Err(refused) => Json(initiate_refusal(&refused).body).into_response(),
     }
 }
 

@@ -22,7 +22,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 
 use super::{Peer, Relay, error};
 use crate::signaling::Signaling;
-use crate::telemetry::metrics::{self, Limit};
+use crate::telemetry::metrics::{self, Handshake, Limit};
 
 /// A full node is not full a second later.
 const WHEN_FULL: Duration = Duration::from_secs(5);
@@ -111,6 +111,7 @@ pub async fn guard(
         && let Some((limit, wait)) = gate.refuses(peer.address.ip(), request.headers())
     {
         metrics::limited(limit);
+        metrics::handshake(Handshake::Limited);
         let mut response =
             error(StatusCode::SERVICE_UNAVAILABLE, "Too many connections, please come back", "unavailable");
         let seconds = wait.as_secs() + 1;

@@ -9,6 +9,7 @@ mod emit;
 mod gate;
 mod health;
 mod listener;
+mod measure;
 mod openapi;
 mod outbox;
 mod page;
@@ -41,6 +42,7 @@ pub use relay::{Relay, route};
 
 use crate::signaling::Signaling;
 use crate::socket::Authenticate;
+use measure::{Routes, measure};
 
 const BODY_LIMIT: usize = 256 * 1024;
 
@@ -57,15 +59,17 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
     let guarded = guarded().route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret));
     let queries =
         queries().route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret_or_open));
-    let mut router = Router::from(guarded)
-        .merge(Router::from(queries))
-        .merge(Router::from(open()))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(api);
+    let routes = guarded.merge(queries).merge(open());
+    let templates = routes.get_openapi().paths.paths.keys().cloned();
+    let measured = Arc::new(Routes::new(templates, api.signaling.clock().clone()));
+    let mut router = Router::from(routes).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(api);
     if let Some(limit) = limit {
         router = router.layer(gate::api_layer(limit));
     }
-    router = router.fallback(not_found).method_not_allowed_fallback(wrong_method);
+    router = router
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(measured, measure));
     if development {
         router = router.merge(page::router()).merge(openapi::router());
     }

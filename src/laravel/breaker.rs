@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::telemetry::metrics;
+
 /// Failures in a row that open the breaker.
 const THRESHOLD: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -41,13 +43,18 @@ impl Breaker {
     }
 
     pub fn succeeded(&self) {
-        *self.0.lock() = State::default();
+        let mut state = self.0.lock();
+        if state.failures >= THRESHOLD {
+            metrics::laravel_breaker_open(0);
+        }
+        *state = State::default();
     }
 
     pub fn failed(&self, now: Duration) {
         let mut state = self.0.lock();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= THRESHOLD {
+            metrics::laravel_breaker_open(1);
             state.pause = (state.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             state.closed_until = now + state.pause;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Client, Posted};
 use super::seal::Sealer;
@@ -70,10 +70,16 @@ impl Callbacks {
     }
 
     /// Makes the request with the newest token that Laravel accepts; none left: absent.
-    async fn post(&self, tokens: &[&SealedToken], path: &str, body: &serde_json::Value) -> Option<(Posted, String)> {
+    async fn post(
+        &self,
+        name: &'static str,
+        tokens: &[&SealedToken],
+        path: &str,
+        body: &Value,
+    ) -> Option<(Posted, String)> {
         for token in tokens {
             let Some(token) = self.open(token) else { continue };
-            match self.client.post(&token, path, body, None).await {
+            match self.client.post(name, &token, path, body, None).await {
                 Posted::Status { status: 401, .. } => metrics::token_dropped(),
                 posted => return Some((posted, token)),
             }
@@ -115,7 +121,7 @@ impl Callbacks {
         let others = if once { &call.party(callback.by.other()).tokens[..] } else { &[] };
         let tokens: Vec<&SealedToken> = tokens.chain(others).collect();
         let path = format!("calls/{}/{action}", call.id);
-        let Some((posted, token)) = self.post(&tokens, &path, &body).await else {
+        let Some((posted, token)) = self.post(action, &tokens, &path, &body).await else {
             if once {
                 open_row(call);
             }
@@ -154,7 +160,8 @@ impl Callbacks {
             "callId": call.spelled,
             "reason": reason,
         });
-        let posted = self.client.post(token, "calls/notify-cancelled", &body, self.secret.as_deref()).await;
+        let (path, secret) = ("calls/notify-cancelled", self.secret.as_deref());
+        let posted = self.client.post("notify_cancelled", token, path, &body, secret).await;
         tracing::info!(call = %call.id, ?posted, "asked laravel for the push of a cancel that it could not take");
     }
 }

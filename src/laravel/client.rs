@@ -97,6 +97,7 @@ impl Client {
                     let (status, location) = (response.status(), response.headers().get("location").cloned());
                     if status == 401 && body(response).await.is_some_and(|body| says_unauthenticated(&body)) {
                         *self.route.lock() = index;
+                        metrics::laravel_route_found(1);
                         return true;
                     }
                     tracing::error!(%url, %status, ?location, "laravel does not serve users/me here");
@@ -140,14 +141,24 @@ impl Client {
     }
 
     /// Makes a request in the name of the token's user; `secret` where Laravel wants to know who we are as well.
-    pub(super) async fn post(&self, token: &str, path: &str, body: &Value, secret: Option<&str>) -> Posted {
+    pub(super) async fn post(
+        &self,
+        name: &'static str,
+        token: &str,
+        path: &str,
+        body: &Value,
+        secret: Option<&str>,
+    ) -> Posted {
         let Ok(_place) = self.places.acquire().await else { return Posted::Nothing };
         let url = format!("{}/{path}", self.bases[*self.route.lock()]);
         let mut request = self.http.post(url).bearer_auth(token).header("accept", "application/json").json(body);
         if let Some(secret) = secret {
             request = request.header("x-internal-secret", secret);
         }
-        match request.send().await {
+        let asked = self.clock.elapsed();
+        let sent = request.send().await;
+        metrics::callback_answered(name, self.clock.elapsed().saturating_sub(asked));
+        match sent {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let wait = retry_after(response.headers(), self.clock.now());

@@ -9,8 +9,8 @@ use super::transition::Written;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Refusal, Role, State,
-    Timestamp, UserId, Verdict, VerdictKind, Version, What, contend, resolve,
+    Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Refusal, Role, Say,
+    State, Timestamp, UserId, Verdict, VerdictKind, Version, What, contend, resolve,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Freed, Limit};
@@ -151,6 +151,12 @@ impl Signaling {
 
     async fn ring(self: &Arc<Self>, call: Call, decided_at: Duration) -> Initiated {
         metrics::call_initiated();
+        match call.state {
+            State::Trying | State::Ringing => {}
+            // A verdict was waiting.
+            State::Active { .. } => metrics::call_accepted(),
+            State::Ended(_) => metrics::call_ended(&call),
+        }
         let call = self.still_true(&call, decided_at).await.unwrap_or(call);
         if !call.is_ringing() {
             self.watch.see(&call, self.clock.now());
@@ -345,11 +351,7 @@ impl Signaling {
             }
             Refusal::Over => {
                 let now = self.clock.now();
-                let ended = crate::call::Say::Ended {
-                    reason: "Remote user ended call".into(),
-                    by: None,
-                    duration: call.duration(),
-                };
+                let ended = Say::Ended { reason: "Remote user ended call".into(), by: None, duration: call.duration() };
                 session.voice().say(call, &ended, now, false);
             }
             Refusal::NotAParticipant | Refusal::InvalidState | Refusal::NotDue => {}

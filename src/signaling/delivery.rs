@@ -12,7 +12,7 @@ use crate::bus::{Body, Envelope, Inbound};
 use crate::call::{Call, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What};
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
-use crate::telemetry::metrics::{self, Outcome};
+use crate::telemetry::metrics::{self, Departure, Outcome};
 
 /// Pauses before a publish that nobody heard is tried again.
 const RETRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
@@ -181,7 +181,7 @@ impl Signaling {
         self.spawn(async move {
             signaling.clock.sleep_until(at).await;
             if let Ok(Some(call)) = signaling.calls.load(&id).await
-                && matches!(call.state, crate::call::State::Active { .. })
+                && matches!(call.state, State::Active { .. })
             {
                 session.repeat_accepted(&call, signaling.clock.now());
             }
@@ -325,7 +325,7 @@ impl Signaling {
             Body::Revoked { user, token } => self.end_sessions_with(&user, &token),
             Body::Evict { user, session } => {
                 for other in self.floor.of(&user).iter().filter(|other| other.id == session) {
-                    other.voice().disconnect();
+                    other.dismiss(Departure::Evicted);
                 }
             }
             Body::SelfTest { nonce } => self.self_test.hear(nonce, self.clock.elapsed()),

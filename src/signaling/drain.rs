@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::Signaling;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Departure};
 
 const TICK: Duration = Duration::from_millis(100);
 /// How long the store has to forget the last of them; what it did not is swept by other nodes.
@@ -43,10 +43,10 @@ impl Signaling {
             sessions.truncate(share);
             for session in sessions {
                 metrics::session_drained();
-                session.voice().close();
+                session.release(Departure::Drained);
                 // Off the floor at once, and no phone waits for a store that fails.
                 let signaling = Arc::clone(self);
-                farewells.spawn(async move { signaling.disconnect(&session).await });
+                farewells.spawn(async move { signaling.disconnect(&session, Departure::Drained).await });
             }
             tokio::time::sleep(TICK).await;
         }

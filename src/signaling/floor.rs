@@ -1,6 +1,6 @@
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -12,7 +12,7 @@ use crate::call::{
     held_until,
 };
 use crate::sabotage::{self, Bug};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Departure};
 
 /// A phone that is told to ring so long after the end of the call rang for nobody.
 const GHOST_AFTER: Duration = Duration::from_secs(2);
@@ -66,6 +66,8 @@ pub struct Session {
     sealed: Option<SealedToken>,
     voice: Box<dyn Voice>,
     ear: Mutex<Ear>,
+    /// Why this side ended it.
+    ended: OnceLock<Departure>,
 }
 
 /// The last a session was told: what is older, repeated or of an older call is not said.
@@ -99,7 +101,18 @@ pub(super) struct Heard {
 impl Session {
     pub fn new(newcomer: Newcomer, voice: Box<dyn Voice>) -> Self {
         let Newcomer { id, user, device, acks, token, sealed, connected_at } = newcomer;
-        Self { id, user, device, acks, token, sealed, connected_at, voice, ear: Mutex::default() }
+        Self {
+            id,
+            user,
+            device,
+            acks,
+            token,
+            sealed,
+            connected_at,
+            voice,
+            ear: Mutex::default(),
+            ended: OnceLock::new(),
+        }
     }
 
     /// The sender of this session's commands.
@@ -115,6 +128,23 @@ impl Session {
 
     pub fn voice(&self) -> &dyn Voice {
         &*self.voice
+    }
+
+    /// Ends the session with a disconnect packet: the phone will not come back by itself.
+    pub(super) fn dismiss(&self, cause: Departure) {
+        self.ended.get_or_init(|| cause);
+        self.voice.disconnect();
+    }
+
+    /// Closes the session's transport: the phone comes back by itself.
+    pub(super) fn release(&self, cause: Departure) {
+        self.ended.get_or_init(|| cause);
+        self.voice.close();
+    }
+
+    /// Why it left, where its socket was found to have ended as `found`.
+    pub(super) fn departure(&self, found: Departure) -> Departure {
+        self.ended.get().copied().unwrap_or(found)
     }
 
     /// Tells the session what it has not heard yet of the call as it stands; `wanted` narrows a replay.

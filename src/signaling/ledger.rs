@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::{Failure, Initiate, Session, Signaling, Word};
 use crate::call::{
-    Actor, Asked, Call, CallId, Command, EndReason, Ender, Offer, Push, Role, Row, RowStatus, SealedToken, State,
-    Timestamp, UserId, Verb,
+    Actor, Asked, Call, CallId, Command, Device, EndReason, Ender, Offer, Push, Role, Row, RowStatus, SealedToken,
+    State, Timestamp, UserId, Verb,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Inquired};
@@ -168,7 +168,7 @@ impl Signaling {
         };
         // Already rejected there: nothing is left to tell it.
         let told = row.status == RowStatus::Rejected;
-        let device = if told { crate::call::Device::Unknown } else { by.device.clone() };
+        let device = if told { Device::Unknown } else { by.device.clone() };
         let ender = Ender { role: Role::Callee, device, verb: Verb::Reject };
         let mut call = self.new_call(&Actor::over_http(&caller, None), request);
         call.push = Push::Unwanted;

@@ -38,10 +38,10 @@ pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Ready, ReadyCall};
 pub use transition::Failure;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, BusError};
 use crate::call::{NodeId, Terms};
 use crate::clock::Clock;
-use crate::store::{Bell, CallStore, Outbox, SessionStore};
+use crate::store::{Bell, CallStore, Outbox, SessionStore, StoreError};
 pub use crate::store::{DeadLetter, Which};
 use floor::Floor;
 use ledger::Questions;
@@ -148,9 +148,9 @@ pub struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("taking the node's lease failed")]
-    Lease(#[from] crate::store::StoreError),
+    Lease(#[from] StoreError),
     #[error("listening to the node's channel failed")]
-    Bus(#[from] crate::bus::BusError),
+    Bus(#[from] BusError),
 }
 
 impl Signaling {
@@ -231,7 +231,7 @@ impl Signaling {
     }
 
     /// Users with a session and live calls, of the whole cluster.
-    pub async fn counts(&self) -> Result<(u64, u64), crate::store::StoreError> {
+    pub async fn counts(&self) -> Result<(u64, u64), StoreError> {
         let (users, calls) = tokio::join!(self.sessions.online_count(), self.calls.live_calls());
         Ok((users?, calls?))
     }

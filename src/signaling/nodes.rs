@@ -154,6 +154,7 @@ impl Nodes {
             renewals.count(total, now);
         }
         *self.routes.write() = leases.iter().map(|lease| (tag_of(&lease.node), lease.address.clone())).collect();
+        metrics::cluster_nodes(leases.iter().filter(|lease| lease.expires_at > now).count());
         *self.leases.write() = leases.into_iter().map(|lease| (lease.node.clone(), lease)).collect();
     }
 

@@ -11,7 +11,7 @@ use super::{Failure, Signaling, Told};
 use crate::bus::{Body, Word};
 use crate::call::{NodeId, UserId};
 use crate::store::{Page, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Departure};
 
 const ASKED_AT_ONCE: usize = 1000;
 const WORD_LIFE: Duration = Duration::from_secs(10);
@@ -94,9 +94,9 @@ impl Signaling {
     async fn end_sessions_of(self: &Arc<Self>, user: &UserId) {
         for session in self.floor.of(user) {
             metrics::session_sent_away();
-            session.voice().disconnect();
+            session.dismiss(Departure::SentAway);
             // At once, not when the socket is found closed: he is offline as soon as Laravel is answered.
-            self.disconnect(&session).await;
+            self.disconnect(&session, Departure::SentAway).await;
         }
     }
 }

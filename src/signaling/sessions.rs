@@ -10,7 +10,7 @@ use super::{Session, Signaling};
 use crate::bus::Body;
 use crate::call::{Call, Command, Role, SayKind, Timestamp, TokenHash, UserId};
 use crate::store::{Desk, Outcome, SessionRecord, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Departure};
 
 /// How old an outcome may be to be listed for who connects.
 const OUTCOMES_FOR: std::time::Duration = std::time::Duration::from_secs(600);
@@ -104,7 +104,7 @@ impl Signaling {
                 let body = Body::Evict { user: other.user, session: other.id };
                 self.post(other.node, self.envelope(now + EVICTION_LIFE, body)).await;
             } else if let Some(local) = self.floor.of(&other.user).iter().find(|local| local.id == other.id) {
-                local.voice().disconnect();
+                local.dismiss(Departure::Evicted);
             } else {
                 // A ghost of this node's own past.
                 let _ = self.sessions.unregister(&other).await;
@@ -126,7 +126,7 @@ impl Signaling {
     pub(super) fn end_sessions_with(&self, user: &UserId, token: &TokenHash) {
         for session in self.floor.of(user).iter().filter(|session| session.token.as_ref() == Some(token)) {
             metrics::session_revoked();
-            session.voice().disconnect();
+            session.dismiss(Departure::Revoked);
         }
     }
 
@@ -170,10 +170,11 @@ impl Signaling {
     }
 
     /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
-    pub async fn disconnect(self: &Arc<Self>, session: &Arc<Session>) {
+    pub async fn disconnect(self: &Arc<Self>, session: &Arc<Session>, found: Departure) {
         if !self.floor.remove(session) {
             return;
         }
+        metrics::departed(session.departure(found));
         metrics::sessions(self.floor.len());
         let record = self.record_of(session);
         match self.sessions.unregister(&record).await {
@@ -219,7 +220,7 @@ impl Signaling {
     pub async fn leave(self: &Arc<Self>) {
         let sessions = self.floor.all();
         stream::iter(sessions)
-            .for_each_concurrent(AT_ONCE, |session| async move { self.disconnect(&session).await })
+            .for_each_concurrent(AT_ONCE, |session| async move { self.disconnect(&session, Departure::Stopped).await })
             .await;
         self.flush_notes().await;
         // Of a lease that expired others sweep what is left; without a lease nobody knows that it is.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::Signaling;
 use super::delivery::Audience;
-use crate::call::{Call, CallId, Command, Milestone, Refusal, milestones, refused, step};
+use crate::call::{Call, CallId, Command, Milestone, Refusal, State, milestones, refused, step};
 use crate::sabotage;
 use crate::store::{StoreError, Swap};
+use crate::telemetry::metrics;
 
 /// Lost swaps and lost replies in a row before a command is given up as unavailable.
 const ATTEMPTS: u32 = 16;
@@ -33,7 +34,7 @@ pub enum Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "the store failed a command");
-        crate::telemetry::metrics::store_failed();
+        metrics::store_failed();
         Failure::Unavailable
     }
 }
@@ -94,8 +95,11 @@ impl Signaling {
                     continue;
                 }
             }
+            if call.is_ringing() && matches!(next.state, State::Active { .. }) {
+                metrics::call_accepted();
+            }
             if call.is_live() && !next.is_live() {
-                crate::telemetry::metrics::call_ended(&next);
+                metrics::call_ended(&next);
             }
             sabotage::after_swap(id).await;
             let told = self.speak(next, audience, decided_at).await;
@@ -122,7 +126,7 @@ impl Signaling {
                 Ok(Swap::Stale(stored)) if stored.version == next.version => return Ok(Written::Done),
                 Ok(Swap::Stale(stored)) => return Ok(Written::Stale(stored)),
                 Err(error) => {
-                    crate::telemetry::metrics::store_failed();
+                    metrics::store_failed();
                     tracing::warn!(call = %next.id, %error, "outcome of a swap unknown, reading back");
                     if self.clock.elapsed().saturating_sub(started) > READ_BACK_FOR {
                         return Err(Failure::Unavailable);
@@ -158,7 +162,7 @@ impl Signaling {
         if self.clock.elapsed().saturating_sub(decided_at) <= self.policy.late_decision {
             return Some(call.clone());
         }
-        crate::telemetry::metrics::late_decision();
+        metrics::late_decision();
         self.calls.load(&call.id).await.ok().flatten()
     }
 }

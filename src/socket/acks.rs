@@ -7,6 +7,13 @@ use serde_json::{Map, Value, json};
 use super::FieldError;
 use crate::call::{Call, Refusal, UserId};
 use crate::signaling::{Failure, Initiated};
+use crate::telemetry::metrics::ErrorCode;
+
+/// An acknowledgement that says no.
+pub struct Refused {
+    pub code: ErrorCode,
+    pub body: Value,
+}
 
 pub fn done(spelled: &str, call: &Call) -> Value {
     json!({"success": true, "callId": spelled, "state": call.state.name()})
@@ -36,19 +43,19 @@ pub fn initiated(spelled: &str, answer: &Initiated) -> Value {
     }
 }
 
-pub fn failed(failure: &Failure) -> Value {
+pub fn failed(failure: &Failure) -> Refused {
     match failure {
-        Failure::NotFound => error("Call not found", "call_not_found"),
+        Failure::NotFound => error("Call not found", ErrorCode::CallNotFound),
         Failure::TooManyRings { wait } => rate_limited(*wait),
-        Failure::Unavailable => error("Service unavailable, please try again", "unavailable"),
+        Failure::Unavailable => error("Service unavailable, please try again", ErrorCode::Unavailable),
         Failure::Refused { refusal, call } => match refusal {
-            Refusal::NotAParticipant => error("Not a participant of this call", "not_a_participant"),
+            Refusal::NotAParticipant => error("Not a participant of this call", ErrorCode::NotAParticipant),
             Refusal::InvalidState | Refusal::AnsweredElsewhere | Refusal::Over | Refusal::NotDue => {
                 let state = call.state.name();
-                let mut ack = error(&format!("Call is {state}"), "invalid_state");
-                ack["state"] = state.into();
+                let mut ack = error(&format!("Call is {state}"), ErrorCode::InvalidState);
+                ack.body["state"] = state.into();
                 if let Some(end) = call.end() {
-                    ack["reason"] = end.reason.name().into();
+                    ack.body["reason"] = end.reason.name().into();
                 }
                 ack
             }
@@ -56,29 +63,29 @@ pub fn failed(failure: &Failure) -> Value {
     }
 }
 
-pub fn invalid(invalid: &FieldError) -> Value {
+pub fn invalid(invalid: &FieldError) -> Refused {
     invalid_text(&invalid.to_string())
 }
 
-pub fn invalid_text(text: &str) -> Value {
-    error(text, "invalid_payload")
+pub fn invalid_text(text: &str) -> Refused {
+    error(text, ErrorCode::InvalidPayload)
 }
 
 pub fn not_supported() -> Value {
     json!({"success": false, "error": "Not supported"})
 }
 
-pub fn contradicted() -> Value {
-    error("Call is not known to the backend", "not_a_participant")
+pub fn contradicted() -> Refused {
+    error("Call is not known to the backend", ErrorCode::NotAParticipant)
 }
 
 /// `wait` until the next is free.
-pub fn rate_limited(wait: Duration) -> Value {
-    let mut ack = error("Too many requests", "rate_limited");
-    ack["retryAfterMs"] = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1).into();
+pub fn rate_limited(wait: Duration) -> Refused {
+    let mut ack = error("Too many requests", ErrorCode::RateLimited);
+    ack.body["retryAfterMs"] = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1).into();
     ack
 }
 
-fn error(text: &str, code: &'static str) -> Value {
-    json!({"success": false, "error": text, "code": code})
+fn error(text: &str, code: ErrorCode) -> Refused {
+    Refused { code, body: json!({"success": false, "error": text, "code": code.name()}) }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use socketioxide::extract::{SocketRef, TryData};
+use socketioxide::socket::DisconnectReason;
 
 use super::Edge;
-use super::handlers::Inlet;
+use super::handlers::{Inlet, disconnected};
 use super::line::Line;
 use crate::call::{CallId, Device, SealedToken, TokenHash, UserId};
+use crate::telemetry::metrics::{self, Handshake};
 
 /// Longer than any connect timeout: the transport is closed meanwhile.
 const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(60);
@@ -81,12 +83,11 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): Tr
     let auth = auth.unwrap_or(Value::Null);
     let text = |name: &str| auth[name].as_str().filter(|text| !text.is_empty());
     let (Some(token), Some(user)) = (text("token"), text("userId")) else {
-        return Err(Denied("Authentication required"));
+        return Err(deny(Handshake::NoCredentials, "Authentication required"));
     };
-    let Ok(user) = UserId::parse(user) else { return Err(Denied("Authentication failed")) };
-    if token.len() > TOKEN_LIMIT {
-        return Err(Denied("Authentication failed"));
-    }
+    let Some(user) = UserId::parse(user).ok().filter(|_| token.len() <= TOKEN_LIMIT) else {
+        return Err(deny(Handshake::Malformed, "Authentication failed"));
+    };
     let device = match text("deviceId").filter(|device| device.len() <= DEVICE_LIMIT) {
         Some(device) => Device::Named(device.into()),
         None => Device::Unnamed,
@@ -100,13 +101,21 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): Tr
             socket.extensions.insert(Arc::new(Line::new(caller)));
             socket.on_fallback(Inlet::new(Arc::clone(edge)));
             let gone = Arc::clone(edge);
-            socket.on_disconnect(async move |socket: SocketRef| super::handlers::disconnected(&gone, &socket).await);
+            socket.on_disconnect(async move |socket: SocketRef, reason: DisconnectReason| {
+                disconnected(&gone, &socket, reason).await;
+            });
             Ok(())
         }
-        Authenticated::No => Err(Denied("Invalid token")),
+        Authenticated::No => Err(deny(Handshake::InvalidToken, "Invalid token")),
         Authenticated::Unavailable => {
+            let denied = deny(Handshake::Unavailable, "Authentication failed");
             tokio::time::sleep(UNTIL_THE_TRANSPORT_CLOSES).await;
-            Err(Denied("Authentication failed"))
+            Err(denied)
         }
     }
+}
+
+fn deny(outcome: Handshake, text: &'static str) -> Denied {
+    metrics::handshake(outcome);
+    Denied(text)
 }

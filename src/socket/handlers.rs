@@ -5,15 +5,16 @@ use serde_json::Value;
 use socketioxide::adapter::LocalAdapter;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::handler::{FromMessageParts, MessageHandler};
-use socketioxide::socket::Socket;
+use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value as RawValue;
 
+use super::acks::Refused;
 use super::emitter::PhoneVoice;
 use super::line::{Incoming, Line};
 use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate};
-use crate::call::{Call, CallId, SessionId};
-use crate::signaling::{Failure, Initiate, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
-use crate::telemetry::metrics::{self, Limit, Timed};
+use crate::call::{Actor, Call, CallId, SessionId};
+use crate::signaling::{Failure, Initiate, Initiated, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
+use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
 
 /// No event of the contract comes near this; what is larger is not even parsed.
 const EVENT_LIMIT: usize = 16 * 1024;
@@ -40,12 +41,10 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
         let text = match &message {
             RawValue::Str(text, _) if text.len() <= EVENT_LIMIT => text.as_str().to_owned(),
             RawValue::Str(..) => {
-                metrics::invalid_payload();
-                return answer(ack, &acks::invalid_text("payload is larger than 16 KiB"));
+                return refuse(ack, acks::invalid_text("payload is larger than 16 KiB"));
             }
             RawValue::Bytes(_) => {
-                metrics::invalid_payload();
-                return answer(ack, &acks::invalid_text("payload must be JSON"));
+                return refuse(ack, acks::invalid_text("payload must be JSON"));
             }
         };
         let hangs_up = HANG_UPS.iter().any(|event| text[1..].trim_start().trim_start_matches('"').starts_with(event));
@@ -55,7 +54,7 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
             Ok(None) => {}
             Err(refused) => {
                 metrics::limited(Limit::Events);
-                answer(refused.ack, &acks::rate_limited(WHEN_QUEUE_IS_FULL));
+                refuse(refused.ack, acks::rate_limited(WHEN_QUEUE_IS_FULL));
             }
         }
     }
@@ -68,7 +67,7 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
     let id = SessionId::from_random(rand::random());
     let voice = PhoneVoice {
         socket,
-        confirms_as: caller.acks.then(|| crate::call::Actor {
+        confirms_as: caller.acks.then(|| Actor {
             user: caller.user.clone(),
             device: caller.device.clone(),
             acks: true,
@@ -89,19 +88,33 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         connected_at: edge.signaling.clock().now(),
     };
     let session = Arc::new(Session::new(newcomer, Box::new(voice)));
+    metrics::handshake(Handshake::Accepted);
     edge.signaling.connect(&session).await;
     match line.open(session) {
         Ok(Some(session)) => drain(edge, line, session),
         Ok(None) => {}
         // It left while it was registered.
-        Err(session) => edge.signaling.disconnect(&session).await,
+        Err((session, cause)) => edge.signaling.disconnect(&session, cause).await,
     }
 }
 
-pub(super) async fn disconnected(edge: &Arc<Edge>, socket: &SocketRef) {
+pub(super) async fn disconnected(edge: &Arc<Edge>, socket: &SocketRef, reason: DisconnectReason) {
     let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
-    if let Some(session) = line.close() {
-        edge.signaling.disconnect(&session).await;
+    let cause = cause_of(reason);
+    if let Some(session) = line.close(cause) {
+        edge.signaling.disconnect(&session, cause).await;
+    }
+}
+
+fn cause_of(reason: DisconnectReason) -> Departure {
+    match reason {
+        DisconnectReason::ClientNSDisconnect => Departure::Left,
+        DisconnectReason::TransportClose => Departure::Closed,
+        DisconnectReason::TransportError => Departure::Lost,
+        DisconnectReason::HeartbeatTimeout => Departure::Silent,
+        DisconnectReason::MultipleHttpPollingError | DisconnectReason::PacketParsingError => Departure::Protocol,
+        // By this side; the session knows better why.
+        DisconnectReason::ServerNSDisconnect | DisconnectReason::ClosingServer => Departure::Stopped,
     }
 }
 
@@ -142,15 +155,14 @@ fn drain(edge: &Arc<Edge>, line: Arc<Line>, session: Arc<Session>) {
 async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incoming: Incoming) {
     let Incoming { text, ack, arrived, .. } = incoming;
     let Ok(parts) = serde_json::from_str::<Vec<Value>>(&text) else {
-        metrics::invalid_payload();
-        return answer(ack, &acks::invalid_text("payload can't be read"));
+        return refuse(ack, acks::invalid_text("payload can't be read"));
     };
     let mut parts = parts.into_iter();
     let event = parts.next();
     let event = event.as_ref().and_then(Value::as_str).unwrap_or_default();
     let payload = parts.next();
     if let Err(wait) = allowed(edge, session, event, payload.as_ref()).await {
-        return answer(ack, &acks::rate_limited(wait));
+        return refuse(ack, acks::rate_limited(wait));
     }
     match event {
         "call:initiate" => initiate(edge, session, caller, payload, ack, arrived).await,
@@ -163,8 +175,7 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incom
         }
         "presence:subscribe" | "presence:unsubscribe" => presence(edge, session, event, payload, ack).await,
         _ => {
-            metrics::invalid_payload();
-            answer(ack, &acks::invalid_text("unknown event"));
+            refuse(ack, acks::invalid_text("unknown event"));
         }
     }
 }
@@ -180,24 +191,23 @@ async fn initiate(
     let request = match Fields::new(payload).and_then(|fields| read_initiate(fields, &session.user, &caller.name)) {
         Ok(request) => request,
         Err(error) => {
-            metrics::invalid_payload();
-            return answer(ack, &acks::invalid(&error));
+            return refuse(ack, acks::invalid(&error));
         }
     };
     let (id, spelled) = (request.id.clone(), request.spelled.clone());
     if !confirmed(edge, caller, &request).await {
-        return answer(ack, &acks::contradicted());
+        return refuse(ack, acks::contradicted());
     }
     match edge.signaling.initiate(&session.actor(), request).await {
         Ok(answered) => {
             metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
             answer(ack, &acks::initiated(&spelled, &answered));
-            if let crate::signaling::Initiated::Busy { .. } = answered {
+            if let Initiated::Busy { .. } = answered {
                 session.voice().busy(&spelled);
             }
             edge.signaling.after_initiate(session, &id, &answered).await;
         }
-        Err(failure) => answer(ack, &acks::failed(&failure)),
+        Err(failure) => refuse(ack, acks::failed(&failure)),
     }
 }
 
@@ -240,8 +250,7 @@ async fn verdict(
     let ((id, spelled), reason) = match read {
         Ok(read) => read,
         Err(error) => {
-            metrics::invalid_payload();
-            return answer(ack, &acks::invalid(&error));
+            return refuse(ack, acks::invalid(&error));
         }
     };
     let (signaling, by) = (&edge.signaling, session.actor());
@@ -257,7 +266,7 @@ async fn verdict(
     }
     match &judged {
         Ok(call) => answer(ack, &acks::done(&spelled, call)),
-        Err(failure) => answer(ack, &acks::failed(failure)),
+        Err(failure) => refuse(ack, acks::failed(failure)),
     }
     match judged {
         Ok(_) if event == "call:reject" => {
@@ -279,8 +288,7 @@ async fn presence(
     let users = match Fields::new(payload).and_then(|fields| fields.users("userIds", WATCHED_PER_SESSION)) {
         Ok(users) => users,
         Err(error) => {
-            metrics::invalid_payload();
-            return answer(ack, &acks::invalid(&error));
+            return refuse(ack, acks::invalid(&error));
         }
     };
     let answered = match event {
@@ -290,25 +298,27 @@ async fn presence(
     match answered {
         Ok(users) => answer(ack, &acks::presence(&users)),
         Err(SubscribeError::TooMany) => {
-            answer(ack, &acks::invalid(&FieldError::TooMany("userIds", WATCHED_PER_SESSION)));
+            refuse(ack, acks::invalid(&FieldError::TooMany("userIds", WATCHED_PER_SESSION)));
         }
-        Err(SubscribeError::Unavailable) => answer(ack, &acks::failed(&Failure::Unavailable)),
+        Err(SubscribeError::Unavailable) => refuse(ack, acks::failed(&Failure::Unavailable)),
     }
 }
 
 async fn message(edge: &Arc<Edge>, session: &Arc<Session>, payload: Option<Value>, ack: Option<AckSender>) {
     let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.data()?)));
-    let body = match read {
+    match read {
         Ok(((id, spelled), data)) => match edge.signaling.message(&session.actor(), &id, data).await {
-            Ok(call) => acks::done(&spelled, &call),
-            Err(failure) => acks::failed(&failure),
+            Ok(call) => answer(ack, &acks::done(&spelled, &call)),
+            Err(failure) => refuse(ack, acks::failed(&failure)),
         },
-        Err(error) => {
-            metrics::invalid_payload();
-            acks::invalid(&error)
-        }
-    };
-    answer(ack, &body);
+        Err(error) => refuse(ack, acks::invalid(&error)),
+    }
+}
+
+/// Counted whether it is heard or not: the deployed app asks for hardly any acknowledgement.
+fn refuse(ack: Option<AckSender>, refused: Refused) {
+    metrics::event_refused(refused.code);
+    answer(ack, &refused.body);
 }
 
 fn answer(ack: Option<AckSender>, body: &Value) {

@@ -7,6 +7,7 @@ use socketioxide::extract::AckSender;
 
 use super::Caller;
 use crate::signaling::Session;
+use crate::telemetry::metrics::Departure;
 
 /// Events of one phone that wait for their turn; beyond it they are refused.
 const WAITING_LIMIT: usize = 64;
@@ -43,7 +44,7 @@ enum Phase {
     #[default]
     Connecting,
     Live(Arc<Session>),
-    Gone,
+    Gone(Departure),
 }
 
 impl Line {
@@ -70,21 +71,21 @@ impl Line {
         next
     }
 
-    /// Opens the line. `Ok(Some)`: events came meanwhile and the caller is to drain. `Err`: the socket is gone.
-    pub fn open(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, Arc<Session>> {
+    /// Opens the line. `Ok(Some)`: events came meanwhile and the caller is to drain. `Err`: the socket is gone, and why.
+    pub fn open(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, (Arc<Session>, Departure)> {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::Gone) {
-            return Err(session);
+        if let Phase::Gone(cause) = state.phase {
+            return Err((session, cause));
         }
         state.phase = Phase::Live(session);
         Ok(state.start_draining())
     }
 
     /// Closes the line; events that wait are still handled. Returns the session, once.
-    pub fn close(&self) -> Option<Arc<Session>> {
-        match std::mem::replace(&mut self.state.lock().phase, Phase::Gone) {
+    pub fn close(&self, cause: Departure) -> Option<Arc<Session>> {
+        match std::mem::replace(&mut self.state.lock().phase, Phase::Gone(cause)) {
             Phase::Live(session) => Some(session),
-            Phase::Connecting | Phase::Gone => None,
+            Phase::Connecting | Phase::Gone(_) => None,
         }
     }
 }
@@ -96,7 +97,7 @@ impl State {
                 self.draining = true;
                 Some(Arc::clone(session))
             }
-            Phase::Live(_) | Phase::Connecting | Phase::Gone => None,
+            Phase::Live(_) | Phase::Connecting | Phase::Gone(_) => None,
         }
     }
 }

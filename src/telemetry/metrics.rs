@@ -1,16 +1,19 @@
 //! Every metric of a node, in one table: its help text is what `/metrics` and docs/metrics.md say.
 
 mod labelled;
+mod route;
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 
 pub use labelled::*;
+pub use route::*;
 
 static EXPORTER: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -63,8 +66,6 @@ macro_rules! metrics_table {
                     _ => describe_histogram!(metric.name, metric.help.trim()),
                 }
             }
-            // Counters are there from the start: a rate needs a first value.
-            $(counter!($cname).absolute(0);)*
             $(gauge!($gname).set(0.0);)*
         }
     };
@@ -74,6 +75,8 @@ metrics_table! {
     counters {
         /// Calls that were created.
         call_initiated => "signaling_calls_initiated_total";
+        /// Of these, calls that were accepted.
+        call_accepted => "signaling_calls_accepted_total";
         /// Store commands that failed or timed out.
         store_failed => "signaling_store_failures_total";
         /// Connections to Redis that were made again.
@@ -114,8 +117,6 @@ metrics_table! {
         session_sent_away => "signaling_sessions_sent_away_total";
         /// Times that a large part of the cluster's sessions vanished at once.
         storm => "signaling_storms_total";
-        /// Events refused because their payload was no good.
-        invalid_payload => "signaling_invalid_payloads_total";
         /// Pushes that were asked for because no device of the callee confirmed the ring.
         push_required => "signaling_pushes_required_total";
         /// Users' tokens that Laravel refused when it was called back with them.
@@ -128,18 +129,26 @@ metrics_table! {
     gauges {
         /// Sessions on this node.
         sessions => "signaling_sessions";
+        /// `MAX_SESSIONS`: beyond it handshakes are refused. A relay counts twice. 0: no limit.
+        sessions_limit => "signaling_sessions_limit";
         /// 1 while the node lets its sessions go, else 0.
         draining => "signaling_draining";
         /// 1 while this node hears its own channel, else 0.
         bus_healthy => "signaling_bus_healthy";
         /// 1 while the store renews this node's lease, else 0.
         store_healthy => "signaling_store_healthy";
+        /// Nodes that are alive as far as this node knows, itself included.
+        cluster_nodes => "signaling_cluster_nodes";
         /// Users with a session on this node.
         users => "signaling_users";
         /// Users whose presence is watched from this node.
         watched_users => "signaling_presence_watched_users";
         /// Tokens that wait for their check in the background.
         waiting_checks => "signaling_token_checks_waiting";
+        /// 1 while Laravel fails and is only probed, else 0.
+        laravel_breaker_open => "signaling_laravel_breaker_open";
+        /// 1 where Laravel's `users/me` was found or no Laravel is asked, else 0.
+        laravel_route_found => "signaling_laravel_route_found";
         /// Websockets of other nodes' sessions that run through this node.
         relays => "signaling_relays";
         /// 1 while webhooks are switched off because their receiver answered 410.
@@ -158,6 +167,12 @@ metrics_table! {
         token_asked => "signaling_token_check_seconds";
     }
     labelled {
+        /// Sockets that wanted to be sessions, by outcome: let in, beyond a limit, or refused for what they brought.
+        "signaling_handshakes_total", "counter", "outcome: accepted, limited, no_credentials, malformed, invalid_token, unavailable";
+        /// Sessions that left this node: the phone said so or closed its transport, it broke, went silent or spoke nonsense, or this side ended it.
+        "signaling_disconnects_total", "counter", "cause: left, closed, lost, silent, protocol, evicted, revoked, sent_away, drained, stopped";
+        /// Events that were refused, by the code of the acknowledgement.
+        "signaling_event_errors_total", "counter", "code: invalid_payload, rate_limited, not_a_participant, call_not_found, invalid_state, unavailable";
         /// From an event's arrival to the moment all it caused was sent on.
         "signaling_event_seconds", "histogram", "event: initiate, ringing, accept, reject, cancel, end";
         /// From the moment a call was created to a phone that is told to ring, on the caller's node or another.
@@ -173,7 +188,7 @@ metrics_table! {
         /// Live calls this node has to do with, by state.
         "signaling_calls", "gauge", "state: trying, ringing, active";
         /// Calls that ended, by reason.
-        "signaling_calls_ended_total", "counter", "reason: as in the call's record";
+        "signaling_calls_ended_total", "counter", "reason: cancelled, superseded, caller_gone, rejected, no_answer, busy, hung_up, lost, max_duration";
         /// Calls that this node put back after the store had lost them.
         "signaling_calls_restored_total", "counter", "";
         /// Sessions of dead nodes that this node removed.
@@ -194,6 +209,8 @@ metrics_table! {
         "signaling_webhook_failures_total", "counter", "cause: refused, failed, too_many, redirected, timed_out, unreachable";
         /// Requests that tell a Laravel without webhooks what happened, by outcome.
         "signaling_callbacks_total", "counter", "request: reject, cancel, end; outcome: done, needless, refused, failed, expired, unauthorized";
+        /// How long Laravel took to answer such a request, or failed to.
+        "signaling_callback_seconds", "histogram", "request: reject, cancel, end, notify_cancelled";
         /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, by outcome.
         "signaling_inquiries_total", "counter", "outcome: accepted, over, stands, unavailable";
         /// Letters that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
@@ -206,8 +223,28 @@ metrics_table! {
         "signaling_outbox_bytes", "gauge", "";
         /// Letters dropped because the outbox was full.
         "signaling_outbox_dropped_total", "counter", "";
+        /// HTTP requests on the public port beside Socket.IO, by class of status; `gone`: who asked did not wait for the answer.
+        "signaling_http_requests_total", "counter", "route: as in the API's description, unknown; status: 2xx, 3xx, 4xx, 5xx, gone";
+        /// How long they took.
+        "signaling_http_request_seconds", "histogram", "route: as above";
         /// The version of this node.
         "signaling_build_info", "gauge", "version";
+        /// When the process started, in seconds since 1970.
+        "process_start_time_seconds", "gauge", "";
+        /// CPU time that the process used, in whole seconds.
+        "process_cpu_seconds_total", "counter", "";
+        /// Memory of the process that is resident.
+        "process_resident_memory_bytes", "gauge", "";
+        /// Address space of the process.
+        "process_virtual_memory_bytes", "gauge", "";
+        /// The limit of that; 0: none.
+        "process_virtual_memory_max_bytes", "gauge", "";
+        /// Files and sockets that the process has open.
+        "process_open_fds", "gauge", "";
+        /// The limit of that.
+        "process_max_fds", "gauge", "";
+        /// Threads of the process.
+        "process_threads", "gauge", "";
     }
 }
 
@@ -225,32 +262,39 @@ pub fn start() -> Result<(), BuildError> {
     Ok(())
 }
 
-/// A rate needs a first value: counters with a label are there from the start for each of its values.
+/// A rate needs a first value: counters and histograms are there from the start, for each value of their labels.
 fn count_from_zero() {
-    for metric in METRICS.iter().filter(|metric| metric.kind == "counter") {
-        match metric.labels.split_once(": ") {
-            None => counter!(metric.name).increment(0),
-            Some((label, values)) if !values.contains([':', ';']) && !values.starts_with("as ") => {
-                values.split(", ").for_each(|value| counter!(metric.name, label => value).increment(0));
+    for metric in METRICS {
+        for labels in label_sets(metric.labels) {
+            match metric.kind {
+                "counter" => counter!(metric.name, labels).increment(0),
+                "histogram" => drop(histogram!(metric.name, labels)),
+                _ => {}
             }
-            Some(_) if metric.labels.matches(": ").count() == 2 => {
-                let pairs: Vec<_> = metric.labels.split("; ").filter_map(|label| label.split_once(": ")).collect();
-                let [(one, ones), (other, others)] = pairs.as_slice() else { continue };
-                for value in ones.split(", ") {
-                    others.split(", ").for_each(|second| {
-                        counter!(metric.name, *one => value, *other => second).increment(0);
-                    });
-                }
-            }
-            // Values that are listed elsewhere.
-            Some(_) => {}
         }
     }
 }
 
-/// The Prometheus text of all metrics.
+/// Every combination of the values of a metric's labels; none where they are listed elsewhere.
+fn label_sets(labels: &'static str) -> Vec<Vec<Label>> {
+    let mut sets = vec![Vec::new()];
+    for (label, values) in labels.split("; ").filter_map(|label| label.split_once(": ")) {
+        if values.starts_with("as ") {
+            return Vec::new();
+        }
+        let with = |set: &Vec<Label>, value| [set.as_slice(), &[Label::from_static_parts(label, value)]].concat();
+        sets = values.split(", ").flat_map(|value| sets.iter().map(move |set| with(set, value))).collect();
+    }
+    sets
+}
+
+/// The Prometheus text of all metrics, those of the process as they are now. Takes milliseconds where many files are
+/// open.
 pub fn render() -> String {
-    EXPORTER.get().map(PrometheusHandle::render).unwrap_or_default()
+    let Some(exporter) = EXPORTER.get() else { return String::new() };
+    Collector::default().collect();
+    exporter.run_upkeep();
+    exporter.render()
 }
 
 /// Drains histograms; to be called every few seconds.
@@ -268,4 +312,42 @@ pub fn metrics_table() -> String {
         table.push_str(&format!("| `{}` | {} | {labels} | {} |\n", metric.name, metric.kind, metric.help.trim()));
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{EndReason, Role};
+
+    #[test]
+    fn series_are_all_combinations_of_label_values() {
+        let sets = |labels: &'static str| -> Vec<String> {
+            let text =
+                |set: Vec<Label>| set.iter().map(|label| format!("{}={} ", label.key(), label.value())).collect();
+            label_sets(labels).into_iter().map(text).collect()
+        };
+        assert_eq!(sets(""), [""]);
+        assert_eq!(sets("a: x, y"), ["a=x ", "a=y "]);
+        assert_eq!(sets("a: x, y; b: p, q; c: z").len(), 4);
+        assert_eq!(sets("a: x, y; b: p, q; c: z")[3], "a=y b=q c=z ");
+        assert!(sets("a: x; b: as elsewhere").is_empty());
+    }
+
+    #[test]
+    fn every_reason_is_counted_from_the_start() {
+        let ended = METRICS.iter().find(|metric| metric.name == "signaling_calls_ended_total").unwrap();
+        let listed: Vec<String> = label_sets(ended.labels).iter().map(|labels| labels[0].value().to_owned()).collect();
+        let reasons = [
+            EndReason::Cancelled,
+            EndReason::Superseded,
+            EndReason::CallerGone,
+            EndReason::Rejected,
+            EndReason::NoAnswer,
+            EndReason::Busy,
+            EndReason::HungUp { by: None, accept_missed: false },
+            EndReason::Lost { party: Role::Caller },
+            EndReason::MaxDuration,
+        ];
+        assert_eq!(listed, reasons.map(|reason| reason.name()));
+    }
 }

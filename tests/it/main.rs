@@ -17,6 +17,7 @@ mod incidents;
 mod layering;
 mod legacy;
 mod limits;
+mod metrics;
 mod payloads;
 mod presence;
 mod processes;

@@ -23,16 +23,16 @@ use crate::harness::redis::shared;
 use crate::harness::{Phone, Profile};
 
 /// A node in a process of its own, killed when dropped.
-struct Node {
+pub struct Node {
     child: Child,
-    public: SocketAddr,
-    admin: SocketAddr,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
     /// What it printed so far.
     log: Arc<Mutex<String>>,
 }
 
 impl Node {
-    fn start(prefix: &str, variables: &[(&str, &str)]) -> Self {
+    pub fn start(prefix: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onlycare-signaling"));
         command
             .current_dir(std::env::temp_dir())
@@ -64,7 +64,7 @@ impl Node {
     }
 
     /// `TERM`, `STOP`, `CONT`.
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }
@@ -81,7 +81,7 @@ impl Drop for Node {
     }
 }
 
-fn prefix() -> String {
+pub fn prefix() -> String {
     format!("t{:016x}", rand::random::<u64>())
 }
 

@@ -8,6 +8,50 @@ use metrics::{Counter, Histogram, counter, gauge, histogram};
 use super::accept_missed;
 use crate::call::{Call, EndReason};
 
+/// What became of a socket that wanted to be a session.
+#[derive(Clone, Copy, Debug)]
+pub enum Handshake {
+    Accepted,
+    Limited,
+    NoCredentials,
+    Malformed,
+    InvalidToken,
+    /// Nobody could tell whether its token is valid.
+    Unavailable,
+}
+
+/// Why a session left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// The phone said that it leaves.
+    Left,
+    /// The phone closed its transport.
+    Closed,
+    /// The connection broke.
+    Lost,
+    /// No answer to a ping.
+    Silent,
+    /// The phone sent what is no packet, or polled twice at a time.
+    Protocol,
+    Evicted,
+    Revoked,
+    SentAway,
+    Drained,
+    /// The node stopped.
+    Stopped,
+}
+
+/// The code of an event that was refused (protocol.md 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    InvalidPayload,
+    RateLimited,
+    NotAParticipant,
+    CallNotFound,
+    InvalidState,
+    Unavailable,
+}
+
 /// A limit that refused something.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
@@ -82,6 +126,38 @@ pub enum Freed {
     Doubtful,
 }
 
+impl ErrorCode {
+    const NAMES: [&str; 6] =
+        ["invalid_payload", "rate_limited", "not_a_participant", "call_not_found", "invalid_state", "unavailable"];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+pub fn handshake(outcome: Handshake) {
+    static HANDLES: LazyLock<[Counter; 6]> = LazyLock::new(|| {
+        ["accepted", "limited", "no_credentials", "malformed", "invalid_token", "unavailable"]
+            .map(|outcome| counter!("signaling_handshakes_total", "outcome" => outcome))
+    });
+    HANDLES[outcome as usize].increment(1);
+}
+
+pub fn departed(cause: Departure) {
+    static HANDLES: LazyLock<[Counter; 10]> = LazyLock::new(|| {
+        ["left", "closed", "lost", "silent", "protocol", "evicted", "revoked", "sent_away", "drained", "stopped"]
+            .map(|cause| counter!("signaling_disconnects_total", "cause" => cause))
+    });
+    HANDLES[cause as usize].increment(1);
+}
+
+pub fn event_refused(code: ErrorCode) {
+    static HANDLES: LazyLock<[Counter; 6]> =
+        LazyLock::new(|| ErrorCode::NAMES.map(|code| counter!("signaling_event_errors_total", "code" => code)));
+    HANDLES[code as usize].increment(1);
+}
+
 pub fn event_done(event: Timed, duration: Duration) {
     static HANDLES: LazyLock<[Histogram; 6]> = LazyLock::new(|| {
         ["initiate", "ringing", "accept", "reject", "cancel", "end"]
@@ -127,6 +203,11 @@ pub fn called_back(request: &'static str, outcome: CallbackOutcome) {
         CallbackOutcome::Unauthorized => "unauthorized",
     };
     counter!("signaling_callbacks_total", "request" => request, "outcome" => outcome).increment(1);
+}
+
+/// `request` is one of the documented values.
+pub fn callback_answered(request: &'static str, after: Duration) {
+    histogram!("signaling_callback_seconds", "request" => request).record(after.as_secs_f64());
 }
 
 pub fn inquired(outcome: Inquired) {

@@ -1,0 +1,261 @@
+//! What nodes count: each in a process of its own, since metrics are the process's.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::select_all;
+use futures_util::{SinkExt, StreamExt};
+use onlycare_signaling::clock::Clock;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::cluster::{get, get_with, post};
+use crate::harness::laravel::{Laravel, Mood};
+use crate::harness::phone::{unique, unique_call};
+use crate::harness::{Phone, Profile};
+use crate::processes::{Node, prefix};
+
+const SECRET: &str = "s";
+const HANDSHAKES: &str = "signaling_handshakes_total";
+const DISCONNECTS: &str = "signaling_disconnects_total";
+const ERRORS: &str = "signaling_event_errors_total";
+const REQUESTS: &str = "signaling_http_requests_total";
+
+/// The metrics of a node at a moment.
+struct Metrics(String);
+
+impl Metrics {
+    async fn of(node: &Node) -> Self {
+        Self(get(node.admin, "/metrics").await.1.as_str().expect("a text").to_owned())
+    }
+
+    /// A series, named as it is exposed.
+    fn value(&self, series: &str) -> f64 {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{series} is not there: {}", self.0)).parse().expect("a number")
+    }
+
+    /// All series of a counter that are not 0, by their labels.
+    fn counted(&self, name: &str) -> Vec<(&str, f64)> {
+        let series = self.0.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+        let mut counted: Vec<_> = series.map(|(labels, value)| (labels, value.parse().expect("a number"))).collect();
+        counted.retain(|(_, value)| *value != 0.0);
+        counted.sort_by_key(|(labels, _)| *labels);
+        counted
+    }
+
+    fn sum(&self, name: &str) -> f64 {
+        self.counted(name).iter().map(|(_, value)| value).sum()
+    }
+}
+
+/// Waits until a series has a value.
+async fn reaches(node: &Node, series: &str, value: f64) -> Metrics {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let metrics = Metrics::of(node).await;
+        if metrics.value(series) == value {
+            return metrics;
+        }
+        assert!(Instant::now() < deadline, "{series} is {} and not {value}", metrics.value(series));
+        tokio::time::sleep(Duration::from_millis(20)).await; // another process has no event to wait for
+    }
+}
+
+async fn phone(node: &Node, name: &str) -> Phone {
+    Phone::connect(node.public, Profile::of(&unique(name))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disconnect_is_counted_by_its_cause() {
+    let variables = [
+        ("LARAVEL_API_SECRET", SECRET),
+        ("MAX_SESSIONS_PER_USER", "1"),
+        ("PING_INTERVAL_MS", "5000"),
+        ("PING_TIMEOUT_MS", "1000"),
+        ("DRAIN_DELAY_SECS", "0"),
+        ("DRAIN_SECS", "4"),
+    ];
+    let node = Node::start(&prefix(), &variables);
+    let metrics = Metrics::of(&node).await;
+    assert_eq!((metrics.sum(DISCONNECTS), metrics.sum(HANDSHAKES)), (0.0, 0.0));
+    let cause = |cause: &str| format!("{DISCONNECTS}{{cause=\"{cause}\"}}");
+
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", node.public);
+    let (mut silent, _) = tokio_tungstenite::connect_async(url).await.expect("a websocket");
+    let auth = json!({"token": "t", "userId": unique("silent")});
+    silent.send(Message::text(format!("40{auth}"))).await.expect("it is open");
+
+    for (name, last_word) in [("left", "41"), ("closed", "1"), ("protocol", "nonsense")] {
+        let phone = phone(&node, name).await;
+        phone.send_raw(last_word.into());
+        reaches(&node, &cause(name), 1.0).await;
+    }
+    phone(&node, "lost").await.vanish();
+    reaches(&node, &cause("lost"), 1.0).await;
+
+    let first = phone(&node, "bo").await;
+    let second = Phone::connect(node.public, Profile::of(&first.user)).await;
+    assert_eq!(first.expect_fate().await, "disconnect");
+    reaches(&node, &cause("evicted"), 1.0).await;
+
+    let path = format!("/api/users/{}/disconnect", second.user);
+    assert_eq!(post(node.public, &path, Some(SECRET), json!({})).await.1["disconnected"], 1);
+    reaches(&node, &cause("sent_away"), 1.0).await;
+
+    while silent.next().await.is_some_and(|message| message.is_ok()) {}
+    let metrics = reaches(&node, &cause("silent"), 1.0).await;
+    assert_eq!(metrics.sum(DISCONNECTS), 7.0, "{:?}", metrics.counted(DISCONNECTS));
+    assert_eq!(metrics.counted(HANDSHAKES), [("outcome=\"accepted\"", 7.0)]);
+    assert_eq!(metrics.value("signaling_sessions"), 0.0);
+
+    let mut many = Vec::new();
+    for _ in 0..10 {
+        many.push(phone(&node, "ana").await);
+    }
+    node.signal("TERM");
+    select_all(many.iter().map(|phone| Box::pin(phone.expect_fate()))).await;
+    let metrics = Metrics::of(&node).await;
+    let drained = metrics.value(&cause("drained"));
+    assert!((1.0..10.0).contains(&drained), "{drained}");
+    assert_eq!(metrics.value("signaling_sessions_drained_total"), drained);
+    assert_eq!(metrics.sum(DISCONNECTS), 7.0 + drained, "each once: {:?}", metrics.counted(DISCONNECTS));
+    assert_eq!(metrics.value("signaling_sessions"), 10.0 - drained);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_counted_by_the_template_of_their_route() {
+    let node = Node::start(&prefix(), &[("LARAVEL_API_SECRET", SECRET), ("OPEN_QUERIES", "always")]);
+    let (user, call) = (unique("ana"), unique_call());
+    for _ in 0..2 {
+        assert_eq!(get(node.public, &format!("/api/users/{user}/online")).await.0, 200);
+    }
+    let secret = ("x-internal-secret", SECRET);
+    assert_eq!(get_with(node.public, &format!("/api/calls/{call}"), secret).await.0, 404);
+    assert_eq!(get(node.public, &format!("/api/calls/{call}")).await.0, 401);
+    assert_eq!(get(node.public, "/api/emit/call-ended").await.0, 405);
+    assert_eq!(get(node.public, &format!("/users/{user}")).await.0, 404);
+    assert_eq!(get(node.public, "/health").await.0, 200);
+    let metrics = Metrics::of(&node).await;
+    let counted = metrics.counted(REQUESTS);
+    let series = |route: &str, status: &str| format!("route=\"{route}\",status=\"{status}\"");
+    let expected = [
+        (series("/api/calls/{callId}", "4xx"), 2.0),
+        (series("/api/emit/call-ended", "4xx"), 1.0),
+        (series("/api/users/{userId}/online", "2xx"), 2.0),
+        (series("/health", "2xx"), 1.0),
+        (series("unknown", "4xx"), 1.0),
+    ];
+    assert_eq!(counted, expected.each_ref().map(|(labels, count)| (labels.as_str(), *count)));
+    assert_eq!(metrics.value("signaling_http_request_seconds_count{route=\"/api/users/{userId}/online\"}"), 2.0);
+    assert!(metrics.0.contains(&series("/api/users/{userId}/emit", "5xx")), "what was never asked for is there");
+    for id in [user, call] {
+        assert!(!metrics.0.contains(&id), "{id} is in a label");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_events_and_accepted_calls_are_counted() {
+    let node = Node::start(&prefix(), &[("EVENTS_PER_MINUTE", "0")]);
+    let (ana, bo) = (phone(&node, "ana").await, phone(&node, "bo").await);
+    let (id, early) = (unique_call(), unique_call());
+    ana.rings(&id, &bo).await;
+    // Without an acknowledgement too, as the deployed app sends it.
+    ana.emit("call:accept", json!({"callId": id}));
+    ana.emit("call:accept", json!("nonsense"));
+    bo.accept(&id).await;
+    ana.end(&id).await;
+    assert_eq!(bo.accept(&id).await["code"], "invalid_state");
+    assert_eq!(bo.accept(&early).await["code"], "call_not_found");
+    ana.call(&early, &bo.user).await;
+    ana.expect("call:accepted").await;
+    ana.end(&early).await;
+    let metrics = Metrics::of(&node).await;
+    let code = |code: &str| metrics.value(&format!("{ERRORS}{{code=\"{code}\"}}"));
+    for (name, count) in [
+        ("not_a_participant", 1.0),
+        ("invalid_payload", 1.0),
+        ("invalid_state", 1.0),
+        ("call_not_found", 1.0),
+        ("unavailable", 0.0),
+        ("rate_limited", 0.0),
+    ] {
+        assert_eq!(code(name), count, "{name}");
+    }
+    // The verdict that waited for its call counts as well.
+    assert_eq!(metrics.value("signaling_calls_initiated_total"), 2.0);
+    assert_eq!(metrics.value("signaling_calls_accepted_total"), 2.0);
+    assert_eq!(metrics.value("signaling_calls_ended_total{reason=\"hung_up\"}"), 2.0);
+    assert_eq!(metrics.value("signaling_calls_ended_total{reason=\"lost\"}"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_laravel_shows_in_breaker_route_and_handshakes() {
+    let laravel = Laravel::start().await;
+    laravel.mood(Mood::Broken);
+    let url = format!("http://{}", laravel.address);
+    let variables = [
+        ("AUTH", "laravel"),
+        ("LARAVEL_API_URL", url.as_str()),
+        ("LARAVEL_API_SECRET", SECRET),
+        ("AUTH_HOLD_SECS", "1"),
+        ("MAX_SESSIONS", "1"),
+    ];
+    let node = Node::start(&prefix(), &variables);
+    let outcome = |outcome: &str| format!("{HANDSHAKES}{{outcome=\"{outcome}\"}}");
+    assert_eq!(Metrics::of(&node).await.value("signaling_laravel_breaker_open"), 0.0);
+    let ana = Phone::open(node.public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::open(node.public, Profile::of(&unique("bo"))).await;
+    reaches(&node, "signaling_laravel_breaker_open", 1.0).await;
+    let metrics = reaches(&node, &outcome("unavailable"), 2.0).await;
+    assert_eq!(metrics.value("signaling_laravel_route_found"), 0.0);
+    assert_eq!(metrics.value("signaling_laravel_breaker_open"), 1.0);
+    drop((ana, bo));
+
+    laravel.mood(Mood::Well);
+    reaches(&node, "signaling_laravel_route_found", 1.0).await;
+    let ana = loop {
+        // Until the breaker lets a probe through.
+        if let Some(phone) = Phone::try_connect(node.public, Profile::of(&unique("ana"))).await {
+            break phone;
+        }
+    };
+    let metrics = reaches(&node, "signaling_laravel_breaker_open", 0.0).await;
+    assert_eq!(metrics.value(&outcome("accepted")), 1.0);
+    assert_eq!(get(node.public, "/socket.io/?EIO=4&transport=polling").await.0, 503);
+    reaches(&node, &outcome("limited"), 1.0).await;
+    ana.send_raw("41".into());
+    reaches(&node, "signaling_sessions", 0.0).await;
+    for (name, auth) in [
+        ("no_credentials", json!({"userId": "USR_1"})),
+        ("malformed", json!({"userId": "no id", "token": "t"})),
+        ("invalid_token", json!({"userId": "USR_1", "token": "forged"})),
+    ] {
+        Phone::open_with(node.public, "USR_1", auth, true).await.expect_fate().await;
+        reaches(&node, &outcome(name), 1.0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_count_each_other_and_themselves() {
+    let prefix = prefix();
+    let variables = [("MAX_SESSIONS", "7"), ("DRAIN_DELAY_SECS", "0"), ("DRAIN_SECS", "0")];
+    let first = Node::start(&prefix, &variables);
+    let metrics = Metrics::of(&first).await;
+    assert_eq!(metrics.value("signaling_cluster_nodes"), 1.0);
+    assert_eq!(metrics.value("signaling_sessions_limit"), 7.0);
+    assert_eq!(metrics.value("signaling_laravel_route_found"), 1.0, "where no Laravel is asked, none is missed");
+    let second = Node::start(&prefix, &variables);
+    for node in [&first, &second] {
+        reaches(node, "signaling_cluster_nodes", 2.0).await;
+    }
+    second.signal("TERM");
+    reaches(&first, "signaling_cluster_nodes", 1.0).await;
+
+    let metrics = Metrics::of(&first).await;
+    let files = metrics.value("process_open_fds");
+    assert!(files > 5.0 && files < metrics.value("process_max_fds"), "{files}");
+    assert!(metrics.value("process_resident_memory_bytes") > 1e6);
+    let now = Clock::system().now().as_millis() as f64 / 1000.0;
+    let age = now - metrics.value("process_start_time_seconds");
+    assert!((-2.0..60.0).contains(&age), "started {age} s ago");
+}
