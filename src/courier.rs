@@ -7,7 +7,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::sync::watch;
 
 use crate::call::Timestamp;
@@ -20,9 +19,9 @@ const POLL: Duration = Duration::from_millis(250);
 /// After a claim that the store failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a receiver asks to be left alone: it says so in seconds or with a date.
-pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+/// How long a receiver asks to be left alone, from its `Retry-After`: seconds or a date.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
@@ -109,12 +108,10 @@ mod tests {
     #[test]
     fn patience_is_asked_for_in_seconds_or_with_a_date() {
         let now = Timestamp::from_millis(784_111_767_250); // ten seconds before the date below
-        let wait =
-            |value: &'static str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]), now);
+        let wait = |value| retry_after(value, now);
         assert_eq!(wait("120"), Some(Duration::from_secs(120)));
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_millis(9_750)));
         assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO), "over");
         assert_eq!((wait("soon"), wait("-1")), (None, None));
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

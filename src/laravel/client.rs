@@ -161,7 +161,8 @@ impl Client {
         match sent {
             Ok(response) => {
                 let status = response.status().as_u16();
-                let wait = retry_after(response.headers(), self.clock.now());
+                let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+                let wait = asked.and_then(|value| retry_after(value, self.clock.now()));
                 self.judge(status);
                 Posted::Status { status, wait }
             }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reqwest::header::RETRY_AFTER;
 use reqwest::{StatusCode, Url};
 use sha2::{Digest, Sha256};
 
@@ -166,7 +167,8 @@ impl Endpoint {
         if status == StatusCode::GONE {
             return Attempt::Gone;
         }
-        let wait = retry_after(response.headers(), self.clock.now());
+        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let wait = asked.and_then(|value| retry_after(value, self.clock.now()));
         if matches!(status.as_u16(), 429 | 502 | 503 | 504) {
             self.pace.too_much(wait, self.clock.elapsed());
         }
