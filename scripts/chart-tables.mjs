@@ -6,7 +6,7 @@ const root = new URL('..', import.meta.url);
 const read = (path) => readFileSync(new URL(path, root), 'utf8');
 // The chart sets these itself, or takes them from the Secret.
 const OWNED = ['PORT', 'ADMIN_PORT', 'HOST', 'NODE_ID', 'NODE_ADDRESS', 'DRAIN_DELAY_SECS', 'DRAIN_SECS'];
-const SECRET = ['REDIS_URL', 'LARAVEL_API_SECRET', 'NODE_SECRET', 'WEBHOOK_SECRET'];
+const SECRET = ['REDIS_URL', 'LARAVEL_API_SECRET', 'NODE_SECRET', 'WEBHOOK_SECRET', 'LOG_USERS_KEY'];
 
 const wanted = { 'helm/README.md': readme(), 'helm/values.schema.json': schema() };
 let old = false;

@@ -204,7 +204,7 @@ impl App {
         }));
 
         readiness.set(true);
-        tracing::info!(node = %config.node_id, public = %public_address, admin = %admin_address, "listening");
+        tracing::info!(public = %public_address, admin = %admin_address, "listening");
         Ok(Self {
             public: public_address,
             admin: admin_address,

@@ -16,6 +16,7 @@ use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
 use crate::store::Retention;
+use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
 use crate::webhook::EndpointTerms;
 pub use options::{OPTIONS, Opt, options_table};
@@ -116,6 +117,8 @@ pub struct Config {
     pub webhook: Option<EndpointTerms>,
     pub log_format: LogFormat,
     pub log_level: String,
+    /// How logs and traces name users.
+    pub log_users: Users,
     /// Set variables that look like ours and are none.
     pub unknown: BTreeSet<String>,
     /// The options as read, secrets hidden: what `--print-config` prints.
@@ -245,6 +248,16 @@ mod tests {
         assert!(refused("https://[::1]/", secret).contains("private"));
         assert!(refused("https://169.254.169.254/", secret).contains("private"));
         with("http://127.0.0.1:8000/hooks", secret, "true").unwrap();
+    }
+
+    #[test]
+    fn hashed_users_need_a_key() {
+        let with = |key: &str| read(&[("LOG_USERS", "hashed"), ("LOG_USERS_KEY", key)]);
+        assert!(with("").unwrap_err().to_string().contains("LOG_USERS_KEY"));
+        assert!(with("too-short").unwrap_err().to_string().contains("LOG_USERS_KEY"));
+        let config = with("long-enough-to-be-one").unwrap();
+        assert!(!format!("{config:?}").contains("long-enough"));
+        assert_eq!(config.shown["LOG_USERS_KEY"], "***");
     }
 
     #[test]

@@ -59,6 +59,8 @@ options! {
     "DRAIN_SECS", "20", "window over which a node that stops closes its transports, parties of calls last; default in local development mode: 0";
     "LOG_FORMAT", "", "`json` or `text`; default: text on a terminal, else json";
     "LOG_LEVEL", "info", "log filter, as in `info` or `onlycare_signaling=debug`";
+    "LOG_USERS", "plain", "`plain` or `hashed`: whether logs and traces name a user by id or by the first 16 digits of an HMAC of it";
+    "LOG_USERS_KEY", "", "key of that HMAC, at least 16 characters, the same on every node; needed with `hashed`";
 }
 
 /// The options as a Markdown table, for `docs/configuration.md`.
@@ -73,8 +75,8 @@ pub fn options_table() -> String {
 
 /// Set variables that look like ours but are none: a typing error, or an option of another version.
 pub fn unknown_options(variables: &BTreeMap<String, String>) -> BTreeSet<String> {
-    const FAMILIES: [&str; 9] =
-        ["REDIS_", "LARAVEL_", "AUTH_", "CALL_", "CALLER_", "PING_", "RING_", "NODE_A", "WEBHOOK_"];
+    const FAMILIES: [&str; 10] =
+        ["REDIS_", "LARAVEL_", "AUTH_", "CALL_", "CALLER_", "PING_", "RING_", "NODE_A", "WEBHOOK_", "LOG_USER"];
     variables
         .keys()
         .filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")) // Kubernetes sets these

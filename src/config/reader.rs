@@ -12,8 +12,12 @@ use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
 use crate::store::Retention;
+use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
 use crate::webhook::{EndpointTerms, SigningSecret};
+
+/// Shorter keys could be found by trying.
+const USERS_KEY: usize = 16;
 
 /// Reads options and collects what is wrong with them.
 pub(super) struct Reader {
@@ -110,6 +114,7 @@ impl Reader {
                 }
             },
             log_level: self.text("LOG_LEVEL").unwrap_or_default(),
+            log_users: self.log_users(),
             unknown: unknown_options(&self.variables),
             shown: std::mem::take(&mut self.shown),
         }
@@ -165,6 +170,16 @@ impl Reader {
             self.errors.push(error.to_string());
         }
         Some(terms)
+    }
+
+    fn log_users(&mut self) -> Users {
+        let hashed = self.one_of("LOG_USERS", &[("plain", false), ("hashed", true)]);
+        let key = self.secret("LOG_USERS_KEY").unwrap_or_default();
+        if hashed && key.len() < USERS_KEY {
+            self.errors
+                .push(format!("LOG_USERS is hashed, which needs a LOG_USERS_KEY of at least {USERS_KEY} characters"));
+        }
+        if hashed { Users::Hashed(key.into_bytes()) } else { Users::Plain }
     }
 
     fn auth(&mut self) -> Auth {

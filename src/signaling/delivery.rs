@@ -237,7 +237,7 @@ impl Signaling {
             Ok(listeners) => listeners > 0,
             Err(error) => {
                 metrics::bus_failed();
-                tracing::warn!(%node, %error, "publishing to a node failed");
+                tracing::warn!(peer = %node, %error, "publishing to a node failed");
                 false
             }
         }

@@ -43,6 +43,7 @@ use crate::call::{NodeId, Terms};
 use crate::clock::Clock;
 use crate::store::{Bell, CallStore, Outbox, SessionStore};
 pub use crate::store::{DeadLetter, Which};
+use crate::telemetry::carry;
 use floor::Floor;
 use ledger::Questions;
 use loss::Trust;
@@ -219,15 +220,15 @@ impl Signaling {
         self.tasks.spawn(async move {
             let ended = worker.await;
             if !stop.is_cancelled() {
-                tracing::error!(name, panicked = ended.is_err(), "a loop of the node died, stopping the node");
+                tracing::error!(worker = name, panicked = ended.is_err(), "a loop of the node died, stopping the node");
                 stop.cancel();
             }
         });
     }
 
-    /// Runs a short task to its end or to the stop.
+    /// Runs a short task to its end or to the stop; it is about what started it.
     fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(carry(work)));
     }
 
     /// Users with a session and live calls, of the whole cluster.

@@ -11,7 +11,7 @@ use super::{Failure, Signaling, Told};
 use crate::bus::{Body, Word};
 use crate::call::{NodeId, UserId};
 use crate::store::{Page, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::{Who, metrics};
 
 const ASKED_AT_ONCE: usize = 1000;
 const WORD_LIFE: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ impl Signaling {
         }
         self.end_sessions_of(user).await;
         let sessions = sessions?.len();
-        tracing::info!(%user, reason, sessions, "a user was sent away");
+        tracing::info!(user = %Who(user), reason, sessions, "a user was sent away");
         Ok(sessions)
     }
 

@@ -13,6 +13,7 @@ use super::line::{Incoming, Line};
 use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate};
 use crate::call::{Call, CallId, SessionId};
 use crate::signaling::{Failure, Initiate, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
+use crate::telemetry::Who;
 use crate::telemetry::metrics::{self, Limit, Timed};
 
 /// No event of the contract comes near this; what is larger is not even parsed.
@@ -214,7 +215,7 @@ async fn confirmed(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> boo
             None => "unavailable",
         });
         if known == Some(false) {
-            tracing::warn!(call = %id, caller = %user, "laravel does not know an initiated call");
+            tracing::warn!(call = %id, user = %Who(&user), "laravel does not know an initiated call");
         }
         known
     };

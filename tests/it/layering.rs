@@ -43,6 +43,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "signaling/",
             "socket/",
             "store/",
+            "telemetry/",
             "webhook/",
         ],
     ),
