@@ -18,6 +18,7 @@ use crate::socket::InitiateCheck;
 use crate::store::Retention;
 use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
+use crate::telemetry::trace;
 use crate::webhook::EndpointTerms;
 pub use options::{OPTIONS, Opt, options_table};
 use reader::{Reader, parse_dotenv};
@@ -119,6 +120,8 @@ pub struct Config {
     pub log_level: String,
     /// How logs and traces name users.
     pub log_users: Users,
+    /// Where traces go; none: nowhere.
+    pub traces: Option<trace::Terms>,
     /// Set variables that look like ours and are none.
     pub unknown: BTreeSet<String>,
     /// The options as read, secrets hidden: what `--print-config` prints.
@@ -258,6 +261,33 @@ mod tests {
         let config = with("long-enough-to-be-one").unwrap();
         assert!(!format!("{config:?}").contains("long-enough"));
         assert_eq!(config.shown["LOG_USERS_KEY"], "***");
+    }
+
+    #[test]
+    fn traces_are_off_until_they_have_an_address() {
+        let with = |endpoint: &str, headers: &str, ratio: &str| {
+            let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_TRACES_SAMPLER_ARG"];
+            read(&names.into_iter().zip([endpoint, headers, ratio]).collect::<Vec<_>>())
+        };
+        assert!(read(&[]).unwrap().traces.is_none());
+        assert!(with("", "a=b", "").unwrap().traces.is_none());
+        let config = with("https://c.test:4318/", "authorization=Basic%20aHVzaA==, x-scope=1", "0.25").unwrap();
+        assert!(!format!("{config:?}").contains("aHVzaA") && config.shown["OTEL_EXPORTER_OTLP_HEADERS"] == "***");
+        let terms = config.traces.unwrap();
+        assert_eq!(terms.ratio, 0.25);
+        assert_eq!(terms.headers[0], ("authorization".into(), "Basic aHVzaA==".into()));
+        assert_eq!(terms.headers[1], ("x-scope".into(), "1".into()));
+        for (endpoint, headers, ratio) in [
+            ("collector:4318", "", ""),
+            ("https://user:hush@c.test", "", ""),
+            ("https://c.test", "hush", ""),
+            ("https://c.test", "a=hush%0Ahush", ""),
+            ("https://c.test", "", "1.5"),
+            ("https://c.test", "", "NaN"),
+        ] {
+            let error = with(endpoint, headers, ratio).unwrap_err().to_string();
+            assert!(error.contains("OTEL_") && !error.contains("hush"), "{error}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::breaker::Breaker;
 use crate::call::{Asked, CallId, Row, RowStatus, UserId};
 use crate::clock::Clock;
 use crate::telemetry::metrics;
+use crate::telemetry::trace::{self, Kind};
 
 /// Requests to Laravel at the same time; more wait.
 const AT_ONCE: usize = 32;
@@ -140,6 +141,11 @@ impl Client {
 
     /// Makes a request in the name of the token's user; `secret` where Laravel wants to know who we are as well.
     pub(super) async fn post(&self, token: &str, path: &str, body: &Value, secret: Option<&str>) -> Posted {
+        trace::part("laravel", Kind::Client, self.post_once(token, path, body, secret)).await
+    }
+
+    async fn post_once(&self, token: &str, path: &str, body: &Value, secret: Option<&str>) -> Posted {
+        trace::note("path", || path.to_owned());
         let Ok(_place) = self.places.acquire().await else { return Posted::Nothing };
         let url = format!("{}/{path}", self.bases[*self.route.lock()]);
         let mut request = self.http.post(url).bearer_auth(token).header("accept", "application/json").json(body);
@@ -151,10 +157,12 @@ impl Client {
                 let status = response.status().as_u16();
                 let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
                 self.judge(status);
+                trace::note("status", || i64::from(status));
                 Posted::Status { status, wait: wait.map(Duration::from_secs) }
             }
             Err(error) => {
                 tracing::warn!(error = %error.without_url(), "calling laravel back failed");
+                trace::note("outcome", || "unavailable");
                 self.breaker.failed(self.clock.elapsed());
                 Posted::Nothing
             }
@@ -177,6 +185,11 @@ impl Client {
 
     /// Status and JSON body of an answer; absent where there was none.
     async fn get(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
+        trace::part("laravel", Kind::Client, self.get_once(path, token)).await
+    }
+
+    async fn get_once(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
+        trace::note("path", || path.to_owned());
         let _place = self.places.acquire().await.ok()?;
         if !self.breaker.allows(self.clock.elapsed()) {
             metrics::token_checked("refused_by_breaker");
@@ -191,10 +204,12 @@ impl Client {
                 let body = body(response).await;
                 metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
                 self.judge(status);
+                trace::note("status", || i64::from(status));
                 Some((status, body))
             }
             Err(error) => {
                 tracing::warn!(error = %error.without_url(), "asking laravel failed");
+                trace::note("outcome", || "unavailable");
                 self.breaker.failed(self.clock.elapsed());
                 None
             }

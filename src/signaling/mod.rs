@@ -44,6 +44,7 @@ use crate::clock::Clock;
 use crate::store::{Bell, CallStore, Outbox, SessionStore};
 pub use crate::store::{DeadLetter, Which};
 use crate::telemetry::carry;
+use crate::telemetry::trace::Traces;
 use floor::Floor;
 use ledger::Questions;
 use loss::Trust;
@@ -121,6 +122,7 @@ pub struct Signaling {
     bell: Bell,
     ledger: Option<Arc<dyn Ledger>>,
     questions: Questions,
+    traces: Traces,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -141,6 +143,7 @@ pub struct Parts {
     pub bell: Bell,
     /// An unmodified backend that can be asked about calls.
     pub ledger: Option<Arc<dyn Ledger>>,
+    pub traces: Traces,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -158,8 +161,8 @@ impl Signaling {
     /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
     /// of one before that is an error that stops the node.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, tasks, stop } =
-            parts;
+        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, .. } = parts;
+        let Parts { traces, tasks, stop, .. } = parts;
         let signaling = Arc::new(Self {
             nodes: Nodes::new(node, address, probe, policy.lease, clock.now()),
             floor: Floor::default(),
@@ -175,6 +178,7 @@ impl Signaling {
             bell,
             ledger,
             questions: Questions::default(),
+            traces,
             clock,
             policy,
             calls,
@@ -207,6 +211,10 @@ impl Signaling {
 
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    pub fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     pub fn node(&self) -> &NodeId {

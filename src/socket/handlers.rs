@@ -13,14 +13,18 @@ use super::line::{Incoming, Line};
 use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate};
 use crate::call::{Call, CallId, SessionId};
 use crate::signaling::{Failure, Initiate, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
-use crate::telemetry::Who;
 use crate::telemetry::metrics::{self, Limit, Timed};
+use crate::telemetry::trace::{self, Kind};
+use crate::telemetry::{About, Who, carry};
 
 /// No event of the contract comes near this; what is larger is not even parsed.
 const EVENT_LIMIT: usize = 16 * 1024;
 
 /// The events that are never refused for one's own live call.
 const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
+/// The events that are about a call.
+const EVENTS: [&str; 7] =
+    ["call:initiate", "call:ringing", "call:accept", "call:reject", "call:cancel", "call:end", "call:message"];
 /// How long an enforced check may hold an initiate up.
 const ENFORCE_PATIENCE: Duration = Duration::from_secs(1);
 const WHEN_QUEUE_IS_FULL: Duration = Duration::from_secs(1);
@@ -90,20 +94,26 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         connected_at: edge.signaling.clock().now(),
     };
     let session = Arc::new(Session::new(newcomer, Box::new(voice)));
-    edge.signaling.connect(&session).await;
+    let about = About::session(&session.user, &session.id);
+    edge.signaling.traces().run("connect", Kind::Internal, about, edge.signaling.connect(&session)).await;
     match line.open(session) {
         Ok(Some(session)) => drain(edge, line, session),
         Ok(None) => {}
         // It left while it was registered.
-        Err(session) => edge.signaling.disconnect(&session).await,
+        Err(session) => leave(edge, &session).await,
     }
 }
 
 pub(super) async fn disconnected(edge: &Arc<Edge>, socket: &SocketRef) {
     let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
     if let Some(session) = line.close() {
-        edge.signaling.disconnect(&session).await;
+        leave(edge, &session).await;
     }
+}
+
+async fn leave(edge: &Arc<Edge>, session: &Arc<Session>) {
+    let about = About::session(&session.user, &session.id);
+    edge.signaling.traces().run("disconnect", Kind::Internal, about, edge.signaling.disconnect(session)).await;
 }
 
 /// Takes the event from the user's allowance. A hang-up of his own live call has an allowance of its own.
@@ -150,6 +160,23 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incom
     let event = parts.next();
     let event = event.as_ref().and_then(Value::as_str).unwrap_or_default();
     let payload = parts.next();
+    // What is traced comes from a closed set.
+    let name = EVENTS.into_iter().find(|known| *known == event);
+    let id = payload.as_ref().filter(|_| name.is_some()).and_then(|payload| payload["callId"].as_str());
+    let about = About { call: id.and_then(|id| CallId::parse(id).ok()), ..About::session(&session.user, &session.id) };
+    let work = dispatch(edge, session, caller, event, payload, ack, arrived);
+    edge.signaling.traces().run(name.unwrap_or("event"), Kind::Server, about, work).await;
+}
+
+async fn dispatch(
+    edge: &Arc<Edge>,
+    session: &Arc<Session>,
+    caller: &Caller,
+    event: &str,
+    payload: Option<Value>,
+    ack: Option<AckSender>,
+    arrived: Duration,
+) {
     if let Err(wait) = allowed(edge, session, event, payload.as_ref()).await {
         return answer(ack, &acks::rate_limited(wait));
     }
@@ -222,7 +249,7 @@ async fn confirmed(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> boo
     match edge.initiate_check {
         InitiateCheck::Off => true,
         InitiateCheck::Observe => {
-            edge.tasks.spawn(asked);
+            edge.tasks.spawn(carry(asked));
             true
         }
         InitiateCheck::Enforce => !matches!(tokio::time::timeout(ENFORCE_PATIENCE, asked).await, Ok(Some(false))),
@@ -313,6 +340,7 @@ async fn message(edge: &Arc<Edge>, session: &Arc<Session>, payload: Option<Value
 }
 
 fn answer(ack: Option<AckSender>, body: &Value) {
+    trace::note("outcome", || acks::outcome(body));
     if let Some(ack) = ack {
         // A full queue or a closed socket: nobody is left to hear it.
         let _ = ack.send(body);

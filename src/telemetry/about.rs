@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use tokio::task_local;
 
+use super::trace::{Ending, Open};
 use super::who::Who;
 use crate::call::{CallId, SessionId, UserId};
 
 task_local! {
-    static HERE: Here;
+    static HERE: Slot;
 }
 
-/// The ids that log lines carry.
+/// The ids that log lines and spans carry.
 #[derive(Clone, Debug, Default)]
 pub struct About {
     pub call: Option<CallId>,
@@ -34,7 +35,7 @@ impl About {
     }
 
     /// What it does not say itself is said by the work around it.
-    fn or(self, outer: &About) -> Self {
+    pub(super) fn or(self, outer: &About) -> Self {
         Self {
             call: self.call.or_else(|| outer.call.clone()),
             user: self.user.or_else(|| outer.user.clone()),
@@ -58,24 +59,34 @@ impl About {
 
 /// Where a task is.
 #[derive(Clone, Default)]
-pub(super) struct Here(Arc<About>);
+pub(super) struct Here {
+    pub about: Arc<About>,
+    /// The innermost span, where the call is traced.
+    pub span: Option<Arc<Open>>,
+}
+
+/// What a future is run in. Tasks that it starts take `here` along, not the end of the span.
+struct Slot {
+    here: Here,
+    _ending: Option<Ending>,
+}
 
 impl Here {
     pub fn get() -> Self {
-        HERE.try_with(Clone::clone).unwrap_or_default()
+        HERE.try_with(|slot| slot.here.clone()).unwrap_or_default()
     }
 
-    pub fn about(&self) -> &About {
-        &self.0
+    /// Runs work here; the span ends when the future is done or dropped.
+    pub fn run<F: Future>(self, ending: Option<Ending>, work: F) -> impl Future<Output = F::Output> {
+        HERE.scope(Slot { here: self, _ending: ending }, work)
     }
-}
 
-/// Work that is about something.
-pub fn about<F: Future>(about: About, work: F) -> impl Future<Output = F::Output> {
-    HERE.scope(Here(Arc::new(about.or(Here::get().about()))), work)
+    pub fn run_now<T>(self, ending: Option<Ending>, work: impl FnOnce() -> T) -> T {
+        HERE.sync_scope(Slot { here: self, _ending: ending }, work)
+    }
 }
 
 /// Takes what the work at hand is about along into a task of its own.
 pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    HERE.scope(Here::get(), work)
+    Here::get().run(None, work)
 }

@@ -5,12 +5,15 @@ use std::io::IsTerminal;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::about::Here;
 use super::who::{self, Users};
@@ -35,7 +38,13 @@ pub fn start(format: LogFormat, level: &str, node: &NodeId, users: Users) {
         LogFormat::Auto => !terminal,
     };
     let lines = Lines { json, colours: terminal, node: node.to_string() };
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).event_format(lines).try_init();
+    let lines = tracing_subscriber::fmt::layer().event_format(lines);
+    let _ = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged)).with(lines).try_init();
+}
+
+/// Below `info` libraries print what passes through them, tokens included, whatever the filter was meant for.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target().starts_with("onlycare_signaling")
 }
 
 struct Lines {
@@ -52,7 +61,12 @@ impl Fields {
         let mut fields = Self(Map::new());
         event.record(&mut fields);
         // What the line says itself is more exact.
-        Here::get().about().each(|name, id| fields.put(name, || id.to_string().into()));
+        let here = Here::get();
+        here.about.each(|name, id| fields.put(name, || id.to_string().into()));
+        if let Some((trace, span)) = here.traced() {
+            fields.put("trace_id", || trace.into());
+            fields.put("span_id", || span.into());
+        }
         fields
     }
 
@@ -141,5 +155,81 @@ fn colour(level: Level) -> u8 {
         Level::WARN => 33,
         Level::INFO => 32,
         _ => 34,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::call::{CallId, SessionId, UserId};
+    use crate::telemetry::About;
+    use crate::telemetry::trace::{Kind, Traces};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Page {
+        type Writer = Page;
+
+        fn make_writer(&'a self) -> Page {
+            self.clone()
+        }
+    }
+
+    /// What is written by work that is about a call.
+    async fn written(json: bool, write: fn()) -> String {
+        let page = Page::default();
+        let lines = Lines { json, colours: false, node: "n".into() };
+        let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(page.clone());
+        let subscriber = tracing_subscriber::registry().with(filter_fn(may_be_logged)).with(layer);
+        let session = SessionId::from_random(7);
+        let about =
+            About { call: CallId::parse("CALL_1").ok(), ..About::session(&UserId::parse("USR_1").unwrap(), &session) };
+        let work = async { tracing::subscriber::with_default(subscriber, write) };
+        Traces::default().run("work", Kind::Internal, about, work).await;
+        String::from_utf8(page.0.lock().clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_line_says_what_the_work_is_about() {
+        let line = written(true, || tracing::info!(attempt = 2, "done")).await;
+        let read: Value = serde_json::from_str(&line).unwrap();
+        let fields: Vec<&str> = read.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, ["timestamp", "level", "node", "message", "attempt", "call", "user", "session"]);
+        assert_eq!((&read["call"], &read["user"], &read["attempt"]), (&"1".into(), &"USR_1".into(), &2.into()));
+        let line = written(true, || tracing::info!(call = "2", "the line's own word is more exact")).await;
+        assert_eq!((line.matches("\"call\"").count(), line.contains("\"call\":\"2\"")), (1, true), "{line}");
+    }
+
+    #[tokio::test]
+    async fn text_is_one_line_without_escapes() {
+        let line = written(false, || tracing::warn!(reason = "a\nb\u{1b}[31m", "refused")).await;
+        assert!(
+            line.ends_with(&format!(" WARN refused reason=a\\nb\\u{{1b}}[31m call=1 user=USR_1 session={:032x}\n", 7)),
+            "{line}"
+        );
+    }
+
+    #[tokio::test]
+    async fn libraries_say_nothing_below_info() {
+        assert_eq!(written(true, || tracing::debug!(target: "hyper", "token")).await, "");
+        assert_ne!(written(true, || tracing::debug!("own")).await, "");
     }
 }
