@@ -223,3 +223,48 @@ async fn send(http: &reqwest::Client, request: reqwest::Request) -> Result<Respo
     *response.headers_mut() = headers;
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use opentelemetry::InstrumentationScope;
+    use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
+
+    use super::*;
+
+    fn span() -> SpanData {
+        SpanData {
+            span_context: SpanContext::empty_context(),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: "span".into(),
+            start_time: UNIX_EPOCH,
+            end_time: UNIX_EPOCH,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: Default::default(),
+            links: Default::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::default(),
+        }
+    }
+
+    /// As many wait as may, the others are counted; nobody waited for the collector, which has not even accepted.
+    #[tokio::test]
+    async fn what_does_not_fit_the_queue_is_dropped_and_counted() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", deaf.local_addr().unwrap());
+        let terms = Terms { endpoint, headers: Vec::new(), service: "s".into(), ratio: 1.0 };
+        let exporter = Exporter::start(&terms, &NodeId::parse("n").unwrap()).unwrap();
+        for _ in 0..QUEUE + 100 {
+            exporter.take(span());
+        }
+        assert_eq!(exporter.state.waiting.load(Ordering::Relaxed), QUEUE);
+        assert_eq!(exporter.state.dropped.load(Ordering::Relaxed), 100);
+        // Within its bound, though a request still hangs.
+        exporter.stop();
+    }
+}

@@ -289,3 +289,19 @@ fn context(place: Place, remote: bool) -> SpanContext {
 fn event_at(name: &'static str, since_epoch: Duration, attributes: Vec<KeyValue>) -> Event {
     Event::new(name, UNIX_EPOCH + since_epoch, attributes, 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::CallId;
+
+    #[tokio::test]
+    async fn off_no_span_is_made_and_nothing_is_handed_on() {
+        let about = About::call(&CallId::parse("1").unwrap());
+        let work = async {
+            note("never", || -> i64 { unreachable!("there is nothing to note it of") });
+            part("part", Kind::Internal, async { (traceparent(), Here::get().traced()) }).await
+        };
+        assert_eq!(Traces::default().run("work", Kind::Internal, about, work).await, (None, None));
+    }
+}
