@@ -6,7 +6,7 @@ const root = new URL('..', import.meta.url);
 const read = (path) => readFileSync(new URL(path, root), 'utf8');
 // The chart sets these itself, or takes them from the Secret.
 const OWNED = ['PORT', 'ADMIN_PORT', 'HOST', 'NODE_ID', 'NODE_ADDRESS', 'DRAIN_DELAY_SECS', 'DRAIN_SECS'];
-const SECRET = ['REDIS_URL', 'LARAVEL_API_SECRET', 'NODE_SECRET', 'WEBHOOK_SECRET'];
+const SECRET = ['REDIS_URL', 'LARAVEL_API_SECRET', 'NODE_SECRET', 'WEBHOOK_SECRET', 'LOG_USERS_KEY', 'OTEL_EXPORTER_OTLP_HEADERS'];
 
 const wanted = { 'helm/README.md': readme(), 'helm/values.schema.json': schema() };
 let old = false;
@@ -64,6 +64,7 @@ function schema() {
 
 function typeOf(preset, meaning) {
   if (/^\d+$/.test(preset ?? '')) return { type: ['integer', 'string'], pattern: '^[0-9]+$', minimum: 0 };
+  if (/^\d+\.\d+$/.test(preset ?? '')) return { type: ['number', 'string'], pattern: '^[0-9.]+$', minimum: 0 };
   if (/^(true|false)$/.test(preset ?? '')) return { type: ['boolean', 'string'], pattern: '^(true|false)$' };
   // Choices are listed first in the meaning: `a`, `b` or `c`.
   const head = meaning.split(/[:;]/).slice(0, 2).join(':');

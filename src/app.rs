@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::bus::memory::MemoryBus;
 use crate::bus::redis::RedisBus;
 use crate::bus::{Bus, BusError};
+use crate::call::NodeId;
 use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::http::{
@@ -28,6 +29,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, builder, connect};
 use crate::store::{Bell, CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
 use crate::telemetry::metrics;
+use crate::telemetry::trace::{TraceError, Traces};
 use auth::authenticator;
 use delivery::deliver;
 use laravel::Laravel;
@@ -55,6 +57,8 @@ pub enum AppError {
     Laravel(#[from] crate::laravel::ClientError),
     #[error(transparent)]
     Webhook(#[from] crate::webhook::EndpointError),
+    #[error(transparent)]
+    Traces(#[from] TraceError),
     #[error("starting metrics failed")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -68,6 +72,7 @@ pub struct App {
     readiness: Readiness,
     gate: Arc<Gate>,
     relay: Arc<Relay>,
+    traces: Traces,
     drain: Drain,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -106,6 +111,7 @@ impl App {
         let stop = CancellationToken::new();
         let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
 
+        let traces = Traces::start(config.traces.as_ref(), &config.node_id, &config.redis_prefix, &clock)?;
         let bell = Bell::default();
         let laravel = Laravel::open(&config, &clock, &shared.calls)?;
         let signaling = Signaling::start(Parts {
@@ -120,6 +126,7 @@ impl App {
             outbox: Arc::clone(&shared.outbox),
             bell: bell.clone(),
             ledger: laravel.as_ref().and_then(Laravel::ledger),
+            traces: traces.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         })
@@ -205,7 +212,7 @@ impl App {
         }));
 
         readiness.set(true);
-        tracing::info!(node = %config.node_id, public = %public_address, admin = %admin_address, "listening");
+        tracing::info!(public = %public_address, admin = %admin_address, "listening");
         Ok(Self {
             public: public_address,
             admin: admin_address,
@@ -214,10 +221,15 @@ impl App {
             readiness,
             gate,
             relay,
+            traces,
             drain: config.drain,
             stop,
             tasks,
         })
+    }
+
+    pub fn id(&self) -> &NodeId {
+        self.signaling.node()
     }
 
     /// Resolves when the node has to stop because one of its loops died.
@@ -274,6 +286,7 @@ impl App {
         if tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await.is_err() {
             tracing::debug!("open requests were dropped");
         }
+        self.traces.stop().await;
     }
 }
 

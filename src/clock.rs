@@ -71,6 +71,18 @@ impl Clock {
         }
     }
 
+    /// Store time as finely as the machine counts. May step back a little where the store's clock is learnt anew.
+    pub fn since_epoch(&self) -> Duration {
+        match &*self.0 {
+            Source::System { offset, .. } => {
+                let (boot, offset) = (boot_time(), offset.load(Ordering::Relaxed));
+                let shift = Duration::from_millis(offset.unsigned_abs());
+                if offset < 0 { boot.saturating_sub(shift) } else { boot + shift }
+            }
+            Source::Manual(time) => Duration::from_millis(*time.borrow()),
+        }
+    }
+
     /// Time since an arbitrary start, counting suspension: measures how old a decision is.
     pub fn elapsed(&self) -> Duration {
         boot_time()

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use crate::call::Timestamp;
 use crate::clock::Clock;
 use crate::store::{Claim, Outbox, Queue, Settled, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::trace::{self, Kind, Traces};
+use crate::telemetry::{About, metrics};
 
 /// How often the queue is looked at for letters of other nodes and for retries.
 const POLL: Duration = Duration::from_millis(250);
@@ -45,7 +46,13 @@ pub trait Carrier: Send + Sync {
 }
 
 /// Runs for as long as the node lives. What is on its way when it ends is handed out again when its lease is over.
-pub async fn run(outbox: Arc<dyn Outbox>, carrier: Arc<dyn Carrier>, clock: Clock, mut bell: watch::Receiver<u64>) {
+pub async fn run(
+    outbox: Arc<dyn Outbox>,
+    carrier: Arc<dyn Carrier>,
+    clock: Clock,
+    mut bell: watch::Receiver<u64>,
+    traces: Traces,
+) {
     let mut flying = FuturesUnordered::new();
     loop {
         let room = carrier.room();
@@ -54,7 +61,7 @@ pub async fn run(outbox: Arc<dyn Outbox>, carrier: Arc<dyn Carrier>, clock: Cloc
         if free * 4 >= room && free > 0 {
             match outbox.claim(carrier.queue(), clock.now(), carrier.lease(), free).await {
                 Ok(claims) => {
-                    flying.extend(claims.into_iter().map(|claim| deliver(&*outbox, &*carrier, &clock, claim)))
+                    flying.extend(claims.into_iter().map(|claim| deliver(&*outbox, &*carrier, &clock, &traces, claim)))
                 }
                 Err(error) => {
                     failed(&error);
@@ -73,14 +80,11 @@ pub async fn run(outbox: Arc<dyn Outbox>, carrier: Arc<dyn Carrier>, clock: Cloc
 }
 
 /// Delivers a letter, and those of the same call behind it.
-async fn deliver(outbox: &dyn Outbox, carrier: &dyn Carrier, clock: &Clock, claim: Claim) {
+async fn deliver(outbox: &dyn Outbox, carrier: &dyn Carrier, clock: &Clock, traces: &Traces, claim: Claim) {
     let mut next = Some(claim);
     while let Some(claim) = next {
-        let settled = carrier.carry(&claim).await;
-        if let Settled::Dead { error, attempts } = &settled {
-            tracing::error!(letter = %claim.letter.id, %error, attempts, "a letter was given up, see /outbox/dead");
-            metrics::webhook("record", "dead");
-        }
+        let about = About { call: claim.letter.call.clone(), ..About::default() };
+        let settled = traces.run(name_of(carrier.queue()), Kind::Client, about, attempt(carrier, &claim)).await;
         // A settlement that is lost: the lease runs out and the letter is sent once more, under its id.
         next = match outbox.settle(&claim, &settled, clock.now()).await {
             Ok(next) => next,
@@ -93,6 +97,31 @@ async fn deliver(outbox: &dyn Outbox, carrier: &dyn Carrier, clock: &Clock, clai
                 failed(&error);
             }
         }
+    }
+}
+
+async fn attempt(carrier: &dyn Carrier, claim: &Claim) -> Settled {
+    let settled = carrier.carry(claim).await;
+    trace::note("attempt", || i64::from(claim.attempts) + 1);
+    trace::note("outcome", || match &settled {
+        Settled::Done { .. } => "done",
+        Settled::Later { .. } | Settled::Apart { .. } => "later",
+        Settled::Dead { .. } => "dead",
+    });
+    if let Settled::Dead { error, attempts } = &settled {
+        // Others are named by their user.
+        let letter = claim.letter.call.as_ref().map(|_| claim.letter.id.as_str());
+        tracing::error!(letter, %error, attempts, "a letter was given up, see /outbox/dead");
+        metrics::webhook("record", "dead");
+    }
+    settled
+}
+
+fn name_of(queue: Queue) -> &'static str {
+    match queue {
+        Queue::Events => "webhook",
+        Queue::Pushes => "push",
+        Queue::Callbacks => "callback",
     }
 }
 

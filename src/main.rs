@@ -71,9 +71,9 @@ fn serve() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
-    telemetry::log::start(config.log_format, &config.log_level);
+    telemetry::log::start(config.log_format, &config.log_level, &config.node_id, config.log_users.clone());
     for name in &config.unknown {
-        tracing::warn!(%name, "not an option of this version, see --print-options");
+        tracing::warn!(option = %name, "not an option of this version, see --print-options");
     }
     // fred and reqwest share one provider; a second start in one process is no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -22,7 +22,7 @@ pub(super) fn deliver(
 ) -> Result<(), AppError> {
     let run = |name, carrier: Arc<dyn courier::Carrier>| {
         let bell = bell.listen(carrier.queue());
-        signaling.run(name, courier::run(Arc::clone(outbox), carrier, clock.clone(), bell));
+        signaling.run(name, courier::run(Arc::clone(outbox), carrier, clock.clone(), bell, signaling.traces().clone()));
     };
     let mut endpoint = None;
     if let Some(terms) = config.webhook.clone() {

@@ -23,7 +23,12 @@ fn node(name: &str) -> NodeId {
 }
 
 fn numbered(nonce: u64) -> Envelope {
-    Envelope { sent_at: Timestamp::default(), expires_at: Timestamp::from_millis(9), body: Body::SelfTest { nonce } }
+    Envelope {
+        sent_at: Timestamp::default(),
+        expires_at: Timestamp::from_millis(9),
+        traceparent: None,
+        body: Body::SelfTest { nonce },
+    }
 }
 
 /// The next envelope that is none of the bus's own.
@@ -38,7 +43,12 @@ async fn next(inbox: &mut mpsc::Receiver<Inbound>) -> Option<Envelope> {
 }
 
 fn numbered_hello() -> Envelope {
-    Envelope { sent_at: Timestamp::default(), expires_at: Timestamp::from_millis(0), body: Body::SelfTest { nonce: 0 } }
+    Envelope {
+        sent_at: Timestamp::default(),
+        expires_at: Timestamp::from_millis(0),
+        traceparent: None,
+        body: Body::SelfTest { nonce: 0 },
+    }
 }
 
 async fn envelopes_reach_their_node_in_order(bus: Arc<dyn Bus>) {
@@ -93,4 +103,16 @@ async fn a_subscription_can_be_made_anew() {
 fn an_unknown_kind_is_unreadable_not_fatal() {
     let newer = r#"{"expires_at":1,"body":{"kind":"from_a_newer_node","x":1}}"#;
     assert!(serde_json::from_str::<Envelope>(newer).is_err());
+}
+
+#[test]
+fn versions_with_and_without_traces_understand_each_other() {
+    let untraced = r#"{"sent_at":1,"expires_at":9,"body":{"kind":"self_test","nonce":7}}"#;
+    let envelope: Envelope = serde_json::from_str(untraced).unwrap();
+    assert_eq!(envelope.traceparent, None);
+    assert_eq!(serde_json::to_string(&envelope).unwrap(), untraced, "what an older node wrote is what we write");
+    // As an older node reads a newer one's: what it does not know is passed over.
+    let newer = untraced.replace("\"body\"", "\"traceparent\":\"00-1-2-01\",\"from_tomorrow\":[1],\"body\"");
+    let envelope: Envelope = serde_json::from_str(&newer).unwrap();
+    assert_eq!(envelope.traceparent.as_deref(), Some("00-1-2-01"), "a bad one costs the trace, not the message");
 }

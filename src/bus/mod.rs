@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::call::{Call, NodeId, SessionId, Timestamp, TokenHash, UserId};
+use crate::call::{Call, CallId, NodeId, SessionId, Timestamp, TokenHash, UserId};
+use crate::telemetry::About;
 
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("bus did not answer: {0}")]
@@ -26,6 +27,9 @@ pub struct Envelope {
     pub sent_at: Timestamp,
     /// Not told after this.
     pub expires_at: Timestamp,
+    /// The span that published it, as W3C Trace Context writes it; absent where the call is not traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     pub body: Body,
 }
 
@@ -48,6 +52,27 @@ pub enum Body {
     SendAway { user: UserId },
     /// A node's question to itself whether it hears its own channel.
     SelfTest { nonce: u64 },
+}
+
+impl Body {
+    pub fn about(&self) -> About {
+        match self {
+            Body::Call { call, .. } => About::call(&call.id),
+            Body::Notice { user, call } => About { user: Some(user.clone()), ..About::call(&call.id) },
+            Body::Word { user, word } => {
+                let call = match word {
+                    Word::Cancelled { call_id, .. }
+                    | Word::Rejected { call_id, .. }
+                    | Word::Message { call_id, .. } => CallId::parse(call_id).ok(),
+                    Word::App { .. } => None,
+                };
+                About { call, ..About::user(user) }
+            }
+            Body::Evict { user, session } => About::session(user, session),
+            Body::Presence { user, .. } | Body::Revoked { user, .. } | Body::SendAway { user } => About::user(user),
+            Body::SelfTest { .. } => About::default(),
+        }
+    }
 }
 
 /// Something said to all sessions of a user that is no change of a call: a verdict over HTTP about a call without a

@@ -131,6 +131,7 @@ impl RedisBus {
         let hello = Envelope {
             sent_at: Timestamp::default(),
             expires_at: Timestamp::from_millis(0),
+            traceparent: None,
             body: Body::SelfTest { nonce: 0 },
         };
         for _ in 0..PROOF_ATTEMPTS {

@@ -80,6 +80,27 @@ pub enum Command {
 }
 
 impl Command {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Initiate { .. } => "initiate",
+            Command::Alert { .. } => "alert",
+            Command::Accept { .. } => "accept",
+            Command::Reject { .. } => "reject",
+            Command::Cancel { .. } => "cancel",
+            Command::End { .. } => "end",
+            Command::Dismiss { .. } => "dismiss",
+            Command::Displace { .. } => "displace",
+            Command::Preempt { .. } => "preempt",
+            Command::Leave { .. } => "leave",
+            Command::Return { .. } => "return",
+            Command::Push => "push",
+            Command::Verify => "verify",
+            Command::Stand => "stand",
+            Command::Report => "report",
+            Command::Expire(_) => "expire",
+        }
+    }
+
     /// Who sent it; absent for what nodes say among themselves.
     pub fn by(&self) -> Option<&Actor> {
         match self {

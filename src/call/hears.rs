@@ -30,6 +30,19 @@ pub enum SayKind {
 }
 
 impl SayKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            SayKind::Incoming => "incoming",
+            SayKind::Ringing => "ringing",
+            SayKind::Accepted => "accepted",
+            SayKind::Rejected => "rejected",
+            SayKind::Cancelled => "cancelled",
+            SayKind::Ended => "ended",
+            SayKind::Timeout => "timeout",
+            SayKind::Busy => "busy",
+        }
+    }
+
     /// The deployed app aborts any calling screen on these, whatever call they name: never said late.
     pub fn aborts_any_screen(self) -> bool {
         match self {

@@ -16,7 +16,9 @@ use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
 use crate::store::Retention;
+use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
+use crate::telemetry::trace;
 use crate::webhook::EndpointTerms;
 pub use options::{OPTIONS, Opt, options_table};
 use reader::{Reader, parse_dotenv};
@@ -116,6 +118,10 @@ pub struct Config {
     pub webhook: Option<EndpointTerms>,
     pub log_format: LogFormat,
     pub log_level: String,
+    /// How logs and traces name users.
+    pub log_users: Users,
+    /// Where traces go; none: nowhere.
+    pub traces: Option<trace::Terms>,
     /// Set variables that look like ours and are none.
     pub unknown: BTreeSet<String>,
     /// The options as read, secrets hidden: what `--print-config` prints.
@@ -245,6 +251,43 @@ mod tests {
         assert!(refused("https://[::1]/", secret).contains("private"));
         assert!(refused("https://169.254.169.254/", secret).contains("private"));
         with("http://127.0.0.1:8000/hooks", secret, "true").unwrap();
+    }
+
+    #[test]
+    fn hashed_users_need_a_key() {
+        let with = |key: &str| read(&[("LOG_USERS", "hashed"), ("LOG_USERS_KEY", key)]);
+        assert!(with("").unwrap_err().to_string().contains("LOG_USERS_KEY"));
+        assert!(with("too-short").unwrap_err().to_string().contains("LOG_USERS_KEY"));
+        let config = with("long-enough-to-be-one").unwrap();
+        assert!(!format!("{config:?}").contains("long-enough"));
+        assert_eq!(config.shown["LOG_USERS_KEY"], "***");
+    }
+
+    #[test]
+    fn traces_are_off_until_they_have_an_address() {
+        let with = |endpoint: &str, headers: &str, ratio: &str| {
+            let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_TRACES_SAMPLER_ARG"];
+            read(&names.into_iter().zip([endpoint, headers, ratio]).collect::<Vec<_>>())
+        };
+        assert!(read(&[]).unwrap().traces.is_none());
+        assert!(with("", "a=b", "").unwrap().traces.is_none());
+        let config = with("https://c.test:4318/", "authorization=Basic%20aHVzaA==, x-scope=1", "0.25").unwrap();
+        assert!(!format!("{config:?}").contains("aHVzaA") && config.shown["OTEL_EXPORTER_OTLP_HEADERS"] == "***");
+        let terms = config.traces.unwrap();
+        assert_eq!(terms.ratio, 0.25);
+        assert_eq!(terms.headers[0], ("authorization".into(), "Basic aHVzaA==".into()));
+        assert_eq!(terms.headers[1], ("x-scope".into(), "1".into()));
+        for (endpoint, headers, ratio) in [
+            ("collector:4318", "", ""),
+            ("https://user:hush@c.test", "", ""),
+            ("https://c.test", "hush", ""),
+            ("https://c.test", "a=hush%0Ahush", ""),
+            ("https://c.test", "", "1.5"),
+            ("https://c.test", "", "NaN"),
+        ] {
+            let error = with(endpoint, headers, ratio).unwrap_err().to_string();
+            assert!(error.contains("OTEL_") && !error.contains("hush"), "{error}");
+        }
     }
 
     #[test]

@@ -59,6 +59,12 @@ options! {
     "DRAIN_SECS", "20", "window over which a node that stops closes its transports, parties of calls last; default in local development mode: 0";
     "LOG_FORMAT", "", "`json` or `text`; default: text on a terminal, else json";
     "LOG_LEVEL", "info", "log filter, as in `info` or `onlycare_signaling=debug`";
+    "LOG_USERS", "plain", "`plain` or `hashed`: whether logs and traces name a user by id or by the first 16 digits of an HMAC of it";
+    "LOG_USERS_KEY", "", "key of that HMAC, at least 16 characters, the same on every node; needed with `hashed`";
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "", "where traces of calls go, OTLP over HTTP (`http://collector:4318`; `/v1/traces` is added); absent: no traces";
+    "OTEL_EXPORTER_OTLP_HEADERS", "", "headers for it, comma list of `name=value`, values percent-encoded; secret";
+    "OTEL_SERVICE_NAME", "onlycare-signaling", "the service's name in traces";
+    "OTEL_TRACES_SAMPLER_ARG", "1.0", "share of calls that is traced, 0 to 1, the same on every node";
 }
 
 /// The options as a Markdown table, for `docs/configuration.md`.
@@ -73,8 +79,9 @@ pub fn options_table() -> String {
 
 /// Set variables that look like ours but are none: a typing error, or an option of another version.
 pub fn unknown_options(variables: &BTreeMap<String, String>) -> BTreeSet<String> {
-    const FAMILIES: [&str; 9] =
-        ["REDIS_", "LARAVEL_", "AUTH_", "CALL_", "CALLER_", "PING_", "RING_", "NODE_A", "WEBHOOK_"];
+    const FAMILIES: [&str; 11] = [
+        "REDIS_", "LARAVEL_", "AUTH_", "CALL_", "CALLER_", "PING_", "RING_", "NODE_A", "WEBHOOK_", "LOG_USER", "OTEL_",
+    ];
     variables
         .keys()
         .filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")) // Kubernetes sets these

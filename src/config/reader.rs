@@ -12,8 +12,13 @@ use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
 use crate::store::Retention;
+use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
+use crate::telemetry::trace;
 use crate::webhook::{EndpointTerms, SigningSecret};
+
+/// Shorter keys could be found by trying.
+const USERS_KEY: usize = 16;
 
 /// Reads options and collects what is wrong with them.
 pub(super) struct Reader {
@@ -110,6 +115,8 @@ impl Reader {
                 }
             },
             log_level: self.text("LOG_LEVEL").unwrap_or_default(),
+            log_users: self.log_users(),
+            traces: self.traces(),
             unknown: unknown_options(&self.variables),
             shown: std::mem::take(&mut self.shown),
         }
@@ -161,6 +168,38 @@ impl Reader {
             self.errors.push("WEBHOOK_URL and WEBHOOK_SECRET need each other".into());
         }
         let terms = EndpointTerms { url: url?, secrets, allow_private };
+        if let Err(error) = terms.check() {
+            self.errors.push(error.to_string());
+        }
+        Some(terms)
+    }
+
+    fn log_users(&mut self) -> Users {
+        let hashed = self.one_of("LOG_USERS", &[("plain", false), ("hashed", true)]);
+        let key = self.secret("LOG_USERS_KEY").unwrap_or_default();
+        if hashed && key.len() < USERS_KEY {
+            self.errors
+                .push(format!("LOG_USERS is hashed, which needs a LOG_USERS_KEY of at least {USERS_KEY} characters"));
+        }
+        if hashed { Users::Hashed(key.into_bytes()) } else { Users::Plain }
+    }
+
+    fn traces(&mut self) -> Option<trace::Terms> {
+        let endpoint = self.text("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let headers = self.secret("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
+        let service = self.text("OTEL_SERVICE_NAME").unwrap_or_default();
+        let ratio = self.text("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
+        let ratio = ratio.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
+            self.errors.push(format!("OTEL_TRACES_SAMPLER_ARG is {ratio:?}, allowed are 0 to 1"));
+            1.0
+        });
+        // One without a name or with broken escapes is found by the check.
+        let header = |item: &str| {
+            let (name, value) = item.split_once('=').unwrap_or_default();
+            (name.trim().to_owned(), unescaped(value.trim()).unwrap_or_else(|| "\n".into()))
+        };
+        let terms =
+            trace::Terms { endpoint: endpoint?, headers: items(&headers).map(header).collect(), service, ratio };
         if let Err(error) = terms.check() {
             self.errors.push(error.to_string());
         }
@@ -299,6 +338,17 @@ fn default_of(name: &str) -> &'static str {
 
 fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// The text with `%41` for `A`; absent where an escape is broken.
+fn unescaped(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// `NAME=value` lines; quotes around a value are dropped, comments and other lines ignored.

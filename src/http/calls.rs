@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::body::{self, Body, Segment, Unread};
 use super::schema::{CallRecord, InitiateAnswer, InitiateRequest, Problem, TimelineEntry};
-use super::{Api, error, unavailable};
+use super::{Api, error, traced, unavailable};
 use crate::call::{Call, Device, EndReason, Milestone, Role, Timestamp, UserId, events_so_far};
 use crate::signaling::{Failure, Initiate};
-use crate::socket::{initiate_ack, initiate_refusal, read_initiate};
+use crate::socket::{initiate_ack, initiate_refusal, outcome, read_initiate};
+use crate::telemetry::trace;
 
 /// Ring the callee at once
 ///
@@ -31,12 +32,22 @@ pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Respons
         Ok(read) => read,
         Err(unread) => return unread.into_response(),
     };
+    let id = request.id.clone();
+    traced(&api, "POST /api/calls", &id, Some(&caller), ring(&api, &caller, request)).await
+}
+
+async fn ring(api: &Api, caller: &UserId, request: Initiate) -> Response {
     let spelled = request.spelled.clone();
-    match api.signaling.word_initiated(&caller, request).await {
-        Ok(answer) => Json(initiate_ack(&spelled, &answer)).into_response(),
-        Err(Failure::Unavailable) => unavailable(),
-        Err(refused) => Json(initiate_refusal(&refused).body).into_response(),
-    }
+    let answer = match api.signaling.word_initiated(caller, request).await {
+        Ok(answer) => initiate_ack(&spelled, &answer),
+        Err(failure @ Failure::Unavailable) => {
+            trace::note("outcome", || failure.code().name());
+            return unavailable();
+        }
+        Err(refused) => initiate_refusal(&refused).body,
+    };
+    trace::note("outcome", || outcome(&answer));
+    Json(answer).into_response()
 }
 
 fn read(body: &Body) -> Result<(UserId, Initiate), Unread> {

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::body::{Body, Unread, fields};
 use super::schema::{AcceptedRequest, CancelledRequest, EmitAnswer, EndedRequest, Problem, RejectedRequest};
-use super::{Api, error, unavailable};
+use super::{Api, error, traced, unavailable};
 use crate::call::{Device, Refusal};
 use crate::signaling::{Failure, Told, WordOutcome};
+use crate::telemetry::trace;
 
 const CALLER_ABSENT: &str = "Caller not connected";
 const USER_ABSENT: &str = "User not connected";
@@ -37,8 +38,8 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Respons
     match read() {
         Ok::<_, Unread>((_, caller, receiver, _)) if caller == receiver => same_user(),
         Ok::<_, Unread>(((id, spelled), caller, receiver, device)) => {
-            let told = api.signaling.word_accepted(&id, &spelled, &caller, &receiver, device).await;
-            respond(told, CALLER_ABSENT)
+            let told = api.signaling.word_accepted(&id, &spelled, &caller, &receiver, device);
+            traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await
         }
         Err(unread) => unread.into_response(),
     }
@@ -62,7 +63,8 @@ pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Respon
     };
     match read() {
         Ok::<_, Unread>(((id, spelled), receiver, reason)) => {
-            respond(api.signaling.word_cancelled(&id, &spelled, &receiver, reason).await, USER_ABSENT)
+            let told = api.signaling.word_cancelled(&id, &spelled, &receiver, reason);
+            traced(&api, "POST /api/emit/call-cancelled", &id, None, respond(told, USER_ABSENT)).await
         }
         Err(unread) => unread.into_response(),
     }
@@ -87,8 +89,8 @@ pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Respons
     match read() {
         Ok::<_, Unread>((_, caller, receiver, _)) if caller == receiver => same_user(),
         Ok::<_, Unread>(((id, spelled), caller, receiver, reason)) => {
-            let told = api.signaling.word_rejected(&id, &spelled, &caller, &receiver, reason).await;
-            respond(told, CALLER_ABSENT)
+            let told = api.signaling.word_rejected(&id, &spelled, &caller, &receiver, reason);
+            traced(&api, "POST /api/emit/call-rejected", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await
         }
         Err(unread) => unread.into_response(),
     }
@@ -112,7 +114,8 @@ pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Response {
     };
     match read() {
         Ok::<_, Unread>(((id, _), ended_by, reason)) => {
-            respond(api.signaling.word_ended(&id, ended_by.as_ref(), reason).await, USER_ABSENT)
+            let told = api.signaling.word_ended(&id, ended_by.as_ref(), reason);
+            traced(&api, "POST /api/emit/call-ended", &id, ended_by.as_ref(), respond(told, USER_ABSENT)).await
         }
         Err(unread) => unread.into_response(),
     }
@@ -122,7 +125,14 @@ fn same_user() -> Response {
     error(StatusCode::BAD_REQUEST, "callerId and receiverId must differ", "invalid_payload")
 }
 
-fn respond(told: WordOutcome, absent: &'static str) -> Response {
+async fn respond(told: impl Future<Output = WordOutcome>, absent: &'static str) -> Response {
+    let told = told.await;
+    trace::note("outcome", || match &told {
+        Ok(Told::Emitted(true)) => "ok",
+        Ok(Told::Emitted(false)) => "offline",
+        Ok(Told::Refused { .. }) => "refused",
+        Err(failure) => failure.code().name(),
+    });
     let not_emitted = |reason: &str| json!({"success": true, "emitted": false, "reason": reason});
     let answer = match told {
         Ok(Told::Emitted(true)) => json!({"success": true, "emitted": true}),

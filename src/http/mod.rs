@@ -40,8 +40,11 @@ pub use listener::{Peer, PhoneListener};
 pub use peers::any_ready;
 pub use relay::{Relay, route};
 
+use crate::call::{CallId, UserId};
 use crate::signaling::Signaling;
 use crate::socket::Authenticate;
+use crate::telemetry::About;
+use crate::telemetry::trace::Kind;
 use measure::{Routes, measure};
 
 const BODY_LIMIT: usize = 256 * 1024;
@@ -109,6 +112,18 @@ pub fn cors(origins: &[String]) -> CorsLayer {
     }
     let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     layer.allow_origin(AllowOrigin::list(origins))
+}
+
+/// Serves a request about a call, in a span of its trace.
+async fn traced(
+    api: &Api,
+    name: &'static str,
+    call: &CallId,
+    user: Option<&UserId>,
+    work: impl Future<Output = Response>,
+) -> Response {
+    let about = About { user: user.cloned(), ..About::call(call) };
+    api.signaling.traces().run(name, Kind::Server, about, work).await
 }
 
 /// An error as every endpoint says it.

@@ -9,6 +9,7 @@ use crate::call::{Asked, CallId, Row, RowStatus, UserId};
 use crate::clock::Clock;
 use crate::courier::retry_after;
 use crate::telemetry::metrics;
+use crate::telemetry::trace::{self, Kind};
 
 /// Requests to Laravel at the same time; more wait.
 const AT_ONCE: usize = 32;
@@ -149,6 +150,18 @@ impl Client {
         body: &Value,
         secret: Option<&str>,
     ) -> Posted {
+        trace::part("laravel", Kind::Client, self.post_once(name, token, path, body, secret)).await
+    }
+
+    async fn post_once(
+        &self,
+        name: &'static str,
+        token: &str,
+        path: &str,
+        body: &Value,
+        secret: Option<&str>,
+    ) -> Posted {
+        trace::note("path", || path.to_owned());
         let Ok(_place) = self.places.acquire().await else { return Posted::Nothing };
         let url = format!("{}/{path}", self.bases[*self.route.lock()]);
         let mut request = self.http.post(url).bearer_auth(token).header("accept", "application/json").json(body);
@@ -164,10 +177,12 @@ impl Client {
                 let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
                 let wait = asked.and_then(|value| retry_after(value, self.clock.now()));
                 self.judge(status);
+                trace::note("status", || i64::from(status));
                 Posted::Status { status, wait }
             }
             Err(error) => {
                 tracing::warn!(error = %error.without_url(), "calling laravel back failed");
+                trace::note("outcome", || "unavailable");
                 self.breaker.failed(self.clock.elapsed());
                 Posted::Nothing
             }
@@ -190,6 +205,11 @@ impl Client {
 
     /// Status and JSON body of an answer; absent where there was none.
     async fn get(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
+        trace::part("laravel", Kind::Client, self.get_once(path, token)).await
+    }
+
+    async fn get_once(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
+        trace::note("path", || path.to_owned());
         let _place = self.places.acquire().await.ok()?;
         if !self.breaker.allows(self.clock.elapsed()) {
             metrics::token_checked("refused_by_breaker");
@@ -204,10 +224,12 @@ impl Client {
                 let body = body(response).await;
                 metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
                 self.judge(status);
+                trace::note("status", || i64::from(status));
                 Some((status, body))
             }
             Err(error) => {
                 tracing::warn!(error = %error.without_url(), "asking laravel failed");
+                trace::note("outcome", || "unavailable");
                 self.breaker.failed(self.clock.elapsed());
                 None
             }

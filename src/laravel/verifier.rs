@@ -12,7 +12,7 @@ use super::seal::Sealer;
 use crate::call::{CallId, SealedToken, Timestamp, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::store::{KnownToken, TokenStore};
-use crate::telemetry::metrics;
+use crate::telemetry::{Who, metrics};
 
 /// Tokens remembered by this node; beyond it those that are no longer fresh go, then all.
 const REMEMBERED: usize = 200_000;
@@ -189,7 +189,7 @@ impl LaravelVerifier {
         // After the shared ones: else one of them could be remembered again.
         self.forget_here(user);
         if let Err(error) = &shared {
-            tracing::warn!(%user, %error, "forgetting the tokens of a user failed");
+            tracing::warn!(user = %Who(user), %error, "forgetting the tokens of a user failed");
         }
         shared.is_ok()
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Failure, Signaling};
 use crate::call::{Call, CallId, Command, Refusal, Role, Timestamp, Witness};
 use crate::sabotage::{self, Bug};
-use crate::telemetry::metrics;
+use crate::telemetry::trace::Kind;
+use crate::telemetry::{About, metrics};
 
 /// How often the index is asked for deadlines that nobody's timer fired.
 const POLL: Duration = Duration::from_millis(300);
@@ -88,21 +89,28 @@ impl Signaling {
         if deadline > self.clock.now() {
             return;
         }
-        let witness = self.witness(&call).await;
+        let judged = self.judge_deadline(&call, deadline);
+        self.traces.run("deadline", Kind::Internal, About::call(id), judged).await;
+    }
+
+    async fn judge_deadline(self: &Arc<Self>, call: &Call, deadline: Timestamp) {
+        let witness = self.witness(call).await;
         // The last thing before the word: the store may have become another since it was read. Offered again later.
         if !self.may_judge().await {
             return;
         }
-        match self.transition(id, &Command::Expire(witness)).await {
+        match self.transition(&call.id, &Command::Expire(witness)).await {
             Ok(next) => {
                 metrics::timer_fired(self.clock.now().since(deadline));
                 let asked = |call: &Call| call.inquiry.map_or(0, |inquiry| inquiry.asked);
-                if asked(&next) > asked(&call) {
+                if asked(&next) > asked(call) {
                     self.ask_before_deadline(next);
                 }
             }
             Err(Failure::Refused { refusal: Refusal::NotDue, .. } | Failure::NotFound) => {}
-            Err(Failure::Refused { refusal, .. }) => tracing::error!(call = %id, ?refusal, "a deadline was refused"),
+            Err(Failure::Refused { refusal, .. }) => {
+                tracing::error!(call = %call.id, ?refusal, "a deadline was refused")
+            }
             // The claim runs out and the deadline is offered again.
             Err(Failure::Unavailable | Failure::TooManyRings { .. }) => {}
         }

@@ -13,6 +13,7 @@ use crate::call::{Call, EndReason, Milestone, NodeId, Role, SayKind, State, Time
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
 use crate::telemetry::metrics::{self, Departure, Outcome};
+use crate::telemetry::trace::{self, Kind};
 
 /// Pauses before a publish that nobody heard is tried again.
 const RETRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
@@ -55,6 +56,10 @@ impl Signaling {
     /// Tells the audience the call as it stands. Returns what sessions of the callee it found, after the first attempt
     /// at every node; what failed is tried again meanwhile.
     pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> Reached {
+        trace::part("tell", Kind::Internal, self.tell_all(call, audience)).await
+    }
+
+    async fn tell_all(self: &Arc<Self>, call: &Call, audience: Audience) -> Reached {
         self.watch.see(call, self.clock.now());
         // Who acted hears nothing, and nothing older either: no accept after his own cancel. His other devices here
         // are told at once what that older word would have been.
@@ -165,6 +170,7 @@ impl Signaling {
                 session.say_held(&call, &held.say, signaling.clock.now());
             });
         }
+        heard.said.iter().for_each(|kind| trace::said(kind.name(), &session.id));
         if heard.said.contains(&SayKind::Incoming) {
             self.note_callee(call, What::Delivered, session.device.clone());
         }
@@ -208,8 +214,8 @@ impl Signaling {
 
     /// Publishes to a node; what nobody heard is tried again in the background while the node's lease lives. True where
     /// it was heard at once.
-    pub(super) async fn post(self: &Arc<Self>, node: NodeId, envelope: Envelope) -> bool {
-        if self.publish(&node, &envelope).await {
+    pub(super) async fn post(self: &Arc<Self>, node: NodeId, mut envelope: Envelope) -> bool {
+        if self.publish(&node, &mut envelope).await {
             return true;
         }
         let signaling = Arc::clone(self);
@@ -217,7 +223,8 @@ impl Signaling {
             for pause in RETRIES {
                 tokio::time::sleep(pause).await;
                 let gone = signaling.nodes.is_dead(&node, signaling.clock.now());
-                if gone || envelope.expires_at <= signaling.clock.now() || signaling.publish(&node, &envelope).await {
+                if gone || envelope.expires_at <= signaling.clock.now() || signaling.publish(&node, &mut envelope).await
+                {
                     return;
                 }
             }
@@ -229,18 +236,25 @@ impl Signaling {
         false
     }
 
-    async fn publish(&self, node: &NodeId, envelope: &Envelope) -> bool {
+    async fn publish(&self, node: &NodeId, envelope: &mut Envelope) -> bool {
         if sabotage::strikes(Bug::DropEnvelopes, 100) {
             return true;
         }
-        match self.bus.publish(node, envelope).await {
-            Ok(listeners) => listeners > 0,
-            Err(error) => {
-                metrics::bus_failed();
-                tracing::warn!(%node, %error, "publishing to a node failed");
-                false
+        let publish = async {
+            envelope.traceparent = trace::traceparent();
+            let published = self.bus.publish(node, envelope).await;
+            trace::note("peer", || node.to_string());
+            match published {
+                Ok(listeners) => listeners > 0,
+                Err(error) => {
+                    metrics::bus_failed();
+                    trace::note("outcome", || "unavailable");
+                    tracing::warn!(peer = %node, %error, "publishing to a node failed");
+                    false
+                }
             }
-        }
+        };
+        trace::part("publish", Kind::Producer, publish).await
     }
 
     /// Remembers an end that its caller could not hear. The notice is written before the sessions are read again, so
@@ -267,7 +281,7 @@ impl Signaling {
     }
 
     pub(super) fn envelope(&self, expires_at: Timestamp, body: Body) -> Envelope {
-        Envelope { sent_at: self.clock.now(), expires_at, body }
+        Envelope { sent_at: self.clock.now(), expires_at, traceparent: None, body }
     }
 
     fn expiry(&self, call: &Call) -> Timestamp {
@@ -285,7 +299,8 @@ impl Signaling {
                 }
                 Inbound::Envelope(envelope) => {
                     metrics::bus_lag(self.clock.now().since(envelope.sent_at));
-                    self.open(envelope.body);
+                    let (about, body) = (envelope.body.about(), envelope.body);
+                    self.traces.run_for("deliver", about, envelope.traceparent.as_deref(), || self.open(body));
                 }
                 Inbound::Gap => {
                     metrics::bus_gap();

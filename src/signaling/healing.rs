@@ -7,7 +7,8 @@ use super::Signaling;
 use super::delivery::Audience;
 use crate::call::{Call, State};
 use crate::sabotage::{self, Bug};
-use crate::telemetry::metrics;
+use crate::telemetry::trace::Kind;
+use crate::telemetry::{About, metrics};
 
 const TICK: Duration = Duration::from_millis(500);
 const RUNG_AGAIN_FOR: Duration = Duration::from_secs(7);
@@ -78,7 +79,8 @@ impl Signaling {
                     Some(_) => {
                         let Ok(Some(newer)) = self.calls.load(&call.id).await else { continue };
                         // Not every change is told: a push that was asked for concerns no phone.
-                        if self.learn(&newer) {
+                        let learn = async { self.learn(&newer) };
+                        if self.traces.run("heal", Kind::Internal, About::call(&newer.id), learn).await {
                             metrics::healed();
                         }
                     }

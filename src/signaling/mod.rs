@@ -43,6 +43,8 @@ use crate::call::{NodeId, Terms};
 use crate::clock::Clock;
 use crate::store::{Bell, CallStore, Outbox, SessionStore, StoreError};
 pub use crate::store::{DeadLetter, Which};
+use crate::telemetry::carry;
+use crate::telemetry::trace::Traces;
 use floor::Floor;
 use ledger::Questions;
 use loss::Trust;
@@ -120,6 +122,7 @@ pub struct Signaling {
     bell: Bell,
     ledger: Option<Arc<dyn Ledger>>,
     questions: Questions,
+    traces: Traces,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -140,6 +143,7 @@ pub struct Parts {
     pub bell: Bell,
     /// An unmodified backend that can be asked about calls.
     pub ledger: Option<Arc<dyn Ledger>>,
+    pub traces: Traces,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -157,8 +161,8 @@ impl Signaling {
     /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
     /// of one before that is an error that stops the node.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, tasks, stop } =
-            parts;
+        let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, .. } = parts;
+        let Parts { traces, tasks, stop, .. } = parts;
         let signaling = Arc::new(Self {
             nodes: Nodes::new(node, address, probe, policy.lease, clock.now()),
             floor: Floor::default(),
@@ -174,6 +178,7 @@ impl Signaling {
             bell,
             ledger,
             questions: Questions::default(),
+            traces,
             clock,
             policy,
             calls,
@@ -208,6 +213,10 @@ impl Signaling {
         &self.clock
     }
 
+    pub fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
     pub fn node(&self) -> &NodeId {
         &self.nodes.own
     }
@@ -219,15 +228,15 @@ impl Signaling {
         self.tasks.spawn(async move {
             let ended = worker.await;
             if !stop.is_cancelled() {
-                tracing::error!(name, panicked = ended.is_err(), "a loop of the node died, stopping the node");
+                tracing::error!(worker = name, panicked = ended.is_err(), "a loop of the node died, stopping the node");
                 stop.cancel();
             }
         });
     }
 
-    /// Runs a short task to its end or to the stop.
+    /// Runs a short task to its end or to the stop; it is about what started it.
     fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(carry(work)));
     }
 
     /// Users with a session and live calls, of the whole cluster.

@@ -322,11 +322,11 @@ impl Signaling {
                 Ok(swept) if swept.is_empty() => return,
                 Ok(swept) => swept,
                 Err(error) => {
-                    tracing::warn!(node = %lease.node, %error, "sweeping a dead node failed");
+                    tracing::warn!(peer = %lease.node, %error, "sweeping a dead node failed");
                     return;
                 }
             };
-            tracing::warn!(node = %lease.node, sessions = swept.len(), "swept the sessions of a dead node");
+            tracing::warn!(peer = %lease.node, sessions = swept.len(), "swept the sessions of a dead node");
             metrics::sessions_swept(swept.len());
             for session in swept {
                 let (signaling, at) = (Arc::clone(self), lease.expires_at);

@@ -11,6 +11,7 @@ use crate::call::{
 };
 use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
 use crate::telemetry::metrics;
+use crate::telemetry::trace::{self, Kind};
 
 /// Who is online is of no use later.
 const PRESENCE_LIFE: Duration = Duration::from_secs(300);
@@ -45,9 +46,12 @@ impl Signaling {
     pub(super) async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
         let letters = self.letters(None, call);
         let added = milestones(None, call, None, now, self.node());
-        let created = self.calls.create(call, seen, &letters, &added, now).await?;
+        let created = self.calls.create(call, seen, &letters, &added, now);
+        let created = trace::part("store: create", Kind::Client, created).await?;
         if created == Created::Created {
             self.posted(&letters);
+            // One that was over before it began has no other end.
+            self.traces.ended(call);
         }
         Ok(created)
     }

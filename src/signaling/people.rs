@@ -11,6 +11,7 @@ use super::{Failure, Signaling, Told};
 use crate::bus::{Body, Word};
 use crate::call::{NodeId, UserId};
 use crate::store::{Page, StoreError};
+use crate::telemetry::Who;
 use crate::telemetry::metrics::{self, Departure};
 
 const ASKED_AT_ONCE: usize = 1000;
@@ -74,7 +75,7 @@ impl Signaling {
         }
         self.end_sessions_of(user).await;
         let sessions = sessions?.len();
-        tracing::info!(%user, reason, sessions, "a user was sent away");
+        tracing::info!(user = %Who(user), reason, sessions, "a user was sent away");
         Ok(sessions)
     }
 

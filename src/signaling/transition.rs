@@ -8,7 +8,9 @@ use super::delivery::Audience;
 use crate::call::{Call, CallId, Command, Milestone, Refusal, State, milestones, refused, step};
 use crate::sabotage;
 use crate::store::{StoreError, Swap};
-use crate::telemetry::metrics;
+use crate::telemetry::About;
+use crate::telemetry::metrics::{self, ErrorCode};
+use crate::telemetry::trace::{self, Kind};
 
 /// Lost swaps and lost replies in a row before a command is given up as unavailable.
 const ATTEMPTS: u32 = 16;
@@ -31,6 +33,22 @@ pub enum Failure {
     Unavailable,
 }
 
+impl Failure {
+    /// As acknowledgements call it.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Failure::NotFound => ErrorCode::CallNotFound,
+            Failure::TooManyRings { .. } => ErrorCode::RateLimited,
+            Failure::Unavailable => ErrorCode::Unavailable,
+            Failure::Refused { refusal: Refusal::NotAParticipant, .. } => ErrorCode::NotAParticipant,
+            Failure::Refused {
+                refusal: Refusal::InvalidState | Refusal::AnsweredElsewhere | Refusal::Over | Refusal::NotDue,
+                ..
+            } => ErrorCode::InvalidState,
+        }
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "the store failed a command");
@@ -49,6 +67,23 @@ pub(super) enum Written {
 impl Signaling {
     /// Applies a command to a call and tells whom it concerns. Returns the call as it stands afterwards.
     pub(super) async fn transition(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        let by = command.by();
+        let about = About {
+            call: Some(id.clone()),
+            user: by.map(|by| by.user.clone()),
+            session: by.and_then(|by| by.session.clone()),
+        };
+        let changed = async {
+            let judged = self.change(id, command).await;
+            trace::note("outcome", || {
+                judged.as_ref().map_or_else(|failure| failure.code().name(), |call| call.state.name())
+            });
+            judged
+        };
+        self.traces.run(command.name(), Kind::Internal, about, changed).await
+    }
+
+    async fn change(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
         // What the node last saw saves a read; it is trusted only as far as a swap confirms it.
         let mut cached = self.watch.last_seen(id);
         for _ in 0..ATTEMPTS {
@@ -100,6 +135,7 @@ impl Signaling {
             }
             if call.is_live() && !next.is_live() {
                 metrics::call_ended(&next);
+                self.traces.ended(&next);
             }
             sabotage::after_swap(id).await;
             let told = self.speak(next, audience, decided_at).await;
@@ -117,7 +153,8 @@ impl Signaling {
         let started = self.clock.elapsed();
         let letters = self.letters(Some(seen), next);
         loop {
-            match self.calls.swap(next, seen.version, &letters, added).await {
+            let swapped = self.calls.swap(next, seen.version, &letters, added);
+            match trace::part("store: swap", Kind::Client, swapped).await {
                 Ok(Swap::Done) => {
                     self.posted(&letters);
                     return Ok(Written::Done);

@@ -45,14 +45,14 @@ pub fn initiated(spelled: &str, answer: &Initiated) -> Value {
 
 pub fn failed(failure: &Failure) -> Refused {
     match failure {
-        Failure::NotFound => error("Call not found", ErrorCode::CallNotFound),
+        Failure::NotFound => error("Call not found", failure.code()),
         Failure::TooManyRings { wait } => rate_limited(*wait),
-        Failure::Unavailable => error("Service unavailable, please try again", ErrorCode::Unavailable),
+        Failure::Unavailable => error("Service unavailable, please try again", failure.code()),
         Failure::Refused { refusal, call } => match refusal {
-            Refusal::NotAParticipant => error("Not a participant of this call", ErrorCode::NotAParticipant),
+            Refusal::NotAParticipant => error("Not a participant of this call", failure.code()),
             Refusal::InvalidState | Refusal::AnsweredElsewhere | Refusal::Over | Refusal::NotDue => {
                 let state = call.state.name();
-                let mut ack = error(&format!("Call is {state}"), ErrorCode::InvalidState);
+                let mut ack = error(&format!("Call is {state}"), failure.code());
                 ack.body["state"] = state.into();
                 if let Some(end) = call.end() {
                     ack.body["reason"] = end.reason.name().into();
@@ -61,6 +61,18 @@ pub fn failed(failure: &Failure) -> Refused {
             }
         },
     }
+}
+
+/// An acknowledgement in a word, for traces.
+pub fn outcome(ack: &Value) -> String {
+    let word = match ack["code"].as_str() {
+        Some(code) => code,
+        None if ack["success"] == true => "ok",
+        None if ack["busy"] == true => "busy",
+        None if ack["useFcmFallback"] == true => "offline",
+        None => "not_supported",
+    };
+    word.to_owned()
 }
 
 pub fn invalid(invalid: &FieldError) -> Refused {

@@ -11,7 +11,9 @@ use super::Edge;
 use super::handlers::{Inlet, disconnected};
 use super::line::Line;
 use crate::call::{CallId, Device, SealedToken, TokenHash, UserId};
+use crate::telemetry::About;
 use crate::telemetry::metrics::{self, Handshake};
+use crate::telemetry::trace::Kind;
 
 /// Longer than any connect timeout: the transport is closed meanwhile.
 const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(60);
@@ -93,7 +95,8 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): Tr
         None => Device::Unnamed,
     };
     let acks = auth["acks"] == true || auth["acks"] == "true";
-    match edge.authenticate.authenticate(token, &user).await {
+    let authenticate = edge.authenticate.authenticate(token, &user);
+    match edge.signaling.traces().run("authenticate", Kind::Internal, About::user(&user), authenticate).await {
         Authenticated::Yes { name, token: hash, sealed } => {
             let name = name.unwrap_or_else(|| "Unknown".into());
             let bearer = (edge.initiate_check != InitiateCheck::Off).then(|| token.into());

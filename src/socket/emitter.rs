@@ -10,7 +10,7 @@ use super::wire::{Wire, Wires};
 use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp, UserId};
 use crate::signaling::Word;
 use crate::signaling::{Ready, Signaling, Voice};
-use crate::telemetry::metrics;
+use crate::telemetry::{carry, metrics};
 
 /// Speaks to one phone over its socket.
 pub(super) struct PhoneVoice {
@@ -30,7 +30,7 @@ impl PhoneVoice {
     fn emit_confirmed(&self, (name, payload): &Event<'_>, by: Actor, id: CallId) -> bool {
         let Ok(acknowledged) = self.socket.emit_with_ack::<_, Value>(name, payload) else { return false };
         let signaling = Weak::clone(&self.signaling);
-        self.tasks.spawn(async move {
+        self.tasks.spawn(carry(async move {
             // What the phone answered does not matter, only that it did.
             if matches!(acknowledged.await, Err(AckError::Timeout | AckError::Socket(_))) {
                 metrics::ring_unconfirmed();
@@ -38,7 +38,7 @@ impl PhoneVoice {
                 // Refused where the call has moved on: nothing to tell.
                 let _ = Arc::clone(&signaling).alert(by, &id).await;
             }
-        });
+        }));
         true
     }
 }

@@ -15,12 +15,17 @@ use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate
 use crate::call::{Actor, Call, CallId, SessionId};
 use crate::signaling::{Failure, Initiate, Initiated, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
 use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
+use crate::telemetry::trace::{self, Kind};
+use crate::telemetry::{About, Who, carry};
 
 /// No event of the contract comes near this; what is larger is not even parsed.
 const EVENT_LIMIT: usize = 16 * 1024;
 
 /// The events that are never refused for one's own live call.
 const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
+/// The events that are about a call.
+const EVENTS: [&str; 7] =
+    ["call:initiate", "call:ringing", "call:accept", "call:reject", "call:cancel", "call:end", "call:message"];
 /// How long an enforced check may hold an initiate up.
 const ENFORCE_PATIENCE: Duration = Duration::from_secs(1);
 const WHEN_QUEUE_IS_FULL: Duration = Duration::from_secs(1);
@@ -89,12 +94,13 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
     };
     let session = Arc::new(Session::new(newcomer, Box::new(voice)));
     metrics::handshake(Handshake::Accepted);
-    edge.signaling.connect(&session).await;
+    let about = About::session(&session.user, &session.id);
+    edge.signaling.traces().run("connect", Kind::Internal, about, edge.signaling.connect(&session)).await;
     match line.open(session) {
         Ok(Some(session)) => drain(edge, line, session),
         Ok(None) => {}
         // It left while it was registered.
-        Err((session, cause)) => edge.signaling.disconnect(&session, cause).await,
+        Err((session, cause)) => leave(edge, &session, cause).await,
     }
 }
 
@@ -102,7 +108,7 @@ pub(super) async fn disconnected(edge: &Arc<Edge>, socket: &SocketRef, reason: D
     let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
     let cause = cause_of(reason);
     if let Some(session) = line.close(cause) {
-        edge.signaling.disconnect(&session, cause).await;
+        leave(edge, &session, cause).await;
     }
 }
 
@@ -116,6 +122,11 @@ fn cause_of(reason: DisconnectReason) -> Departure {
         // By this side; the session knows better why.
         DisconnectReason::ServerNSDisconnect | DisconnectReason::ClosingServer => Departure::Stopped,
     }
+}
+
+async fn leave(edge: &Arc<Edge>, session: &Arc<Session>, cause: Departure) {
+    let about = About::session(&session.user, &session.id);
+    edge.signaling.traces().run("disconnect", Kind::Internal, about, edge.signaling.disconnect(session, cause)).await;
 }
 
 /// Takes the event from the user's allowance. A hang-up of his own live call has an allowance of its own.
@@ -161,6 +172,23 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incom
     let event = parts.next();
     let event = event.as_ref().and_then(Value::as_str).unwrap_or_default();
     let payload = parts.next();
+    // What is traced comes from a closed set.
+    let name = EVENTS.into_iter().find(|known| *known == event);
+    let id = payload.as_ref().filter(|_| name.is_some()).and_then(|payload| payload["callId"].as_str());
+    let about = About { call: id.and_then(|id| CallId::parse(id).ok()), ..About::session(&session.user, &session.id) };
+    let work = dispatch(edge, session, caller, event, payload, ack, arrived);
+    edge.signaling.traces().run(name.unwrap_or("event"), Kind::Server, about, work).await;
+}
+
+async fn dispatch(
+    edge: &Arc<Edge>,
+    session: &Arc<Session>,
+    caller: &Caller,
+    event: &str,
+    payload: Option<Value>,
+    ack: Option<AckSender>,
+    arrived: Duration,
+) {
     if let Err(wait) = allowed(edge, session, event, payload.as_ref()).await {
         return refuse(ack, acks::rate_limited(wait));
     }
@@ -224,14 +252,14 @@ async fn confirmed(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> boo
             None => "unavailable",
         });
         if known == Some(false) {
-            tracing::warn!(call = %id, caller = %user, "laravel does not know an initiated call");
+            tracing::warn!(call = %id, user = %Who(&user), "laravel does not know an initiated call");
         }
         known
     };
     match edge.initiate_check {
         InitiateCheck::Off => true,
         InitiateCheck::Observe => {
-            edge.tasks.spawn(asked);
+            edge.tasks.spawn(carry(asked));
             true
         }
         InitiateCheck::Enforce => !matches!(tokio::time::timeout(ENFORCE_PATIENCE, asked).await, Ok(Some(false))),
@@ -322,6 +350,7 @@ fn refuse(ack: Option<AckSender>, refused: Refused) {
 }
 
 fn answer(ack: Option<AckSender>, body: &Value) {
+    trace::note("outcome", || acks::outcome(body));
     if let Some(ack) = ack {
         // A full queue or a closed socket: nobody is left to hear it.
         let _ = ack.send(body);

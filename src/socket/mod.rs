@@ -18,7 +18,7 @@ use socketioxide::layer::SocketIoLayer;
 use socketioxide::{SocketIo, TransportType};
 use tokio_util::task::TaskTracker;
 
-pub use acks::{failed as initiate_refusal, initiated as initiate_ack};
+pub use acks::{failed as initiate_refusal, initiated as initiate_ack, outcome};
 pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
 pub use limits::EventLimits;
 pub use payload::{FieldError, Fields, read_initiate};

@@ -1,4 +1,10 @@
-//! Logs and metrics. Neither ever carries a token, an id is never a metric label.
+//! Logs, metrics and traces. None of them ever carries a token, an id is never a metric label.
 
+mod about;
 pub mod log;
 pub mod metrics;
+pub mod trace;
+mod who;
+
+pub use about::{About, carry};
+pub use who::{Users, Who};

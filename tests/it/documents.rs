@@ -6,6 +6,8 @@ use std::path::Path;
 
 use onlycare_signaling::config::options_table;
 
+use crate::layering::sources;
+
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
         .unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -27,6 +29,37 @@ fn the_metrics_table_is_generated() {
         read("docs/metrics.md").contains(table.trim_end()),
         "docs/metrics.md is old: put the output of `cargo run -- --print-metrics` into it"
     );
+}
+
+/// Log fields have the names that the documents list, each the same everywhere, and users only one that hides them.
+#[test]
+fn log_fields_have_the_listed_names() {
+    let operations = read("docs/operations.md");
+    let section = operations.split("## Traces and logs").nth(1).expect("a section").split("\n## ").next().unwrap();
+    let listed: BTreeSet<&str> = section.split('`').skip(1).step_by(2).collect();
+    let mut lines = 0;
+    for (file, text) in sources() {
+        let code = text.split("#[cfg(test)]\n").next().unwrap_or_default();
+        for call in code.split("tracing::").skip(1) {
+            let Some((level, rest)) = call.split_once("!(") else { continue };
+            if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+                continue;
+            }
+            lines += 1;
+            let fields = rest.split('"').next().unwrap_or_default();
+            let mut depth = 0;
+            let split = |c: char| {
+                depth += i32::from(c == '(') - i32::from(c == ')');
+                c == ',' && depth == 0
+            };
+            for field in fields.split(split).map(str::trim).filter(|field| !field.is_empty()) {
+                let (name, value) = field.split_once(" = ").unwrap_or((field.trim_start_matches(['%', '?']), field));
+                assert!(listed.contains(name), "{file}: {name} is no field of docs/operations.md");
+                assert!(name != "user" || value.starts_with("%Who("), "{file}: {field} names a user in plain");
+            }
+        }
+    }
+    assert!(lines > 60, "{lines} lines are read");
 }
 
 /// Each promise of the README names tests that exist.

@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("courier", &["call", "clock", "store", "telemetry"]),
     ("webhook", &["webhook", "courier", "call", "clock", "store", "telemetry"]),
     ("config", &["config", "call", "signaling", "socket", "store", "telemetry", "webhook"]),
-    ("telemetry", &["telemetry", "call"]),
+    ("telemetry", &["telemetry", "call", "clock"]),
 ];
 
 /// Libraries that stay in their place.
@@ -26,7 +26,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("socketioxide::", &["socket/", "app.rs"]),
     ("axum::", &["http/", "app.rs"]),
     ("utoipa", &["http/"]),
-    ("reqwest::", &["laravel/", "webhook/"]),
+    ("reqwest::", &["laravel/", "webhook/", "telemetry/trace/"]),
+    ("opentelemetry", &["telemetry/trace/"]),
     (
         "tokio::",
         &[
@@ -43,6 +44,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "signaling/",
             "socket/",
             "store/",
+            "telemetry/",
             "webhook/",
         ],
     ),
@@ -59,7 +61,7 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn sources() -> Vec<(String, String)> {
+pub fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     files(&root, &mut found);

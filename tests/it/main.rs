@@ -24,4 +24,5 @@ mod processes;
 mod races;
 mod redis_failover;
 mod redis_trouble;
+mod traces;
 mod webhooks;

@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use crate::harness::cluster::{get, get_with, post};
+use crate::harness::collector::Collector;
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::receiver::{Answer, Receiver, SIGNING_SECRET};
@@ -221,24 +222,43 @@ async fn secrets_are_never_printed() {
     let secret = "internal-5eCr3t";
     let laravel = Laravel::start().await;
     let url = format!("http://{}", laravel.address);
+    let (collector, receiver) = (Collector::start().await, Receiver::start().await);
+    let (endpoint, hooks) = (collector.url(), receiver.url());
     let variables = [
         ("AUTH", "laravel"),
         ("LARAVEL_API_URL", url.as_str()),
         ("LARAVEL_API_SECRET", secret),
-        ("LOG_LEVEL", "onlycare_signaling=trace,info"),
+        ("LOG_LEVEL", "trace"),
+        ("LOG_USERS", "hashed"),
+        ("LOG_USERS_KEY", "key-of-users-5eCr3t"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20otel-5eCr3t"),
+        ("NODE_SECRET", "node-5eCr3t"),
+        ("WEBHOOK_URL", hooks.as_str()),
+        ("WEBHOOK_SECRET", SIGNING_SECRET),
+        ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ("DRAIN_DELAY_SECS", "0"),
+        ("DRAIN_SECS", "0"),
         ("AUTH_CACHE_SECS", "0"),
         ("AUTH_HOLD_SECS", "1"),
         ("LARAVEL_TIMEOUT_MS", "200"),
         ("INITIATE_CHECK", "observe"),
     ];
-    let node = Node::start(&prefix(), &variables);
+    let prefix = prefix();
+    let mut node = Node::start(&prefix, &variables);
+    let other = Node::start(&prefix, &variables);
     let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(node.public, Profile::of(&unique("bo"))).await;
+    let bo = Phone::connect(other.public, Profile::of(&unique("bo"))).await;
     let (id, agora) = (unique_call(), "agora-5eCr3t");
     let mut initiate = crate::harness::phone::initiate(&id, &bo.user);
     initiate["agoraToken"] = agora.into();
     ana.ask("call:initiate", initiate).await;
     bo.expect("call:incoming").await;
+    bo.accept(&id).await;
+    ana.ask("call:message", json!({"callId": id, "data": {"sdp": "sdp-5eCr3t"}})).await;
+    bo.expect("call:message").await;
+    bo.end(&id).await;
+    receiver.expect(&id, "call.ended").await;
     let mut said = String::new();
     for given in [None, Some("wrong-5eCr3t"), Some(secret)] {
         for path in ["call-accepted", "call-cancelled", "call-rejected", "call-ended"] {
@@ -257,11 +277,69 @@ async fn secrets_are_never_printed() {
         said.push_str(&Phone::open(node.public, forged).await.expect_fate().await);
     }
     said.push_str(&crate::harness::cluster::get(node.admin, "/metrics").await.1.to_string());
-    said.push_str(&node.log.lock());
+    node.signal("TERM");
+    assert!(node.child.wait().expect("it ends").success());
+    collector.until("the other's", |spans| spans.iter().any(|span| span.name == "call")).await;
+    assert_eq!(collector.authorization().as_deref(), Some("Bearer otel-5eCr3t"));
+    assert!(collector.spans_of(&id).iter().any(|span| span.name == "deliver"), "traces are read");
+    // Where users may stand: neither log nor trace is such a place.
+    let told = [node.log.lock().clone(), other.log.lock().clone(), collector.text()].concat();
+    assert!(!told.contains("USR_"), "a user was named: {}", around(&told, "USR_"));
+    said.push_str(&told);
     assert!(said.contains("signaling_token_checks_total") && said.contains("laravel"), "the log is read: {said}");
-    for hidden in ["5eCr3t", "token-of-"] {
+    for hidden in ["5eCr3t", "token-of-", "whsec_", SIGNING_SECRET.trim_start_matches("whsec_")] {
         assert!(!said.contains(hidden), "{hidden} was printed: {}", around(&said, hidden));
     }
+}
+
+/// The node that made a call is killed: what another does for it is in the same trace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_survives_a_killed_node() {
+    let collector = Collector::start().await;
+    let (prefix, endpoint) = (prefix(), collector.url());
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("RING_TIMEOUT_SECS", "5")];
+    let mut first = Node::start(&prefix, &variables);
+    let second = Node::start(&prefix, &variables);
+    let ana = Phone::connect(first.public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(second.public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    collector.until("its first spans", |spans| spans.iter().any(|span| span.name == "call:initiate")).await;
+    first.kill();
+    bo.expect_within("call:cancelled", Duration::from_secs(20)).await;
+    collector.until("its end", |spans| spans.iter().any(|span| span.name == "call")).await;
+    let spans = collector.spans_of(&id);
+    let of = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{name}: {spans:#?}"));
+    let (initiate, deadline, call) = (of("call:initiate"), of("deadline"), of("call"));
+    assert_ne!(initiate.node, deadline.node);
+    assert_eq!((&initiate.parent, &deadline.parent), (&call.id, &call.id));
+    assert!(spans.iter().all(|span| span.trace == call.trace), "{spans:#?}");
+}
+
+/// Lines about a call carry its ids, from whatever depth they come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_lines_carry_the_ids_of_their_call() {
+    let collector = Collector::start().await;
+    let (endpoint, pause) = (collector.url(), ("SABOTAGE", "pause_after_swap=1"));
+    let node = Node::start(&prefix(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("NODE_ID", "n-1"), pause]);
+    let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
+    let id = unique_call();
+    ana.call(&id, &unique("bo")).await;
+    ana.cancel(&id).await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let line = loop {
+        let log = node.log.lock().clone();
+        if let Some(line) = log.split_inclusive('}').find(|line| line.contains("failpoint")) {
+            break serde_json::from_str::<serde_json::Value>(line).expect("a flat line of JSON");
+        }
+        assert!(Instant::now() < deadline, "{log}");
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((&line["node"], &line["call"]), (&json!("n-1"), &json!(id.trim_start_matches("CALL_"))), "{line}");
+    assert_eq!((&line["user"], line["session"].as_str().map(str::len)), (&json!(ana.user), Some(32)), "{line}");
+    collector.until("its spans", |spans| spans.iter().any(|span| span.name == "call")).await;
+    let span = collector.spans_of(&id).into_iter().find(|span| line["span_id"] == span.id.as_str()).expect("its span");
+    assert_eq!(line["trace_id"], span.trace.as_str());
 }
 
 fn around<'a>(text: &'a str, needle: &str) -> &'a str {

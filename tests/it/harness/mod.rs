@@ -1,4 +1,5 @@
 pub mod cluster;
+pub mod collector;
 pub mod laravel;
 pub mod phone;
 pub mod proxy;
