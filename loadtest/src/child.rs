@@ -13,10 +13,9 @@ use serde_json::Value;
 
 use crate::procfs;
 
-/// Runs the command; tells its process id; kills it when standard input ends, which it does with this program.
+/// Tells the command's process id, before anything that it says; runs it; kills it when standard input ends, which it does with this program.
 const GUARD: &str = r#"
-"$@" </dev/null &
-echo "$!"
+/bin/sh -c 'echo "$$"; exec "$@"' guarded "$@" </dev/null &
 exec >/dev/null 2>&1
 cat >/dev/null
 kill -9 $!
