@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Signaling};
 use crate::call::{
-    Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, UserId, Verdict, callbacks, events, milestones,
+    Call, CallId, Command, EndReason, Event, EventKind, Timestamp, UserId, Verdict, callbacks, events, milestones,
 };
 use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
 use crate::telemetry::metrics;
@@ -174,19 +174,8 @@ fn data(call: &Call, event: &Event) -> Value {
     if let Some(duration) = call.duration() {
         put("durationMs", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into());
     }
-    let by = end.by.as_ref().map(|by| by.role).or(match end.reason {
-        EndReason::HungUp { by, .. } => by,
-        EndReason::Superseded => Some(Role::Caller),
-        EndReason::Cancelled
-        | EndReason::CallerGone
-        | EndReason::Rejected
-        | EndReason::NoAnswer
-        | EndReason::Busy
-        | EndReason::Lost { .. }
-        | EndReason::MaxDuration => None,
-    });
-    if let Some(by) = by {
-        put("endedBy", call.party(by).user.as_str().into());
+    if let Some(by) = call.ended_by() {
+        put("endedBy", by.as_str().into());
     }
     let absent = match end.reason {
         EndReason::Lost { party } => call.party(party).absent_since,
