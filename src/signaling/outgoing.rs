@@ -42,14 +42,22 @@ impl Signaling {
     }
 
     /// Creates a call together with its letters.
-    pub(super) async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
-        let letters = self.letters(None, call);
+    pub(super) async fn create(&self, call: &Call, seen: &[Verdict]) -> Result<Created, StoreError> {
+        let (letters, now) = (self.letters(None, call), self.clock.now());
         let added = milestones(None, call, None, now, self.node());
         let created = self.calls.create(call, seen, &letters, &added, now).await?;
         if created == Created::Created {
             self.posted(&letters);
         }
         Ok(created)
+    }
+
+    /// Creates a call that is settled: verdicts that wait for it change nothing.
+    pub(super) async fn create_settled(&self, call: &Call) -> Result<Created, StoreError> {
+        match self.create(call, &[]).await? {
+            Created::Verdicts(verdicts) => self.create(call, &verdicts).await,
+            created => Ok(created),
+        }
     }
 
     /// Wakes the workers of this node.
