@@ -104,13 +104,15 @@ async fn a_hang_up_waits_for_the_store() {
     assert!(ana.keep_connected() && bo.keep_connected(), "sockets stay");
 }
 
+type Picks = fn(&Body) -> bool;
+
 /// A bus that can lose envelopes or deliver them in the wrong order.
 #[derive(Default)]
 struct UnrulyBus {
     inboxes: Mutex<std::collections::HashMap<NodeId, mpsc::Sender<Inbound>>>,
     lose: AtomicBool,
     /// Whoever publishes the next such envelope panics.
-    panic_at: Mutex<Option<fn(&Body) -> bool>>,
+    panic_at: Mutex<Option<Picks>>,
     /// While set, envelopes wait; they are delivered in reverse when it is taken away.
     stash: Mutex<Option<Vec<(NodeId, Envelope)>>>,
 }
