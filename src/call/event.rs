@@ -1,6 +1,6 @@
 //! What the backend is told of a call by webhook: derived from the record alone.
 
-use super::{Call, EndReason, Push, Timestamp};
+use super::{Call, EndReason, Push, Role, Timestamp, UserId};
 
 /// A milestone of a call, told at least once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,5 +80,24 @@ fn kind_of(reason: EndReason) -> EventKind {
         EndReason::Rejected => EventKind::Rejected,
         EndReason::NoAnswer | EndReason::Busy => EventKind::Missed,
         EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => EventKind::Ended,
+    }
+}
+
+impl Call {
+    /// The party that ended the call, where one did.
+    pub fn ended_by(&self) -> Option<&UserId> {
+        let end = self.end()?;
+        let role = end.by.as_ref().map(|by| by.role).or(match end.reason {
+            EndReason::HungUp { by, .. } => by,
+            EndReason::Superseded => Some(Role::Caller),
+            EndReason::Cancelled
+            | EndReason::CallerGone
+            | EndReason::Rejected
+            | EndReason::NoAnswer
+            | EndReason::Busy
+            | EndReason::Lost { .. }
+            | EndReason::MaxDuration => None,
+        })?;
+        Some(&self.party(role).user)
     }
 }

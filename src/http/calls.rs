@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::body::{self, Body, Segment, Unread};
-use super::schema::{CallRecord, InitiateAnswer, InitiateRequest, Problem, TimelineEntry};
+use super::schema::{CallRecord, Guarded, InitiateAnswer, InitiateRequest, Problem, TimelineEntry};
 use super::{Api, error, traced, unavailable};
-use crate::call::{Call, Device, EndReason, Milestone, Role, Timestamp, UserId, events_so_far};
+use crate::call::{Call, Device, Milestone, Timestamp, UserId, events_so_far};
 use crate::signaling::{Failure, Initiate};
 use crate::socket::{initiate_ack, initiate_refusal, outcome, read_initiate};
 use crate::telemetry::trace;
@@ -22,18 +22,13 @@ use crate::telemetry::trace;
 #[utoipa::path(post, path = "/api/calls", tag = "calls", request_body = InitiateRequest, responses(
     (status = 200, description = "What was decided", body = InitiateAnswer),
     (status = 400, description = "A field is missing or of no use", body = Problem),
-    (status = 401, description = "No secret, or a wrong one", body = Problem),
-    (status = 413, description = "The body is too large", body = Problem),
-    (status = 429, description = "Too many requests from this address", body = Problem),
     (status = 503, description = "The store does not answer: ask again with the same id", body = Problem),
+    Guarded,
 ))]
-pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Response {
-    let (caller, request) = match read(&body) {
-        Ok(read) => read,
-        Err(unread) => return unread.into_response(),
-    };
+pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
+    let (caller, request) = read(&body)?;
     let id = request.id.clone();
-    traced(&api, "POST /api/calls", &id, Some(&caller), ring(&api, &caller, request)).await
+    Ok(traced(&api, "POST /api/calls", &id, Some(&caller), ring(&api, &caller, request)).await)
 }
 
 async fn ring(api: &Api, caller: &UserId, request: Initiate) -> Response {
@@ -73,35 +68,16 @@ fn read(body: &Body) -> Result<(UserId, Initiate), Unread> {
         (status = 429, description = "Too many requests from this address", body = Problem),
         (status = 503, description = "The store does not answer", body = Problem),
     ))]
-pub(super) async fn show(State(api): State<Arc<Api>>, id: Segment) -> Response {
-    let id = match body::call(id) {
-        Ok(id) => id,
-        Err(unread) => return unread.into_response(),
-    };
-    match api.signaling.history(&id).await {
+pub(super) async fn show(State(api): State<Arc<Api>>, id: Segment) -> Result<Response, Unread> {
+    Ok(match api.signaling.history(&body::call(id)?).await {
         Ok((call, timeline)) => Json(record(&call, &timeline)).into_response(),
         Err(Failure::NotFound) => error(StatusCode::NOT_FOUND, "Call not found", "call_not_found"),
         Err(Failure::Unavailable | Failure::Refused { .. } | Failure::TooManyRings { .. }) => unavailable(),
-    }
+    })
 }
 
 fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
     let end = call.end();
-    let ended_by = end.and_then(|end| match (&end.by, end.reason) {
-        (Some(by), _) => Some(by.role),
-        (None, EndReason::HungUp { by, .. }) => by,
-        (None, EndReason::Superseded) => Some(Role::Caller),
-        (
-            None,
-            EndReason::Cancelled
-            | EndReason::CallerGone
-            | EndReason::Rejected
-            | EndReason::NoAnswer
-            | EndReason::Busy
-            | EndReason::Lost { .. }
-            | EndReason::MaxDuration,
-        ) => None,
-    });
     CallRecord {
         call_id: call.spelled.clone(),
         seq: events_so_far(call).last().map_or(1, |event| event.seq),
@@ -117,7 +93,7 @@ fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
         duration_ms: call.duration().map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
         reason: end.map(|end| end.reason.name()),
         text: end.and_then(|end| end.text.clone()),
-        ended_by: ended_by.map(|role| call.party(role).user.to_string()),
+        ended_by: call.ended_by().map(ToString::to_string),
         timeline: timeline.iter().map(|milestone| entry(call, milestone)).collect(),
     }
 }

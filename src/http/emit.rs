@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::body::{Body, Unread, fields};
-use super::schema::{AcceptedRequest, CancelledRequest, EmitAnswer, EndedRequest, Problem, RejectedRequest};
-use super::{Api, error, traced, unavailable};
-use crate::call::{Device, Refusal};
+use super::schema::{AcceptedRequest, CancelledRequest, EndedRequest, Guarded, Judged, RejectedRequest};
+use super::{Api, traced, unavailable};
+use crate::call::{CallId, Device, Refusal, UserId};
 use crate::signaling::{Failure, Told, WordOutcome};
+use crate::socket::Fields;
 use crate::telemetry::trace;
 
 const CALLER_ABSENT: &str = "Caller not connected";
@@ -21,108 +21,59 @@ const USER_ABSENT: &str = "User not connected";
 /// The callee accepted over REST
 ///
 /// A call that was never initiated here becomes active.
-#[utoipa::path(post, path = "/api/emit/call-accepted", tag = "transitions", request_body = AcceptedRequest, responses(
-    (status = 200, description = "Done, repeated or refused", body = EmitAnswer),
-    (status = 400, description = "A field is missing or of no use", body = Problem),
-    (status = 401, description = "No secret, or a wrong one", body = Problem),
-    (status = 413, description = "The body is too large", body = Problem),
-    (status = 429, description = "Too many requests from this address", body = Problem),
-    (status = 503, description = "The store does not answer: kept, and tried again for a minute", body = Problem),
-))]
-pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Response {
-    let read = || {
-        let fields = fields(&body)?;
-        let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
-        Ok::<_, Unread>((fields.call_id()?, fields.user("callerId")?, fields.user("receiverId")?, device))
-    };
-    match read() {
-        Ok::<_, Unread>((_, caller, receiver, _)) if caller == receiver => same_user(),
-        Ok::<_, Unread>(((id, spelled), caller, receiver, device)) => {
-            let told = api.signaling.word_accepted(&id, &spelled, &caller, &receiver, device);
-            traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await
-        }
-        Err(unread) => unread.into_response(),
-    }
+#[utoipa::path(post, path = "/api/emit/call-accepted", tag = "transitions",
+    request_body = AcceptedRequest, responses(Judged, Guarded))]
+pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
+    let fields = fields(&body)?;
+    let ((id, spelled), caller, receiver) = parties(&fields)?;
+    let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
+    let told = api.signaling.word_accepted(&id, &spelled, &caller, &receiver, device);
+    Ok(traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await)
 }
 
 /// The caller cancelled over REST
 ///
 /// Kept for a call that is not initiated yet.
-#[utoipa::path(post, path = "/api/emit/call-cancelled", tag = "transitions", request_body = CancelledRequest, responses(
-    (status = 200, description = "Done, repeated or refused", body = EmitAnswer),
-    (status = 400, description = "A field is missing or of no use", body = Problem),
-    (status = 401, description = "No secret, or a wrong one", body = Problem),
-    (status = 413, description = "The body is too large", body = Problem),
-    (status = 429, description = "Too many requests from this address", body = Problem),
-    (status = 503, description = "The store does not answer: kept, and tried again for a minute", body = Problem),
-))]
-pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Response {
-    let read = || {
-        let fields = fields(&body)?;
-        Ok::<_, Unread>((fields.call_id()?, fields.user("receiverId")?, fields.reason()))
-    };
-    match read() {
-        Ok::<_, Unread>(((id, spelled), receiver, reason)) => {
-            let told = api.signaling.word_cancelled(&id, &spelled, &receiver, reason);
-            traced(&api, "POST /api/emit/call-cancelled", &id, None, respond(told, USER_ABSENT)).await
-        }
-        Err(unread) => unread.into_response(),
-    }
+#[utoipa::path(post, path = "/api/emit/call-cancelled", tag = "transitions",
+    request_body = CancelledRequest, responses(Judged, Guarded))]
+pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
+    let fields = fields(&body)?;
+    let ((id, spelled), receiver) = (fields.call_id()?, fields.user("receiverId")?);
+    let told = api.signaling.word_cancelled(&id, &spelled, &receiver, fields.reason());
+    Ok(traced(&api, "POST /api/emit/call-cancelled", &id, None, respond(told, USER_ABSENT)).await)
 }
 
 /// The callee rejected over REST
 ///
 /// Recorded for a call that is not initiated yet.
-#[utoipa::path(post, path = "/api/emit/call-rejected", tag = "transitions", request_body = RejectedRequest, responses(
-    (status = 200, description = "Done, repeated or refused", body = EmitAnswer),
-    (status = 400, description = "A field is missing or of no use", body = Problem),
-    (status = 401, description = "No secret, or a wrong one", body = Problem),
-    (status = 413, description = "The body is too large", body = Problem),
-    (status = 429, description = "Too many requests from this address", body = Problem),
-    (status = 503, description = "The store does not answer: kept, and tried again for a minute", body = Problem),
-))]
-pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Response {
-    let read = || {
-        let fields = fields(&body)?;
-        Ok::<_, Unread>((fields.call_id()?, fields.user("callerId")?, fields.user("receiverId")?, fields.reason()))
-    };
-    match read() {
-        Ok::<_, Unread>((_, caller, receiver, _)) if caller == receiver => same_user(),
-        Ok::<_, Unread>(((id, spelled), caller, receiver, reason)) => {
-            let told = api.signaling.word_rejected(&id, &spelled, &caller, &receiver, reason);
-            traced(&api, "POST /api/emit/call-rejected", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await
-        }
-        Err(unread) => unread.into_response(),
-    }
+#[utoipa::path(post, path = "/api/emit/call-rejected", tag = "transitions",
+    request_body = RejectedRequest, responses(Judged, Guarded))]
+pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
+    let fields = fields(&body)?;
+    let ((id, spelled), caller, receiver) = parties(&fields)?;
+    let told = api.signaling.word_rejected(&id, &spelled, &caller, &receiver, fields.reason());
+    Ok(traced(&api, "POST /api/emit/call-rejected", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await)
 }
 
 /// The call ended over REST
 ///
 /// By one party, or by nobody in particular.
-#[utoipa::path(post, path = "/api/emit/call-ended", tag = "transitions", request_body = EndedRequest, responses(
-    (status = 200, description = "Done, repeated or refused", body = EmitAnswer),
-    (status = 400, description = "A field is missing or of no use", body = Problem),
-    (status = 401, description = "No secret, or a wrong one", body = Problem),
-    (status = 413, description = "The body is too large", body = Problem),
-    (status = 429, description = "Too many requests from this address", body = Problem),
-    (status = 503, description = "The store does not answer: kept, and tried again for a minute", body = Problem),
-))]
-pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Response {
-    let read = || {
-        let fields = fields(&body)?;
-        Ok::<_, Unread>((fields.call_id()?, fields.optional_user("endedBy")?, fields.reason()))
-    };
-    match read() {
-        Ok::<_, Unread>(((id, _), ended_by, reason)) => {
-            let told = api.signaling.word_ended(&id, ended_by.as_ref(), reason);
-            traced(&api, "POST /api/emit/call-ended", &id, ended_by.as_ref(), respond(told, USER_ABSENT)).await
-        }
-        Err(unread) => unread.into_response(),
-    }
+#[utoipa::path(post, path = "/api/emit/call-ended", tag = "transitions",
+    request_body = EndedRequest, responses(Judged, Guarded))]
+pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
+    let fields = fields(&body)?;
+    let ((id, _), ended_by) = (fields.call_id()?, fields.optional_user("endedBy")?);
+    let told = api.signaling.word_ended(&id, ended_by.as_ref(), fields.reason());
+    Ok(traced(&api, "POST /api/emit/call-ended", &id, ended_by.as_ref(), respond(told, USER_ABSENT)).await)
 }
 
-fn same_user() -> Response {
-    error(StatusCode::BAD_REQUEST, "callerId and receiverId must differ", "invalid_payload")
+/// The call with its spelling, its caller and its callee.
+fn parties(fields: &Fields) -> Result<((CallId, String), UserId, UserId), Unread> {
+    let (call, caller, receiver) = (fields.call_id()?, fields.user("callerId")?, fields.user("receiverId")?);
+    if caller == receiver {
+        return Err(Unread::Invalid("callerId and receiverId must differ".into()));
+    }
+    Ok((call, caller, receiver))
 }
 
 async fn respond(told: impl Future<Output = WordOutcome>, absent: &'static str) -> Response {

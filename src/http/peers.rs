@@ -10,11 +10,17 @@ use hyper_util::rt::TokioExecutor;
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether any of these probes (addresses of `/ready`) says that its node is ready.
-pub async fn any_ready(probes: Vec<String>) -> bool {
+/// Makes requests of other nodes.
+pub(super) fn client() -> Client<HttpConnector, Body> {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(PATIENCE));
-    let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build(connector);
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// Whether any of these probes (addresses of `/ready`) says that its node is ready.
+pub async fn any_ready(probes: Vec<String>) -> bool {
+    let client = client();
     let mut answers: FuturesUnordered<_> = probes
         .into_iter()
         .map(|probe| {

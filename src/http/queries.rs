@@ -27,19 +27,16 @@ const PAGE_LIMIT: usize = 1000;
         (status = 429, description = "Too many requests from this address", body = Problem),
         (status = 503, description = "The store does not answer", body = Problem),
     ))]
-pub(super) async fn online(State(api): State<Arc<Api>>, user: Segment) -> Response {
-    let (user, text) = match body::user(user) {
-        Ok(user) => user,
-        Err(unread) => return unread.into_response(),
-    };
-    match api.signaling.session_id(&user).await {
+pub(super) async fn online(State(api): State<Arc<Api>>, user: Segment) -> Result<Response, Unread> {
+    let (user, text) = body::user(user)?;
+    Ok(match api.signaling.session_id(&user).await {
         Ok(session) => {
             let online = session.is_some();
             let socket_id = session.map_or(Value::Null, Value::String);
             Json(json!({"userId": text, "isOnline": online, "socketId": socket_id})).into_response()
         }
         Err(_) => unavailable(),
-    }
+    })
 }
 
 #[derive(Deserialize)]
@@ -67,25 +64,22 @@ pub(super) struct PageQuery {
 pub(super) async fn connected_users(
     State(api): State<Arc<Api>>,
     query: Result<Query<PageQuery>, QueryRejection>,
-) -> Response {
-    let (limit, after) = match read(query) {
-        Ok(read) => read,
-        Err(unread) => return unread.into_response(),
-    };
+) -> Result<Response, Unread> {
+    let (limit, after) = read(query)?;
     let Some(limit) = limit else {
-        return match api.signaling.connected_users().await {
+        return Ok(match api.signaling.connected_users().await {
             Ok(users) => Json(json!({"count": users.len(), "users": users})).into_response(),
             Err(_) => unavailable(),
-        };
+        });
     };
     let Ok((count, users, next)) = api.signaling.connected_page(after.as_ref(), limit).await else {
-        return unavailable();
+        return Ok(unavailable());
     };
     let mut answer = json!({"count": count, "users": users});
     if let Some(next) = next {
         answer["nextCursor"] = format!("{}.{}", next.shard, next.user).into();
     }
-    Json(answer).into_response()
+    Ok(Json(answer).into_response())
 }
 
 /// The limit, absent where the whole list is wanted, and the place to go on.

@@ -15,13 +15,14 @@ use hmac::{Hmac, Mac};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use sha2::Sha256;
 use tokio::io::copy_bidirectional;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::peers::client;
 use super::{Peer, error};
 use crate::call::Timestamp;
 use crate::signaling::Signaling;
@@ -38,7 +39,6 @@ const ENGINE_ID_LENGTH: usize = 16;
 const OPEN_PACKET_LIMIT: usize = 64 * 1024;
 /// Requests and websockets passed on at the same time; more get a 503.
 const AT_ONCE: usize = 20_000;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct Relay {
     signaling: Arc<Signaling>,
@@ -84,13 +84,9 @@ impl Relay {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
         Self {
             signaling,
-            client,
+            client: client(),
             keys,
             patience,
             open: Arc::default(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 /// What every error looks like.
 #[derive(ToSchema)]
@@ -31,6 +31,28 @@ pub enum Code {
     RateLimited,
     Unavailable,
     Internal,
+}
+
+/// How else a request that needs the secret is answered.
+#[derive(IntoResponses)]
+pub enum Guarded {
+    #[response(status = 401, description = "No secret, or a wrong one")]
+    Unauthorized(Problem),
+    #[response(status = 413, description = "The body is too large")]
+    TooLarge(Problem),
+    #[response(status = 429, description = "Too many requests from this address")]
+    TooMany(Problem),
+}
+
+/// What becomes of Laravel's word about a call.
+#[derive(IntoResponses)]
+pub enum Judged {
+    #[response(status = 200, description = "Done, repeated or refused")]
+    Done(EmitAnswer),
+    #[response(status = 400, description = "A field is missing or of no use")]
+    Invalid(Problem),
+    #[response(status = 503, description = "The store does not answer: kept, and tried again for a minute")]
+    Kept(Problem),
 }
 
 /// Counts of the whole cluster; may be a second old.

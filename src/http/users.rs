@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::body::{self, Body, Segment, Unread};
 use super::schema::{
-    DisconnectAnswer, DisconnectRequest, EmitAnswer, EmitRequest, OnlineManyAnswer, OnlineManyRequest, Problem,
+    DisconnectAnswer, DisconnectRequest, EmitAnswer, EmitRequest, Guarded, OnlineManyAnswer, OnlineManyRequest, Problem,
 };
 use super::{Api, unavailable};
 use crate::call::UserId;
@@ -21,20 +21,15 @@ const USERS_AT_ONCE: usize = 1000;
 #[utoipa::path(post, path = "/api/users/online", tag = "users", request_body = OnlineManyRequest, responses(
     (status = 200, description = "By id, as it was asked for", body = OnlineManyAnswer),
     (status = 400, description = "No list, too many, or something that is no id", body = Problem),
-    (status = 401, description = "No secret, or a wrong one", body = Problem),
-    (status = 413, description = "The body is too large", body = Problem),
-    (status = 429, description = "Too many requests from this address", body = Problem),
     (status = 503, description = "The store does not answer", body = Problem),
+    Guarded,
 ))]
-pub(super) async fn online_many(State(api): State<Arc<Api>>, body: Body) -> Response {
-    let read = || Ok::<_, Unread>(body::fields(&body)?.users_as_spelled("userIds", USERS_AT_ONCE)?);
-    let (texts, users): (Vec<String>, Vec<UserId>) = match read() {
-        Ok(users) => users.into_iter().unzip(),
-        Err(unread) => return unread.into_response(),
-    };
-    let Ok(online) = api.signaling.who_is_online(&users).await else { return unavailable() };
+pub(super) async fn online_many(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
+    let users = body::fields(&body)?.users_as_spelled("userIds", USERS_AT_ONCE)?;
+    let (texts, users): (Vec<String>, Vec<UserId>) = users.into_iter().unzip();
+    let Ok(online) = api.signaling.who_is_online(&users).await else { return Ok(unavailable()) };
     let users: Map<String, Value> = texts.into_iter().zip(online.into_iter().map(|(_, is)| is.into())).collect();
-    Json(json!({ "users": users })).into_response()
+    Ok(Json(json!({ "users": users })).into_response())
 }
 
 /// An event of the application's own to every device of a user
@@ -43,26 +38,17 @@ pub(super) async fn online_many(State(api): State<Arc<Api>>, body: Body) -> Resp
     responses(
         (status = 200, description = "Handed to every session there is", body = EmitAnswer),
         (status = 400, description = "The name does not begin with `app:`, or the data is no object or too large", body = Problem),
-        (status = 401, description = "No secret, or a wrong one", body = Problem),
-        (status = 413, description = "The body is too large", body = Problem),
-        (status = 429, description = "Too many requests from this address", body = Problem),
         (status = 503, description = "The store does not answer", body = Problem),
+        Guarded,
     ))]
-pub(super) async fn emit(State(api): State<Arc<Api>>, user: Segment, body: Body) -> Response {
-    let read = || {
-        let (user, _) = body::user(user)?;
-        let fields = body::fields(&body)?;
-        Ok::<_, Unread>((user, fields.app_event()?, fields.app_data()?))
-    };
-    let (user, event, data) = match read() {
-        Ok(read) => read,
-        Err(unread) => return unread.into_response(),
-    };
-    match api.signaling.say_to_user(&user, event, data).await {
+pub(super) async fn emit(State(api): State<Arc<Api>>, user: Segment, body: Body) -> Result<Response, Unread> {
+    let ((user, _), fields) = (body::user(user)?, body::fields(&body)?);
+    let (event, data) = (fields.app_event()?, fields.app_data()?);
+    Ok(match api.signaling.say_to_user(&user, event, data).await {
         Ok(true) => Json(json!({"success": true, "emitted": true})).into_response(),
         Ok(false) => Json(json!({"success": true, "emitted": false, "reason": "User not connected"})).into_response(),
         Err(_) => unavailable(),
-    }
+    })
 }
 
 /// Disconnect every device of a user for good
@@ -74,21 +60,15 @@ pub(super) async fn emit(State(api): State<Arc<Api>>, user: Segment, body: Body)
     responses(
         (status = 200, description = "Sent away, or not here at all", body = DisconnectAnswer),
         (status = 400, description = "No id of a user, or no JSON object", body = Problem),
-        (status = 401, description = "No secret, or a wrong one", body = Problem),
-        (status = 413, description = "The body is too large", body = Problem),
-        (status = 429, description = "Too many requests from this address", body = Problem),
         (status = 503, description = "The store does not answer: ask again", body = Problem),
+        Guarded,
     ))]
-pub(super) async fn disconnect(State(api): State<Arc<Api>>, user: Segment, body: Body) -> Response {
-    let read = || Ok::<_, Unread>((body::user(user)?.0, body::fields(&body)?.reason()));
-    let (user, reason) = match read() {
-        Ok(read) => read,
-        Err(unread) => return unread.into_response(),
-    };
+pub(super) async fn disconnect(State(api): State<Arc<Api>>, user: Segment, body: Body) -> Result<Response, Unread> {
+    let ((user, _), reason) = (body::user(user)?, body::fields(&body)?.reason());
     // First what is remembered of him, so that nobody comes back by it.
     let forgotten = api.authenticate.forget(&user).await;
-    match api.signaling.send_away(&user, reason.as_deref().unwrap_or_default()).await {
+    Ok(match api.signaling.send_away(&user, reason.as_deref().unwrap_or_default()).await {
         Ok(disconnected) if forgotten => Json(json!({"success": true, "disconnected": disconnected})).into_response(),
         Ok(_) | Err(_) => unavailable(),
-    }
+    })
 }

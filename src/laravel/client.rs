@@ -115,16 +115,21 @@ impl Client {
 
     pub(super) async fn whose(&self, token: &str) -> Answer {
         let Some((status, body)) = self.get("users/me", token).await else { return Answer::Unavailable };
-        match (status, body) {
-            (200, Some(body)) => identity_in(&body).map_or_else(|| self.no_answer(200), Answer::Valid),
+        let answer = match (status, body) {
+            (200, Some(body)) => identity_in(&body).map_or(Answer::Unavailable, Answer::Valid),
             (401, Some(body)) if says_unauthenticated(&body) => Answer::Invalid,
-            (status, _) => self.no_answer(status),
+            _ => Answer::Unavailable,
+        };
+        if answer == Answer::Unavailable {
+            tracing::warn!(status, "laravel gave no answer to a token");
         }
+        self.judge(answer != Answer::Unavailable);
+        answer
     }
 
     /// Whether Laravel knows the call as one that `caller` is making to `receiver`.
     pub(super) async fn confirm(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Confirmation {
-        match self.get(&format!("calls/{id}"), token).await {
+        match self.call(token, id).await {
             Some((200, Some(body))) => judge_call(&body, caller, receiver),
             Some((404 | 403, _)) => Confirmation::Contradicted,
             Some(_) | None => Confirmation::Unavailable,
@@ -133,7 +138,7 @@ impl Client {
 
     /// The row of a call in Laravel's table; absent where the token is no good.
     pub(super) async fn row(&self, token: &str, id: &CallId) -> Option<Asked> {
-        match self.get(&format!("calls/{id}"), token).await {
+        match self.call(token, id).await {
             Some((200, Some(body))) => Some(Asked::Row(row_in(&body))),
             Some((401, _)) => None,
             Some((403 | 404, _)) => Some(Asked::Unknown),
@@ -176,7 +181,7 @@ impl Client {
                 let status = response.status().as_u16();
                 let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
                 let wait = asked.and_then(|value| retry_after(value, self.clock.now()));
-                self.judge(status);
+                self.judge(is_well(status));
                 trace::note("status", || i64::from(status));
                 Posted::Status { status, wait }
             }
@@ -189,21 +194,27 @@ impl Client {
         }
     }
 
-    fn judge(&self, status: u16) {
-        if status == 429 || status >= 500 {
-            self.breaker.failed(self.clock.elapsed());
-        } else {
+    fn judge(&self, went_well: bool) {
+        if went_well {
             self.breaker.succeeded();
+        } else {
+            self.breaker.failed(self.clock.elapsed());
         }
     }
 
-    fn no_answer(&self, status: u16) -> Answer {
-        tracing::warn!(status, "laravel gave no answer to a token");
-        self.breaker.failed(self.clock.elapsed());
-        Answer::Unavailable
+    /// What is answered to a question about a call.
+    async fn call(&self, token: &str, id: &CallId) -> Option<(u16, Option<Value>)> {
+        let answer = self.get(&format!("calls/{id}"), token).await?;
+        self.judge(match &answer {
+            // A page in its place, as during maintenance.
+            (200, body) => body.is_some(),
+            (401, body) => body.as_ref().is_some_and(says_unauthenticated),
+            (status, _) => is_well(*status) && !(300..400).contains(status),
+        });
+        Some(answer)
     }
 
-    /// Status and JSON body of an answer; absent where there was none.
+    /// Status and JSON body of an answer, for the caller to judge; absent where there was none.
     async fn get(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
         trace::part("laravel", Kind::Client, self.get_once(path, token)).await
     }
@@ -223,7 +234,6 @@ impl Client {
                 let status = response.status().as_u16();
                 let body = body(response).await;
                 metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
-                self.judge(status);
                 trace::note("status", || i64::from(status));
                 Some((status, body))
             }
@@ -235,6 +245,10 @@ impl Client {
             }
         }
     }
+}
+
+fn is_well(status: u16) -> bool {
+    status != 429 && status < 500
 }
 
 async fn body(mut response: reqwest::Response) -> Option<Value> {

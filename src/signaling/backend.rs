@@ -57,6 +57,19 @@ impl Signaling {
         }
     }
 
+    /// A call that only Laravel knows of, before its outcome.
+    pub(super) fn call_by_word(&self, id: &CallId, spelled: &str, caller: &UserId, receiver: &UserId) -> Call {
+        let request = Initiate {
+            id: id.clone(),
+            spelled: spelled.to_owned(),
+            receiver: receiver.clone(),
+            call_type: None,
+            offer: Offer::default(),
+            ring_timeout: None,
+        };
+        self.new_call(&Actor::over_http(caller, None), request)
+    }
+
     /// Every user with a session, in order of id.
     pub async fn connected_users(&self) -> Result<Vec<UserId>, StoreError> {
         let mut users = self.sessions.online_users().await?;
@@ -81,29 +94,15 @@ impl Signaling {
                 Err(Failure::NotFound) => {}
                 judged => return self.told(judged, caller, accept, id).await,
             }
-            let request = Initiate {
-                id: id.clone(),
-                spelled: spelled.to_owned(),
-                receiver: receiver.clone(),
-                call_type: None,
-                offer: Offer::default(),
-                ring_timeout: None,
-            };
-            let mut call = self.new_call(&Actor::over_http(caller, None), request);
+            let mut call = self.call_by_word(id, spelled, caller, receiver);
             let now = self.clock.now();
             call.offer = None;
             call.push = Push::Unwanted;
             call.inquiry = None;
             call.callee.device = by.device.clone();
             call.state = State::Active { accepted_at: now, until: Some(now + self.policy.call_max), doubtful: false };
-            let mut seen = Vec::new();
-            let mut created = self.create(&call, &seen, now).await?;
-            if let Created::Verdicts(verdicts) = created {
-                // Laravel has it ongoing: whatever a phone said of it earlier is settled there.
-                seen = verdicts;
-                created = self.create(&call, &seen, now).await?;
-            }
-            match created {
+            // Laravel has it ongoing: whatever a phone said of it earlier is settled there.
+            match self.create_settled(&call).await? {
                 Created::Created => {
                     self.tell(&call, Audience { caller: true, callee: false }).await;
                     return Ok(Told::Emitted(self.is_online(caller).await?));
@@ -181,22 +180,10 @@ impl Signaling {
             Err(Failure::NotFound) => {}
             judged => return self.told(judged, caller, reject, id).await,
         }
-        let request = Initiate {
-            id: id.clone(),
-            spelled: spelled.to_owned(),
-            receiver: receiver.clone(),
-            call_type: None,
-            offer: Offer::default(),
-            ring_timeout: None,
-        };
         let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
-        let call = self.new_call(&Actor::over_http(caller, None), request);
+        let call = self.call_by_word(id, spelled, caller, receiver);
         let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.clock.now());
-        let mut created = self.create(&call, &[], self.clock.now()).await?;
-        if let Created::Verdicts(verdicts) = created {
-            created = self.create(&call, &verdicts, self.clock.now()).await?;
-        }
-        if let Created::Exists(_) = created {
+        if let Created::Exists(_) = self.create_settled(&call).await? {
             let judged = self.transition(id, &reject).await;
             return self.told(judged, caller, reject, id).await;
         }

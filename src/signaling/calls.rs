@@ -62,10 +62,10 @@ impl Signaling {
         let mut seen: Vec<Verdict> = Vec::new();
         for _ in 0..ATTEMPTS {
             let decided_at = self.clock.elapsed();
-            let created = match self.create(&call, &seen, self.clock.now()).await {
+            let created = match self.create(&call, &seen).await {
                 Ok(created) => created,
                 // Perhaps written all the same: asked once more, the own nonce tells.
-                Err(_) => self.create(&call, &seen, self.clock.now()).await?,
+                Err(_) => self.create(&call, &seen).await?,
             };
             match created {
                 Created::Created => return Ok(self.ring(call, decided_at).await),
@@ -219,9 +219,7 @@ impl Signaling {
     /// Records a busy call as ended, so that an accept by push meets a call that is over.
     async fn answer_busy(self: &Arc<Self>, mut call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
         call = call.ended(EndReason::Busy, None, None, self.clock.now());
-        if let Created::Verdicts(verdicts) = self.create(&call, &[], self.clock.now()).await? {
-            self.create(&call, &verdicts, self.clock.now()).await?;
-        }
+        self.create_settled(&call).await?;
         metrics::call_ended(&call);
         Ok(Initiated::Busy { ringing })
     }

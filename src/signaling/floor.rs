@@ -137,7 +137,7 @@ impl Session {
     }
 
     /// Closes the session's transport: the phone comes back by itself.
-    pub(super) fn release(&self, cause: Departure) {
+    pub fn release(&self, cause: Departure) {
         self.ended.get_or_init(|| cause);
         self.voice.close();
     }

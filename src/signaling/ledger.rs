@@ -8,10 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Failure, Initiate, Session, Signaling, Word};
+use super::{Failure, Session, Signaling, Word};
 use crate::call::{
-    Actor, Asked, Call, CallId, Command, Device, EndReason, Ender, Offer, Push, Role, Row, RowStatus, SealedToken,
-    State, Timestamp, UserId, Verb,
+    Actor, Asked, Call, CallId, Command, Device, EndReason, Ender, Push, Role, Row, RowStatus, SealedToken, State,
+    Timestamp, UserId, Verb,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Inquired};
@@ -158,27 +158,15 @@ impl Signaling {
         reason: Option<String>,
     ) -> Result<(), Failure> {
         let Some(caller) = row.caller.clone().filter(|caller| *caller != by.user) else { return Ok(()) };
-        let request = Initiate {
-            id: id.clone(),
-            spelled: spelled.to_owned(),
-            receiver: by.user.clone(),
-            call_type: None,
-            offer: Offer::default(),
-            ring_timeout: None,
-        };
         // Already rejected there: nothing is left to tell it.
         let told = row.status == RowStatus::Rejected;
         let device = if told { Device::Unknown } else { by.device.clone() };
         let ender = Ender { role: Role::Callee, device, verb: Verb::Reject };
-        let mut call = self.new_call(&Actor::over_http(&caller, None), request);
+        let mut call = self.call_by_word(id, spelled, &caller, &by.user);
         call.push = Push::Unwanted;
         call.callee.tokens = by.token.iter().cloned().collect();
         let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.clock.now());
-        let mut created = self.create(&call, &[], self.clock.now()).await?;
-        if let Created::Verdicts(verdicts) = created {
-            created = self.create(&call, &verdicts, self.clock.now()).await?;
-        }
-        if let Created::Exists(_) = created {
+        if let Created::Exists(_) = self.create_settled(&call).await? {
             // Initiated meanwhile: it has met the verdict that was kept.
             return Ok(());
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Signaling};
 use crate::call::{
-    Call, CallId, Command, EndReason, Event, EventKind, Role, Timestamp, UserId, Verdict, callbacks, events, milestones,
+    Call, CallId, Command, EndReason, Event, EventKind, Timestamp, UserId, Verdict, callbacks, events, milestones,
 };
 use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
 use crate::telemetry::metrics;
@@ -43,8 +43,8 @@ impl Signaling {
     }
 
     /// Creates a call together with its letters.
-    pub(super) async fn create(&self, call: &Call, seen: &[Verdict], now: Timestamp) -> Result<Created, StoreError> {
-        let letters = self.letters(None, call);
+    pub(super) async fn create(&self, call: &Call, seen: &[Verdict]) -> Result<Created, StoreError> {
+        let (letters, now) = (self.letters(None, call), self.clock.now());
         let added = milestones(None, call, None, now, self.node());
         let created = self.calls.create(call, seen, &letters, &added, now);
         let created = trace::part("store: create", Kind::Client, created).await?;
@@ -54,6 +54,14 @@ impl Signaling {
             self.traces.ended(call);
         }
         Ok(created)
+    }
+
+    /// Creates a call that is settled: verdicts that wait for it change nothing.
+    pub(super) async fn create_settled(&self, call: &Call) -> Result<Created, StoreError> {
+        match self.create(call, &[]).await? {
+            Created::Verdicts(verdicts) => self.create(call, &verdicts).await,
+            created => Ok(created),
+        }
     }
 
     /// Wakes the workers of this node.
@@ -178,19 +186,8 @@ fn data(call: &Call, event: &Event) -> Value {
     if let Some(duration) = call.duration() {
         put("durationMs", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into());
     }
-    let by = end.by.as_ref().map(|by| by.role).or(match end.reason {
-        EndReason::HungUp { by, .. } => by,
-        EndReason::Superseded => Some(Role::Caller),
-        EndReason::Cancelled
-        | EndReason::CallerGone
-        | EndReason::Rejected
-        | EndReason::NoAnswer
-        | EndReason::Busy
-        | EndReason::Lost { .. }
-        | EndReason::MaxDuration => None,
-    });
-    if let Some(by) = by {
-        put("endedBy", call.party(by).user.as_str().into());
+    if let Some(by) = call.ended_by() {
+        put("endedBy", by.as_str().into());
     }
     let absent = match end.reason {
         EndReason::Lost { party } => call.party(party).absent_since,

@@ -1,6 +1,8 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use socketioxide::adapter::LocalAdapter;
 use socketioxide::extract::{AckSender, SocketRef};
@@ -95,7 +97,8 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
     let session = Arc::new(Session::new(newcomer, Box::new(voice)));
     metrics::handshake(Handshake::Accepted);
     let about = About::session(&session.user, &session.id);
-    edge.signaling.traces().run("connect", Kind::Internal, about, edge.signaling.connect(&session)).await;
+    let connecting = edge.signaling.traces().run("connect", Kind::Internal, about, edge.signaling.connect(&session));
+    survived(&session, connecting).await;
     match line.open(session) {
         Ok(Some(session)) => drain(edge, line, session),
         Ok(None) => {}
@@ -158,9 +161,18 @@ fn drain(edge: &Arc<Edge>, line: Arc<Line>, session: Arc<Session>) {
     let edge = Arc::clone(edge);
     edge.tasks.clone().spawn(async move {
         while let Some(incoming) = line.pop() {
-            handle(&edge, &session, &line.caller, incoming).await;
+            survived(&session, handle(&edge, &session, &line.caller, incoming)).await;
         }
     });
+}
+
+/// Does something for a session. Where that panics, its transport is closed: the phone comes back and is told how things
+/// stand.
+async fn survived(session: &Session, work: impl Future<Output = ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        tracing::error!(session = %session.id, "what was done for a phone panicked, closing its transport");
+        session.release(Departure::Panicked);
+    }
 }
 
 async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incoming: Incoming) {

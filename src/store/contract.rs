@@ -65,6 +65,7 @@ macro_rules! contract {
         })*
     };
 }
+pub(super) use contract;
 
 fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
-use super::contract::{apply, by, call, test_server};
+use super::contract::{apply, by, call, contract, test_server};
 use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisOutbox, connect};
 use super::*;
@@ -46,26 +46,6 @@ async fn redis_at(url: &str) -> Stores {
 
 async fn redis() -> Stores {
     redis_at(&test_server::shared().url()).await
-}
-
-macro_rules! contract {
-    ($($(#[doc = $doc:literal])* async fn $name:ident($stores:ident: Stores) $body:block)*) => {
-        $(mod $name {
-            use super::*;
-
-            async fn promise($stores: Stores) $body
-
-            #[tokio::test]
-            async fn memory() {
-                promise(super::memory()).await;
-            }
-
-            #[tokio::test]
-            async fn redis() {
-                promise(super::redis().await).await;
-            }
-        })*
-    };
 }
 
 fn letter(call: &str, id: &str, queue: Queue, now: Timestamp) -> Letter {

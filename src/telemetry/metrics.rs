@@ -170,7 +170,7 @@ metrics_table! {
         /// Sockets that wanted to be sessions, by outcome: let in, beyond a limit, or refused for what they brought.
         "signaling_handshakes_total", "counter", "outcome: accepted, limited, no_credentials, malformed, invalid_token, unavailable";
         /// Sessions that left this node: the phone said so or closed its transport, it broke, went silent or spoke nonsense, or this side ended it.
-        "signaling_disconnects_total", "counter", "cause: left, closed, lost, silent, protocol, evicted, revoked, sent_away, drained, stopped";
+        "signaling_disconnects_total", "counter", "cause: left, closed, lost, silent, protocol, evicted, revoked, sent_away, drained, stopped, panicked";
         /// Events that were refused, by the code of the acknowledgement.
         "signaling_event_errors_total", "counter", "code: invalid_payload, rate_limited, not_a_participant, call_not_found, invalid_state, unavailable";
         /// From an event's arrival to the moment all it caused was sent on.

@@ -1,9 +1,14 @@
 //! Who may connect, and what he is told: backend trouble is never the client's fault.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use onlycare_signaling::app::App;
+use onlycare_signaling::call::{CallId, UserId};
+use onlycare_signaling::clock::Clock;
+use onlycare_signaling::laravel::{Client, Confirmation, LaravelVerifier, Terms, Verified};
+use onlycare_signaling::store::memory::MemoryStore;
 use serde_json::json;
 
 use crate::harness::cluster::config;
@@ -78,6 +83,30 @@ async fn backend_trouble_closes_the_transport_and_burns_nobody() {
         assert_eq!(phone.expect_fate().await, "closed", "{mood:?}");
     }))
     .await;
+}
+
+/// Whatever stands in for Laravel's answer, with whatever status, is one failure; after five it is left in peace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_failures_of_any_kind_open_the_breaker() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
+    let terms = Terms { fresh: minute, stale: minute, hold: zero, checks_per_second: 1 };
+    let (ana, bo) = (UserId::parse("USR_ana").unwrap(), UserId::parse("USR_bo").unwrap());
+    let call = CallId::parse("1").unwrap();
+    for mood in [Mood::TooManyRequests, Mood::Html, Mood::Unrelated401, Mood::Broken, Mood::Redirect] {
+        let (laravel, clock) = (Laravel::start().await, Clock::system());
+        let timeout = Duration::from_secs(5);
+        let client = Client::new(&format!("http://{}", laravel.address), timeout, clock.clone()).unwrap();
+        let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
+        let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, terms, tokens, clock);
+        laravel.mood(mood);
+        for attempt in 0..10 {
+            assert_eq!(verifier.verify(&format!("token-{attempt}"), &ana).await, Verified::Unavailable);
+            assert_eq!(verifier.confirm("token-of-USR_ana", &call, &ana, &bo).await, Confirmation::Unavailable);
+        }
+        let asked = (laravel.asked(), laravel.rows_asked());
+        assert_eq!(asked, (3, 2), "{mood:?}");
+    }
 }
 
 /// A handshake is held while Laravel recovers.

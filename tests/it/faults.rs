@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use onlycare_signaling::app::{App, Shared};
@@ -13,11 +13,12 @@ use onlycare_signaling::clock::Clock;
 use onlycare_signaling::config::Config;
 use onlycare_signaling::store::memory::MemoryStore;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::harness::cluster::config;
-use crate::harness::phone::{unique, unique_call};
+use crate::harness::cluster::{config, get};
+use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::{Redis, shared};
 use crate::harness::{Phone, Profile};
@@ -103,11 +104,15 @@ async fn a_hang_up_waits_for_the_store() {
     assert!(ana.keep_connected() && bo.keep_connected(), "sockets stay");
 }
 
+type Picks = fn(&Body) -> bool;
+
 /// A bus that can lose envelopes or deliver them in the wrong order.
 #[derive(Default)]
 struct UnrulyBus {
     inboxes: Mutex<std::collections::HashMap<NodeId, mpsc::Sender<Inbound>>>,
     lose: AtomicBool,
+    /// Whoever publishes the next such envelope panics.
+    panic_at: Mutex<Option<Picks>>,
     /// While set, envelopes wait; they are delivered in reverse when it is taken away.
     stash: Mutex<Option<Vec<(NodeId, Envelope)>>>,
 }
@@ -134,6 +139,8 @@ impl UnrulyBus {
 #[async_trait]
 impl Bus for UnrulyBus {
     async fn publish(&self, node: &NodeId, envelope: &Envelope) -> Result<usize, BusError> {
+        let panics = self.panic_at.lock().take_if(|at| at(&envelope.body)).is_some();
+        assert!(!panics, "on purpose");
         if self.lose.load(Ordering::SeqCst) {
             return Ok(1); // one receiver is not delivery
         }
@@ -264,6 +271,35 @@ async fn a_late_rejection_spares_the_next_call() {
     tokio::time::sleep(Duration::from_secs(3)).await; // the comparison finds the older call's end in this time
     ana.assert_nothing_more().await;
     assert_eq!(cleo.accept(&newer).await["success"], true);
+}
+
+/// A panic costs the phone whose event or connection met it a reconnect, and no later event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_closes_the_transport_of_its_phone() {
+    let (nodes, bus) = unruly().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    bo.ask("presence:subscribe", json!({"userIds": [ana.user]})).await;
+    let bo_is_left = async || {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while get(nodes[1].public, "/health").await.1["connectedUsers"] != 1 {
+            assert!(Instant::now() < deadline, "a session of ana is left");
+            tokio::time::sleep(Duration::from_millis(10)).await; // no event tells
+        }
+    };
+    let id = unique_call();
+    *bus.panic_at.lock() = Some(|body| matches!(body, Body::Call { .. }));
+    ana.emit("call:initiate", initiate(&id, &bo.user));
+    assert_eq!(ana.expect_fate().await, "closed");
+    bo_is_left().await;
+    *bus.panic_at.lock() = Some(|body| matches!(body, Body::Presence { online: true, .. }));
+    let again = Phone::open(nodes[0].public, Profile::of(&ana.user)).await;
+    assert_eq!(again.expect_fate().await, "closed");
+    bo_is_left().await;
+    let again = Phone::connect(nodes[0].public, Profile::of(&ana.user)).await;
+    bo.expect_within("call:incoming", Duration::from_secs(4)).await;
+    assert_eq!(again.cancel(&id).await["success"], true);
+    bo.expect("call:cancelled").await;
 }
 
 /// An envelope whose time is over is not told.

@@ -1,6 +1,8 @@
 //! What the people behind the phones do: who calls whom, and how they react to what they are told.
 
-use std::collections::{BTreeMap, HashMap};
+mod state;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::handset::{Harm, Saying};
 use super::manner::{Course, Manner};
+use state::{Known, Phone, State, User};
 
 /// A verdict that the server could not take is given again after this.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -28,48 +31,6 @@ pub struct Seat {
 pub struct World {
     state: Mutex<State>,
     ring_timeout: Duration,
-}
-
-struct State {
-    seats: Vec<Phone>,
-    users: Vec<User>,
-    calls: HashMap<String, Call>,
-    random: StdRng,
-    last_call: u64,
-}
-
-struct Phone {
-    seat: Seat,
-    /// The node it is connected to.
-    node: Option<String>,
-    has_been: bool,
-}
-
-struct User {
-    name: String,
-    phones: Vec<usize>,
-    call: Option<String>,
-}
-
-struct Call {
-    number: u64,
-    caller: usize,
-    callee: usize,
-    manner: Manner,
-    /// What each phone knows of it; the caller's phone from the start.
-    known: BTreeMap<usize, Known>,
-    /// Somebody of the callee's side has decided what to do.
-    is_decided: bool,
-    /// Phones that said they accept.
-    accepts: Vec<usize>,
-    is_active: bool,
-    ends_planned: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Live,
-    Over,
 }
 
 impl World {
@@ -337,77 +298,6 @@ impl World {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn begin(&mut self, caller: usize, callee: usize, manner: Manner, kind: &str) -> Saying {
-        self.last_call += 1;
-        let id = format!("{kind}_{}", self.last_call);
-        let phone = self.users[caller].phones[0];
-        let known = BTreeMap::from([(phone, Known::Live)]);
-        let call = Call {
-            number: self.last_call,
-            caller: phone,
-            callee,
-            manner,
-            known,
-            is_decided: false,
-            accepts: Vec::new(),
-            is_active: false,
-            ends_planned: false,
-        };
-        self.calls.insert(id.clone(), call);
-        for user in [caller, callee] {
-            self.users[user].call.get_or_insert_with(|| id.clone());
-        }
-        let payload = json!({
-            "callId": id, "receiverId": self.users[callee].name, "callType": "AUDIO",
-            "channelName": format!("channel-{id}"), "agoraToken": "",
-        });
-        Saying { event: "call:initiate", call: id, payload }
-    }
-
-    /// Whether the phone initiated the call or is one of the callee's.
-    fn is_in(&self, phone: usize, id: &str) -> bool {
-        let user = self.seats[phone].seat.user;
-        self.calls.get(id).is_some_and(|call| call.caller == phone || call.callee == user)
-    }
-
-    /// A newer call puts an older one out of the phone's mind.
-    fn turn_to(&mut self, phone: usize, id: &str) {
-        let Some(number) = self.calls.get(id).map(|call| call.number) else { return };
-        let is_older = |call: &Call| call.number < number && call.known.get(&phone) == Some(&Known::Live);
-        let older: Vec<String> =
-            self.calls.iter().filter(|(_, call)| is_older(call)).map(|(older, _)| older.clone()).collect();
-        older.iter().for_each(|older| self.over(older, phone));
-    }
-
-    fn has_accepted(&self, phone: usize, id: &str) -> bool {
-        self.calls.get(id).is_some_and(|call| call.accepts.contains(&phone))
-    }
-
-    fn node_of(&self, phone: usize) -> Option<&str> {
-        self.seats[phone].node.as_deref()
-    }
-
-    /// The call is over for a phone. Once it is for all that know it, both users are free again.
-    fn over(&mut self, id: &str, phone: usize) {
-        let Some(call) = self.calls.get_mut(id) else { return };
-        if let Some(known) = call.known.get_mut(&phone) {
-            *known = Known::Over;
-        }
-        if call.is_over() {
-            for user in self.users.iter_mut().filter(|user| user.call.as_deref() == Some(id)) {
-                user.call = None;
-            }
-        }
-    }
-}
-
-impl Call {
-    fn is_over(&self) -> bool {
-        self.known.values().all(|known| *known == Known::Over)
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Departure {
     Drained,
     /// The node stopped.
     Stopped,
+    /// A bug: what was done for it panicked.
+    Panicked,
 }
 
 /// The code of an event that was refused (protocol.md 3).
@@ -145,9 +147,21 @@ pub fn handshake(outcome: Handshake) {
 }
 
 pub fn departed(cause: Departure) {
-    static HANDLES: LazyLock<[Counter; 10]> = LazyLock::new(|| {
-        ["left", "closed", "lost", "silent", "protocol", "evicted", "revoked", "sent_away", "drained", "stopped"]
-            .map(|cause| counter!("signaling_disconnects_total", "cause" => cause))
+    static HANDLES: LazyLock<[Counter; 11]> = LazyLock::new(|| {
+        [
+            "left",
+            "closed",
+            "lost",
+            "silent",
+            "protocol",
+            "evicted",
+            "revoked",
+            "sent_away",
+            "drained",
+            "stopped",
+            "panicked",
+        ]
+        .map(|cause| counter!("signaling_disconnects_total", "cause" => cause))
     });
     HANDLES[cause as usize].increment(1);
 }

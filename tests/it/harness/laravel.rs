@@ -171,22 +171,27 @@ async fn me(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
             let name = format!("Name of {user}");
             axum::Json(json!({"success": true, "data": {"id": user, "name": name, "gender": "F"}})).into_response()
         }
-        Some(_) | None => {
-            let body = json!({"success": false, "error": {"code": "UNAUTHENTICATED", "message": "Unauthenticated"}});
-            (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response()
-        }
+        Some(_) | None => unauthenticated(),
     }
+}
+
+fn unauthenticated() -> Response {
+    let body = json!({"success": false, "error": {"code": "UNAUTHENTICATED", "message": "Unauthenticated"}});
+    (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response()
 }
 
 async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     inner.rows_asked.fetch_add(1, Ordering::SeqCst);
     let pause = *inner.pause.lock();
     tokio::time::sleep(pause).await; // the slowness under test
-    if *inner.mood.lock() != Mood::Well {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let mood = *inner.mood.lock();
+    match mood {
+        Mood::Well => {}
+        Mood::Html => return Html("<html>maintenance</html>").into_response(),
+        _ => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
     if inner.revoked.lock().contains(&text(&headers, "authorization").unwrap_or_default()) {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return unauthenticated();
     }
     match inner.calls.lock().get(&id) {
         Some(row) => axum::Json(json!({"success": true, "data": row})).into_response(),
