@@ -43,6 +43,9 @@ pub trait Carrier: Send + Sync {
 
     /// Makes one attempt.
     async fn carry(&self, claim: &Claim) -> Settled;
+
+    /// Counts a letter that was given up.
+    fn given_up(&self, claim: &Claim);
 }
 
 /// Runs for as long as the node lives. What is on its way when it ends is handed out again when its lease is over.
@@ -80,7 +83,7 @@ async fn deliver(outbox: &dyn Outbox, carrier: &dyn Carrier, clock: &Clock, clai
         let settled = carrier.carry(&claim).await;
         if let Settled::Dead { error, attempts } = &settled {
             tracing::error!(letter = %claim.letter.id, %error, attempts, "a letter was given up, see /outbox/dead");
-            metrics::webhook("record", "dead");
+            carrier.given_up(&claim);
         }
         // A settlement that is lost: the lease runs out and the letter is sent once more, under its id.
         next = match outbox.settle(&claim, &settled, clock.now()).await {

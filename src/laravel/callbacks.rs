@@ -220,4 +220,8 @@ impl Carrier for Callbacks {
             Err(_) => Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts },
         }
     }
+
+    fn given_up(&self, _: &Claim) {
+        metrics::called_back("unreadable", CallbackOutcome::Dead);
+    }
 }

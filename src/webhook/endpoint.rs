@@ -250,6 +250,10 @@ impl Carrier for Events {
         let failed = |error: &str, wait| record_failed(claim, error, wait, rand::random(), self.0.clock.now());
         self.0.send(claim, RECORD_TIMEOUT, failed).await
     }
+
+    fn given_up(&self, _: &Claim) {
+        metrics::webhook("record", "dead");
+    }
 }
 
 /// Carries what wakes phones.
@@ -276,6 +280,10 @@ impl Carrier for Pushes {
         }
         let failed = |_: &str, wait| push_failed(claim, wait, rand::random(), self.0.clock.now());
         self.0.send(claim, PUSH_TIMEOUT, failed).await
+    }
+
+    fn given_up(&self, _: &Claim) {
+        metrics::webhook("push", "dead");
     }
 }
 
