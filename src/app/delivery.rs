@@ -22,7 +22,8 @@ pub(super) fn deliver(
 ) -> Result<(), AppError> {
     let run = |name, carrier: Arc<dyn courier::Carrier>| {
         let bell = bell.listen(carrier.queue());
-        signaling.run(name, courier::run(Arc::clone(outbox), carrier, clock.clone(), bell));
+        let outbox = Arc::clone(outbox);
+        signaling.run_out(name, |stop| courier::run(outbox, carrier, clock.clone(), bell, stop));
     };
     let mut endpoint = None;
     if let Some(terms) = config.webhook.clone() {

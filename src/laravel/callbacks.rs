@@ -221,6 +221,10 @@ impl Carrier for Callbacks {
         }
     }
 
+    fn is_repeatable(&self, claim: &Claim) -> bool {
+        serde_json::from_str::<Callback>(&claim.letter.body).is_ok_and(|callback| callback.ask != Ask::End)
+    }
+
     fn given_up(&self, _: &Claim) {
         metrics::called_back("unreadable", CallbackOutcome::Dead);
     }

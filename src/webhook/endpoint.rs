@@ -251,6 +251,10 @@ impl Carrier for Events {
         self.0.send(claim, RECORD_TIMEOUT, failed).await
     }
 
+    fn is_repeatable(&self, _: &Claim) -> bool {
+        true
+    }
+
     fn given_up(&self, _: &Claim) {
         metrics::webhook("record", "dead");
     }
@@ -280,6 +284,10 @@ impl Carrier for Pushes {
         }
         let failed = |_: &str, wait| push_failed(claim, wait, rand::random(), self.0.clock.now());
         self.0.send(claim, PUSH_TIMEOUT, failed).await
+    }
+
+    fn is_repeatable(&self, _: &Claim) -> bool {
+        true
     }
 
     fn given_up(&self, _: &Claim) {
