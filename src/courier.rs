@@ -63,7 +63,8 @@ pub async fn run(
     mut bell: watch::Receiver<u64>,
     stop: CancellationToken,
 ) {
-    let courier = Courier { outbox: &*outbox, carrier: &*carrier, clock: &clock, stop, too_late: CancellationToken::new() };
+    let courier =
+        Courier { outbox: &*outbox, carrier: &*carrier, clock: &clock, stop, too_late: CancellationToken::new() };
     let mut flying = FuturesUnordered::new();
     while !courier.stop.is_cancelled() {
         let room = carrier.room();

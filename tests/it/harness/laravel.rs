@@ -131,7 +131,8 @@ impl Laravel {
 
     /// Waits until so many were posted about a call.
     pub async fn expect_posts(&self, call: &str, count: usize) -> Vec<Post> {
-        self.until(&format!("{count} posts of {call}"), || Some(self.posts(call)).filter(|posts| posts.len() >= count)).await
+        self.until(&format!("{count} posts of {call}"), || Some(self.posts(call)).filter(|posts| posts.len() >= count))
+            .await
     }
 
     /// Waits until a call's row was asked for so often.
