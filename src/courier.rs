@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::call::Timestamp;
 use crate::clock::Clock;
@@ -19,6 +20,8 @@ use crate::telemetry::{About, metrics};
 const POLL: Duration = Duration::from_millis(250);
 /// After a claim that the store failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// What is on its way when the node stops has this long to be answered; the rest is handed back.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// How long a receiver asks to be left alone, from its `Retry-After`: seconds or a date.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
@@ -43,29 +46,43 @@ pub trait Carrier: Send + Sync {
 
     /// Makes one attempt.
     async fn carry(&self, claim: &Claim) -> Settled;
+
+    /// Whether an attempt that was broken off may be made again, though it may have arrived.
+    fn is_repeatable(&self, claim: &Claim) -> bool;
+
+    /// Counts a letter that was given up.
+    fn given_up(&self, claim: &Claim);
 }
 
-/// Runs for as long as the node lives. What is on its way when it ends is handed out again when its lease is over.
+/// Runs until the stop, then hands back what it holds: no letter waits for its lease because a node was stopped in an
+/// orderly way. What a node that died had on its way is handed out again when its lease is over.
 pub async fn run(
     outbox: Arc<dyn Outbox>,
     carrier: Arc<dyn Carrier>,
     clock: Clock,
     mut bell: watch::Receiver<u64>,
     traces: Traces,
+    stop: CancellationToken,
 ) {
+    let courier = Courier {
+        outbox: &*outbox,
+        carrier: &*carrier,
+        clock: &clock,
+        traces: &traces,
+        stop,
+        too_late: CancellationToken::new(),
+    };
     let mut flying = FuturesUnordered::new();
-    loop {
+    while !courier.stop.is_cancelled() {
         let room = carrier.room();
         let free = room.saturating_sub(flying.len());
         // Few large claims rather than many small ones.
         if free * 4 >= room && free > 0 {
             match outbox.claim(carrier.queue(), clock.now(), carrier.lease(), free).await {
-                Ok(claims) => {
-                    flying.extend(claims.into_iter().map(|claim| deliver(&*outbox, &*carrier, &clock, &traces, claim)))
-                }
+                Ok(claims) => flying.extend(claims.into_iter().map(|claim| courier.deliver(claim))),
                 Err(error) => {
                     failed(&error);
-                    tokio::time::sleep(AGAIN).await;
+                    let _ = tokio::time::timeout(AGAIN, courier.stop.cancelled()).await;
                 }
             }
         }
@@ -75,46 +92,80 @@ pub async fn run(
                 return; // the node is gone
             },
             () = tokio::time::sleep(POLL) => {}
+            () = courier.stop.cancelled() => {}
         }
+    }
+    let all_answered = async { while flying.next().await.is_some() {} };
+    if tokio::time::timeout(LAST_ANSWERS, all_answered).await.is_err() {
+        courier.too_late.cancel();
+        while flying.next().await.is_some() {}
     }
 }
 
-/// Delivers a letter, and those of the same call behind it.
-async fn deliver(outbox: &dyn Outbox, carrier: &dyn Carrier, clock: &Clock, traces: &Traces, claim: Claim) {
-    let mut next = Some(claim);
-    while let Some(claim) = next {
-        let about = About { call: claim.letter.call.clone(), ..About::default() };
-        let settled = traces.run(name_of(carrier.queue()), Kind::Client, about, attempt(carrier, &claim)).await;
-        // A settlement that is lost: the lease runs out and the letter is sent once more, under its id.
-        next = match outbox.settle(&claim, &settled, clock.now()).await {
-            Ok(next) => next,
-            Err(error) => return failed(&error),
-        };
-        // The receiver is to be left alone: what is behind goes back.
-        if let Some(waiting) = next.take_if(|_| carrier.room() == 0) {
-            let later = Settled::Later { at: clock.now(), attempts: waiting.attempts };
-            if let Err(error) = outbox.settle(&waiting, &later, clock.now()).await {
-                failed(&error);
+struct Courier<'a> {
+    outbox: &'a dyn Outbox,
+    carrier: &'a dyn Carrier,
+    clock: &'a Clock,
+    traces: &'a Traces,
+    stop: CancellationToken,
+    /// The node waits for no further answer.
+    too_late: CancellationToken,
+}
+
+impl Courier<'_> {
+    /// Delivers a letter, and those of the same call behind it.
+    async fn deliver(&self, claim: Claim) {
+        let mut next = Some(claim);
+        while let Some(claim) = next {
+            if self.stop.is_cancelled() {
+                return self.hand_back(&claim).await;
+            }
+            let about = About { call: claim.letter.call.clone(), ..About::default() };
+            let carried = self.traces.run(name_of(self.carrier.queue()), Kind::Client, about, self.attempt(&claim));
+            let Some(settled) = carried.await else {
+                if self.carrier.is_repeatable(&claim) {
+                    self.hand_back(&claim).await;
+                }
+                return;
+            };
+            // A settlement that is lost: the lease runs out and the letter is sent once more, under its id.
+            next = match self.outbox.settle(&claim, &settled, self.clock.now()).await {
+                Ok(next) => next,
+                Err(error) => return failed(&error),
+            };
+            // The receiver is to be left alone: what is behind goes back.
+            if let Some(waiting) = next.take_if(|_| self.carrier.room() == 0) {
+                self.hand_back(&waiting).await;
             }
         }
     }
-}
 
-async fn attempt(carrier: &dyn Carrier, claim: &Claim) -> Settled {
-    let settled = carrier.carry(claim).await;
-    trace::note("attempt", || i64::from(claim.attempts) + 1);
-    trace::note("outcome", || match &settled {
-        Settled::Done { .. } => "done",
-        Settled::Later { .. } | Settled::Apart { .. } => "later",
-        Settled::Dead { .. } => "dead",
-    });
-    if let Settled::Dead { error, attempts } = &settled {
-        // Others are named by their user.
-        let letter = claim.letter.call.as_ref().map(|_| claim.letter.id.as_str());
-        tracing::error!(letter, %error, attempts, "a letter was given up, see /outbox/dead");
-        metrics::webhook("record", "dead");
+    /// Absent where the node stopped meanwhile.
+    async fn attempt(&self, claim: &Claim) -> Option<Settled> {
+        trace::note("attempt", || i64::from(claim.attempts) + 1);
+        let settled = self.too_late.run_until_cancelled(self.carrier.carry(claim)).await;
+        trace::note("outcome", || match &settled {
+            Some(Settled::Done { .. }) => "done",
+            Some(Settled::Later { .. } | Settled::Apart { .. }) => "later",
+            Some(Settled::Dead { .. }) => "dead",
+            None => "stopped",
+        });
+        if let Some(Settled::Dead { error, attempts }) = &settled {
+            // Others are named by their user.
+            let letter = claim.letter.call.as_ref().map(|_| claim.letter.id.as_str());
+            tracing::error!(letter, %error, attempts, "a letter was given up, see /outbox/dead");
+            self.carrier.given_up(claim);
+        }
+        settled
     }
-    settled
+
+    async fn hand_back(&self, claim: &Claim) {
+        let now = self.clock.now();
+        let due = Settled::Later { at: now, attempts: claim.attempts };
+        if let Err(error) = self.outbox.settle(claim, &due, now).await {
+            failed(&error);
+        }
+    }
 }
 
 fn name_of(queue: Queue) -> &'static str {
@@ -132,7 +183,82 @@ fn failed(error: &StoreError) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Notify;
+
     use super::*;
+    use crate::call::CallId;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Bell, Letter, Retention};
+
+    /// Answers letters whose id ends in "well", leaves the others unanswered, and repeats none that ends in "once".
+    #[derive(Default)]
+    struct Silent {
+        sent: Notify,
+    }
+
+    #[async_trait]
+    impl Carrier for Silent {
+        fn queue(&self) -> Queue {
+            Queue::Events
+        }
+
+        fn room(&self) -> usize {
+            8
+        }
+
+        fn lease(&self) -> Duration {
+            Duration::from_secs(20)
+        }
+
+        async fn carry(&self, claim: &Claim) -> Settled {
+            self.sent.notify_one();
+            // In the time that is left when the node stops.
+            tokio::time::sleep(LAST_ANSWERS / 2).await;
+            if !claim.letter.id.ends_with("well") {
+                std::future::pending::<()>().await;
+            }
+            Settled::Done { lease: self.lease() }
+        }
+
+        fn is_repeatable(&self, claim: &Claim) -> bool {
+            !claim.letter.id.ends_with("once")
+        }
+
+        fn given_up(&self, _: &Claim) {}
+    }
+
+    #[tokio::test]
+    async fn what_a_stopped_courier_holds_is_handed_back() {
+        let second = Duration::from_secs(1);
+        let retention = Retention { live: second, ended: second, verdict: second, rings_per_minute: 0 };
+        let clock = Clock::system();
+        let outbox: Arc<dyn Outbox> = Arc::new(MemoryStore::new(clock.clone(), retention));
+        let letter = |call: &str, id: &str| Letter {
+            id: id.into(),
+            queue: Queue::Events,
+            call: CallId::parse(call).ok(),
+            at: clock.now(),
+            due: clock.now(),
+            until: None,
+            body: String::new(),
+        };
+        let letters = [letter("a", "a.1.well"), letter("a", "a.2.well"), letter("b", "b.1"), letter("c", "c.1.once")];
+        outbox.append(&letters).await.unwrap();
+        let (carrier, stop, bell) = (Arc::new(Silent::default()), CancellationToken::new(), Bell::default());
+        let listening = bell.listen(Queue::Events);
+        let running =
+            run(Arc::clone(&outbox), carrier.clone(), clock.clone(), listening, Traces::default(), stop.clone());
+        let stopping = async {
+            carrier.sent.notified().await;
+            stop.cancel();
+        };
+        tokio::join!(running, stopping);
+        let claims = outbox.claim(Queue::Events, clock.now(), second, 8).await.unwrap();
+        let mut left: Vec<_> = claims.iter().map(|claim| (claim.letter.id.as_str(), claim.attempts)).collect();
+        left.sort_unstable();
+        assert_eq!(left, [("a.2.well", 0), ("b.1", 0)], "the first was answered, and who knows of the last");
+        assert_eq!(outbox.backlog().await.unwrap().waiting, 3);
+    }
 
     #[test]
     fn patience_is_asked_for_in_seconds_or_with_a_date() {

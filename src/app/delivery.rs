@@ -22,7 +22,8 @@ pub(super) fn deliver(
 ) -> Result<(), AppError> {
     let run = |name, carrier: Arc<dyn courier::Carrier>| {
         let bell = bell.listen(carrier.queue());
-        signaling.run(name, courier::run(Arc::clone(outbox), carrier, clock.clone(), bell, signaling.traces().clone()));
+        let (outbox, traces) = (Arc::clone(outbox), signaling.traces().clone());
+        signaling.run_out(name, |stop| courier::run(outbox, carrier, clock.clone(), bell, traces, stop));
     };
     let mut endpoint = None;
     if let Some(terms) = config.webhook.clone() {

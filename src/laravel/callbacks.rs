@@ -17,7 +17,7 @@ use crate::telemetry::metrics::{self, CallbackOutcome};
 
 const AT_ONCE: usize = 16;
 const MARGIN: Duration = Duration::from_secs(10);
-/// While another call rings the callee, or Laravel is not to be asked.
+/// While another call rings the callee, or Laravel is not to be asked; the least after a 429.
 const WAIT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to cancel.
 const CANCEL_AGAIN: [u64; 5] = [2, 5, 10, 20, 30];
@@ -134,7 +134,10 @@ impl Callbacks {
                 open_row(call);
                 done(CallbackOutcome::Failed)
             }
-            (Posted::Status { status: 429, wait: asked }, _) => wait(asked.unwrap_or(THROTTLED), attempts),
+            // Says nothing of the request: the first that fails is still the first.
+            (Posted::Status { status: 429, wait: asked }, _) => {
+                wait(asked.unwrap_or(THROTTLED).max(WAIT), claim.attempts)
+            }
             (Posted::Status { status: 300..=499, .. }, _) => done(CallbackOutcome::Refused),
             (Posted::Status { .. } | Posted::Nothing, Ask::Reject { .. }) => {
                 if claim.attempts == 0 {
@@ -219,5 +222,13 @@ impl Carrier for Callbacks {
             Ok(settled) => settled,
             Err(_) => Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts },
         }
+    }
+
+    fn is_repeatable(&self, claim: &Claim) -> bool {
+        serde_json::from_str::<Callback>(&claim.letter.body).is_ok_and(|callback| callback.ask != Ask::End)
+    }
+
+    fn given_up(&self, _: &Claim) {
+        metrics::called_back("unreadable", CallbackOutcome::Dead);
     }
 }

@@ -223,8 +223,18 @@ impl Signaling {
 
     /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.
     pub fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.run_out(name, |stop| async move {
+            let _ = stop.run_until_cancelled_owned(work).await;
+        });
+    }
+
+    /// Runs a loop that ends by itself soon after the stop.
+    pub fn run_out<F>(&self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let stop = self.stop.clone();
-        let worker = self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
+        let worker = self.tasks.spawn(work(stop.clone()));
         self.tasks.spawn(async move {
             let ended = worker.await;
             if !stop.is_cancelled() {

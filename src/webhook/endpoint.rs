@@ -252,6 +252,14 @@ impl Carrier for Events {
         let failed = |error: &str, wait| record_failed(claim, error, wait, rand::random(), self.0.clock.now());
         self.0.send(claim, RECORD_TIMEOUT, failed).await
     }
+
+    fn is_repeatable(&self, _: &Claim) -> bool {
+        true
+    }
+
+    fn given_up(&self, _: &Claim) {
+        metrics::webhook("record", "dead");
+    }
 }
 
 /// Carries what wakes phones.
@@ -278,6 +286,14 @@ impl Carrier for Pushes {
         }
         let failed = |_: &str, wait| push_failed(claim, wait, rand::random(), self.0.clock.now());
         self.0.send(claim, PUSH_TIMEOUT, failed).await
+    }
+
+    fn is_repeatable(&self, _: &Claim) -> bool {
+        true
+    }
+
+    fn given_up(&self, _: &Claim) {
+        metrics::webhook("push", "dead");
     }
 }
 

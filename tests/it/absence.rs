@@ -12,7 +12,7 @@ async fn ringing(cluster: &Cluster) -> (Phone, Phone, String) {
 }
 
 /// Waits until the stored call notes an absence.
-async fn noted(cluster: &Cluster, id: &str) {
+pub async fn noted(cluster: &Cluster, id: &str) {
     let id = onlycare_signaling::call::CallId::parse(id).unwrap();
     for _ in 0..500 {
         let call = cluster.shared.calls.load(&id).await.unwrap().unwrap();
@@ -138,7 +138,7 @@ async fn without_acks_absence_only_makes_the_line_yield() {
     cluster.close().await;
 }
 
-async fn wait_until_doubtful(cluster: &Cluster, id: &str) {
+pub async fn wait_until_doubtful(cluster: &Cluster, id: &str) {
     let id = onlycare_signaling::call::CallId::parse(id).unwrap();
     for _ in 0..500 {
         let call = cluster.shared.calls.load(&id).await.unwrap().unwrap();

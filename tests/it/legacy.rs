@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use onlycare_signaling::config::{Auth, Config};
 use serde_json::json;
 
+use crate::absence::{noted, wait_until_doubtful};
 use crate::harness::cluster::SECRET;
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{initiate, unique, unique_call};
@@ -33,6 +34,26 @@ async fn with_short_rings(backend: Backend) -> (Cluster, Laravel) {
     let laravel = Laravel::start().await;
     let cluster = cluster_of(backend, &laravel, |config| config.policy.ring_timeout = Duration::from_secs(4)).await;
     (cluster, laravel)
+}
+
+/// On memory, where time stands still until it is moved.
+async fn with_manual_time() -> (Cluster, Laravel) {
+    let laravel = Laravel::start().await;
+    let url = format!("http://{}", laravel.address);
+    let cluster = Cluster::manual_tuned(2, |config| {
+        config.auth = Auth::Laravel { url: url.clone() };
+        config.policy.callbacks = true;
+    })
+    .await;
+    (cluster, laravel)
+}
+
+async fn letters_are_gone(cluster: &Cluster) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while cluster.shared.outbox.backlog().await.unwrap().waiting > 0 {
+        assert!(Instant::now() < deadline, "letters are left");
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn deployed(cluster: &Cluster, node: usize, name: &str) -> Phone {
@@ -158,8 +179,12 @@ on_each_backend! {
         laravel.row(&id, row("REJECTED", &ana.user, &bo));
         ana.expect("call:rejected").await;
         cluster.assert_free(&[&ana.user, &bo]).await;
+        let (cleo, next) = (deployed(&cluster, 1, "cleo").await, unique_call());
+        cleo.call(&next, &bo).await;
+        assert_eq!(cluster.state(&next).await, ("trying", None), "the next caller is not refused");
+        cleo.cancel(&next).await;
         assert!(laravel.posts(&id).is_empty(), "its own word");
-        drop(ana);
+        drop((ana, cleo));
         cluster.close().await;
     }
 
@@ -212,9 +237,15 @@ on_each_backend! {
         tokio::time::sleep(Duration::from_secs(10)).await; // it grows old
         assert_eq!(cleo.call(&unique_call(), &bo.user).await["busy"], true);
         laravel.pause(Duration::from_secs(5));
-        let started = Instant::now();
-        assert_eq!(cleo.call(&unique_call(), &bo.user).await["busy"], true);
+        let (started, other) = (Instant::now(), unique_call());
+        let mut refused = Box::pin(cleo.call(&other, &bo.user));
+        tokio::select! {
+            ack = &mut refused => panic!("answered before the others: {ack}"),
+            _ = bo.ask("call:end", json!({"callId": "no-such-call"})) => {} // on the same node
+        }
+        assert_eq!(refused.await["busy"], true);
         assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+        assert_eq!(laravel.askers(&id), [token_of(&ana), token_of(&ana)], "asked as its caller");
         laravel.pause(Duration::ZERO);
         ana.end(&id).await;
         bo.expect("call:ended").await;
@@ -232,14 +263,17 @@ on_each_backend! {
         bo.expect("call:cancelled").await;
         let accepted = Instant::now();
         assert_eq!(bo.accept(&id).await["code"], "invalid_state");
+        let meanwhile = cluster.phone_with(0, Profile::deployed(&bo.user)).await;
         let post = laravel.expect_post(&id, "end").await;
         let after = post.at - accepted;
         assert!(after > Duration::from_secs(4) && after < Duration::from_secs(9), "{after:?}");
         assert_eq!((post.token, post.body), (token_of(&bo), json!({"duration": 0})));
         assert_eq!(bo.expect("call:ended").await["reason"], "Call ended");
         assert!(accepted.elapsed() >= Duration::from_millis(7900), "no screen listens before");
+        assert_eq!(meanwhile.expect("call:ended").await["reason"], "Call ended");
+        assert!(accepted.elapsed() < Duration::from_millis(9500), "both at the same time: {:?}", accepted.elapsed());
         assert_eq!(laravel.actions(&id).iter().filter(|action| *action == "end").count(), 1);
-        drop((ana, bo));
+        drop((ana, bo, meanwhile));
         cluster.close().await;
     }
 
@@ -255,6 +289,7 @@ on_each_backend! {
         let post = laravel.expect_post(&id, "end").await;
         assert!(post.at - accepted < Duration::from_secs(9));
         bo.expect("call:ended").await;
+        assert!(accepted.elapsed() >= Duration::from_millis(7900), "no screen listens before");
         tokio::time::sleep(Duration::from_secs(2)).await; // nothing is to come
         assert_eq!(laravel.actions(&id), vec!["end"], "once, also when it failed");
         drop((ana, bo));
@@ -271,6 +306,12 @@ on_each_backend! {
         assert_eq!(bo.expect("call:reject:confirmed").await["callId"], id.as_str());
         assert_eq!(cluster.state(&id).await, ("ended", Some("rejected")));
         laravel.expect_post(&id, "reject").await;
+        // Rejected over REST as well, and that came first: nothing is left to tell Laravel.
+        let both = unique_call();
+        laravel.row(&both, row("REJECTED", &ana.user, &bo.user));
+        bo.reject(&both).await;
+        assert_eq!(ana.expect("call:rejected").await["callId"], both.as_str());
+        bo.expect("call:reject:confirmed").await;
         // A stranger's word, and one about a call that goes on, change nothing.
         let strange = unique_call();
         laravel.row(&strange, row("CONNECTING", &ana.user, "USR_somebody"));
@@ -283,9 +324,141 @@ on_each_backend! {
         }
         tokio::time::sleep(Duration::from_millis(500)).await; // nothing is to come
         assert_eq!(laravel.rows_asked(), 6, "six a minute");
+        assert!(laravel.posts(&both).is_empty(), "{:?}", laravel.posts(&both));
         ana.assert_nothing_more().await;
         bo.assert_nothing_more().await;
         drop((ana, bo));
+        cluster.close().await;
+    }
+
+    /// The caller's phone is gone and does not return. The push of a cancel would silence any ring of the callee, so it
+    /// waits while somebody else rings him.
+    async fn a_caller_who_is_gone_is_called_back(backend: Backend) {
+        let laravel = Laravel::start().await;
+        let grace = Duration::from_secs(1);
+        let cluster = cluster_of(backend, &laravel, |config| config.policy.caller_grace_without_acks = grace).await;
+        let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+        let (cleo, gone, next) = (deployed(&cluster, 1, "cleo").await, unique_call(), unique_call());
+        let token = token_of(&ana);
+        laravel.answer_posts("cancel", 429, Some(2));
+        ana.rings(&gone, &bo).await;
+        ana.vanish();
+        assert_eq!(bo.expect("call:cancelled").await["reason"], "User disconnected");
+        let post = laravel.expect_post(&gone, "cancel").await;
+        assert_eq!((post.token, post.body), (token, json!({"reason": "User disconnected"})));
+        laravel.answer_posts("cancel", 200, None);
+        cleo.rings(&next, &bo).await;
+        tokio::time::sleep(Duration::from_millis(3500)).await; // nothing is to come
+        assert_eq!(laravel.posts(&gone).len(), 1, "while another call rings him");
+        cleo.cancel(&next).await;
+        bo.expect("call:cancelled").await;
+        laravel.expect_posts(&gone, 2).await;
+        drop((bo, cleo));
+        cluster.close().await;
+    }
+
+    /// What Laravel's row says before the ring is given up is the verdict; a row that says nothing lets it time out.
+    async fn a_final_row_is_the_verdict(backend: Backend) {
+        let (cluster, laravel) = with_short_rings(backend).await;
+        let mut rings = Vec::new();
+        for status in [Some("CANCELLED"), Some("ENDED"), Some("MISSED"), None] {
+            let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+            let id = unique_call();
+            ana.rings(&id, &bo).await;
+            if let Some(status) = status {
+                laravel.row(&id, row(status, &ana.user, &bo.user));
+            }
+            rings.push((id, ana, bo));
+        }
+        for (place, reason) in [(0, "cancelled"), (1, "hung_up")] {
+            let (id, ana, bo) = &rings[place];
+            bo.expect("call:cancelled").await;
+            assert_eq!(cluster.state(id).await, ("ended", Some(reason)));
+            let heard = ana.heard();
+            assert!(heard.iter().all(|heard| heard.event == "call:ended"), "no word of no answer: {heard:?}");
+        }
+        for (id, ana, bo) in &rings[2..] {
+            ana.expect("call:timeout").await;
+            assert_eq!(bo.expect("call:cancelled").await["reason"], "Timeout");
+            assert_eq!(laravel.expect_post(id, "cancel").await.body, json!({"reason": "No answer"}));
+        }
+        for (id, ..) in &rings[..2] {
+            assert!(laravel.posts(id).is_empty(), "its own word: {:?}", laravel.posts(id));
+        }
+        assert_eq!(laravel.rows_asked(), 4, "once each");
+        drop(rings);
+        cluster.close().await;
+    }
+
+    /// Every party's tokens are tried, the newest first, until Laravel takes one.
+    async fn a_row_is_asked_for_with_an_older_token(backend: Backend) {
+        let (cluster, laravel) = with_short_rings(backend).await;
+        let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+        ana.rings(&id, &bo).await;
+        bo.ask("call:ringing", json!({"callId": id})).await;
+        laravel.revoke(&ana.user);
+        laravel.row(&id, row("ONGOING", &ana.user, &bo.user));
+        ana.expect("call:accepted").await;
+        assert_eq!(laravel.askers(&id), [token_of(&ana), token_of(&bo)]);
+        ana.end(&id).await;
+        bo.expect("call:ended").await;
+        drop((ana, bo));
+        cluster.close().await;
+    }
+
+    /// Both apps tell Laravel of the end of a call in which they spoke: a third end would cost money.
+    async fn an_ordinary_end_is_told_by_nobody_else(backend: Backend) {
+        let (cluster, laravel) = start(backend).await;
+        let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+        let calls = [unique_call(), unique_call(), unique_call()];
+        for (place, id) in calls.iter().enumerate() {
+            ana.rings(id, &bo).await;
+            bo.accept(id).await;
+            ana.expect("call:accepted").await;
+            let (ended, peer) = match place {
+                0 => (ana.end(id).await, &bo),
+                1 => (bo.end(id).await, &ana),
+                // The app's word when media never came.
+                _ => (bo.cancel(id).await, &ana),
+            };
+            assert_eq!(ended["success"], true, "{ended}");
+            peer.expect("call:ended").await;
+        }
+        let told = unique_call();
+        ana.rings(&told, &bo).await;
+        bo.reject(&told).await;
+        ana.expect("call:rejected").await;
+        laravel.expect_post(&told, "reject").await; // what comes at once would have come before
+        letters_are_gone(&cluster).await;
+        for id in &calls {
+            assert!(laravel.posts(id).is_empty(), "{:?}", laravel.posts(id));
+        }
+        drop((ana, bo));
+        cluster.close().await;
+    }
+
+    /// Laravel has a call as accepted of which nothing was heard here: it takes both lines, whatever was on them.
+    async fn an_accept_of_an_unknown_call_takes_both_lines(backend: Backend) {
+        let (cluster, laravel) = start(backend).await;
+        let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+        let (cleo, dan) = (deployed(&cluster, 0, "cleo").await, deployed(&cluster, 1, "dan").await);
+        let (active, rings, id) = (unique_call(), unique_call(), unique_call());
+        ana.rings(&active, &cleo).await;
+        cleo.accept(&active).await;
+        ana.expect("call:accepted").await;
+        dan.rings(&rings, &bo).await;
+        let word = json!({"callerId": ana.user, "callId": id, "receiverId": bo.user});
+        assert_eq!(cluster.post(1, "/api/emit/call-accepted", word).await.1["emitted"], true);
+        assert_eq!(ana.expect("call:accepted").await["callId"], id.as_str());
+        cleo.expect("call:ended").await;
+        dan.expect("call:busy").await;
+        bo.expect("call:cancelled").await;
+        assert_eq!(cluster.state(&active).await, ("ended", Some("hung_up")));
+        assert_eq!(cluster.state(&rings).await, ("ended", Some("busy")));
+        assert_eq!(laravel.expect_post(&rings, "cancel").await.body, json!({"reason": "User is busy"}));
+        assert!(laravel.posts(&active).is_empty(), "both apps end it");
+        ana.end(&id).await;
+        drop((ana, bo, cleo, dan));
         cluster.close().await;
     }
 }
@@ -357,5 +530,165 @@ async fn callbacks_can_be_switched_off() {
     ana.expect("call:timeout").await;
     assert_eq!((laravel.rows_asked(), laravel.posts(&id).len()), (0, 0));
     drop(ana);
+    cluster.close().await;
+}
+
+/// A refusal is an answer: a push after it could silence a ring that Laravel did not want cancelled. What it says of the
+/// pace is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_push_is_asked_for_after_a_refusal() {
+    let (cluster, laravel) = start(Backend::Memory).await;
+    let ana = deployed(&cluster, 0, "ana").await;
+    let (bo, cleo) = (unique("bo"), unique("cleo"));
+    let callees = [&bo, &cleo];
+    let mut refused = Vec::new();
+    let mut id = unique_call();
+    ana.call(&id, callees[0]).await;
+    for (place, status) in [400, 401, 403, 404, 409, 422].into_iter().enumerate() {
+        laravel.answer_posts("cancel", status, None);
+        let next = unique_call();
+        ana.call(&next, callees[(place + 1) % 2]).await; // which supersedes the last
+        laravel.expect_post(&id, "cancel").await;
+        letters_are_gone(&cluster).await;
+        refused.push(std::mem::replace(&mut id, next));
+    }
+    laravel.answer_posts("cancel", 429, Some(1));
+    let last = unique_call();
+    ana.call(&last, &unique("dan")).await;
+    laravel.expect_post(&id, "cancel").await;
+    laravel.answer_posts("cancel", 500, None);
+    laravel.expect_post(&id, "notify-cancelled").await;
+    assert_eq!(laravel.actions(&id), ["cancel", "cancel", "notify-cancelled"]);
+    for id in &refused {
+        assert_eq!(laravel.actions(id), ["cancel"], "once, and no push");
+    }
+    ana.cancel(&last).await;
+    drop(ana);
+    cluster.close().await;
+}
+
+/// A rejection that Laravel could not take is told once more: later than that it would be worth nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejection_is_told_twice_at_most() {
+    let (cluster, laravel) = start(Backend::Memory).await;
+    laravel.answer_posts("reject", 500, None);
+    let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    ana.rings(&id, &bo).await;
+    bo.reject(&id).await;
+    ana.expect("call:rejected").await;
+    let posts = laravel.expect_posts(&id, 2).await;
+    let pause = posts[1].at - posts[0].at;
+    assert!(pause > Duration::from_secs(1) && pause < Duration::from_secs(5), "{pause:?}");
+    letters_are_gone(&cluster).await;
+    assert_eq!(laravel.actions(&id), ["reject", "reject"]);
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// One phone held two sockets, with different tokens: the older is good for a question, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_is_asked_about_with_an_older_token() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+    let newer = Profile { token: format!("{}#2", token_of(&bo)), ..Profile::deployed(&bo.user) };
+    let again = cluster.phone_with(1, newer.clone()).await;
+    let (cleo, old, new) = (deployed(&cluster, 1, "cleo").await, unique_call(), unique_call());
+    ana.rings(&old, &bo).await;
+    bo.ask("call:ringing", json!({"callId": old})).await;
+    assert_eq!(again.accept(&old).await["success"], true);
+    ana.expect("call:accepted").await;
+    cluster.advance(11);
+    laravel.revoke(&ana.user);
+    laravel.revoke_token(&newer.token);
+    laravel.row(&old, row("ENDED", &ana.user, &bo.user));
+    assert_eq!(cleo.call(&new, &bo.user).await["success"], true);
+    assert_eq!(bo.expect("call:incoming").await["callId"], new.as_str());
+    assert_eq!(cluster.state(&old).await, ("ended", Some("hung_up")));
+    assert_eq!(laravel.askers(&old), [token_of(&ana), newer.token, token_of(&bo)], "the newest first");
+    cleo.cancel(&new).await;
+    bo.expect("call:cancelled").await;
+    drop((ana, bo, cleo, again));
+    cluster.close().await;
+}
+
+/// Laravel stays away: after four questions the ring deadline stands, late, and nobody heard a word before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn laravel_is_asked_four_times_at_most() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    ana.rings(&id, &bo).await;
+    laravel.mood(Mood::Broken);
+    cluster.advance(28);
+    for asked in 1..=4 {
+        laravel.expect_questions(&id, asked).await;
+        ana.assert_nothing_more().await;
+        bo.assert_nothing_more().await;
+        cluster.advance(5);
+    }
+    ana.expect("call:timeout").await;
+    assert_eq!(bo.expect("call:cancelled").await["reason"], "Timeout");
+    assert_eq!(laravel.expect_post(&id, "cancel").await.body, json!({"reason": "No answer"}));
+    assert_eq!(laravel.rows_asked(), 4);
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// Laravel takes no cancel for two minutes: then nothing rings any more, and nothing is left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_laravel_does_not_take_is_dropped_after_two_minutes() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    laravel.answer_posts("cancel", 500, None);
+    ana.rings(&id, &bo).await;
+    ana.cancel(&id).await;
+    bo.expect("call:cancelled").await;
+    cluster.advance(2);
+    laravel.expect_posts(&id, 2).await;
+    cluster.advance(60);
+    laravel.expect_posts(&id, 3).await;
+    laravel.answer_posts("cancel", 200, None);
+    cluster.advance(60);
+    letters_are_gone(&cluster).await;
+    assert_eq!(laravel.actions(&id), ["cancel", "notify-cancelled", "cancel"], "expired 120 s after the end");
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// Five tries of the deployed app to reconnect take some 17 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_with_the_deployed_app_has_twenty_seconds() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    ana.rings(&id, &bo).await;
+    ana.vanish();
+    noted(&cluster, &id).await;
+    cluster.advance(19);
+    bo.assert_nothing_more().await;
+    cluster.advance(2);
+    assert_eq!(bo.expect("call:cancelled").await["reason"], "User disconnected");
+    laravel.expect_post(&id, "cancel").await;
+    drop(bo);
+    cluster.close().await;
+}
+
+/// The maximum duration proves nothing where phones promised no `acks`: nobody hears of it, only the line yields.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_maximum_a_deployed_app_hears_nothing() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    cluster.advance(14_401);
+    assert_eq!(ana.expect("call:accepted").await["repeat"], true);
+    wait_until_doubtful(&cluster, &id).await;
+    ana.assert_nothing_more().await;
+    bo.assert_nothing_more().await;
+    let (cleo, next) = (deployed(&cluster, 0, "cleo").await, unique_call());
+    cleo.rings(&next, &bo).await;
+    assert_eq!(laravel.rows_asked(), 0, "a line that yields needs no question");
+    assert_eq!(cluster.state(&id).await.0, "ended");
+    cleo.cancel(&next).await;
+    drop((ana, bo, cleo));
     cluster.close().await;
 }

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join_all, select_all};
 use futures_util::{SinkExt, StreamExt};
 use onlycare_signaling::clock::Clock;
+use onlycare_signaling::store::redis::{RedisOutbox, connect};
+use onlycare_signaling::store::{Letter, Outbox, OutboxBounds, Queue};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::task::TaskTracker;
 
 use crate::harness::cluster::{get, get_with, post};
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
+use crate::harness::redis::shared;
 use crate::harness::{Phone, Profile};
 use crate::processes::{Node, prefix};
 
@@ -258,4 +262,76 @@ async fn nodes_count_each_other_and_themselves() {
     let now = Clock::system().now().as_millis() as f64 / 1000.0;
     let age = now - metrics.value("process_start_time_seconds");
     assert!((-2.0..60.0).contains(&age), "started {age} s ago");
+}
+
+/// A node that calls an unmodified backend, and two phones of the deployed app on it.
+async fn legacy(laravel: &Laravel, prefix: &str) -> (Node, Phone, Phone) {
+    let url = format!("http://{}", laravel.address);
+    let variables = [
+        ("AUTH", "laravel"),
+        ("LARAVEL_API_URL", url.as_str()),
+        ("LARAVEL_API_SECRET", SECRET),
+        ("RING_TIMEOUT_SECS", "5"),
+    ];
+    let node = Node::start(prefix, &variables);
+    let ana = Phone::connect(node.public, Profile::deployed(&unique("ana"))).await;
+    let bo = Phone::connect(node.public, Profile::deployed(&unique("bo"))).await;
+    (node, ana, bo)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_laravel_refuses_is_counted() {
+    let laravel = Laravel::start().await;
+    let (node, ana, bo) = legacy(&laravel, &prefix()).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    bo.ask("call:ringing", json!({"callId": id})).await;
+    laravel.revoke(&ana.user);
+    laravel.row(&id, json!({"status": "ONGOING", "caller_id": ana.user, "receiver_id": bo.user}));
+    ana.expect("call:accepted").await;
+    let metrics = Metrics::of(&node).await;
+    assert_eq!(metrics.value("signaling_tokens_dropped_total"), 1.0);
+    assert_eq!(metrics.value("signaling_inquiries_total{outcome=\"accepted\"}"), 1.0);
+}
+
+/// The callee accepted a call that was over, and no node could tell Laravel in the time that costs nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_stays_open_is_counted() {
+    let laravel = Laravel::start().await;
+    let (node, ana, bo) = legacy(&laravel, &prefix()).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    ana.cancel(&id).await;
+    bo.expect("call:cancelled").await;
+    assert_eq!(bo.accept(&id).await["code"], "invalid_state");
+    node.signal("STOP");
+    tokio::time::sleep(Duration::from_secs(10)).await; // the time itself
+    node.signal("CONT");
+    let metrics = reaches(&node, "signaling_open_rows_total", 1.0).await;
+    assert_eq!(metrics.value("signaling_callbacks_total{request=\"end\",outcome=\"expired\"}"), 1.0);
+    assert!(!laravel.actions(&id).contains(&"end".to_owned()), "{:?}", laravel.posts(&id));
+}
+
+/// A callback that no node can read is no webhook.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_counted_by_its_kind() {
+    let laravel = Laravel::start().await;
+    let prefix = prefix();
+    let (node, _ana, _bo) = legacy(&laravel, &prefix).await;
+    let client = connect(&shared().url(), &TaskTracker::new()).await.expect("redis answers");
+    let now = Clock::system().now();
+    let letter = Letter {
+        id: "1.callback.1".into(),
+        queue: Queue::Callbacks,
+        call: None,
+        at: now,
+        due: now,
+        until: None,
+        body: "{\"ask\":\"of a newer version\"}".into(),
+    };
+    RedisOutbox::new(client, &prefix, OutboxBounds::default()).append(&[letter]).await.expect("redis answers");
+    let metrics = reaches(&node, "signaling_outbox_dead", 1.0).await;
+    let dead = ("request=\"unreadable\",outcome=\"dead\"", 1.0);
+    assert_eq!(metrics.counted("signaling_callbacks_total"), [dead]);
+    assert_eq!(metrics.sum("signaling_webhooks_total"), 0.0);
 }

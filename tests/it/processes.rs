@@ -506,3 +506,101 @@ async fn what_a_paused_node_decided_late_is_not_spoken() {
     assert_eq!(ana.heard(), [], "ana heard of a call that was over");
     assert_eq!(bo.heard(), [], "bo heard of a call that was over");
 }
+
+fn legacy(laravel: &Laravel) -> Vec<(&'static str, String)> {
+    vec![
+        ("AUTH", "laravel".into()),
+        ("LARAVEL_API_URL", format!("http://{}", laravel.address)),
+        ("LARAVEL_API_SECRET", "between-laravel-and-us".into()),
+        ("RING_TIMEOUT_SECS", "5".into()),
+    ]
+}
+
+fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+/// The node that asks Laravel ahead of the ring deadline dies before it is answered. Another asks, and the paid call
+/// is not cut, nor is the deadline of the other lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_nodes_question_is_asked_by_another() {
+    let laravel = Laravel::start().await;
+    let (prefix, variables) = (prefix(), legacy(&laravel));
+    let mut first = Node::start(&prefix, &borrowed(&variables));
+    let second = Node::start(&prefix, &borrowed(&variables));
+    let mut callers = Vec::new();
+    for status in ["ONGOING", "CONNECTING"] {
+        let caller = Phone::connect(first.public, Profile::deployed(&unique("ana"))).await;
+        // Accepted over REST only, or not at all: the callee has no socket.
+        let (id, callee) = (unique_call(), unique("bo"));
+        caller.call(&id, &callee).await;
+        laravel.row(&id, json!({"status": status, "caller_id": caller.user, "receiver_id": callee}));
+        callers.push((caller.user.clone(), id, caller));
+    }
+    let rang = Instant::now();
+    laravel.pause(Duration::from_secs(30));
+    for (_, id, _) in &callers {
+        laravel.expect_questions(id, 1).await;
+    }
+    first.kill();
+    laravel.pause(Duration::ZERO);
+    let (ana, cleo) = (&callers[0], &callers[1]);
+    let ana_again = Phone::connect(second.public, Profile::deployed(&ana.0)).await;
+    let cleo_again = Phone::connect(second.public, Profile::deployed(&cleo.0)).await;
+    assert_eq!(ana_again.expect("call:accepted").await["callId"], ana.1.as_str());
+    assert_eq!(cleo_again.expect("call:timeout").await["callId"], cleo.1.as_str());
+    assert!(rang.elapsed() < Duration::from_secs(12), "five seconds after the first question: {:?}", rang.elapsed());
+    assert_eq!([laravel.askers(&ana.1).len(), laravel.askers(&cleo.1).len()], [2, 2]);
+    assert_eq!(laravel.expect_post(&cleo.1, "cancel").await.body["reason"], "No answer");
+    assert!(laravel.posts(&ana.1).is_empty(), "{:?}", laravel.posts(&ana.1));
+    assert_eq!(ana_again.end(&ana.1).await["success"], true, "it went on");
+}
+
+/// What a node that died had to tell Laravel is told by another, which opens the token that the first one sealed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_nodes_callback_is_made_by_another() {
+    let laravel = Laravel::start().await;
+    let (prefix, variables) = (prefix(), legacy(&laravel));
+    let mut first = Node::start(&prefix, &borrowed(&variables));
+    let _second = Node::start(&prefix, &borrowed(&variables));
+    let ana = Phone::connect(first.public, Profile::deployed(&unique("ana"))).await;
+    let id = unique_call();
+    ana.call(&id, &unique("bo")).await;
+    assert_eq!(ana.cancel(&id).await["success"], true);
+    first.kill();
+    assert!(laravel.posts(&id).is_empty(), "due in two seconds");
+    let post = laravel.expect_post(&id, "cancel").await;
+    assert_eq!(post.token, format!("token-of-{}", ana.user));
+}
+
+/// A node is rolled while the receiver leaves its requests unanswered: the next one sends them at once, and does not
+/// wait for leases of 8 and 20 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_nodes_webhooks_wait_for_no_lease() {
+    let receiver = Receiver::start().await;
+    let prefix = prefix();
+    let url = receiver.url();
+    let hooks = [
+        ("WEBHOOK_URL", url.as_str()),
+        ("WEBHOOK_SECRET", SIGNING_SECRET),
+        ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ("DRAIN_DELAY_SECS", "0"),
+        ("DRAIN_SECS", "1"),
+    ];
+    let mut first = Node::start(&prefix, &hooks);
+    receiver.answer(Answer::Silence);
+    let ana = Phone::connect(first.public, Profile::of(&unique("ana"))).await;
+    let id = unique_call();
+    ana.call(&id, &unique("bo")).await;
+    let asked = |receiver: &Receiver| (receiver.count() == 2).then_some(());
+    receiver.until("a record and a push", asked).await;
+    let claimed = Instant::now();
+    receiver.answer(Answer::Well);
+    let _second = Node::start(&prefix, &hooks);
+    first.signal("TERM");
+    assert!(first.child.wait().expect("it ends").success());
+    receiver.expect(&id, "call.push_required").await;
+    receiver.expect(&id, "call.initiated").await;
+    let took = claimed.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
+}

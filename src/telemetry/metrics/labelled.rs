@@ -89,6 +89,8 @@ pub enum CallbackOutcome {
     Expired,
     /// Laravel accepts no token that was kept of the party.
     Unauthorized,
+    /// Kept as a dead letter.
+    Dead,
 }
 
 /// What Laravel's table said of a call.
@@ -215,6 +217,7 @@ pub fn called_back(request: &'static str, outcome: CallbackOutcome) {
         CallbackOutcome::Failed => "failed",
         CallbackOutcome::Expired => "expired",
         CallbackOutcome::Unauthorized => "unauthorized",
+        CallbackOutcome::Dead => "dead",
     };
     counter!("signaling_callbacks_total", "request" => request, "outcome" => outcome).increment(1);
 }

@@ -25,7 +25,7 @@ pub enum Mood {
     Redirect,
 }
 
-/// Laravel's `users/me`, as far as a token check sees it: the token `token-of-<user>` belongs to `<user>`.
+/// Laravel's `users/me`, as far as a token check sees it: `token-of-<user>` belongs to `<user>`, `token-of-<user>#2` too.
 #[derive(Clone)]
 pub struct Laravel {
     pub address: SocketAddr,
@@ -41,7 +41,8 @@ struct Inner {
     posts: Mutex<Vec<Post>>,
     /// Answers to posts, by action; none: 200.
     answers: Mutex<HashMap<String, (u16, Option<u64>)>>,
-    rows_asked: AtomicUsize,
+    /// Call and token of each question for a row.
+    rows_asked: Mutex<Vec<(String, String)>>,
     news: Notify,
 }
 
@@ -68,7 +69,7 @@ impl Laravel {
             pause: Mutex::new(Duration::ZERO),
             posts: Mutex::default(),
             answers: Mutex::default(),
-            rows_asked: AtomicUsize::new(0),
+            rows_asked: Mutex::default(),
             news: Notify::new(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -89,7 +90,11 @@ impl Laravel {
 
     /// From now on the user's token is refused.
     pub fn revoke(&self, user: &str) {
-        self.inner.revoked.lock().insert(format!("Bearer token-of-{user}"));
+        self.revoke_token(&format!("token-of-{user}"));
+    }
+
+    pub fn revoke_token(&self, token: &str) {
+        self.inner.revoked.lock().insert(format!("Bearer {token}"));
     }
 
     /// A row of the calls table.
@@ -120,23 +125,46 @@ impl Laravel {
 
     /// Waits for a post about a call.
     pub async fn expect_post(&self, call: &str, action: &str) -> Post {
+        let found = || self.posts(call).into_iter().find(|post| post.action == action);
+        self.until(&format!("{action} of {call}"), found).await
+    }
+
+    /// Waits until so many were posted about a call.
+    pub async fn expect_posts(&self, call: &str, count: usize) -> Vec<Post> {
+        self.until(&format!("{count} posts of {call}"), || Some(self.posts(call)).filter(|posts| posts.len() >= count))
+            .await
+    }
+
+    /// Waits until a call's row was asked for so often.
+    pub async fn expect_questions(&self, call: &str, count: usize) {
+        self.until(&format!("{count} questions for {call}"), || (self.askers(call).len() >= count).then_some(())).await;
+    }
+
+    async fn until<T>(&self, what: &str, condition: impl Fn() -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(15);
         loop {
             let news = self.inner.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
-            if let Some(post) = self.posts(call).into_iter().find(|post| post.action == action) {
-                return post;
+            if let Some(found) = condition() {
+                return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let waited = tokio::time::timeout(left, news).await;
-            assert!(waited.is_ok(), "no {action} of {call}: {:?}", self.posts(call));
+            assert!(waited.is_ok(), "no {what}: {:?}", self.inner.posts.lock());
         }
     }
 
     /// Questions for rows of the calls table.
     pub fn rows_asked(&self) -> usize {
-        self.inner.rows_asked.load(Ordering::SeqCst)
+        self.inner.rows_asked.lock().len()
+    }
+
+    /// The tokens with which a call's row was asked for, in order.
+    pub fn askers(&self, call: &str) -> Vec<String> {
+        let call = call.trim_start_matches("CALL_");
+        let asked = self.inner.rows_asked.lock();
+        asked.iter().filter(|(of, _)| of == call).map(|(_, token)| token.clone()).collect()
     }
 
     /// Requests that carried a token.
@@ -168,6 +196,7 @@ async fn me(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
     let revoked = inner.revoked.lock().contains(&token);
     match token.strip_prefix("Bearer token-of-") {
         Some(user) if !revoked => {
+            let user = user.split('#').next().unwrap_or_default();
             let name = format!("Name of {user}");
             axum::Json(json!({"success": true, "data": {"id": user, "name": name, "gender": "F"}})).into_response()
         }
@@ -181,7 +210,9 @@ fn unauthenticated() -> Response {
 }
 
 async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    inner.rows_asked.fetch_add(1, Ordering::SeqCst);
+    let bearer = text(&headers, "authorization").unwrap_or_default();
+    inner.rows_asked.lock().push((id.clone(), bearer.trim_start_matches("Bearer ").to_owned()));
+    inner.news.notify_waiters();
     let pause = *inner.pause.lock();
     tokio::time::sleep(pause).await; // the slowness under test
     let mood = *inner.mood.lock();
@@ -190,7 +221,7 @@ async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: 
         Mood::Html => return Html("<html>maintenance</html>").into_response(),
         _ => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
-    if inner.revoked.lock().contains(&text(&headers, "authorization").unwrap_or_default()) {
+    if inner.revoked.lock().contains(&bearer) {
         return unauthenticated();
     }
     match inner.calls.lock().get(&id) {
