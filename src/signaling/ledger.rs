@@ -20,7 +20,8 @@ use crate::telemetry::metrics::{self, Inquired};
 const RING_PATIENCE: Duration = Duration::from_secs(4);
 const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 const VERDICT_PATIENCE: Duration = Duration::from_millis(1500);
-/// An accepted call this young is believed.
+/// A ring this young is believed, and an accepted call.
+const RING_BELIEVED: Duration = Duration::from_secs(3);
 const BELIEVED: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 const VERDICTS_PER_MINUTE: u32 = 6;
@@ -53,6 +54,23 @@ impl Questions {
     }
 }
 
+/// What the backend's row says of a live call that was not said here.
+fn decided_elsewhere(call: &Call, status: RowStatus) -> Option<Command> {
+    let callee = || Actor::over_http(&call.callee.user, None);
+    match (status, call.is_ringing()) {
+        (RowStatus::Open, _) | (RowStatus::Ongoing, false) => None,
+        (RowStatus::Ongoing, true) => Some(Command::Accept { by: callee() }),
+        (RowStatus::Rejected, true) => Some(Command::Reject { by: callee(), reason: None }),
+        (RowStatus::Cancelled, true) => {
+            Some(Command::Cancel { by: Actor::over_http(&call.caller.user, None), reason: None })
+        }
+        // Its own deadline says so.
+        (RowStatus::Missed, true) => None,
+        (RowStatus::Ended, true) => Some(Command::Dismiss { reason: None }),
+        (status, false) => status.is_final().then_some(Command::Dismiss { reason: None }),
+    }
+}
+
 impl Signaling {
     async fn ask(&self, id: &CallId, tokens: &[SealedToken], patience: Duration) -> Asked {
         let Some(ledger) = &self.ledger else { return Asked::Unknown };
@@ -75,16 +93,7 @@ impl Signaling {
                 // Asked again, by whoever fires the stored deadline.
                 Asked::Unavailable => return metrics::inquired(Inquired::Unavailable),
             };
-            let callee = Actor::over_http(&call.callee.user, None);
-            let command = match status {
-                Some(RowStatus::Ongoing) => Command::Accept { by: callee },
-                Some(RowStatus::Rejected) => Command::Reject { by: callee, reason: None },
-                Some(RowStatus::Cancelled) => {
-                    Command::Cancel { by: Actor::over_http(&call.caller.user, None), reason: None }
-                }
-                Some(RowStatus::Ended) => Command::Dismiss { reason: None },
-                Some(RowStatus::Open | RowStatus::Missed) | None => Command::Stand,
-            };
+            let command = status.and_then(|status| decided_elsewhere(&call, status)).unwrap_or(Command::Stand);
             metrics::inquired(match status {
                 Some(RowStatus::Ongoing) => Inquired::Accepted,
                 Some(RowStatus::Rejected | RowStatus::Cancelled | RowStatus::Ended) => Inquired::Over,
@@ -95,29 +104,35 @@ impl Signaling {
         });
     }
 
-    /// Whether a call that makes somebody busy is over by the backend's table; then it ends here too.
+    /// Whether a call that makes somebody busy is over by the backend's table; then it ends here too. A ring that was
+    /// answered there is active from now on.
     pub(super) async fn is_over_elsewhere(self: &Arc<Self>, line: &Call, dialer: &Actor) -> bool {
-        let State::Active { accepted_at, .. } = line.state else { return false };
-        if self.ledger.is_none() || self.clock.now().since(accepted_at) < BELIEVED {
+        let (since, believed) = match line.state {
+            State::Trying | State::Ringing => (line.created_at, RING_BELIEVED),
+            State::Active { accepted_at, .. } => (accepted_at, BELIEVED),
+            State::Ended(_) => return false,
+        };
+        if self.ledger.is_none() || self.clock.now().since(since) < believed {
             return false;
         }
         let dialer = dialer.token.iter().filter(|_| line.role_of(&dialer.user).is_some()).cloned();
         let tokens: Vec<SealedToken> =
             line.caller.tokens.iter().chain(&line.callee.tokens).cloned().chain(dialer).collect();
-        match self.ask(&line.id, &tokens, BUSY_PATIENCE).await {
-            Asked::Row(row) if row.status.is_final() => {
-                metrics::inquired(Inquired::Over);
-                self.displace(line, Command::Dismiss { reason: None }).await.is_ok()
-            }
-            Asked::Row(_) | Asked::Unknown => {
-                metrics::inquired(Inquired::Stands);
-                false
-            }
+        let decided = match self.ask(&line.id, &tokens, BUSY_PATIENCE).await {
+            Asked::Row(row) => decided_elsewhere(line, row.status),
+            Asked::Unknown => None,
             Asked::Unavailable => {
                 metrics::inquired(Inquired::Unavailable);
-                false
+                return false;
             }
-        }
+        };
+        let Some(command) = decided else {
+            metrics::inquired(Inquired::Stands);
+            return false;
+        };
+        let is_accept = matches!(command, Command::Accept { .. });
+        metrics::inquired(if is_accept { Inquired::Accepted } else { Inquired::Over });
+        self.displace(line, command).await.is_ok() && !is_accept
     }
 
     /// A call was rejected that nobody initiated here: callers often have no socket at that moment. If the backend

@@ -205,6 +205,46 @@ on_each_backend! {
         cluster.close().await;
     }
 
+    /// The callee rejected by push, over REST only, while it rings here for long yet: the next caller is not refused, and
+    /// the first one need not wait for his deadline.
+    async fn a_rejection_nobody_told_makes_nobody_busy(backend: Backend) {
+        let (cluster, laravel) = start(backend).await;
+        let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+        let (cleo, old, new) = (deployed(&cluster, 1, "cleo").await, unique_call(), unique_call());
+        ana.rings(&old, &bo).await;
+        laravel.row(&old, row("OPEN", &ana.user, &bo.user));
+        assert_eq!(cleo.call(&unique_call(), &bo.user).await["busy"], true);
+        assert_eq!(laravel.rows_asked(), 0, "a ring this young is believed");
+        tokio::time::sleep(Duration::from_secs(3)).await; // it grows old
+        assert_eq!(cleo.call(&unique_call(), &bo.user).await["busy"], true, "it rings there too");
+        laravel.row(&old, row("REJECTED", &ana.user, &bo.user));
+        cleo.rings(&new, &bo).await;
+        ana.expect("call:rejected").await;
+        assert_eq!(laravel.askers(&old), [token_of(&ana), token_of(&ana)], "asked as its caller");
+        assert!(laravel.posts(&old).is_empty(), "its own word");
+        cleo.cancel(&new).await;
+        bo.expect("call:cancelled").await;
+        drop((ana, bo, cleo));
+        cluster.close().await;
+    }
+
+    /// The same, but he accepted: the call is active from now on and makes busy.
+    async fn an_accept_nobody_told_makes_busy(backend: Backend) {
+        let (cluster, laravel) = start(backend).await;
+        let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+        let (cleo, id) = (deployed(&cluster, 1, "cleo").await, unique_call());
+        ana.rings(&id, &bo).await;
+        laravel.row(&id, row("ONGOING", &ana.user, &bo.user));
+        tokio::time::sleep(Duration::from_secs(3)).await; // it grows old
+        assert_eq!(cleo.call(&unique_call(), &bo.user).await["busy"], true);
+        ana.expect("call:accepted").await;
+        assert_eq!(cluster.state(&id).await, ("active", None));
+        ana.end(&id).await;
+        bo.expect("call:ended").await;
+        drop((ana, bo, cleo));
+        cluster.close().await;
+    }
+
     /// Both hung up over REST only, which tells nobody: the next caller is not refused.
     async fn an_end_nobody_told_makes_nobody_busy(backend: Backend) {
         let (cluster, laravel) = start(backend).await;
