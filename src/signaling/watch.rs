@@ -25,8 +25,10 @@ pub(super) struct Watch {
 struct Entries {
     calls: HashMap<CallId, Watched>,
     timers: BTreeSet<(Timestamp, CallId)>,
-    /// Calls that ended lately, oldest first: a store that lost the end is told again.
-    ended: VecDeque<(Timestamp, Arc<Call>)>,
+    /// Calls that ended lately: a store that lost the end is told again.
+    ended: HashMap<CallId, Arc<Call>>,
+    /// When they did, oldest first.
+    buried: VecDeque<(Timestamp, CallId)>,
 }
 
 struct Watched {
@@ -38,10 +40,12 @@ struct Watched {
 }
 
 impl Watch {
-    /// Takes note of a record. A live one is watched, a newer ended one is forgotten.
+    /// Takes note of a record. A live one is watched, unless it is from before what was seen already, an end included.
     pub fn see(&self, call: &Call, now: Timestamp) {
         let mut entries = self.entries.lock();
-        if entries.calls.get(&call.id).is_some_and(|known| known.call.version.counter > call.version.counter) {
+        let live = entries.calls.get(&call.id).map(|watched| &watched.call);
+        let known = live.or_else(|| entries.ended.get(&call.id));
+        if known.is_some_and(|known| known.version.counter > call.version.counter) {
             return;
         }
         let first = entries.timers.first().map(|(at, _)| *at);
@@ -74,7 +78,8 @@ impl Watch {
     /// The last records seen: of live calls, and of those that ended within the last minute.
     pub fn remembered(&self, now: Timestamp) -> Vec<Arc<Call>> {
         let entries = self.entries.lock();
-        let ended = entries.ended.iter().filter(|(at, _)| now.since(*at) <= ENDED_FOR).map(|(_, call)| call);
+        let recent = entries.buried.iter().filter(|(at, _)| now.since(*at) <= ENDED_FOR);
+        let ended = recent.filter_map(|(_, id)| entries.ended.get(id));
         entries.calls.values().map(|watched| &watched.call).chain(ended).cloned().collect()
     }
 
@@ -144,11 +149,15 @@ impl Watch {
 
 impl Entries {
     fn bury(&mut self, call: &Call, now: Timestamp) {
-        let passed = |(at, _): &(Timestamp, Arc<Call>)| now.since(*at) > ENDED_FOR;
-        while self.ended.len() >= ENDED_CAPACITY || self.ended.front().is_some_and(passed) {
-            self.ended.pop_front();
+        let passed = |(at, _): &(Timestamp, CallId)| now.since(*at) > ENDED_FOR;
+        while self.buried.len() >= ENDED_CAPACITY || self.buried.front().is_some_and(passed) {
+            if let Some((_, id)) = self.buried.pop_front() {
+                self.ended.remove(&id);
+            }
         }
-        self.ended.push_back((now, Arc::new(call.clone())));
+        if self.ended.insert(call.id.clone(), Arc::new(call.clone())).is_none() {
+            self.buried.push_back((now, call.id.clone()));
+        }
     }
 
     fn set_timer(&mut self, id: &CallId, timer: Option<Timestamp>) {
@@ -159,5 +168,32 @@ impl Entries {
         if let Some(timer) = timer {
             self.timers.insert((timer, id.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Actor, Command};
+    use crate::store::contract::{apply, call};
+
+    /// What was read before the end may arrive after it: put back after a loss, it would take the lines of newer calls.
+    #[test]
+    fn what_is_older_than_the_end_does_not_come_to_life() {
+        let now = Timestamp::from_millis(1_000_000);
+        let trying = call("1", "ana", "bo", now);
+        let active = apply(&trying, Command::Accept { by: Actor::over_http(&trying.callee.user, None) }, now);
+        let by = Actor::over_http(&trying.caller.user, None);
+        let ended = apply(&active, Command::Cancel { by, reason: None }, now);
+        assert!(!ended.is_live());
+        let watch = Watch::default();
+        for seen in [&trying, &ended, &active, &trying, &ended] {
+            watch.see(seen, now);
+        }
+        assert!(watch.last_seen(&ended.id).is_none() && watch.next_timer().is_none());
+        let remembered: Vec<_> = watch.remembered(now).iter().map(|call| call.version).collect();
+        assert_eq!(remembered, [ended.version], "once");
+        watch.see(&call("2", "cleo", "dan", now), now + ENDED_FOR + Duration::from_secs(1));
+        assert_eq!(watch.remembered(now + ENDED_FOR + Duration::from_secs(1)).len(), 1, "only the live one");
     }
 }
