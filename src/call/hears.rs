@@ -120,7 +120,8 @@ fn after_end(call: &Call, end: &End, role: Role, device: &Device, session: Optio
         (EndReason::NoAnswer, Role::Caller) => says.push(Say::Timeout),
         (EndReason::NoAnswer, Role::Callee) => says.push(Say::cancelled("Timeout")),
         (EndReason::Busy, Role::Caller) => {
-            if session.is_some() && session == call.caller.session.as_ref() {
+            // Refused at once, it is known where it was dialled only; a ring that gave way, on all his devices.
+            if !call.version.is_first() || (session.is_some() && session == call.caller.session.as_ref()) {
                 says.push(Say::Busy);
             }
         }

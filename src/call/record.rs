@@ -19,6 +19,11 @@ impl Version {
     pub fn next(self, nonce: u64) -> Self {
         Self { counter: self.counter + 1, nonce }
     }
+
+    /// Of the record with which a call was created.
+    pub fn is_first(self) -> bool {
+        self.counter <= 1
+    }
 }
 
 /// One call, as stored. Fields are only ever added, with a default: old and new nodes share one store.

@@ -58,6 +58,11 @@ pub enum Initiated {
 impl Signaling {
     /// Rings the receiver. Answers after `call:incoming` went out to every node that holds him.
     pub async fn initiate(self: &Arc<Self>, by: &Actor, request: Initiate) -> Result<Initiated, Failure> {
+        if by.session.is_some() && self.pulse.catches_up(tokio::time::Instant::now()) {
+            // Its caller may be on another node by now, and in another call.
+            tracing::warn!(call = %request.id, "this process stood still, what was dialled meanwhile does not ring");
+            return Err(Failure::Unavailable);
+        }
         let mut call = self.new_call(by, request);
         let mut seen: Vec<Verdict> = Vec::new();
         for _ in 0..ATTEMPTS {

@@ -14,6 +14,7 @@ mod nodes;
 mod outgoing;
 mod people;
 mod presence;
+mod pulse;
 mod retry;
 mod selftest;
 mod sessions;
@@ -51,6 +52,7 @@ use loss::Trust;
 use nodes::Nodes;
 use people::SentAway;
 use presence::Watchers;
+use pulse::Pulse;
 use retry::RetryQueue;
 use selftest::SelfTest;
 use timeline::Notes;
@@ -114,6 +116,7 @@ pub struct Signaling {
     retries: RetryQueue,
     trust: Trust,
     self_test: SelfTest,
+    pulse: Pulse,
     notes: Notes,
     sent_away: SentAway,
     /// The creation time of the newest call made here, in milliseconds of store time.
@@ -171,6 +174,7 @@ impl Signaling {
             retries: RetryQueue::default(),
             trust: Trust::default(),
             self_test: SelfTest::new(clock.elapsed()),
+            pulse: Pulse::new(tokio::time::Instant::now()),
             notes: Notes::default(),
             sent_away: SentAway::default(),
             newest_call: AtomicU64::new(0),
@@ -204,6 +208,7 @@ impl Signaling {
         signaling.run("deadlines", Arc::clone(&signaling).claim_deadlines());
         signaling.run("healing", Arc::clone(&signaling).heal());
         signaling.run("self-test", Arc::clone(&signaling).test_bus());
+        signaling.run("pulse", Arc::clone(&signaling).keep_pulse());
         signaling.run("timelines", Arc::clone(&signaling).write_notes());
         signaling.run("retries", Arc::clone(&signaling).retry_verdicts());
         Ok(signaling)

@@ -58,6 +58,25 @@ async fn a_ringing_caller_who_returns_goes_on_ringing() {
     cluster.close().await;
 }
 
+/// The callee dials somebody else meanwhile: the caller is told so where he is now, not where he dialled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ringing_caller_who_returns_hears_that_his_callee_dialled_another() {
+    let cluster = Cluster::manual(2).await;
+    let (ana, bo, id) = ringing(&cluster).await;
+    let user = ana.user.clone();
+    ana.vanish();
+    noted(&cluster, &id).await;
+    let ana = cluster.phone(1, &user).await;
+    let (cleo, next) = (cluster.phone(0, &unique("cleo")).await, unique_call());
+    bo.rings(&next, &cleo).await;
+    assert_eq!(ana.expect("call:busy").await["callId"], id);
+    bo.expect("call:cancelled").await;
+    bo.cancel(&next).await;
+    cleo.expect("call:cancelled").await;
+    drop((ana, bo, cleo));
+    cluster.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ringing_callee_who_vanishes_changes_nothing() {
     let cluster = Cluster::manual(2).await;

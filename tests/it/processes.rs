@@ -507,6 +507,34 @@ async fn what_a_paused_node_decided_late_is_not_spoken() {
     assert_eq!(bo.heard(), [], "bo heard of a call that was over");
 }
 
+/// What was dialled while a node stood still lay in its buffers: its caller may have dialled anew elsewhere since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_dialled_into_a_paused_node_does_not_ring() {
+    let prefix = prefix();
+    let (paused, awake) = (Node::start(&prefix, &[]), Node::start(&prefix, &[]));
+    let ana = Phone::connect(paused.public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(awake.public, Profile::of(&unique("bo"))).await;
+    paused.signal("STOP");
+    let early = unique_call();
+    let dialled = ana.call(&early, &bo.user);
+    let going_on = async {
+        tokio::time::sleep(Duration::from_millis(2500)).await; // the pause itself
+        paused.signal("CONT");
+    };
+    assert_eq!(tokio::join!(dialled, going_on).0["code"], "unavailable");
+    bo.assert_nothing_more().await;
+    // Once it has caught up it rings as ever.
+    let next = loop {
+        let id = unique_call();
+        if ana.call(&id, &bo.user).await["success"] == true {
+            break id;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await; // another process has no event to wait for
+    };
+    bo.expect("call:incoming").await;
+    assert_eq!(ana.cancel(&next).await["success"], true);
+}
+
 fn legacy(laravel: &Laravel) -> Vec<(&'static str, String)> {
     vec![
         ("AUTH", "laravel".into()),

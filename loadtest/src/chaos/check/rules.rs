@@ -261,6 +261,7 @@ impl<'a> Court<'a> {
             }
             if let Some(due) = self.facts.calm(session, at, RINGS_WITHIN)
                 && due < settled
+                && !self.facts.died_with_the_store(self.call, due)
             {
                 silent.push((due, format!("{phone} is connected and does not ring")));
             }

@@ -1,0 +1,70 @@
+//! Did this process stand still? What phones said meanwhile lay in its buffers, and some of them are long gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Signaling;
+
+const BEAT: Duration = Duration::from_millis(250);
+/// Nobody waits longer for a first sign that his call is on its way.
+const STOOD_STILL: Duration = Duration::from_secs(2);
+/// Within this, what lay in buffers is read.
+const CATCHING_UP: Duration = Duration::from_secs(1);
+
+pub(super) struct Pulse(Mutex<Beats>);
+
+struct Beats {
+    last: Instant,
+    /// When it went on after it had stood still.
+    woke: Option<Instant>,
+}
+
+impl Pulse {
+    pub fn new(now: Instant) -> Self {
+        Self(Mutex::new(Beats { last: now, woke: None }))
+    }
+
+    fn beat(&self, now: Instant) {
+        let mut beats = self.0.lock();
+        if now - beats.last > STOOD_STILL {
+            beats.woke = Some(now);
+        }
+        beats.last = now;
+    }
+
+    /// Whether what is read now may have been said long ago.
+    pub fn catches_up(&self, now: Instant) -> bool {
+        let beats = self.0.lock();
+        now - beats.last > STOOD_STILL || beats.woke.is_some_and(|woke| now - woke < CATCHING_UP)
+    }
+}
+
+impl Signaling {
+    pub(super) async fn keep_pulse(self: Arc<Self>) {
+        loop {
+            self.pulse.beat(Instant::now());
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_after_a_pause_may_be_old() {
+        let start = Instant::now();
+        let (pulse, at) = (Pulse::new(start), |millis| start + Duration::from_millis(millis));
+        pulse.beat(at(250));
+        assert!(!pulse.catches_up(at(2200)), "busy, not still");
+        assert!(pulse.catches_up(at(2300)), "before the beat is back");
+        pulse.beat(at(2300));
+        assert!(pulse.catches_up(at(3200)));
+        pulse.beat(at(3290));
+        assert!(!pulse.catches_up(at(3300)));
+    }
+}
