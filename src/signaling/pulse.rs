@@ -12,7 +12,7 @@ const BEAT: Duration = Duration::from_millis(250);
 /// Nobody waits longer for a first sign that his call is on its way.
 const STOOD_STILL: Duration = Duration::from_secs(2);
 /// Within this, what lay in buffers is read.
-const CATCHING_UP: Duration = Duration::from_secs(1);
+const CATCHING_UP: Duration = Duration::from_secs(3);
 
 pub(super) struct Pulse(Mutex<Beats>);
 
@@ -63,8 +63,9 @@ mod tests {
         assert!(!pulse.catches_up(at(2200)), "busy, not still");
         assert!(pulse.catches_up(at(2300)), "before the beat is back");
         pulse.beat(at(2300));
-        assert!(pulse.catches_up(at(3200)));
-        pulse.beat(at(3290));
-        assert!(!pulse.catches_up(at(3300)));
+        pulse.beat(at(3700));
+        assert!(pulse.catches_up(at(5200)));
+        pulse.beat(at(5290));
+        assert!(!pulse.catches_up(at(5300)));
     }
 }

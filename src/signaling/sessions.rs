@@ -151,8 +151,8 @@ impl Signaling {
         if age <= NOTICE_TTL && last.caller.user == session.user {
             unheard = matches!(self.calls.take_notice(&session.user).await, Ok(Some(id)) if id == last.id);
         }
-        // It was here and not registered, or somebody would have told it.
-        unheard |= end.at >= session.connected_at;
+        // It was here and not registered, or somebody would have told it; but for what was the answer to its initiate.
+        unheard |= end.at >= session.connected_at && !last.version.is_first();
         let recent = age <= self.policy.call_grace;
         self.tell_session(session, last, |kind| match kind {
             SayKind::Cancelled | SayKind::Ended => recent,

@@ -518,7 +518,7 @@ async fn what_was_dialled_into_a_paused_node_does_not_ring() {
     let early = unique_call();
     let dialled = ana.call(&early, &bo.user);
     let going_on = async {
-        tokio::time::sleep(Duration::from_millis(2500)).await; // the pause itself
+        tokio::time::sleep(Duration::from_secs(3)).await; // the pause itself
         paused.signal("CONT");
     };
     assert_eq!(tokio::join!(dialled, going_on).0["code"], "unavailable");
