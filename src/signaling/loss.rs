@@ -27,11 +27,7 @@ struct Seen {
 
 impl Trust {
     fn is_quiet(&self, now: Timestamp) -> bool {
-        self.quiet_until(now).is_some()
-    }
-
-    fn quiet_until(&self, now: Timestamp) -> Option<Timestamp> {
-        Some(self.seen.lock().quiet_until).filter(|until| *until > now)
+        self.seen.lock().quiet_until > now
     }
 }
 
@@ -103,24 +99,17 @@ impl Signaling {
             self.posted(&letters);
         }
         if let Restored::WithoutLine(role) = restored {
-            self.give_way(call, role);
+            self.give_way(call.id.clone(), role);
         }
         Ok(restored)
     }
 
-    /// A call whose party began another while the store had forgotten it: it ends as it would have then. Not before all
-    /// nodes had the time to put back what they hold: what took its line may be over, and only its end not there yet.
-    fn give_way(self: &Arc<Self>, call: &Call, by: Role) {
-        let (signaling, id, user) = (Arc::clone(self), call.id.clone(), call.party(by).user.clone());
+    /// A call whose party began another while the store had forgotten it: it ends as it would have then.
+    fn give_way(self: &Arc<Self>, id: CallId, by: Role) {
+        let signaling = Arc::clone(self);
         self.spawn(async move {
-            while let Some(until) = signaling.trust.quiet_until(signaling.clock.now()) {
-                signaling.clock.sleep_until(until).await;
-            }
-            // Without a line it goes on: whoever calls its party is not told busy.
-            if matches!(signaling.calls.line(&user).await, Ok(Some(other)) if other.id != id) {
-                // Refused where it ended by itself; where the store fails it has no line, and its deadline ends it.
-                let _ = signaling.transition(&id, &Command::Preempt { by }).await;
-            }
+            // Refused where it ended by itself; where the store fails it has no line, and its deadline ends it.
+            let _ = signaling.transition(&id, &Command::Preempt { by }).await;
         });
     }
 
