@@ -155,43 +155,35 @@ impl Client {
         body: &Value,
         secret: Option<&str>,
     ) -> Posted {
-        trace::part("laravel", Kind::Client, self.post_once(name, token, path, body, secret)).await
-    }
-
-    async fn post_once(
-        &self,
-        name: &'static str,
-        token: &str,
-        path: &str,
-        body: &Value,
-        secret: Option<&str>,
-    ) -> Posted {
-        trace::note("path", || path.to_owned());
-        let Ok(_place) = self.places.acquire().await else { return Posted::Nothing };
-        let url = format!("{}/{path}", self.bases[*self.route.lock()]);
-        let mut request = self.http.post(url).bearer_auth(token).header("accept", "application/json").json(body);
-        if let Some(secret) = secret {
-            request = request.header("x-internal-secret", secret);
-        }
-        let asked = self.clock.elapsed();
-        let sent = request.send().await;
-        metrics::callback_answered(name, self.clock.elapsed().saturating_sub(asked));
-        match sent {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-                let wait = asked.and_then(|value| retry_after(value, self.clock.now()));
-                self.judge(is_well(status));
-                trace::note("status", || i64::from(status));
-                Posted::Status { status, wait }
+        let posted = async {
+            trace::note("path", || path.to_owned());
+            let Ok(_place) = self.places.acquire().await else { return Posted::Nothing };
+            let url = format!("{}/{path}", self.bases[*self.route.lock()]);
+            let mut request = self.http.post(url).bearer_auth(token).header("accept", "application/json").json(body);
+            if let Some(secret) = secret {
+                request = request.header("x-internal-secret", secret);
             }
-            Err(error) => {
-                tracing::warn!(error = %error.without_url(), "calling laravel back failed");
-                trace::note("outcome", || "unavailable");
-                self.breaker.failed(self.clock.elapsed());
-                Posted::Nothing
+            let asked = self.clock.elapsed();
+            let sent = request.send().await;
+            metrics::callback_answered(name, self.clock.elapsed().saturating_sub(asked));
+            match sent {
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+                    let wait = asked.and_then(|value| retry_after(value, self.clock.now()));
+                    self.judge(is_well(status));
+                    trace::note("status", || i64::from(status));
+                    Posted::Status { status, wait }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error.without_url(), "calling laravel back failed");
+                    trace::note("outcome", || "unavailable");
+                    self.breaker.failed(self.clock.elapsed());
+                    Posted::Nothing
+                }
             }
-        }
+        };
+        trace::part("laravel", Kind::Client, posted).await
     }
 
     fn judge(&self, went_well: bool) {
@@ -216,34 +208,33 @@ impl Client {
 
     /// Status and JSON body of an answer, for the caller to judge; absent where there was none.
     async fn get(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
-        trace::part("laravel", Kind::Client, self.get_once(path, token)).await
-    }
-
-    async fn get_once(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
-        trace::note("path", || path.to_owned());
-        let _place = self.places.acquire().await.ok()?;
-        if !self.breaker.allows(self.clock.elapsed()) {
-            metrics::token_checked("refused_by_breaker");
-            return None;
-        }
-        let url = format!("{}/{path}", self.bases[*self.route.lock()]);
-        let asked = self.clock.elapsed();
-        let response = self.http.get(url).bearer_auth(token).header("accept", "application/json").send().await;
-        match response {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                let body = body(response).await;
-                metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
-                trace::note("status", || i64::from(status));
-                Some((status, body))
+        let got = async {
+            trace::note("path", || path.to_owned());
+            let _place = self.places.acquire().await.ok()?;
+            if !self.breaker.allows(self.clock.elapsed()) {
+                metrics::token_checked("refused_by_breaker");
+                return None;
             }
-            Err(error) => {
-                tracing::warn!(error = %error.without_url(), "asking laravel failed");
-                trace::note("outcome", || "unavailable");
-                self.breaker.failed(self.clock.elapsed());
-                None
+            let url = format!("{}/{path}", self.bases[*self.route.lock()]);
+            let asked = self.clock.elapsed();
+            let response = self.http.get(url).bearer_auth(token).header("accept", "application/json").send().await;
+            match response {
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    let body = body(response).await;
+                    metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
+                    trace::note("status", || i64::from(status));
+                    Some((status, body))
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error.without_url(), "asking laravel failed");
+                    trace::note("outcome", || "unavailable");
+                    self.breaker.failed(self.clock.elapsed());
+                    None
+                }
             }
-        }
+        };
+        trace::part("laravel", Kind::Client, got).await
     }
 }
 

@@ -54,8 +54,25 @@ impl Questions {
     }
 }
 
-/// What the backend's row says of a live call that was not said here.
-fn decided_elsewhere(call: &Call, status: RowStatus) -> Option<Command> {
+/// What the backend says of a live call that was not said here, counted; absent where it could not be asked.
+fn decided_elsewhere(call: &Call, asked: &Asked) -> Option<Option<Command>> {
+    let decided = match asked {
+        Asked::Row(row) => command_of(call, row.status),
+        Asked::Unknown => None,
+        Asked::Unavailable => {
+            metrics::inquired(Inquired::Unavailable);
+            return None;
+        }
+    };
+    metrics::inquired(match &decided {
+        Some(Command::Accept { .. }) => Inquired::Accepted,
+        Some(_) => Inquired::Over,
+        None => Inquired::Stands,
+    });
+    Some(decided)
+}
+
+fn command_of(call: &Call, status: RowStatus) -> Option<Command> {
     let callee = || Actor::over_http(&call.callee.user, None);
     match (status, call.is_ringing()) {
         (RowStatus::Open, _) | (RowStatus::Ongoing, false) => None,
@@ -87,20 +104,10 @@ impl Signaling {
         self.spawn(async move {
             let tokens = [&call.caller.tokens[..], &call.callee.tokens].concat();
             let asked = signaling.ask(&call.id, &tokens, RING_PATIENCE).await;
-            let status = match &asked {
-                Asked::Row(row) => Some(row.status),
-                Asked::Unknown => None,
-                // Asked again, by whoever fires the stored deadline.
-                Asked::Unavailable => return metrics::inquired(Inquired::Unavailable),
-            };
-            let command = status.and_then(|status| decided_elsewhere(&call, status)).unwrap_or(Command::Stand);
-            metrics::inquired(match status {
-                Some(RowStatus::Ongoing) => Inquired::Accepted,
-                Some(RowStatus::Rejected | RowStatus::Cancelled | RowStatus::Ended) => Inquired::Over,
-                Some(RowStatus::Open | RowStatus::Missed) | None => Inquired::Stands,
-            });
+            // Unavailable: asked again, by whoever fires the stored deadline.
+            let Some(decided) = decided_elsewhere(&call, &asked) else { return };
             // Refused: something came in meanwhile. Failed: the stored question is asked.
-            drop(signaling.transition(&call.id, &command).await);
+            drop(signaling.transition(&call.id, &decided.unwrap_or(Command::Stand)).await);
         });
     }
 
@@ -118,20 +125,9 @@ impl Signaling {
         let dialer = dialer.token.iter().filter(|_| line.role_of(&dialer.user).is_some()).cloned();
         let tokens: Vec<SealedToken> =
             line.caller.tokens.iter().chain(&line.callee.tokens).cloned().chain(dialer).collect();
-        let decided = match self.ask(&line.id, &tokens, BUSY_PATIENCE).await {
-            Asked::Row(row) => decided_elsewhere(line, row.status),
-            Asked::Unknown => None,
-            Asked::Unavailable => {
-                metrics::inquired(Inquired::Unavailable);
-                return false;
-            }
-        };
-        let Some(command) = decided else {
-            metrics::inquired(Inquired::Stands);
-            return false;
-        };
+        let asked = self.ask(&line.id, &tokens, BUSY_PATIENCE).await;
+        let Some(Some(command)) = decided_elsewhere(line, &asked) else { return false };
         let is_accept = matches!(command, Command::Accept { .. });
-        metrics::inquired(if is_accept { Inquired::Accepted } else { Inquired::Over });
         self.displace(line, command).await.is_ok() && !is_accept
     }
 

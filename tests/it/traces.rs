@@ -12,7 +12,7 @@ use crate::harness::collector::{Collector, Seen};
 use crate::harness::laravel::Laravel;
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::receiver::{Receiver, SIGNING_SECRET};
-use crate::harness::{Backend, Cluster, Phone};
+use crate::harness::{Backend, Cluster};
 use crate::on_each_backend;
 
 fn terms(url: String) -> Terms {
@@ -21,17 +21,6 @@ fn terms(url: String) -> Terms {
 
 async fn traced(backend: Backend, nodes: usize, collector: &Collector) -> Cluster {
     Cluster::tuned(backend, nodes, |config| config.traces = Some(terms(collector.url()))).await
-}
-
-/// Rings, is accepted and hung up.
-async fn complete_call(ana: &Phone, bo: &Phone) -> String {
-    let id = unique_call();
-    ana.rings(&id, bo).await;
-    assert_eq!(bo.accept(&id).await["success"], true);
-    ana.expect("call:accepted").await;
-    assert_eq!(ana.end(&id).await["success"], true);
-    bo.expect("call:ended").await;
-    id
 }
 
 fn named<'a>(spans: &'a [Seen], name: &str) -> Vec<&'a Seen> {
@@ -58,7 +47,7 @@ on_each_backend! {
         let nodes: Vec<String> = cluster.nodes.iter().map(|node| node.id().to_string()).collect();
         let ana = cluster.phone(0, &unique("ana")).await;
         let bo = cluster.phone(1, &unique("bo")).await;
-        let id = complete_call(&ana, &bo).await;
+        let id = ana.completes_call(&bo).await;
         let users = [ana.user.clone(), bo.user.clone()];
         drop((ana, bo));
         cluster.close().await;
@@ -104,7 +93,7 @@ async fn a_node_without_traces_sends_nothing() {
     let quiet = cluster.nodes[0].id().to_string();
     let ana = cluster.phone(0, &unique("ana")).await;
     let bo = cluster.phone(1, &unique("bo")).await;
-    let id = complete_call(&ana, &bo).await;
+    let id = ana.completes_call(&bo).await;
     drop((ana, bo));
     cluster.close().await;
     let spans = collector.spans_of(&id);
@@ -130,7 +119,7 @@ async fn a_call_is_traced_as_a_whole_or_not_at_all() {
     let bo = cluster.phone(1, &unique("bo")).await;
     let mut calls = Vec::new();
     for _ in 0..24 {
-        calls.push(complete_call(&ana, &bo).await);
+        calls.push(ana.completes_call(&bo).await);
     }
     drop((ana, bo));
     cluster.close().await;
@@ -216,13 +205,13 @@ async fn a_dead_collector_is_in_nobodys_way() {
         let cluster = Cluster::tuned(Backend::Memory, 2, |config| config.traces = Some(terms(url.clone()))).await;
         let ana = cluster.phone(0, &unique("ana")).await;
         let bo = cluster.phone(1, &unique("bo")).await;
-        complete_call(&ana, &bo).await;
+        ana.completes_call(&bo).await;
         if url == silent.url() {
             // Both nodes hang in a request now.
             silent.asked(2).await;
         }
         for _ in 0..20 {
-            complete_call(&ana, &bo).await;
+            ana.completes_call(&bo).await;
         }
         drop((ana, bo));
         tokio::time::timeout(Duration::from_secs(20), cluster.close()).await.expect("the nodes stop");

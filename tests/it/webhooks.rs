@@ -35,17 +35,6 @@ async fn assert_drained(cluster: &Cluster) {
     }
 }
 
-/// Rings, is accepted and hung up; both phones on any nodes.
-async fn complete_call(ana: &Phone, bo: &Phone) -> String {
-    let id = unique_call();
-    ana.rings(&id, bo).await;
-    assert_eq!(bo.accept(&id).await["success"], true);
-    ana.expect("call:accepted").await;
-    assert_eq!(ana.end(&id).await["success"], true);
-    bo.expect("call:ended").await;
-    id
-}
-
 on_each_backend! {
     /// From the first ring to the hang-up, signed with both secrets while they are changed over.
     async fn a_call_is_told_from_ring_to_hang_up(backend: Backend) {
@@ -53,7 +42,7 @@ on_each_backend! {
         let cluster = with_webhooks(backend, 2, &receiver).await;
         let ana = cluster.phone(0, &unique("ana")).await;
         let bo = cluster.phone(1, &unique("bo")).await;
-        let id = complete_call(&ana, &bo).await;
+        let id = ana.completes_call(&bo).await;
         let ended = receiver.expect(&id, "call.ended").await;
         let hooks = receiver.taken(&id);
         let told: Vec<(u64, &str)> = hooks.iter().map(|hook| (hook.seq(), hook.kind.as_str())).collect();
@@ -155,18 +144,18 @@ on_each_backend! {
         let cluster = with_webhooks(backend, 2, &receiver).await;
         let ana = cluster.phone(0, &unique("ana")).await;
         let bo = cluster.phone(0, &unique("bo")).await;
-        let id = complete_call(&ana, &bo).await;
+        let id = ana.completes_call(&bo).await;
         receiver.until("the 410", |receiver| (!receiver.hooks().is_empty()).then_some(())).await;
         let off = async || cluster.shared.outbox.switched_off().await.unwrap().is_some();
         while !off().await {
             tokio::task::yield_now().await;
         }
         receiver.answer(Answer::Well);
-        let other = complete_call(&ana, &bo).await;
+        let other = ana.completes_call(&bo).await;
         // The other node learns of it within two seconds.
         tokio::time::sleep(Duration::from_secs(3)).await; // nothing is to come
         let before = receiver.hooks().len();
-        let third = complete_call(&ana, &bo).await;
+        let third = ana.completes_call(&bo).await;
         tokio::time::sleep(Duration::from_secs(1)).await; // nothing is to come
         assert_eq!(receiver.hooks().len(), before);
         let (status, _) = post(cluster.nodes[1].admin, "/outbox/on", None, json!({})).await;
@@ -235,7 +224,7 @@ async fn a_backend_in_any_mood_loses_no_webhook() {
         let mut calls = Vec::new();
         for _ in 0..12 {
             let started = Instant::now();
-            calls.push(complete_call(&ana, &bo).await);
+            calls.push(ana.completes_call(&bo).await);
             assert!(started.elapsed() < Duration::from_secs(2), "{mood:?}: {:?}", started.elapsed());
         }
         receiver.until("some attempts", |receiver| (receiver.hooks().len() >= 5).then_some(())).await;

@@ -234,6 +234,17 @@ impl Phone {
         incoming
     }
 
+    /// Rings, is accepted and hangs up; both on any nodes. Returns the call's id.
+    pub async fn completes_call(&self, callee: &Phone) -> String {
+        let id = unique_call();
+        self.rings(&id, callee).await;
+        assert_eq!(callee.accept(&id).await["success"], true);
+        self.expect("call:accepted").await;
+        assert_eq!(self.end(&id).await["success"], true);
+        callee.expect("call:ended").await;
+        id
+    }
+
     pub async fn accept(&self, id: &str) -> Value {
         self.ask("call:accept", json!({"callId": id})).await
     }
