@@ -77,7 +77,7 @@ impl Signaling {
         for call in &calls {
             match self.restore(call).await {
                 Ok(Restored::Known) => {}
-                Ok(Restored::PutBack | Restored::WithoutLine(_)) => restored += 1,
+                Ok(Restored::PutBack { .. }) => restored += 1,
                 Err(error) => {
                     tracing::warn!(call = %call.id, %error, "putting a call back failed, to be repeated");
                     // Asked again with the next renewal, found to be another, and repeated.
@@ -94,18 +94,22 @@ impl Signaling {
     async fn restore(self: &Arc<Self>, call: &Call) -> Result<Restored, StoreError> {
         let letters = self.letters(None, call);
         let restored = self.calls.restore(call, &letters).await?;
-        if restored != Restored::Known {
+        if let Restored::PutBack { outlived } = &restored {
             self.note(&call.id, self.milestone(What::Restored));
             self.posted(&letters);
-        }
-        if let Restored::WithoutLine(role) = restored {
-            self.give_way(call.id.clone(), role);
+            for (id, by) in outlived {
+                self.give_way(id.clone(), *by);
+            }
         }
         Ok(restored)
     }
 
-    /// A call whose party began another while the store had forgotten it: it ends as it would have then.
+    /// A call whose party has begun another since: it ends as it would have then.
     fn give_way(self: &Arc<Self>, id: CallId, by: Role) {
+        if self.watch.has_ended(&id) {
+            // Put back with its true end by and by.
+            return;
+        }
         let signaling = Arc::clone(self);
         self.spawn(async move {
             // Refused where it ended by itself; where the store fails it has no line, and its deadline ends it.

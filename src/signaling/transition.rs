@@ -138,6 +138,9 @@ impl Signaling {
                 self.traces.ended(&next);
             }
             sabotage::after_swap(id).await;
+            // All nodes of both learn that it is over, not only those with somebody to tell: what one still took for
+            // live, it would put back after a loss of the store.
+            let audience = if next.is_live() { audience } else { Audience::BOTH };
             let told = self.speak(next, audience, decided_at).await;
             return match refusal {
                 Some(refusal) => Err(Failure::Refused { refusal, call: Box::new(told) }),

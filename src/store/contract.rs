@@ -71,6 +71,10 @@ fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
+pub fn put_back() -> Restored {
+    Restored::PutBack { outlived: Vec::new() }
+}
+
 pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
     Call {
         id: CallId::parse(id).unwrap(),
@@ -272,7 +276,7 @@ contract! {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("lost", "ana", "bo", now);
         let active = apply(&first, Command::Accept { by: by("bo") }, now);
-        assert_eq!(calls.restore(&active, &[]).await.unwrap(), Restored::PutBack, "absent");
+        assert_eq!(calls.restore(&active, &[]).await.unwrap(), put_back(), "absent");
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.live_calls().await.unwrap(), 1);
@@ -280,7 +284,7 @@ contract! {
         assert_eq!(calls.load(&first.id).await.unwrap(), Some(active.clone()));
 
         let ended = apply(&active, Command::End { by: by("ana"), reason: None }, now);
-        assert_eq!(calls.restore(&ended, &[]).await.unwrap(), Restored::PutBack, "older");
+        assert_eq!(calls.restore(&ended, &[]).await.unwrap(), put_back(), "older");
         for name in ["ana", "bo"] {
             assert_eq!(calls.line(&user(name)).await.unwrap(), None);
             let desk = calls.desk(&user(name)).await.unwrap();
@@ -298,21 +302,35 @@ contract! {
         if let State::Ended(end) = &mut earlier.state {
             end.at = Timestamp::from_millis(now.as_millis() - 5000);
         }
-        assert_eq!(calls.restore(&earlier, &[]).await.unwrap(), Restored::PutBack);
+        assert_eq!(calls.restore(&earlier, &[]).await.unwrap(), put_back());
         let desk = calls.desk(&user("bo")).await.unwrap();
         assert_eq!(desk.last, Some(ended), "the newest is the newest");
         assert_eq!(desk.outcomes.len(), 2);
     }
 
-    /// A line that a newer call has taken meanwhile is left to it.
-    async fn restore_takes_no_line_of_a_live_call(stores: Stores) {
+    /// Who began a newer call has ended the older one: the newer gets the line, whichever is put back first.
+    async fn restore_leaves_the_line_to_the_newer_call(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
-        let newer = call("newer", "bo", "cleo", now);
+        let later = now + Duration::from_secs(1);
+        let outlived = |id: &str, role| Restored::PutBack { outlived: vec![(CallId::parse(id).unwrap(), role)] };
+
+        let newer = call("newer", "bo", "cleo", later);
         calls.create(&newer, &[], &[], &[], now).await.unwrap();
         let lost = call("lost", "ana", "bo", now);
-        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), Restored::WithoutLine(Role::Callee));
+        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), outlived("lost", Role::Callee));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(newer));
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(lost));
+
+        let older = call("older", "dan", "eve", now);
+        calls.create(&older, &[], &[], &[], now).await.unwrap();
+        let newest = call("newest", "eve", "fay", later);
+        assert_eq!(calls.restore(&newest, &[]).await.unwrap(), outlived("older", Role::Callee));
+        assert_eq!(calls.line(&user("eve")).await.unwrap(), Some(newest));
+        assert_eq!(calls.line(&user("dan")).await.unwrap(), Some(older.clone()));
+        let ended = apply(&older, Command::Preempt { by: Role::Callee }, later);
+        assert_eq!(calls.swap(&ended, older.version, &[], &[]).await.unwrap(), Swap::Done);
+        assert!(calls.line(&user("eve")).await.unwrap().is_some(), "the older call's end frees only what was its own");
+        assert_eq!(calls.line(&user("dan")).await.unwrap(), None);
     }
 
     /// A store that goes on is the one it was.

@@ -70,13 +70,15 @@ pub enum Created {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restored {
     /// The store had this version or a newer one.
     Known,
-    PutBack,
-    /// Put back, but another live call has taken this party's line meanwhile.
-    WithoutLine(Role),
+    PutBack {
+        /// Live calls that are without a line now, and whose: that party has begun a newer call, so the older one is
+        /// over, whichever of both was put back first.
+        outlived: Vec<(CallId, Role)>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -193,7 +195,7 @@ pub trait CallStore: Send + Sync {
     fn connection(&self) -> u64;
 
     /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, the lines
-    /// that no other live call has taken, the outcome, and in the same step its letters.
+    /// that no newer live call has taken, the outcome, and in the same step its letters.
     async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError>;
 
     /// Live calls of the whole cluster.

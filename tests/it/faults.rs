@@ -210,6 +210,26 @@ async fn envelopes_in_the_wrong_order_ring_no_ghost() {
     assert_eq!(bo.accept(&newer).await["success"], true);
 }
 
+/// A node with only another device of who hung up learns of it too: it would put the call back into an emptied store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_of_both_learns_the_end() {
+    let (nodes, bus) = unruly().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let tablet = Phone::connect(nodes[1].public, Profile::of(&ana.user)).await;
+    let bo = Phone::connect(nodes[0].public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    tablet.expect("call:ringing").await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    tablet.expect("call:accepted").await;
+    bus.hold();
+    assert_eq!(ana.end(&id).await["success"], true);
+    bo.expect("call:ended").await;
+    assert_eq!(bus.release_reversed(), 1);
+    tablet.assert_nothing_more().await;
+}
+
 /// A lost envelope heals by state: the phone is told within seconds, by nobody's envelope.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_envelope_heals() {

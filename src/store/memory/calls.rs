@@ -288,24 +288,29 @@ impl CallStore for MemoryStore {
         if calls.records.get(&call.id).is_some_and(|stored| stored.version.counter >= call.version.counter) {
             return Ok(Restored::Known);
         }
-        let mut restored = Restored::PutBack;
+        let mut outlived = Vec::new();
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         calls.put(call, self.clock.now() + keep);
         for role in [Role::Caller, Role::Callee] {
             let user = &call.party(role).user;
-            let own = calls.lines.get(user) == Some(&call.id);
-            let taken = calls.live_on_line(user).is_some_and(|other| other.id != call.id);
-            if call.is_live() && !taken {
-                calls.lines.insert(user.clone(), call.id.clone());
-            } else if call.is_live() {
-                restored = Restored::WithoutLine(role);
-            } else if !call.is_live() && own {
-                calls.lines.remove(user);
+            let other = calls.live_on_line(user).filter(|other| other.id != call.id);
+            let other = other.map(|other| (other.created_at, other.id.clone(), other.role_of(user).unwrap_or(role)));
+            match other {
+                _ if !call.is_live() => {
+                    if calls.lines.get(user) == Some(&call.id) {
+                        calls.lines.remove(user);
+                    }
+                }
+                Some((created_at, _, _)) if created_at >= call.created_at => outlived.push((call.id.clone(), role)),
+                other => {
+                    outlived.extend(other.map(|(_, id, role)| (id, role)));
+                    calls.lines.insert(user.clone(), call.id.clone());
+                }
             }
             calls.list_outcome(user, call);
         }
         self.letters.lock().append(letters);
-        Ok(restored)
+        Ok(Restored::PutBack { outlived })
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

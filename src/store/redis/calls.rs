@@ -313,12 +313,23 @@ impl CallStore for RedisCalls {
             self.call_prefix().into(),
         ];
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
-        Ok(match script::RESTORE.run::<u64>(&self.client, self.keys_of(call), arguments).await? {
-            0 => Restored::Known,
-            2 => Restored::WithoutLine(Role::Caller),
-            3 => Restored::WithoutLine(Role::Callee),
-            _ => Restored::PutBack,
-        })
+        let answer: Vec<String> = script::RESTORE.run(&self.client, self.keys_of(call), arguments).await?;
+        if answer.first().is_some_and(|word| word == "known") {
+            return Ok(Restored::Known);
+        }
+        let mut outlived = Vec::new();
+        for pair in answer[1..].chunks_exact(2) {
+            let role = if pair[0] == "2" { Role::Caller } else { Role::Callee };
+            outlived.push(match pair[1].as_str() {
+                "" => (call.id.clone(), role),
+                record => {
+                    let older: Call = parse("call", record)?;
+                    let role = older.role_of(&call.party(role).user).unwrap_or(role);
+                    (older.id, role)
+                }
+            });
+        }
+        Ok(Restored::PutBack { outlived })
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {
