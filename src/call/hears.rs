@@ -134,7 +134,9 @@ fn after_end(call: &Call, end: &End, role: Role, device: &Device, session: Optio
             says.push(Say::cancelled("Answered elsewhere"));
         }
         (EndReason::HungUp { by, accept_missed }, role) => {
-            if by != Some(role) && in_the_call(call, role, device) {
+            // Ended from another device of the same user: the one that talks has to know.
+            let talks = elsewhere && !accept_missed && call.party(role).device.matches(device);
+            if (by != Some(role) && in_the_call(call, role, device)) || talks {
                 says.push(Say::Ended {
                     reason: words("Remote user ended call"),
                     by: by.map(|by| call.party(by).user.clone()),

@@ -599,6 +599,24 @@ fn a_device_whose_accept_elsewhere_was_overtaken_by_the_end_stops_ringing() {
     assert_eq!(hears(&nobody_elsewhere, Role::Callee, &named("b2"), None).len(), 1, "any device may be the one");
 }
 
+/// A phone that was told that another answered may end the call all the same: whoever talks hears of it.
+#[test]
+fn the_device_in_the_call_hears_that_another_of_its_user_ended_it() {
+    let kinds = |call: &Call, role, device: &str| -> Vec<SayKind> {
+        hears(call, role, &named(device), None).iter().map(Say::kind).collect()
+    };
+    for (by, role, talking, other) in [(bo(), Role::Callee, "b1", "b2"), (ana(), Role::Caller, "a1", "a2")] {
+        let from_other = Actor { device: named(other), ..by };
+        let over = after(&active(), Command::End { by: from_other.clone(), reason: None }, 3);
+        assert_eq!(kinds(&over, role, talking), [SayKind::Ended]);
+        assert!(!kinds(&over, role, other).contains(&SayKind::Ended), "he knows");
+        assert!(!kinds(&over, role, "third").contains(&SayKind::Ended), "it is not in the call");
+        assert_eq!(kinds(&over, role.other(), if role == Role::Caller { "b1" } else { "a1" }), [SayKind::Ended]);
+        let ringing = after(&ringing(), Command::End { by: from_other, reason: None }, 3);
+        assert!(!kinds(&ringing, role, talking).contains(&SayKind::Ended), "nobody talks yet");
+    }
+}
+
 #[test]
 fn the_deployed_app_hears_an_end_only_when_its_screen_listens() {
     let met = after(&active(), Command::Cancel { by: ana(), reason: None }, 5);

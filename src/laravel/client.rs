@@ -171,9 +171,10 @@ impl Client {
                     let status = response.status().as_u16();
                     let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
                     let wait = asked.and_then(|value| retry_after(value, self.clock.now()));
-                    self.judge(is_well(status));
+                    let unserved = response.status().is_success() && is_page(&response);
+                    self.judge(!unserved && is_well(status));
                     trace::note("status", || i64::from(status));
-                    Posted::Status { status, wait }
+                    if unserved { Posted::Nothing } else { Posted::Status { status, wait } }
                 }
                 Err(error) => {
                     tracing::warn!(error = %error.without_url(), "calling laravel back failed");
@@ -240,6 +241,11 @@ impl Client {
 
 fn is_well(status: u16) -> bool {
     status != 429 && status < 500
+}
+
+/// Not the API's answer but a page in its place, as during maintenance.
+fn is_page(response: &reqwest::Response) -> bool {
+    response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
 async fn body(mut response: reqwest::Response) -> Option<Value> {

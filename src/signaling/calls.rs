@@ -58,7 +58,7 @@ pub enum Initiated {
 impl Signaling {
     /// Rings the receiver. Answers after `call:incoming` went out to every node that holds him.
     pub async fn initiate(self: &Arc<Self>, by: &Actor, request: Initiate) -> Result<Initiated, Failure> {
-        if by.session.is_some() && self.pulse.catches_up(tokio::time::Instant::now()) {
+        if by.session.is_some() && self.pulse.catches_up(self.clock.elapsed()) {
             // Its caller may be on another node by now, and in another call.
             tracing::warn!(call = %request.id, "this process stood still, what was dialled meanwhile does not ring");
             return Err(Failure::Unavailable);
@@ -182,7 +182,7 @@ impl Signaling {
 
     /// A call that took long to be written begins now: sessions take what began before their newest call for old, and
     /// they may have had one since.
-    async fn born_now(&self, call: Call) -> Call {
+    async fn born_now(self: &Arc<Self>, call: Call) -> Call {
         if self.clock.now().since(call.created_at) < BORN_LATE || call.version.counter > 1 {
             return call;
         }

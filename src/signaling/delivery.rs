@@ -308,6 +308,7 @@ impl Signaling {
                     let signaling = Arc::clone(&self);
                     self.spawn(async move {
                         signaling.heal_all().await;
+                        signaling.find_unheard().await;
                         signaling.heal_presence().await;
                     });
                 }

@@ -291,4 +291,8 @@ impl Floor {
     pub fn users(&self) -> usize {
         self.sessions.read().len()
     }
+
+    pub fn names(&self) -> Vec<UserId> {
+        self.sessions.read().keys().cloned().collect()
+    }
 }

@@ -58,6 +58,31 @@ impl Signaling {
         self.compare(&calls).await;
     }
 
+    /// A call that began while nothing was heard is not watched here, but on the line of a user who is here.
+    pub(super) async fn find_unheard(self: &Arc<Self>) {
+        if sabotage::is_on(Bug::DropEnvelopes) {
+            return;
+        }
+        for users in self.floor.names().chunks(COMPARED_AT_ONCE) {
+            let Ok(lines) = self.calls.lines(users).await else { return };
+            for id in lines.into_iter().flatten().filter(|id| self.watch.last_seen(id).is_none()) {
+                if let Ok(Some(call)) = self.calls.load(&id).await
+                    && call.is_live()
+                {
+                    self.learn_healed(&call).await;
+                }
+            }
+        }
+    }
+
+    async fn learn_healed(self: &Arc<Self>, call: &Call) {
+        // Not every change is told: a push that was asked for concerns no phone.
+        let learn = async { self.learn(call) };
+        if self.traces.run("heal", Kind::Internal, About::call(&call.id), learn).await {
+            metrics::healed();
+        }
+    }
+
     async fn compare(self: &Arc<Self>, calls: &[Arc<Call>]) {
         if sabotage::is_on(Bug::DropEnvelopes) {
             return;
@@ -78,11 +103,7 @@ impl Signaling {
                     }
                     Some(_) => {
                         let Ok(Some(newer)) = self.calls.load(&call.id).await else { continue };
-                        // Not every change is told: a push that was asked for concerns no phone.
-                        let learn = async { self.learn(&newer) };
-                        if self.traces.run("heal", Kind::Internal, About::call(&newer.id), learn).await {
-                            metrics::healed();
-                        }
+                        self.learn_healed(&newer).await;
                     }
                     None => {
                         if self.is_gone(call).await {

@@ -2,6 +2,7 @@
 //! of live calls, and no deadline is judged before all of them had the time to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -9,6 +10,11 @@ use super::Signaling;
 use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp, What};
 use crate::store::{Generation, Restored, StoreError};
 use crate::telemetry::metrics;
+
+/// How often a node looks whether its connection to the store was made again.
+const LOOK: Duration = Duration::from_millis(100);
+/// Within this after one node noticed a loss, all that reach the store have put back what they hold.
+const ALL_PUT_BACK: Duration = Duration::from_secs(1);
 
 /// What this node last saw of the store's identity.
 #[derive(Default)]
@@ -23,6 +29,8 @@ struct Seen {
     connection: u64,
     /// No deadline is judged before.
     quiet_until: Timestamp,
+    /// Nothing is decided before, on the clock that counts suspension.
+    complete_at: Duration,
 }
 
 impl Trust {
@@ -32,13 +40,34 @@ impl Trust {
 }
 
 impl Signaling {
+    /// Notices a loss as soon as the store is reached again.
+    pub(super) async fn notice_losses(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.check_connection().await;
+        }
+    }
+
+    /// False where it is unknown which store this is.
+    async fn check_connection(self: &Arc<Self>) -> bool {
+        self.trust.seen.lock().connection == self.calls.connection() || self.check_generation().await.is_ok()
+    }
+
+    /// After a loss: waits until every node had the time to put back what it holds. Else one that has not heard the last
+    /// word of a call would put back what it knows, and decide on that.
+    pub(super) async fn all_put_back(self: &Arc<Self>) {
+        self.check_connection().await;
+        let complete_at = self.trust.seen.lock().complete_at;
+        let rest = complete_at.saturating_sub(self.clock.elapsed());
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
+        }
+    }
+
     /// Whether what the store says may be the ground of a deadline: it is the one it was, or all nodes had a lease's
     /// time to put back what was lost.
     pub(super) async fn may_judge(self: &Arc<Self>) -> bool {
-        if self.trust.seen.lock().connection != self.calls.connection() && self.check_generation().await.is_err() {
-            return false;
-        }
-        !self.trust.is_quiet(self.clock.now())
+        self.check_connection().await && !self.trust.is_quiet(self.clock.now())
     }
 
     /// Asks which store this is. Another than before: writes may be lost.
@@ -54,6 +83,7 @@ impl Signaling {
             let lost = before.is_some_and(|before| before != generation);
             if lost {
                 seen.quiet_until = self.clock.now() + self.policy.lease;
+                seen.complete_at = self.clock.elapsed() + ALL_PUT_BACK;
             }
             (reconnected, lost)
         };
@@ -117,10 +147,11 @@ impl Signaling {
         });
     }
 
-    /// Puts back a call that this node holds and the store has lost; false where nothing was lost.
+    /// Puts back a call that this node holds and the store has lost, unless another did meanwhile; false where nothing
+    /// was lost.
     pub(super) async fn put_back_one(self: &Arc<Self>, id: &CallId) -> bool {
         let Some(call) = self.watch.last_seen(id) else { return false };
-        self.may_have_lost().await && self.restore(&call).await.is_ok_and(|restored| restored != Restored::Known)
+        self.may_have_lost().await && self.restore(&call).await.is_ok()
     }
 
     /// Whether the store lost something a moment ago, or can't say.

@@ -174,7 +174,7 @@ impl Signaling {
             retries: RetryQueue::default(),
             trust: Trust::default(),
             self_test: SelfTest::new(clock.elapsed()),
-            pulse: Pulse::new(tokio::time::Instant::now()),
+            pulse: Pulse::new(clock.elapsed()),
             notes: Notes::default(),
             sent_away: SentAway::default(),
             newest_call: AtomicU64::new(0),
@@ -208,6 +208,7 @@ impl Signaling {
         signaling.run("deadlines", Arc::clone(&signaling).claim_deadlines());
         signaling.run("healing", Arc::clone(&signaling).heal());
         signaling.run("self-test", Arc::clone(&signaling).test_bus());
+        signaling.run("losses", Arc::clone(&signaling).notice_losses());
         signaling.run("pulse", Arc::clone(&signaling).keep_pulse());
         signaling.run("timelines", Arc::clone(&signaling).write_notes());
         signaling.run("retries", Arc::clone(&signaling).retry_verdicts());

@@ -43,7 +43,9 @@ impl Signaling {
     }
 
     /// Creates a call together with its letters.
-    pub(super) async fn create(&self, call: &Call, seen: &[Verdict]) -> Result<Created, StoreError> {
+    pub(super) async fn create(self: &Arc<Self>, call: &Call, seen: &[Verdict]) -> Result<Created, StoreError> {
+        // A line that is not put back yet would not make busy.
+        self.all_put_back().await;
         let (letters, now) = (self.letters(None, call), self.clock.now());
         let added = milestones(None, call, None, now, self.node());
         let created = self.calls.create(call, seen, &letters, &added, now);
@@ -57,7 +59,7 @@ impl Signaling {
     }
 
     /// Creates a call that is settled: verdicts that wait for it change nothing.
-    pub(super) async fn create_settled(&self, call: &Call) -> Result<Created, StoreError> {
+    pub(super) async fn create_settled(self: &Arc<Self>, call: &Call) -> Result<Created, StoreError> {
         match self.create(call, &[]).await? {
             Created::Verdicts(verdicts) => self.create(call, &verdicts).await,
             created => Ok(created),

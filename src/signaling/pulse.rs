@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::Signaling;
 
@@ -14,38 +13,40 @@ const STOOD_STILL: Duration = Duration::from_secs(2);
 /// Within this, what lay in buffers is read.
 const CATCHING_UP: Duration = Duration::from_secs(3);
 
+/// Times are those of [`Clock::elapsed`](crate::clock::Clock::elapsed), which goes on while the machine is suspended.
 pub(super) struct Pulse(Mutex<Beats>);
 
 struct Beats {
-    last: Instant,
+    last: Duration,
     /// When it went on after it had stood still.
-    woke: Option<Instant>,
+    woke: Option<Duration>,
 }
 
 impl Pulse {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Duration) -> Self {
         Self(Mutex::new(Beats { last: now, woke: None }))
     }
 
-    fn beat(&self, now: Instant) {
+    fn beat(&self, now: Duration) {
         let mut beats = self.0.lock();
-        if now - beats.last > STOOD_STILL {
+        if now.saturating_sub(beats.last) > STOOD_STILL {
             beats.woke = Some(now);
         }
         beats.last = now;
     }
 
     /// Whether what is read now may have been said long ago.
-    pub fn catches_up(&self, now: Instant) -> bool {
+    pub fn catches_up(&self, now: Duration) -> bool {
         let beats = self.0.lock();
-        now - beats.last > STOOD_STILL || beats.woke.is_some_and(|woke| now - woke < CATCHING_UP)
+        now.saturating_sub(beats.last) > STOOD_STILL
+            || beats.woke.is_some_and(|woke| now.saturating_sub(woke) < CATCHING_UP)
     }
 }
 
 impl Signaling {
     pub(super) async fn keep_pulse(self: Arc<Self>) {
         loop {
-            self.pulse.beat(Instant::now());
+            self.pulse.beat(self.clock.elapsed());
             tokio::time::sleep(BEAT).await;
         }
     }
@@ -57,8 +58,7 @@ mod tests {
 
     #[test]
     fn what_is_read_after_a_pause_may_be_old() {
-        let start = Instant::now();
-        let (pulse, at) = (Pulse::new(start), |millis| start + Duration::from_millis(millis));
+        let (pulse, at) = (Pulse::new(Duration::ZERO), Duration::from_millis);
         pulse.beat(at(250));
         assert!(!pulse.catches_up(at(2200)), "busy, not still");
         assert!(pulse.catches_up(at(2300)), "before the beat is back");

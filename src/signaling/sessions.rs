@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::delivery::NOTICE_TTL;
+use super::delivery::{Audience, NOTICE_TTL};
 use super::{Session, Signaling};
 use crate::bus::Body;
-use crate::call::{Call, Command, Role, SayKind, Timestamp, TokenHash, UserId};
+use crate::call::{Call, Command, Role, SayKind, State, Timestamp, TokenHash, UserId};
 use crate::store::{Desk, Outcome, SessionRecord, StoreError};
 use crate::telemetry::metrics::{self, Departure};
 
@@ -161,9 +161,12 @@ impl Signaling {
         });
     }
 
-    /// Ends the absence of the party whose device is back.
+    /// Ends the absence of the party whose device is back, and tells the ring that may have died with the caller's node.
     async fn come_back(self: &Arc<Self>, session: &Session, call: &Call) {
         let Some(role) = call.role_of(&session.user) else { return };
+        if role == Role::Caller && call.state == State::Trying {
+            self.tell(call, Audience::CALLEE).await;
+        }
         let party = call.party(role);
         if party.absent_since.is_some() && party.device.matches(&session.device) {
             // Refused where somebody else saw him first or the call ended meanwhile.

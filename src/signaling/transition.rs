@@ -87,6 +87,7 @@ impl Signaling {
         // What the node last saw saves a read; it is trusted only as far as a swap confirms it.
         let mut cached = self.watch.last_seen(id);
         for _ in 0..ATTEMPTS {
+            self.all_put_back().await;
             let (call, fresh) = match cached.take() {
                 Some(seen) => (Call::clone(&seen), false),
                 None => match self.calls.load(id).await? {
@@ -152,7 +153,12 @@ impl Signaling {
     }
 
     /// Swaps in the next record. A reply that was lost is found out by reading back: the own nonce stored means won.
-    pub(super) async fn write(&self, next: &Call, seen: &Call, added: &[Milestone]) -> Result<Written, Failure> {
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        next: &Call,
+        seen: &Call,
+        added: &[Milestone],
+    ) -> Result<Written, Failure> {
         let started = self.clock.elapsed();
         let letters = self.letters(Some(seen), next);
         loop {
@@ -172,6 +178,7 @@ impl Signaling {
                         return Err(Failure::Unavailable);
                     }
                     tokio::time::sleep(READ_BACK_PAUSE).await;
+                    self.all_put_back().await;
                     match self.calls.load(&next.id).await {
                         Ok(Some(stored)) if stored.version == next.version => return Ok(Written::Done),
                         Ok(Some(stored)) if stored.version == seen.version => {}

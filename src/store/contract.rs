@@ -333,6 +333,18 @@ contract! {
         assert_eq!(calls.line(&user("dan")).await.unwrap(), None);
     }
 
+    /// Whose line is taken, by what, in the order of the question.
+    async fn lines_in_order(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let (first, second) = (call("1", "ana", "bo", now), call("2", "cleo", "dan", now));
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
+        calls.create(&second, &[], &[], &[], now).await.unwrap();
+        let (one, two) = (Some(first.id), Some(second.id));
+        let users = ["dan", "nobody", "ana", "bo"].map(user);
+        assert_eq!(calls.lines(&users).await.unwrap(), [two, None, one.clone(), one]);
+        assert_eq!(calls.lines(&[]).await.unwrap(), []);
+    }
+
     /// A store that goes on is the one it was.
     async fn a_generation_lasts(stores: Stores) {
         let first = stores.calls.generation().await.unwrap();

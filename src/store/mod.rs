@@ -164,6 +164,9 @@ pub trait CallStore: Send + Sync {
     /// Versions of calls, in order; absent where there is no call.
     async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError>;
 
+    /// The calls on the lines of many users, in one read; those that are over may still be named.
+    async fn lines(&self, users: &[UserId]) -> Result<Vec<Option<CallId>>, StoreError>;
+
     /// The live call on a user's line. A line whose call is gone or over reads as free.
     async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError>;
 

@@ -275,6 +275,41 @@ async fn a_lost_ring_is_told_again() {
     bo.assert_nothing_more().await;
 }
 
+/// What began while a node heard nothing is found when it hears again, with no word from the caller's node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_began_in_a_gap_of_the_bus_is_found() {
+    let (nodes, bus) = unruly().await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    bus.lose.store(true, Ordering::SeqCst);
+    let id = unique_call();
+    ana.call(&id, &bo.user).await;
+    let inboxes: Vec<_> = bus.inboxes.lock().values().cloned().collect();
+    for inbox in inboxes {
+        inbox.send(Inbound::Gap).await.expect("the node reads");
+    }
+    assert_eq!(bo.expect("call:incoming").await["callId"], id.as_str());
+    ana.cancel(&id).await;
+}
+
+/// The ring dies with the caller's node; his return elsewhere brings it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_while_it_may_not_ring_rings_again() {
+    let (nodes, bus) = unruly_with(|config| config.policy.heal_ringing = Duration::from_secs(3600)).await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    bus.lose.store(true, Ordering::SeqCst);
+    let (id, profile) = (unique_call(), Profile::of(&ana.user));
+    ana.call(&id, &bo.user).await;
+    ana.vanish();
+    bo.assert_nothing_more().await;
+    bus.lose.store(false, Ordering::SeqCst);
+    let ana = Phone::connect(nodes[0].public, profile).await;
+    assert_eq!(bo.expect("call:incoming").await["callId"], id.as_str());
+    ana.expect("call:ringing").await;
+    bo.assert_nothing_more().await;
+}
+
 /// The end of an older call does not abort the newer one's screen, however late it is found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_rejection_spares_the_next_call() {

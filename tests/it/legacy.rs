@@ -694,6 +694,26 @@ async fn what_laravel_does_not_take_is_dropped_after_two_minutes() {
     cluster.close().await;
 }
 
+/// A page with 200, as of a proxy during maintenance, is not Laravel's word: nothing was cancelled there yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_in_place_of_an_answer_has_cancelled_nothing() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    ana.rings(&id, &bo).await;
+    laravel.mood(Mood::Html);
+    ana.cancel(&id).await;
+    bo.expect("call:cancelled").await;
+    cluster.advance(2);
+    laravel.expect_posts(&id, 2).await;
+    laravel.mood(Mood::Well);
+    cluster.advance(60);
+    laravel.expect_posts(&id, 3).await;
+    letters_are_gone(&cluster).await;
+    assert_eq!(laravel.actions(&id), ["cancel", "notify-cancelled", "cancel"]);
+    drop((ana, bo));
+    cluster.close().await;
+}
+
 /// Five tries of the deployed app to reconnect take some 17 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_with_the_deployed_app_has_twenty_seconds() {

@@ -219,6 +219,11 @@ impl CallStore for MemoryStore {
         Ok(ids.iter().map(|id| calls.records.get(id).map(|call| call.version)).collect())
     }
 
+    async fn lines(&self, users: &[UserId]) -> Result<Vec<Option<CallId>>, StoreError> {
+        let calls = self.calls.lock();
+        Ok(users.iter().map(|user| calls.lines.get(user).cloned()).collect())
+    }
+
     async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError> {
         Ok(self.calls.lock().live_on_line(user).cloned())
     }

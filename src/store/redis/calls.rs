@@ -11,7 +11,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::{outbox, script, timeline};
-use crate::call::{Call, CallId, Milestone, Role, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, InvalidId, Milestone, Role, Timestamp, UserId, Verdict, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
 use crate::store::{
@@ -221,6 +221,16 @@ impl CallStore for RedisCalls {
         let keys = ids.iter().map(|id| self.call_key(id)).collect();
         let reply: Vec<String> = script::VERSIONS.run(&self.client, keys, vec![]).await?;
         reply.iter().map(|text| if text.is_empty() { Ok(None) } else { parse_version(text).map(Some) }).collect()
+    }
+
+    async fn lines(&self, users: &[UserId]) -> Result<Vec<Option<CallId>>, StoreError> {
+        if users.is_empty() {
+            return Ok(vec![]);
+        }
+        let keys: Vec<String> = users.iter().map(|user| self.key("line", user)).collect();
+        let lines: Vec<Option<String>> = self.client.mget(keys).await?;
+        let corrupt = |error: InvalidId| StoreError::Corrupt { what: "line", reason: error.to_string() };
+        lines.into_iter().map(|id| id.map(|id| CallId::parse(&id)).transpose().map_err(corrupt)).collect()
     }
 
     async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError> {

@@ -32,7 +32,8 @@ pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
     let attempts = if config.server.is_clustered() { 2 * REDIRECTIONS } else { 1 };
     let with_sentinel = config.server.is_sentinel();
     let mut builder = Builder::from_config(config);
-    builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2000, 2));
+    // Soon after each other: all nodes have to be back before a loss is judged.
+    builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 500, 2));
     builder.with_performance_config(|performance| {
         performance.default_command_timeout = COMMAND_TIMEOUT;
         // The default of 32 loses pub/sub messages in any burst.

@@ -266,6 +266,9 @@ impl Inner {
             at: Instant::now(),
         });
         self.news.notify_waiters();
+        if *self.mood.lock() == Mood::Html {
+            return Html("<html>maintenance</html>").into_response();
+        }
         let (status, retry_after) = if revoked { (401, None) } else { answer };
         let status = StatusCode::from_u16(status).expect("a status");
         match retry_after {
