@@ -51,7 +51,10 @@ pub(super) fn expire_ringing(call: &Call, witness: &Witness, now: Timestamp) -> 
         Some(_) | None => match call.inquiry {
             Some(inquiry) if inquiry.at <= now => ask_later(call, inquiry, now),
             None if call.ring_until <= now => Ok(Decision::tell_both(call.ended(EndReason::NoAnswer, None, None, now))),
-            Some(_) | None if call.push_due().is_some_and(|due| due <= now) => ask_for_push(call, now),
+            // Nobody confirmed: perhaps nobody was told, by a node that died or lost the store. Whoever judges tells again.
+            Some(_) | None if call.push_due().is_some_and(|due| due <= now) => {
+                ask_for_push(call, now).map(|decision| Decision { tell_callee: true, ..decision })
+            }
             Some(_) | None => Err(NotDue.into()),
         },
     }

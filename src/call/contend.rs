@@ -14,6 +14,20 @@ pub enum Contention {
     Glare,
 }
 
+/// Whether a live call gives way to another on the line of `user`, where a loss of the store let both be there or `other`
+/// was the last on it. Who began a call or accepted one has ended each earlier one of his; a call that only rings proves
+/// nothing of whom it rings.
+pub fn gives_way(call: &Call, other: &Call, user: &UserId) -> bool {
+    let is_earlier = (call.created_at, &call.id) < (other.created_at, &other.id);
+    let later = if is_earlier { other } else { call };
+    let proves = later.caller.user == *user || later.accepted_at().is_some();
+    match other.end() {
+        // Refused at once, it never had the line.
+        Some(_) => is_earlier && proves && !other.version.is_first(),
+        None => is_earlier == proves,
+    }
+}
+
 /// Decides whether the call on a line gives way to a new call from `dialer` to `receiver`.
 pub fn contend(line: &Call, dialer: &Actor, receiver: &UserId) -> Contention {
     match (&line.state, line.role_of(&dialer.user)) {

@@ -135,7 +135,8 @@ fn after_end(call: &Call, end: &End, role: Role, device: &Device, session: Optio
         }
         (EndReason::HungUp { by, accept_missed }, role) => {
             // Ended from another device of the same user: the one that talks has to know.
-            let talks = elsewhere && !accept_missed && call.party(role).device.matches(device);
+            let talking = &call.party(role).device;
+            let talks = elsewhere && !accept_missed && talking.is_known() && talking.matches(device);
             if (by != Some(role) && in_the_call(call, role, device)) || talks {
                 says.push(Say::Ended {
                     reason: words("Remote user ended call"),

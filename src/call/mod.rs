@@ -28,7 +28,7 @@ mod verdict;
 
 pub use callback::{Ask, Callback, callbacks};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
-pub use contend::{Contention, contend};
+pub use contend::{Contention, contend, gives_way};
 pub use event::{Event, EventKind, events, events_so_far};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};

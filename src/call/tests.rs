@@ -615,6 +615,8 @@ fn the_device_in_the_call_hears_that_another_of_its_user_ended_it() {
         let ringing = after(&ringing(), Command::End { by: from_other, reason: None }, 3);
         assert!(!kinds(&ringing, role, talking).contains(&SayKind::Ended), "nobody talks yet");
     }
+    let over = after(&active_over_http(), Command::End { by: Actor { device: named("b2"), ..bo() }, reason: None }, 3);
+    assert_eq!(kinds(&over, Role::Callee, "b1"), [], "who knows which of his talked");
 }
 
 #[test]
@@ -792,5 +794,38 @@ proptest! {
             call = decided.unwrap().next.unwrap();
         }
         prop_assert!(call.deadline().is_none());
+    }
+}
+
+/// Two calls on one line, after a loss of the store: the order in which they are looked at changes nothing.
+#[test]
+fn of_two_calls_on_a_line_the_one_taken_up_last_goes_on() {
+    let (ana, bo) = (user("ana"), user("bo"));
+    let later = |call: Call, caller: &str, callee: &str| {
+        let mut call = Call { id: CallId::parse("later").unwrap(), created_at: at(100), ..call };
+        (call.caller.user, call.callee.user) = (user(caller), user(callee));
+        call
+    };
+    let over = |call: &Call| after(call, Command::Dismiss { reason: None }, 200);
+    // Its caller began another: whatever it was, it is over.
+    for old in [trying(), ringing(), active()] {
+        for new in [later(trying(), "ana", "cleo"), later(active(), "ana", "cleo")] {
+            assert!(gives_way(&old, &new, &ana) && !gives_way(&new, &old, &ana));
+            assert!(
+                gives_way(&old, &Call { version: new.version.next(1), ..over(&new) }, &ana),
+                "that one is over too"
+            );
+        }
+        // He accepted another.
+        let accepted = later(active(), "cleo", "bo");
+        assert!(gives_way(&old, &accepted, &bo) && !gives_way(&accepted, &old, &bo));
+        // A stranger rings him: he would have been told busy.
+        let stranger = later(ringing(), "cleo", "bo");
+        assert!(!gives_way(&old, &stranger, &bo) && gives_way(&stranger, &old, &bo));
+        assert!(!gives_way(&old, &over(&stranger), &bo), "it rang in vain");
+        // Refused at once.
+        let refused = Call { version: Version { counter: 1, nonce: 1 }, ..over(&later(trying(), "ana", "cleo")) };
+        assert!(!gives_way(&old, &refused, &ana));
+        assert!(!gives_way(&later(active(), "cleo", "bo"), &over(&old), &bo), "what was before is past");
     }
 }

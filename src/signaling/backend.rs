@@ -233,11 +233,12 @@ impl Signaling {
         }
     }
 
-    pub(super) async fn watched_or_stored(&self, id: &CallId) -> Result<Option<Call>, Failure> {
-        match self.watch.last_seen(id) {
-            Some(call) => Ok(Some(Call::clone(&call))),
-            None => Ok(self.calls.load(id).await?),
+    pub(super) async fn watched_or_stored(self: &Arc<Self>, id: &CallId) -> Result<Option<Call>, Failure> {
+        if let Some(call) = self.watch.last_seen(id) {
+            return Ok(Some(Call::clone(&call)));
         }
+        self.all_put_back().await?;
+        Ok(self.calls.load(id).await?)
     }
 
     /// Says a word to all sessions of a user, wherever they are.

@@ -214,7 +214,7 @@ impl Signaling {
     }
 
     /// Whether the user is party to this call and it is live; when the store can't tell, it is.
-    pub async fn is_own_live_call(&self, user: &UserId, id: &CallId) -> bool {
+    pub async fn is_own_live_call(self: &Arc<Self>, user: &UserId, id: &CallId) -> bool {
         match self.watched_or_stored(id).await {
             Ok(call) => call.is_some_and(|call| call.is_live() && call.role_of(user).is_some()),
             Err(_) => true,

@@ -87,7 +87,8 @@ impl Signaling {
         self.learn_if_watched(&call);
         let Some(deadline) = call.deadline() else { return };
         if deadline > self.clock.now() {
-            return;
+            // Offered before its time: it is without a line, perhaps.
+            return self.settle_lines(&call).await;
         }
         let judged = self.judge_deadline(&call, deadline);
         self.traces.run("deadline", Kind::Internal, About::call(id), judged).await;

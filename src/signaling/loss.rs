@@ -4,17 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use tokio::sync::MutexGuard;
 
 use super::Signaling;
-use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp, What};
+use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp, What, gives_way};
 use crate::store::{Generation, Restored, StoreError};
 use crate::telemetry::metrics;
 
 /// How often a node looks whether its connection to the store was made again.
 const LOOK: Duration = Duration::from_millis(100);
-/// Within this after one node noticed a loss, all that reach the store have put back what they hold.
+/// After one node noticed a loss, the others have so long to put back what they hold.
 const ALL_PUT_BACK: Duration = Duration::from_secs(1);
+/// Calls that are put back at the same time.
+const AT_ONCE: usize = 64;
 
 /// What this node last saw of the store's identity.
 #[derive(Default)]
@@ -44,22 +49,32 @@ impl Signaling {
     pub(super) async fn notice_losses(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK).await;
-            self.check_connection().await;
+            // Asked again with the next look.
+            drop(self.check_connection().await);
         }
     }
 
-    /// False where it is unknown which store this is.
-    async fn check_connection(self: &Arc<Self>) -> bool {
-        self.trust.seen.lock().connection == self.calls.connection() || self.check_generation().await.is_ok()
+    /// Asks which store this is, if the connection to it was made again since.
+    async fn check_connection(self: &Arc<Self>) -> Result<(), StoreError> {
+        let is_known = || self.trust.seen.lock().connection == self.calls.connection();
+        if is_known() {
+            return Ok(());
+        }
+        let turn = self.trust.asking.lock().await;
+        if is_known() { Ok(()) } else { self.ask_generation(&turn).await }
     }
 
-    /// After a loss: waits until every node had the time to put back what it holds. Else one that has not heard the last
-    /// word of a call would put back what it knows, and decide on that.
-    pub(super) async fn all_put_back(self: &Arc<Self>) {
-        self.check_connection().await;
-        let complete_at = self.trust.seen.lock().complete_at;
-        let rest = complete_at.saturating_sub(self.clock.elapsed());
-        if !rest.is_zero() {
+    /// Before a decision: waits for the store, and after a loss until every node had the time to put back what it holds.
+    /// Else one that missed the last word of a call would put back what it knows, and decide on that.
+    pub(super) async fn all_put_back(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.calls.reached().await?;
+        self.check_connection().await?;
+        loop {
+            let complete_at = self.trust.seen.lock().complete_at;
+            let rest = complete_at.saturating_sub(self.clock.elapsed());
+            if rest.is_zero() {
+                return Ok(());
+            }
             tokio::time::sleep(rest).await;
         }
     }
@@ -67,12 +82,16 @@ impl Signaling {
     /// Whether what the store says may be the ground of a deadline: it is the one it was, or all nodes had a lease's
     /// time to put back what was lost.
     pub(super) async fn may_judge(self: &Arc<Self>) -> bool {
-        self.check_connection().await && !self.trust.is_quiet(self.clock.now())
+        self.check_connection().await.is_ok() && !self.trust.is_quiet(self.clock.now())
     }
 
     /// Asks which store this is. Another than before: writes may be lost.
     pub(super) async fn check_generation(self: &Arc<Self>) -> Result<(), StoreError> {
-        let _turn = self.trust.asking.lock().await;
+        let turn = self.trust.asking.lock().await;
+        self.ask_generation(&turn).await
+    }
+
+    async fn ask_generation(self: &Arc<Self>, _turn: &MutexGuard<'_, ()>) -> Result<(), StoreError> {
         // Read first: a connection that breaks while it asks is asked about again.
         let connection = self.calls.connection();
         let generation = self.calls.generation().await?;
@@ -94,57 +113,85 @@ impl Signaling {
         if lost {
             metrics::store_lost();
             tracing::error!("the store is another than before or lost writes, putting back what this node holds");
-            let signaling = Arc::clone(self);
-            self.spawn(async move { signaling.put_back().await });
+            self.spawn(Arc::clone(self).put_back());
         }
         Ok(())
     }
 
     /// Writes the records this node holds where the store has none or an older one.
-    async fn put_back(self: &Arc<Self>) {
-        let calls = self.watch.remembered(self.clock.now());
-        let mut restored = 0;
-        for call in &calls {
-            match self.restore(call).await {
-                Ok(Restored::Known) => {}
-                Ok(Restored::PutBack { .. }) => restored += 1,
-                Err(error) => {
-                    tracing::warn!(call = %call.id, %error, "putting a call back failed, to be repeated");
-                    // Asked again with the next renewal, found to be another, and repeated.
-                    self.trust.seen.lock().generation = Some(Generation::unknown());
-                    return;
+    fn put_back(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        let work = async move {
+            let calls = self.watch.remembered(self.clock.now());
+            let held = calls.len();
+            let restoring = stream::iter(calls).map(|call| {
+                let signaling = Arc::clone(&self);
+                async move {
+                    let restored = signaling.restore(&call).await;
+                    if let Err(error) = &restored {
+                        tracing::warn!(call = %call.id, %error, "putting a call back failed, to be repeated");
+                        // Asked again with the next renewal, found to be another, and repeated.
+                        signaling.trust.seen.lock().generation = Some(Generation::unknown());
+                    }
+                    u64::from(restored.is_ok_and(|restored| restored.written))
                 }
-            }
-        }
-        metrics::calls_restored(restored);
-        tracing::info!(held = calls.len(), restored, "put calls back");
+            });
+            let restored = restoring.buffer_unordered(AT_ONCE).fold(0, |sum, one| async move { sum + one }).await;
+            metrics::calls_restored(restored);
+            tracing::info!(held, restored, "put calls back");
+        };
+        Box::pin(work)
     }
 
     /// Puts back a call with all it has to tell the backend, under the same ids.
     async fn restore(self: &Arc<Self>, call: &Call) -> Result<Restored, StoreError> {
         let letters = self.letters(None, call);
         let restored = self.calls.restore(call, &letters).await?;
-        if let Restored::PutBack { outlived } = &restored {
+        if restored.written {
             self.note(&call.id, self.milestone(What::Restored));
             self.posted(&letters);
-            for (id, by) in outlived {
-                self.give_way(id.clone(), *by);
-            }
+        }
+        if restored.without_line {
+            self.spawn(Arc::clone(self).settle_soon(call.id.clone()));
         }
         Ok(restored)
     }
 
-    /// A call whose party has begun another since: it ends as it would have then.
-    fn give_way(self: &Arc<Self>, id: CallId, by: Role) {
-        if self.watch.has_ended(&id) {
-            // Put back with its true end by and by.
+    fn settle_soon(self: Arc<Self>, id: CallId) -> BoxFuture<'static, ()> {
+        let work = async move {
+            // The other may be over, and its end be put back by then. Whoever claims deadlines sees to what fails here.
+            if self.all_put_back().await.is_ok()
+                && let Ok(Some(call)) = self.calls.load(&id).await
+            {
+                self.settle_lines(&call).await;
+            }
+        };
+        Box::pin(work)
+    }
+
+    /// Where two live calls claim a line after a loss, one of them ends as it would have then.
+    pub(super) async fn settle_lines(self: &Arc<Self>, call: &Call) {
+        if !call.is_live() {
             return;
         }
-        let signaling = Arc::clone(self);
-        self.spawn(async move {
-            // Refused where it ended by itself; where the store fails it has no line, and its deadline ends it.
-            let _ = signaling.transition(&id, &Command::Preempt { by }).await;
-        });
+        for role in [Role::Caller, Role::Callee] {
+            let user = &call.party(role).user;
+            let Ok(desk) = self.calls.desk(user).await else { return };
+            let other = match desk.line {
+                Some(line) if line.id == call.id => continue,
+                line => line.or(desk.last),
+            };
+            let Some(other) = other else { continue };
+            // Refused where it ended meanwhile.
+            if gives_way(call, &other, user) {
+                drop(self.transition(&call.id, &Command::Preempt { by: role }).await);
+                return;
+            }
+            if let Some(by) = other.role_of(user).filter(|_| other.is_live()) {
+                drop(self.transition(&other.id, &Command::Preempt { by }).await);
+            }
+        }
+        // Takes the lines that are free now.
+        drop(self.calls.restore(call, &[]).await);
     }
 
     /// Puts back a call that this node holds and the store has lost, unless another did meanwhile; false where nothing

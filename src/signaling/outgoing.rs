@@ -45,7 +45,7 @@ impl Signaling {
     /// Creates a call together with its letters.
     pub(super) async fn create(self: &Arc<Self>, call: &Call, seen: &[Verdict]) -> Result<Created, StoreError> {
         // A line that is not put back yet would not make busy.
-        self.all_put_back().await;
+        self.all_put_back().await?;
         let (letters, now) = (self.letters(None, call), self.clock.now());
         let added = milestones(None, call, None, now, self.node());
         let created = self.calls.create(call, seen, &letters, &added, now);

@@ -198,7 +198,11 @@ impl Signaling {
     /// came in between would otherwise be overlooked by both.
     pub(super) async fn absent(self: &Arc<Self>, gone: &SessionRecord, at: Timestamp) {
         self.post_presence(&gone.user, false);
-        let call = match self.calls.line(&gone.user).await {
+        let line = match self.all_put_back().await {
+            Ok(()) => self.calls.line(&gone.user).await,
+            Err(error) => Err(error),
+        };
+        let call = match line {
             Ok(Some(call)) => call,
             Ok(None) => return,
             Err(_) => return self.nodes.remove_later(gone.clone()),

@@ -87,7 +87,7 @@ impl Signaling {
         // What the node last saw saves a read; it is trusted only as far as a swap confirms it.
         let mut cached = self.watch.last_seen(id);
         for _ in 0..ATTEMPTS {
-            self.all_put_back().await;
+            self.all_put_back().await?;
             let (call, fresh) = match cached.take() {
                 Some(seen) => (Call::clone(&seen), false),
                 None => match self.calls.load(id).await? {
@@ -141,7 +141,7 @@ impl Signaling {
             sabotage::after_swap(id).await;
             // All nodes of both learn that it is over, not only those with somebody to tell: what one still took for
             // live, it would put back after a loss of the store.
-            let audience = if next.is_live() { audience } else { Audience::BOTH };
+            let audience = if call.is_live() && !next.is_live() { Audience::BOTH } else { audience };
             let told = self.speak(next, audience, decided_at).await;
             return match refusal {
                 Some(refusal) => Err(Failure::Refused { refusal, call: Box::new(told) }),
@@ -178,7 +178,7 @@ impl Signaling {
                         return Err(Failure::Unavailable);
                     }
                     tokio::time::sleep(READ_BACK_PAUSE).await;
-                    self.all_put_back().await;
+                    self.all_put_back().await?;
                     match self.calls.load(&next.id).await {
                         Ok(Some(stored)) if stored.version == next.version => return Ok(Written::Done),
                         Ok(Some(stored)) if stored.version == seen.version => {}

@@ -75,11 +75,6 @@ impl Watch {
         self.entries.lock().calls.get(id).map(|watched| Arc::clone(&watched.call))
     }
 
-    /// Whether it ended lately.
-    pub fn has_ended(&self, id: &CallId) -> bool {
-        self.entries.lock().ended.contains_key(id)
-    }
-
     /// The last records seen: of live calls, and of those that ended within the last minute.
     pub fn remembered(&self, now: Timestamp) -> Vec<Arc<Call>> {
         let entries = self.entries.lock();

@@ -71,8 +71,12 @@ fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
+pub fn known() -> Restored {
+    Restored { written: false, without_line: false }
+}
+
 pub fn put_back() -> Restored {
-    Restored::PutBack { outlived: Vec::new() }
+    Restored { written: true, without_line: false }
 }
 
 pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
@@ -280,7 +284,7 @@ contract! {
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.live_calls().await.unwrap(), 1);
-        assert_eq!(calls.restore(&first, &[]).await.unwrap(), Restored::Known, "the store knows better");
+        assert_eq!(calls.restore(&first, &[]).await.unwrap(), known(), "the store knows better");
         assert_eq!(calls.load(&first.id).await.unwrap(), Some(active.clone()));
 
         let ended = apply(&active, Command::End { by: by("ana"), reason: None }, now);
@@ -292,7 +296,7 @@ contract! {
             assert_eq!(desk.last, Some(ended.clone()));
         }
         assert_eq!(calls.live_calls().await.unwrap(), 0);
-        assert_eq!(calls.restore(&ended, &[]).await.unwrap(), Restored::Known);
+        assert_eq!(calls.restore(&ended, &[]).await.unwrap(), known());
         assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
 
         // One that ended before is put back behind it.
@@ -308,29 +312,28 @@ contract! {
         assert_eq!(desk.outcomes.len(), 2);
     }
 
-    /// Who began a newer call has ended the older one: the newer gets the line, whichever is put back first.
-    async fn restore_leaves_the_line_to_the_newer_call(stores: Stores) {
+    /// A line that another live call has taken meanwhile is left to it, and taken when that is over.
+    async fn restore_takes_no_line_of_a_live_call(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
-        let later = now + Duration::from_secs(1);
-        let outlived = |id: &str, role| Restored::PutBack { outlived: vec![(CallId::parse(id).unwrap(), role)] };
-
-        let newer = call("newer", "bo", "cleo", later);
-        calls.create(&newer, &[], &[], &[], now).await.unwrap();
+        let other = call("other", "bo", "cleo", now);
+        calls.create(&other, &[], &[], &[], now).await.unwrap();
         let lost = call("lost", "ana", "bo", now);
-        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), outlived("lost", Role::Callee));
-        assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(newer));
-        assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(lost));
-
-        let older = call("older", "dan", "eve", now);
-        calls.create(&older, &[], &[], &[], now).await.unwrap();
-        let newest = call("newest", "eve", "fay", later);
-        assert_eq!(calls.restore(&newest, &[]).await.unwrap(), outlived("older", Role::Callee));
-        assert_eq!(calls.line(&user("eve")).await.unwrap(), Some(newest));
-        assert_eq!(calls.line(&user("dan")).await.unwrap(), Some(older.clone()));
-        let ended = apply(&older, Command::Preempt { by: Role::Callee }, later);
-        assert_eq!(calls.swap(&ended, older.version, &[], &[]).await.unwrap(), Swap::Done);
-        assert!(calls.line(&user("eve")).await.unwrap().is_some(), "the older call's end frees only what was its own");
-        assert_eq!(calls.line(&user("dan")).await.unwrap(), None);
+        for written in [true, false] {
+            let restored = calls.restore(&lost, &[]).await.unwrap();
+            assert_eq!(restored, Restored { written, without_line: true });
+            assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(other.clone()));
+            assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(lost.clone()));
+            let claimed = calls.claim_due(now, now, Duration::from_secs(1), 10).await.unwrap();
+            assert_eq!(claimed, std::slice::from_ref(&lost.id), "somebody sees to it, whoever dies");
+        }
+        let over = apply(&other, Command::Preempt { by: Role::Caller }, now);
+        assert_eq!(calls.swap(&over, other.version, &[], &[]).await.unwrap(), Swap::Done);
+        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), known());
+        assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(lost.clone()));
+        let ended = apply(&lost, Command::Cancel { by: by("ana"), reason: None }, now);
+        assert_eq!(calls.swap(&ended, lost.version, &[], &[]).await.unwrap(), Swap::Done);
+        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), known());
+        assert_eq!(calls.line(&user("bo")).await.unwrap(), None, "what is over takes no line");
     }
 
     /// Whose line is taken, by what, in the order of the question.

@@ -15,9 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{
-    Call, CallId, Device, Milestone, NodeId, Role, SessionId, Timestamp, TokenHash, UserId, Verdict, Version,
-};
+use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 
 pub use outbox::{Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
 
@@ -70,15 +68,12 @@ pub enum Created {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Restored {
-    /// The store had this version or a newer one.
-    Known,
-    PutBack {
-        /// Live calls that are without a line now, and whose: that party has begun a newer call, so the older one is
-        /// over, whichever of both was put back first.
-        outlived: Vec<(CallId, Role)>,
-    },
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// False where the store had this version or a newer one.
+    pub written: bool,
+    /// It is live, and another live call has a line of it. Offered to whoever claims deadlines, too.
+    pub without_line: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -194,11 +189,14 @@ pub trait CallStore: Send + Sync {
     /// Which store this is; a change means that writes may be lost.
     async fn generation(&self) -> Result<Generation, StoreError>;
 
+    /// Waits for the connection to the store, where it is being made again, as long as for a command.
+    async fn reached(&self) -> Result<(), StoreError>;
+
     /// How often the connection to the store was made again. Until the generation was asked since, it may be another.
     fn connection(&self) -> u64;
 
-    /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, the lines
-    /// that no newer live call has taken, the outcome, and in the same step its letters.
+    /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, outcome,
+    /// and in the same step its letters. A live call gets the lines that no other live call has, known or not.
     async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError>;
 
     /// Live calls of the whole cluster.

@@ -108,7 +108,7 @@ contract! {
         let first = call("CALL_1", "ana", "bo", now);
         let letters = [event("1", "1.1", now), event("1", "1.3", now)];
         assert_eq!(calls.restore(&first, &letters).await.unwrap(), crate::store::contract::put_back());
-        assert_eq!(calls.restore(&first, &[event("1", "never", now)]).await.unwrap(), Restored::Known);
+        assert_eq!(calls.restore(&first, &[event("1", "never", now)]).await.unwrap(), crate::store::contract::known());
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
         let next = outbox.settle(&claims[0], &DONE, now).await.unwrap().unwrap();
         assert_eq!((claims[0].letter.id.as_str(), next.letter.id.as_str()), ("1.1", "1.3"));

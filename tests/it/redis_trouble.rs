@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::harness::cluster::get;
-use crate::harness::phone::{unique, unique_call};
+use crate::harness::phone::{Profile, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
 use crate::harness::{Cluster, Phone};
@@ -230,4 +230,46 @@ async fn a_node_cut_from_redis_while_others_are_not_knows_it() {
     far.cut();
     let alone = tokio::time::timeout(Duration::from_secs(6), cluster.nodes[1].isolated());
     assert!(alone.await.is_err(), "nobody is better off elsewhere");
+}
+
+/// A node that missed the last word of a call has the store to itself after a loss: it puts back what it knows, and
+/// decides nothing on that before the others are back. What is said to it meanwhile waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_loss_nobody_decides_before_all_put_back() {
+    let mut redis = Redis::start();
+    let (near, far) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
+    let url = |proxy: &Proxy| format!("redis://{}", proxy.address);
+    let cluster = Cluster::on(&[url(&near), url(&far)]).await;
+    let (ana, bo, id) = (cluster.phone(0, &unique("ana")).await, unique("bo"), unique_call());
+    let first = cluster.phone_with(0, Profile::of(&bo).device("first")).await;
+    let second = cluster.phone_with(1, Profile::of(&bo).device("second")).await;
+    let cleo = cluster.phone(1, &unique("cleo")).await;
+    ana.rings(&id, &first).await;
+    second.expect("call:incoming").await;
+    far.cut();
+    assert_eq!(first.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    near.cut();
+    redis.restart();
+    let put_back = async {
+        far.mend();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while redis.command(&["KEYS", "*call:*"]).is_empty() {
+            assert!(Instant::now() < deadline, "nothing is put back");
+            tokio::time::sleep(Duration::from_millis(10)).await; // asked, not waited for
+        }
+        near.mend();
+    };
+    let dialled = unique_call();
+    let (late, busy, ()) = tokio::join!(second.accept(&id), cleo.call(&dialled, &ana.user), put_back);
+    assert_eq!((&late["success"], &late["state"]), (&json!(false), &json!("active")), "{late}");
+    assert_eq!(second.expect("call:cancelled").await["reason"], "Answered elsewhere");
+    assert_eq!(busy["busy"], true, "{busy}");
+    cleo.expect("call:busy").await;
+    assert_eq!(first.end(&id).await["success"], true);
+    ana.expect("call:ended").await;
+    for phone in [&ana, &first, &second, &cleo] {
+        phone.assert_nothing_more().await;
+    }
+    cluster.close().await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::call::{Call, CallId, MILESTONES, Milestone, Role, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, MILESTONES, Milestone, Timestamp, UserId, Verdict, Version};
 use crate::store::{
     CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, Restored, Retention, StoreError, Swap,
     VERDICTS_PER_USER,
@@ -284,38 +284,43 @@ impl CallStore for MemoryStore {
         Ok(Generation::new("memory"))
     }
 
+    async fn reached(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn connection(&self) -> u64 {
         0
     }
 
     async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError> {
         let mut calls = self.calls.lock();
-        if calls.records.get(&call.id).is_some_and(|stored| stored.version.counter >= call.version.counter) {
-            return Ok(Restored::Known);
-        }
-        let mut outlived = Vec::new();
+        let stored = calls.records.get(&call.id);
+        let written = stored.is_none_or(|stored| stored.version.counter < call.version.counter);
+        let live = call.is_live() && (written || stored.is_some_and(Call::is_live));
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
-        calls.put(call, self.clock.now() + keep);
-        for role in [Role::Caller, Role::Callee] {
-            let user = &call.party(role).user;
-            let other = calls.live_on_line(user).filter(|other| other.id != call.id);
-            let other = other.map(|other| (other.created_at, other.id.clone(), other.role_of(user).unwrap_or(role)));
-            match other {
-                _ if !call.is_live() => {
-                    if calls.lines.get(user) == Some(&call.id) {
-                        calls.lines.remove(user);
-                    }
-                }
-                Some((created_at, _, _)) if created_at >= call.created_at => outlived.push((call.id.clone(), role)),
-                other => {
-                    outlived.extend(other.map(|(_, id, role)| (id, role)));
-                    calls.lines.insert(user.clone(), call.id.clone());
-                }
-            }
-            calls.list_outcome(user, call);
+        if written {
+            calls.put(call, self.clock.now() + keep);
         }
-        self.letters.lock().append(letters);
-        Ok(Restored::PutBack { outlived })
+        let mut without_line = false;
+        for user in [&call.caller.user, &call.callee.user] {
+            if live && calls.live_on_line(user).is_some_and(|other| other.id != call.id) {
+                without_line = true;
+            } else if live {
+                calls.lines.insert(user.clone(), call.id.clone());
+            } else if written && calls.lines.get(user) == Some(&call.id) {
+                calls.lines.remove(user);
+            }
+            if written {
+                calls.list_outcome(user, call);
+            }
+        }
+        if without_line {
+            calls.index(&call.id, Some(Timestamp::from_millis(0)));
+        }
+        if written {
+            self.letters.lock().append(letters);
+        }
+        Ok(Restored { written, without_line })
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

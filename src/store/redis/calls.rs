@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fred::clients::Client;
-use fred::interfaces::{EventInterface, HashesInterface, KeysInterface, SortedSetsInterface};
+use fred::interfaces::{ClientLike, EventInterface, HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::config::Server;
 use fred::types::{Expiration, Value};
 use parking_lot::Mutex;
@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
+use super::connection::COMMAND_TIMEOUT;
 use super::{outbox, script, timeline};
-use crate::call::{Call, CallId, InvalidId, Milestone, Role, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, InvalidId, Milestone, Timestamp, UserId, Verdict, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
 use crate::store::{
@@ -19,6 +20,9 @@ use crate::store::{
     Swap, VERDICTS_PER_USER,
 };
 use crate::telemetry::metrics::{self, Freed};
+
+/// How often a connection that is being made again is looked at.
+const CONNECTION_PAUSE: Duration = Duration::from_millis(5);
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
@@ -296,6 +300,16 @@ impl CallStore for RedisCalls {
         Ok(Generation::new(reply))
     }
 
+    async fn reached(&self) -> Result<(), StoreError> {
+        let made = async {
+            while !self.client.is_connected() {
+                tokio::time::sleep(CONNECTION_PAUSE).await;
+            }
+        };
+        let waited = tokio::time::timeout(COMMAND_TIMEOUT, made).await;
+        waited.map_err(|_| StoreError::Unavailable("not connected".into()))
+    }
+
     fn connection(&self) -> u64 {
         let mut connections = self.connections.lock();
         loop {
@@ -323,23 +337,8 @@ impl CallStore for RedisCalls {
             self.call_prefix().into(),
         ];
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
-        let answer: Vec<String> = script::RESTORE.run(&self.client, self.keys_of(call), arguments).await?;
-        if answer.first().is_some_and(|word| word == "known") {
-            return Ok(Restored::Known);
-        }
-        let mut outlived = Vec::new();
-        for pair in answer[1..].chunks_exact(2) {
-            let role = if pair[0] == "2" { Role::Caller } else { Role::Callee };
-            outlived.push(match pair[1].as_str() {
-                "" => (call.id.clone(), role),
-                record => {
-                    let older: Call = parse("call", record)?;
-                    let role = older.role_of(&call.party(role).user).unwrap_or(role);
-                    (older.id, role)
-                }
-            });
-        }
-        Ok(Restored::PutBack { outlived })
+        let answer: u64 = script::RESTORE.run(&self.client, self.keys_of(call), arguments).await?;
+        Ok(Restored { written: answer & 1 == 1, without_line: answer & 2 == 2 })
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

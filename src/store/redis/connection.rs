@@ -10,7 +10,7 @@ use fred::types::config::{
 use tokio_util::task::TaskTracker;
 
 /// Commands fail after this: a phone is told `unavailable` rather than left waiting.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Redirections of one command in a cluster.
 const REDIRECTIONS: u32 = 5;
@@ -32,8 +32,9 @@ pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
     let attempts = if config.server.is_clustered() { 2 * REDIRECTIONS } else { 1 };
     let with_sentinel = config.server.is_sentinel();
     let mut builder = Builder::from_config(config);
-    // Soon after each other: all nodes have to be back before a loss is judged.
-    builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 500, 2));
+    // At once, or commands would wait for a store that may be another without anybody knowing that it is away; and soon
+    // after each other, since a loss is judged only when all nodes are back.
+    builder.set_policy(ReconnectPolicy::new_exponential(0, 1, 500, 2));
     builder.with_performance_config(|performance| {
         performance.default_command_timeout = COMMAND_TIMEOUT;
         // The default of 32 loses pub/sub messages in any burst.

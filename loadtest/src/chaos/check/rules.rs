@@ -231,12 +231,20 @@ impl<'a> Court<'a> {
     /// A call that the caller was told to ring does ring.
     fn rings(&mut self) {
         let acked = self.call.lines.iter().find_map(|line| match &line.what {
-            What::Acked { event, answer, .. } if event == "call:initiate" => Some((line.at, answer)),
+            What::Acked { event, session, answer, .. } if event == "call:initiate" => Some((line.at, *session, answer)),
             _ => None,
         });
-        let Some((at, answer)) = acked else { return };
+        let Some((at, asked_on, answer)) = acked else { return };
         let is_offline = answer["useFcmFallback"] == true;
         if answer["success"] != true && !is_offline {
+            return;
+        }
+        let undisturbed = |session: &Session<'_>| {
+            let from = self.call.began.saturating_sub(2 * SECOND);
+            self.facts.calm(session, from, at - from).is_some_and(|calm| calm <= at)
+        };
+        // A node that can't read who is there trusts in the push.
+        if is_offline && !self.facts.sessions.get(&asked_on).is_some_and(&undisturbed) {
             return;
         }
         let mut silent = Vec::new();
@@ -247,7 +255,7 @@ impl<'a> Court<'a> {
                 if self.facts.calm(session, session.opened, 2 * SECOND).is_some_and(|calm| calm < self.call.began)
                     // One that is being closed has left the cluster before its phone knows.
                     && session.closed > at + SECOND
-                    && self.facts.calm(session, self.call.began.saturating_sub(2 * SECOND), 2 * SECOND + (at - self.call.began)).is_some_and(|calm| calm <= at)
+                    && undisturbed(session)
                 {
                     silent.push((at, format!("{phone} is connected and taken for offline")));
                 }
