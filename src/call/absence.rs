@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Refusal::NotDue;
 use super::State::Active;
 use super::asking::{ask_for_push, ask_later};
-use super::{Call, Decision, EndReason, Refused, Role, Timestamp, Witness};
+use super::{Call, Decision, EndReason, Party, Refused, Role, Timestamp, Witness};
 
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
 const PROLONGED: Duration = Duration::from_secs(120);
@@ -20,6 +20,13 @@ pub(super) fn leave(call: &Call, role: Role, at: Timestamp, grace: u64) -> Resul
     party.absent_since = Some(at);
     party.grace_until = Some(at + Duration::from_millis(grace));
     Ok(Decision::quiet(next))
+}
+
+/// Who left while it rang and is still away when it is accepted has the time of a party to a call, from when he left.
+pub(super) fn grace_of_a_call(party: &mut Party, grace: u64) {
+    if let (Some(since), Some(until)) = (party.absent_since, party.grace_until) {
+        party.grace_until = Some(until.max(since + Duration::from_millis(grace)));
+    }
 }
 
 pub(super) fn come_back(call: &mut Call, role: Role) {

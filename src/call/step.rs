@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::absence::{come_back, expire_active, expire_ringing, leave};
+use super::absence::{come_back, expire_active, expire_ringing, grace_of_a_call, leave};
 use super::asking::{ask_for_push, report, stand, verify};
 use super::{Actor, Call, Command, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, Role, State};
 use super::{Timestamp, Verb};
@@ -45,6 +45,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             next.offer = None;
             next.inquiry = None;
             seat(&mut next, by);
+            grace_of_a_call(&mut next.caller, call.terms.call_grace);
             let max = Duration::from_millis(call.terms.max);
             next.state = Active { accepted_at: now, until: Some(now + max), doubtful: false };
             if by.device.is_known() { Ok(Decision::tell_both(next)) } else { Ok(Decision::tell(next, Role::Caller)) }

@@ -318,6 +318,12 @@ fn a_ringing_caller_has_his_grace() {
     assert_eq!(prolonged.deadline(), Some(at(30)));
     assert_eq!(outcome(&prolonged, &storm, 30), "no_answer, both told");
     assert_eq!(after(&gone, Command::Return { role: Role::Caller }, 5).deadline(), Some(at(30)));
+    // Accepted meanwhile, it is a paid call: his time is that of a party to one.
+    let accepted = after(&gone, Command::Accept { by: bo() }, 5);
+    assert_eq!(accepted.deadline(), Some(at(63)));
+    assert_eq!(outcome(&accepted, &away, 62), "NotDue");
+    assert_eq!(outcome(&accepted, &away, 63), "lost, both told");
+    assert_eq!(after(&prolonged, Command::Accept { by: bo() }, 14).deadline(), Some(at(133)), "a storm's time stays");
 }
 
 #[test]
@@ -366,6 +372,8 @@ fn a_push_is_asked_for_once_unless_a_device_confirms() {
     assert_eq!(outcome(&call, &expire, 1), "NotDue");
     let asked = after(&call, expire.clone(), 2);
     assert_eq!((asked.push, asked.deadline()), (Push::Asked(at(2)), Some(at(30))));
+    assert_eq!(outcome(&call, &expire, 2), "trying, callee told", "perhaps nobody ever told him");
+    assert_eq!(outcome(&call, &Command::Push, 0), "trying", "he has just been told");
     assert_eq!(outcome(&asked, &Command::Push, 3), "NotDue");
     assert_eq!(after(&call, Command::Push, 0).push, Push::Asked(at(0)), "at once where nobody can confirm");
     let confirmed = after(&call, Command::Alert { by: bo() }, 1);
