@@ -59,6 +59,12 @@ pub enum Command {
     Preempt {
         by: Role,
     },
+    /// After a loss of the store another call has the line of this party; refused if it was accepted since that was
+    /// found, or had been and is not.
+    GiveWay {
+        by: Role,
+        accepted: bool,
+    },
     /// The party's device has no session left since `at`.
     Leave {
         role: Role,
@@ -91,6 +97,7 @@ impl Command {
             Command::Dismiss { .. } => "dismiss",
             Command::Displace { .. } => "displace",
             Command::Preempt { .. } => "preempt",
+            Command::GiveWay { .. } => "give_way",
             Command::Leave { .. } => "leave",
             Command::Return { .. } => "return",
             Command::Push => "push",
@@ -113,6 +120,7 @@ impl Command {
             Command::Dismiss { .. }
             | Command::Displace { .. }
             | Command::Preempt { .. }
+            | Command::GiveWay { .. }
             | Command::Leave { .. }
             | Command::Return { .. }
             | Command::Push

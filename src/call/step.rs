@@ -162,7 +162,14 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             let hung_up = EndReason::HungUp { by: Some(*by), accept_missed: false };
             Ok(Decision::tell(call.ended(hung_up, None, None, now), by.other()))
         }
-        (Ended(_), Command::Displace { .. } | Command::Preempt { .. }) => Err(NotDue.into()),
+        (Trying | Ringing | Active { .. }, Command::GiveWay { by, accepted }) => {
+            if call.accepted_at().is_some() == *accepted {
+                step(call, &Command::Preempt { by: *by }, now)
+            } else {
+                Err(NotDue.into())
+            }
+        }
+        (Ended(_), Command::Displace { .. } | Command::Preempt { .. } | Command::GiveWay { .. }) => Err(NotDue.into()),
 
         // A ringing callee's absence changes nothing: the push rings it.
         (Trying | Ringing, Command::Leave { role: Role::Callee, .. }) => Err(NotDue.into()),

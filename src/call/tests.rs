@@ -703,6 +703,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Dismiss { reason: None }),
         any_role().prop_map(|by| Command::Displace { by }),
         any_role().prop_map(|by| Command::Preempt { by }),
+        (any_role(), any::<bool>()).prop_map(|(by, accepted)| Command::GiveWay { by, accepted }),
         any_role().prop_map(|role| Command::Leave { role, at: at(1) }),
         any_role().prop_map(|role| Command::Return { role }),
         Just(Command::Push),
@@ -803,6 +804,15 @@ proptest! {
         }
         prop_assert!(call.deadline().is_none());
     }
+}
+
+#[test]
+fn what_was_accepted_meanwhile_does_not_give_way_as_a_ring() {
+    let give_way = |accepted| Command::GiveWay { by: Role::Callee, accepted };
+    assert_eq!(outcome(&ringing(), &give_way(false), 5), "busy, both told");
+    assert_eq!(outcome(&active(), &give_way(false), 5), "NotDue");
+    assert_eq!(outcome(&active(), &give_way(true), 5), "hung_up by Some(Callee), caller told");
+    assert_eq!(outcome(&ringing(), &give_way(true), 5), "NotDue");
 }
 
 /// Two calls on one line, after a loss of the store: the order in which they are looked at changes nothing.

@@ -88,7 +88,7 @@ impl Signaling {
         let Some(deadline) = call.deadline() else { return };
         if deadline > self.clock.now() {
             // Offered before its time: it is without a line, perhaps.
-            return self.settle_lines(&call).await;
+            return self.settle_lines(id).await;
         }
         let judged = self.judge_deadline(&call, deadline);
         self.traces.run("deadline", Kind::Internal, About::call(id), judged).await;

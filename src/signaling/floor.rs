@@ -65,12 +65,20 @@ pub struct Session {
     /// The same token, for callbacks in its user's name.
     sealed: Option<SealedToken>,
     voice: Box<dyn Voice>,
-    ear: Mutex<Ear>,
+    ears: Mutex<Ears>,
     /// Why this side ended it.
     ended: OnceLock<Departure>,
 }
 
-/// The last a session was told: what is older, repeated or of an older call is not said.
+/// The last a session was told: what is older, repeated or of an older call is not said; but for the end of the call it
+/// was in when it heard of a newer one.
+#[derive(Default)]
+struct Ears {
+    newest: Ear,
+    before: Option<Ear>,
+}
+
+/// What a session was told of one call.
 #[derive(Default)]
 struct Ear {
     call: Option<CallId>,
@@ -78,6 +86,8 @@ struct Ear {
     version: u64,
     /// It was here while the call was live.
     met_live: bool,
+    /// It knows that the call is over.
+    is_over: bool,
     /// When it was told to ring.
     rung_at: Timestamp,
     /// One bit for each [`SayKind`].
@@ -110,7 +120,7 @@ impl Session {
             sealed,
             connected_at,
             voice,
-            ear: Mutex::default(),
+            ears: Mutex::default(),
             ended: OnceLock::new(),
         }
     }
@@ -151,10 +161,9 @@ impl Session {
     pub(super) fn hear(&self, call: &Call, now: Timestamp, wanted: impl Fn(SayKind) -> bool) -> Heard {
         let mut heard = Heard::default();
         let Some(role) = call.role_of(&self.user) else { return heard };
-        let mut ear = self.ear.lock();
-        if !ear.turn_to(call) {
-            return heard;
-        }
+        let mut ears = self.ears.lock();
+        let Some((ear, is_newest)) = ears.turn_to(call) else { return heard };
+        let wanted = |kind| wanted(kind) && (is_newest || matches!(kind, SayKind::Cancelled | SayKind::Ended));
         for say in hears(call, role, &self.device, Some(&self.id)) {
             let kind = say.kind();
             if ear.has_heard(kind) || !wanted(kind) || (kind == SayKind::Incoming && call.ring_until <= now) {
@@ -185,19 +194,19 @@ impl Session {
 
     /// From now on nothing older than this is said.
     pub(super) fn turn_to(&self, call: &Call) {
-        self.ear.lock().turn_to(call);
+        self.ears.lock().turn_to(call);
     }
 
     /// Says what was held, unless the session has turned to a newer call.
     pub(super) fn say_held(&self, call: &Call, say: &Say, now: Timestamp) {
-        if self.ear.lock().call.as_ref() == Some(&call.id) {
+        if self.ears.lock().newest.call.as_ref() == Some(&call.id) {
             self.voice.say(call, say, now, false);
         }
     }
 
     /// Says `call:accepted` once more, if it was the last this session heard.
     pub(super) fn repeat_accepted(&self, call: &Call, now: Timestamp) {
-        let ear = self.ear.lock();
+        let ear = &self.ears.lock().newest;
         if ear.call.as_ref() == Some(&call.id)
             && ear.has_heard(SayKind::Accepted)
             && !ear.has_heard(SayKind::Ended)
@@ -209,12 +218,12 @@ impl Session {
 
     /// The session's newest call is this one, and it was here before the call ended.
     pub(super) fn knows(&self, call: &CallId) -> bool {
-        let ear = self.ear.lock();
+        let ear = &self.ears.lock().newest;
         ear.met_live && ear.call.as_ref() == Some(call)
     }
 
     pub(super) fn was_told_accepted(&self, call: &CallId) -> bool {
-        let ear = self.ear.lock();
+        let ear = &self.ears.lock().newest;
         ear.call.as_ref() == Some(call) && ear.has_heard(SayKind::Accepted)
     }
 }
@@ -224,20 +233,35 @@ impl Ear {
         self.said & (1 << kind as u8) != 0
     }
 
-    /// False where the call is older than what was told already.
-    fn turn_to(&mut self, call: &Call) -> bool {
-        if self.call.as_ref() == Some(&call.id) {
-            if call.version.counter < self.version {
-                return false;
-            }
-        } else if self.call.is_some() && call.created_at < self.created_at {
+    /// False where more was told already.
+    fn advance_to(&mut self, call: &Call) -> bool {
+        if call.version.counter < self.version {
             return false;
-        } else {
-            *self = Ear { call: Some(call.id.clone()), created_at: call.created_at, ..Ear::default() };
         }
         self.version = call.version.counter;
         self.met_live |= call.is_live();
+        self.is_over |= !call.is_live();
         true
+    }
+}
+
+impl Ears {
+    /// What was told of this call, and whether it is the newest; absent where it, or this version of it, is too old.
+    fn turn_to(&mut self, call: &Call) -> Option<(&mut Ear, bool)> {
+        if self.before.as_ref().is_some_and(|before| before.call.as_ref() == Some(&call.id)) {
+            return self.before.as_mut().and_then(|before| before.advance_to(call).then_some((before, false)));
+        }
+        if self.newest.call.as_ref() != Some(&call.id) {
+            if self.newest.call.is_some() && call.created_at < self.newest.created_at {
+                return None;
+            }
+            let newest = Ear { call: Some(call.id.clone()), created_at: call.created_at, ..Ear::default() };
+            let old = std::mem::replace(&mut self.newest, newest);
+            if old.met_live && !old.is_over {
+                self.before = Some(old);
+            }
+        }
+        self.newest.advance_to(call).then_some((&mut self.newest, true))
     }
 }
 

@@ -9,8 +9,8 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
 
-use super::Signaling;
-use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp, What, gives_way};
+use super::{Failure, Signaling};
+use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp, UserId, What, gives_way};
 use crate::store::{Generation, Restored, StoreError};
 use crate::telemetry::metrics;
 
@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const ALL_PUT_BACK: Duration = Duration::from_secs(1);
 /// Calls that are put back at the same time.
 const AT_ONCE: usize = 64;
+/// How often a call without a line is looked at, if others change it meanwhile.
+const ATTEMPTS: usize = 5;
 
 /// What this node last saw of the store's identity.
 #[derive(Default)]
@@ -123,23 +125,43 @@ impl Signaling {
         let work = async move {
             let calls = self.watch.remembered(self.clock.now());
             let held = calls.len();
-            let restoring = stream::iter(calls).map(|call| {
-                let signaling = Arc::clone(&self);
-                async move {
-                    let restored = signaling.restore(&call).await;
-                    if let Err(error) = &restored {
-                        tracing::warn!(call = %call.id, %error, "putting a call back failed, to be repeated");
-                        // Asked again with the next renewal, found to be another, and repeated.
-                        signaling.trust.seen.lock().generation = Some(Generation::unknown());
-                    }
-                    u64::from(restored.is_ok_and(|restored| restored.written))
-                }
-            });
-            let restored = restoring.buffer_unordered(AT_ONCE).fold(0, |sum, one| async move { sum + one }).await;
+            // Without a session of either party nobody told this node how the call went on.
+            let is_told = |call: &Arc<Call>| {
+                !call.is_live() || [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user))
+            };
+            let (told, others): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
+            let mut restored = self.restore_all(told).await;
+            tokio::time::sleep(ALL_PUT_BACK / 2).await;
+            restored += self.restore_all(self.with_free_lines(others).await).await;
             metrics::calls_restored(restored);
             tracing::info!(held, restored, "put calls back");
         };
         Box::pin(work)
+    }
+
+    async fn restore_all(self: &Arc<Self>, calls: Vec<Arc<Call>>) -> u64 {
+        let restoring = stream::iter(calls).map(|call| {
+            let signaling = Arc::clone(self);
+            async move {
+                let restored = signaling.restore(&call).await;
+                if let Err(error) = &restored {
+                    tracing::warn!(call = %call.id, %error, "putting a call back failed, to be repeated");
+                    // Asked again with the next renewal, found to be another, and repeated.
+                    signaling.trust.seen.lock().generation = Some(Generation::unknown());
+                }
+                u64::from(restored.is_ok_and(|restored| restored.written))
+            }
+        });
+        restoring.buffer_unordered(AT_ONCE).fold(0, |sum, one| async move { sum + one }).await
+    }
+
+    async fn with_free_lines(&self, mut calls: Vec<Arc<Call>>) -> Vec<Arc<Call>> {
+        let users: Vec<UserId> =
+            calls.iter().flat_map(|call| [call.caller.user.clone(), call.callee.user.clone()]).collect();
+        let lines = self.calls.lines(&users).await.unwrap_or_default();
+        let mut lines = lines.chunks_exact(2);
+        calls.retain(|_| lines.next().is_some_and(|pair| pair.iter().all(Option::is_none)));
+        calls
     }
 
     /// Puts back a call with all it has to tell the backend, under the same ids.
@@ -159,39 +181,50 @@ impl Signaling {
     fn settle_soon(self: Arc<Self>, id: CallId) -> BoxFuture<'static, ()> {
         let work = async move {
             // The other may be over, and its end be put back by then. Whoever claims deadlines sees to what fails here.
-            if self.all_put_back().await.is_ok()
-                && let Ok(Some(call)) = self.calls.load(&id).await
-            {
-                self.settle_lines(&call).await;
+            if self.all_put_back().await.is_ok() {
+                self.settle_lines(&id).await;
             }
         };
         Box::pin(work)
     }
 
     /// Where two live calls claim a line after a loss, one of them ends as it would have then.
-    pub(super) async fn settle_lines(self: &Arc<Self>, call: &Call) {
+    pub(super) async fn settle_lines(self: &Arc<Self>, id: &CallId) {
+        for _ in 0..ATTEMPTS {
+            let Ok(Some(call)) = self.calls.load(id).await else { return };
+            match self.settle(&call).await {
+                // One of both was changed meanwhile: judged again.
+                Err(Failure::Refused { .. }) => {}
+                Ok(()) | Err(_) => return,
+            }
+        }
+    }
+
+    async fn settle(self: &Arc<Self>, call: &Call) -> Result<(), Failure> {
         if !call.is_live() {
-            return;
+            return Ok(());
         }
         for role in [Role::Caller, Role::Callee] {
             let user = &call.party(role).user;
-            let Ok(desk) = self.calls.desk(user).await else { return };
+            let desk = self.calls.desk(user).await?;
             let other = match desk.line {
                 Some(line) if line.id == call.id => continue,
                 line => line.or(desk.last),
             };
             let Some(other) = other else { continue };
-            // Refused where it ended meanwhile.
-            if gives_way(call, &other, user) {
-                drop(self.transition(&call.id, &Command::Preempt { by: role }).await);
-                return;
+            let gives_way = gives_way(call, &other, user);
+            let loser = if gives_way { call } else { &other };
+            if let Some(by) = loser.role_of(user).filter(|_| loser.is_live()) {
+                let accepted = loser.accepted_at().is_some();
+                self.transition(&loser.id, &Command::GiveWay { by, accepted }).await?;
             }
-            if let Some(by) = other.role_of(user).filter(|_| other.is_live()) {
-                drop(self.transition(&other.id, &Command::Preempt { by }).await);
+            if gives_way {
+                return Ok(());
             }
         }
         // Takes the lines that are free now.
-        drop(self.calls.restore(call, &[]).await);
+        self.calls.restore(call, &[]).await?;
+        Ok(())
     }
 
     /// Puts back a call that this node holds and the store has lost, unless another did meanwhile; false where nothing

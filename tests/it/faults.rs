@@ -276,6 +276,26 @@ async fn a_lost_ring_is_told_again() {
     bo.assert_nothing_more().await;
 }
 
+/// A call that came and went while its node heard nothing does not keep the end of the one before from a phone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_hears_the_end_of_its_call_after_a_newer_one() {
+    let (nodes, bus) = unruly_with(|config| config.policy.heal_active = Duration::from_secs(1)).await;
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let cleo = Phone::connect(nodes[0].public, Profile::of(&unique("cleo"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (id, newer) = (unique_call(), unique_call());
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    bus.lose.store(true, Ordering::SeqCst);
+    ana.end(&id).await;
+    cleo.call(&newer, &bo.user).await;
+    bus.lose.store(false, Ordering::SeqCst);
+    cleo.cancel(&newer).await;
+    assert_eq!(bo.expect("call:cancelled").await["callId"], newer.as_str());
+    assert_eq!(bo.expect("call:ended").await["callId"], id.as_str());
+    bo.assert_nothing_more().await;
+}
+
 /// What began while a node heard nothing is found when it hears again, with no word from the caller's node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_that_began_in_a_gap_of_the_bus_is_found() {
