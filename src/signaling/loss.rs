@@ -1,5 +1,5 @@
 //! After a loss of the store: restarted empty, or a failover that lost the last writes. Nodes put back what they hold
-//! of live calls, and no deadline is judged before all of them had the time to.
+//! of live calls; nothing is decided and no deadline judged before all of them had the time to.
 
 use std::sync::Arc;
 use std::time::Duration;

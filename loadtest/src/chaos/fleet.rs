@@ -124,10 +124,12 @@ impl Fleet {
         }
     }
 
-    /// Sends a signal to the node of a place.
+    /// Sends a signal to the node of a place, unless it has just ended by itself.
     pub fn signal(&self, place: usize, signal: &str) -> anyhow::Result<()> {
         match &self.places()[place].node {
-            Some(node) => send(node.child.pid, signal),
+            Some(node) => {
+                send(node.child.pid, signal).or_else(|error| if node.child.is_alive() { Err(error) } else { Ok(()) })
+            }
             None => bail!("no node in place {place}"),
         }
     }
