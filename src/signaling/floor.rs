@@ -197,9 +197,14 @@ impl Session {
         self.ears.lock().turn_to(call);
     }
 
-    /// Says what was held, unless the session has turned to a newer call.
+    /// Says what was held, unless the session has turned to a newer call that was not the next.
     pub(super) fn say_held(&self, call: &Call, say: &Say, now: Timestamp) {
-        if self.ears.lock().newest.call.as_ref() == Some(&call.id) {
+        let ears = self.ears.lock();
+        if [Some(&ears.newest), ears.before.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|ear| ear.call.as_ref() == Some(&call.id))
+        {
             self.voice.say(call, say, now, false);
         }
     }

@@ -18,6 +18,8 @@ use crate::telemetry::metrics;
 const LOOK: Duration = Duration::from_millis(100);
 /// After one node noticed a loss, the others have so long to put back what they hold.
 const ALL_PUT_BACK: Duration = Duration::from_secs(1);
+/// How often a decision looks whether this node is done with it.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Calls that are put back at the same time.
 const AT_ONCE: usize = 64;
 /// How often a call without a line is looked at, if others change it meanwhile.
@@ -36,8 +38,19 @@ struct Seen {
     connection: u64,
     /// No deadline is judged before.
     quiet_until: Timestamp,
-    /// Nothing is decided before, on the clock that counts suspension.
+    /// Nothing is decided before, on the clock that counts suspension,
     complete_at: Duration,
+    /// nor while this node itself puts back what it holds, perhaps for several losses.
+    putting_back: usize,
+}
+
+/// Ends when calls are put back, however that ends.
+struct AtWork<'a>(&'a Trust);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.seen.lock().putting_back -= 1;
+    }
 }
 
 impl Trust {
@@ -72,12 +85,15 @@ impl Signaling {
         self.calls.reached().await?;
         self.check_connection().await?;
         loop {
-            let complete_at = self.trust.seen.lock().complete_at;
+            let (complete_at, putting_back) = {
+                let seen = self.trust.seen.lock();
+                (seen.complete_at, seen.putting_back > 0)
+            };
             let rest = complete_at.saturating_sub(self.clock.elapsed());
-            if rest.is_zero() {
+            if rest.is_zero() && !putting_back {
                 return Ok(());
             }
-            tokio::time::sleep(rest).await;
+            tokio::time::sleep(rest.max(PAUSE)).await;
         }
     }
 
@@ -105,6 +121,7 @@ impl Signaling {
             if lost {
                 seen.quiet_until = self.clock.now() + self.policy.lease;
                 seen.complete_at = self.clock.elapsed() + ALL_PUT_BACK;
+                seen.putting_back += 1;
             }
             (reconnected, lost)
         };
@@ -123,6 +140,7 @@ impl Signaling {
     /// Writes the records this node holds where the store has none or an older one.
     fn put_back(self: Arc<Self>) -> BoxFuture<'static, ()> {
         let work = async move {
+            let _at_work = AtWork(&self.trust);
             let calls = self.watch.remembered(self.clock.now());
             let held = calls.len();
             // Without a session of either party nobody told this node how the call went on.
@@ -131,7 +149,7 @@ impl Signaling {
             };
             let (told, others): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
             let mut restored = self.restore_all(told).await;
-            tokio::time::sleep(ALL_PUT_BACK / 2).await;
+            tokio::time::sleep(ALL_PUT_BACK / 4).await;
             restored += self.restore_all(self.with_free_lines(others).await).await;
             metrics::calls_restored(restored);
             tracing::info!(held, restored, "put calls back");
@@ -155,12 +173,20 @@ impl Signaling {
         restoring.buffer_unordered(AT_ONCE).fold(0, |sum, one| async move { sum + one }).await
     }
 
+    /// Those whose lines no other call has; with the store away none, to be repeated.
     async fn with_free_lines(&self, mut calls: Vec<Arc<Call>>) -> Vec<Arc<Call>> {
         let users: Vec<UserId> =
             calls.iter().flat_map(|call| [call.caller.user.clone(), call.callee.user.clone()]).collect();
-        let lines = self.calls.lines(&users).await.unwrap_or_default();
-        let mut lines = lines.chunks_exact(2);
-        calls.retain(|_| lines.next().is_some_and(|pair| pair.iter().all(Option::is_none)));
+        let lines = match self.calls.lines(&users).await {
+            Ok(lines) => lines,
+            Err(error) => {
+                tracing::warn!(%error, "putting calls back failed, to be repeated");
+                self.trust.seen.lock().generation = Some(Generation::unknown());
+                return Vec::new();
+            }
+        };
+        let mut pairs = lines.chunks_exact(2);
+        calls.retain(|call| pairs.next().is_some_and(|pair| pair.iter().flatten().all(|id| *id == call.id)));
         calls
     }
 
@@ -180,10 +206,8 @@ impl Signaling {
 
     fn settle_soon(self: Arc<Self>, id: CallId) -> BoxFuture<'static, ()> {
         let work = async move {
-            // The other may be over, and its end be put back by then. Whoever claims deadlines sees to what fails here.
-            if self.all_put_back().await.is_ok() {
-                self.settle_lines(&id).await;
-            }
+            // Whoever claims deadlines sees to what fails here.
+            self.settle_lines(&id).await;
         };
         Box::pin(work)
     }
@@ -191,6 +215,10 @@ impl Signaling {
     /// Where two live calls claim a line after a loss, one of them ends as it would have then.
     pub(super) async fn settle_lines(self: &Arc<Self>, id: &CallId) {
         for _ in 0..ATTEMPTS {
+            // The other may be over, and its end be put back by then.
+            if self.all_put_back().await.is_err() {
+                return;
+            }
             let Ok(Some(call)) = self.calls.load(id).await else { return };
             match self.settle(&call).await {
                 // One of both was changed meanwhile: judged again.

@@ -330,6 +330,8 @@ contract! {
         assert_eq!(calls.swap(&over, other.version, &[], &[]).await.unwrap(), Swap::Done);
         assert_eq!(calls.restore(&lost, &[]).await.unwrap(), known());
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(lost.clone()));
+        let soon = now + Duration::from_secs(10);
+        assert_eq!(calls.claim_due(soon, soon, Duration::from_secs(1), 10).await.unwrap(), [], "its own deadline again");
         let ended = apply(&lost, Command::Cancel { by: by("ana"), reason: None }, now);
         assert_eq!(calls.swap(&ended, lost.version, &[], &[]).await.unwrap(), Swap::Done);
         assert_eq!(calls.restore(&lost, &[]).await.unwrap(), known());

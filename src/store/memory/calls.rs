@@ -297,6 +297,7 @@ impl CallStore for MemoryStore {
         let stored = calls.records.get(&call.id);
         let written = stored.is_none_or(|stored| stored.version.counter < call.version.counter);
         let live = call.is_live() && (written || stored.is_some_and(Call::is_live));
+        let same = stored.is_some_and(|stored| stored.version == call.version);
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         if written {
             calls.put(call, self.clock.now() + keep);
@@ -316,6 +317,8 @@ impl CallStore for MemoryStore {
         }
         if without_line {
             calls.index(&call.id, Some(Timestamp::from_millis(0)));
+        } else if live && same {
+            calls.index(&call.id, call.deadline());
         }
         if written {
             self.letters.lock().append(letters);

@@ -23,7 +23,11 @@ for place = 2, 3 do
     redis.call('DEL', KEYS[place])
   end
 end
-if without > 0 then redis.call('ZADD', KEYS[4], 0, id) end
+if without > 0 then
+  redis.call('ZADD', KEYS[4], 0, id)
+elseif live and known and stored[1] == ARGV[2] and ARGV[7] ~= '' then
+  redis.call('ZADD', KEYS[4], ARGV[7], id)
+end
 if known then return without end
 if ARGV[8] ~= '' then
   for place = 5, 6 do
