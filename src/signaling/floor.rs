@@ -197,7 +197,7 @@ impl Session {
         self.ears.lock().turn_to(call);
     }
 
-    /// Says what was held, unless the session has turned to a newer call that was not the next.
+    /// Says what was held of the session's newest call, or of the one before it.
     pub(super) fn say_held(&self, call: &Call, say: &Say, now: Timestamp) {
         let ears = self.ears.lock();
         if [Some(&ears.newest), ears.before.as_ref()]

@@ -204,12 +204,9 @@ impl Signaling {
         Ok(restored)
     }
 
+    /// Boxed, since settling may notice the next loss. Whoever claims deadlines sees to what fails here.
     fn settle_soon(self: Arc<Self>, id: CallId) -> BoxFuture<'static, ()> {
-        let work = async move {
-            // Whoever claims deadlines sees to what fails here.
-            self.settle_lines(&id).await;
-        };
-        Box::pin(work)
+        Box::pin(async move { self.settle_lines(&id).await })
     }
 
     /// Where two live calls claim a line after a loss, one of them ends as it would have then.

@@ -69,8 +69,7 @@ async fn a_lost_reply_of_swap_is_read_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_reply_of_create_is_read_back() {
     let (nodes, proxy) = proxied().await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     let id = unique_call();
     proxy.lose_reply_of("\"trying\"");
     let ack = ana.call(&id, &bo.user).await;
@@ -102,6 +101,13 @@ async fn a_hang_up_waits_for_the_store() {
     proxy.mend();
     bo.expect("call:ended").await;
     assert!(ana.keep_connected() && bo.keep_connected(), "sockets stay");
+}
+
+/// Two phones, each on a node of its own.
+async fn apart(nodes: &[App]) -> (Phone, Phone) {
+    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    (ana, bo)
 }
 
 type Picks = fn(&Body) -> bool;
@@ -189,8 +195,7 @@ async fn unruly_with(tune: impl Fn(&mut Config)) -> (Vec<App>, Arc<UnrulyBus>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envelopes_in_the_wrong_order_ring_no_ghost() {
     let (nodes, bus) = unruly().await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     for _ in 0..20 {
         let id = unique_call();
         bus.hold();
@@ -235,8 +240,7 @@ async fn every_node_of_both_learns_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_envelope_heals() {
     let (nodes, bus) = unruly().await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     let id = unique_call();
     ana.rings(&id, &bo).await;
     bus.lose.store(true, Ordering::SeqCst);
@@ -251,8 +255,7 @@ async fn a_lost_envelope_heals() {
 async fn a_lost_timeout_heals() {
     let (nodes, bus) = unruly_with(|config| config.policy.ring_timeout = Duration::from_millis(800)).await;
     for _ in 0..5 {
-        let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-        let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+        let (ana, bo) = apart(&nodes).await;
         ana.rings(&unique_call(), &bo).await;
         bus.lose.store(true, Ordering::SeqCst);
         ana.expect("call:timeout").await;
@@ -265,8 +268,7 @@ async fn a_lost_timeout_heals() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_ring_is_told_again() {
     let (nodes, bus) = unruly().await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     bus.lose.store(true, Ordering::SeqCst);
     let id = unique_call();
     ana.call(&id, &bo.user).await;
@@ -300,8 +302,7 @@ async fn a_phone_hears_the_end_of_its_call_after_a_newer_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_that_began_in_a_gap_of_the_bus_is_found() {
     let (nodes, bus) = unruly().await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     bus.lose.store(true, Ordering::SeqCst);
     let id = unique_call();
     ana.call(&id, &bo.user).await;
@@ -317,8 +318,7 @@ async fn a_ring_that_began_in_a_gap_of_the_bus_is_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_back_while_it_may_not_ring_rings_again() {
     let (nodes, bus) = unruly_with(|config| config.policy.heal_ringing = Duration::from_secs(3600)).await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     bus.lose.store(true, Ordering::SeqCst);
     let (id, profile) = (unique_call(), Profile::of(&ana.user));
     ana.call(&id, &bo.user).await;
@@ -335,8 +335,7 @@ async fn who_comes_back_while_it_may_not_ring_rings_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_rejection_spares_the_next_call() {
     let (nodes, bus) = unruly().await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     let cleo = Phone::connect(nodes[0].public, Profile::of(&unique("cleo"))).await;
     let (older, newer) = (unique_call(), unique_call());
     ana.rings(&older, &bo).await;
@@ -353,8 +352,7 @@ async fn a_late_rejection_spares_the_next_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_closes_the_transport_of_its_phone() {
     let (nodes, bus) = unruly().await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     bo.ask("presence:subscribe", json!({"userIds": [ana.user]})).await;
     let bo_is_left = async || {
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -382,8 +380,7 @@ async fn a_panic_closes_the_transport_of_its_phone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_envelope_is_not_told() {
     let (nodes, bus) = unruly().await;
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     let id = unique_call();
     bus.hold();
     ana.call(&id, &bo.user).await;
@@ -414,8 +411,7 @@ async fn a_clock_that_is_ahead_hides_no_rejection() {
         };
         nodes.push(App::start_with(config(&[]), start(ahead), shared, TaskTracker::new()).await.expect("a node"));
     }
-    let ana = Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await;
-    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    let (ana, bo) = apart(&nodes).await;
     let id = unique_call();
     ana.rings(&id, &bo).await;
     assert_eq!(bo.reject(&id).await["success"], true);
