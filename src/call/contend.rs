@@ -18,7 +18,7 @@ pub enum Contention {
 /// was the last on it. Who began a call or accepted one has ended each earlier one of his; a call that only rings proves
 /// nothing of whom it rings.
 pub fn gives_way(call: &Call, other: &Call, user: &UserId) -> bool {
-    let is_earlier = (call.created_at, &call.id) < (other.created_at, &other.id);
+    let is_earlier = (call.rank(), &call.id) < (other.rank(), &other.id);
     let later = if is_earlier { other } else { call };
     let proves = later.caller.user == *user || later.accepted_at().is_some();
     match other.end() {

@@ -29,6 +29,14 @@ impl Version {
 /// One call, as stored. Fields are only ever added, with a default: old and new nodes share one store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
+    /// Its place in the order of all calls, handed out by the store in the step that created it and larger than every
+    /// one before: what decides which of two calls is newer. 0 until it is written, and from a node that knows none.
+    /// The first field, where the script that creates the call puts it in.
+    #[serde(default)]
+    pub order: u64,
+    /// The same for its end: tells who joined before it from who joined after. The second field, for the same reason.
+    #[serde(default)]
+    pub over: u64,
     pub id: CallId,
     /// The id as it was initiated (`CALL_123`), echoed to peers.
     pub spelled: String,
@@ -297,6 +305,18 @@ impl Call {
             State::Active { accepted_at, .. } => Some(*accepted_at),
             State::Ended(end) => end.accepted_at,
         }
+    }
+
+    /// Which of two calls is newer; never the clock of the node that created it, but for records of nodes that know no
+    /// order: the store hands out no order below its own time in microseconds.
+    pub fn rank(&self) -> u64 {
+        if self.order == 0 { self.created_at.as_millis().saturating_mul(1000) } else { self.order }
+    }
+
+    /// The same of its end, for a call that is over.
+    pub fn end_rank(&self) -> Option<u64> {
+        let end = self.end()?;
+        Some(if self.over == 0 { end.at.as_millis().saturating_mul(1000) } else { self.over })
     }
 
     pub fn party(&self, role: Role) -> &Party {

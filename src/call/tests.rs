@@ -41,6 +41,8 @@ fn trying() -> Call {
         id: CallId::parse("CALL_1").unwrap(),
         spelled: "CALL_1".into(),
         version: Version { counter: 1, nonce: 1 },
+        order: 1,
+        over: 0,
         created_at: at(0),
         ring_until: at(30),
         caller: Party {
@@ -820,7 +822,7 @@ fn what_was_accepted_meanwhile_does_not_give_way_as_a_ring() {
 fn of_two_calls_on_a_line_the_one_taken_up_last_goes_on() {
     let (ana, bo) = (user("ana"), user("bo"));
     let later = |call: Call, caller: &str, callee: &str| {
-        let mut call = Call { id: CallId::parse("later").unwrap(), created_at: at(100), ..call };
+        let mut call = Call { id: CallId::parse("later").unwrap(), order: 2, ..call };
         (call.caller.user, call.callee.user) = (user(caller), user(callee));
         call
     };

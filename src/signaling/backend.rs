@@ -103,7 +103,7 @@ impl Signaling {
             call.state = State::Active { accepted_at: now, until: Some(now + self.policy.call_max), doubtful: false };
             // Laravel has it ongoing: whatever a phone said of it earlier is settled there.
             match self.create_settled(&call).await? {
-                Created::Created => {
+                Created::Created(call) => {
                     self.tell(&call, Audience { caller: true, callee: false }).await;
                     return Ok(Told::Emitted(self.is_online(caller).await?));
                 }

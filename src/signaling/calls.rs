@@ -1,16 +1,14 @@
 //! What phones ask for: initiate, alert, accept, reject, cancel, end.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::delivery::Audience;
-use super::transition::Written;
 use super::{Failure, Session, Signaling};
 use crate::bus::Word;
 use crate::call::{
     Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Refusal, Role, Say,
-    State, Timestamp, UserId, Verdict, VerdictKind, Version, What, contend, resolve,
+    State, UserId, Verdict, VerdictKind, Version, What, contend, resolve,
 };
 use crate::store::Created;
 use crate::telemetry::metrics::{self, Freed, Limit};
@@ -23,9 +21,6 @@ const PUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// An unmodified backend is asked this long before a ring is given up.
 const ASKED_AHEAD: Duration = Duration::from_secs(2);
-
-/// The store usually needs a hundredth of this.
-const BORN_LATE: Duration = Duration::from_millis(250);
 
 /// A checked `call:initiate`.
 #[derive(Clone, Debug)]
@@ -73,9 +68,9 @@ impl Signaling {
                 Err(_) => self.create(&call, &seen).await?,
             };
             match created {
-                Created::Created => return Ok(self.ring(call, decided_at).await),
+                Created::Created(call) => return Ok(self.ring(*call, decided_at).await),
                 Created::Exists(existing) if existing.version == call.version => {
-                    return Ok(self.ring(call, decided_at).await);
+                    return Ok(self.ring(*existing, decided_at).await);
                 }
                 Created::Exists(existing) => return self.initiate_again(by, *existing).await,
                 Created::TooManyRings { wait } => {
@@ -88,8 +83,6 @@ impl Signaling {
                 }
                 Created::Busy { caller, callee } => {
                     for line in [caller, callee].into_iter().flatten() {
-                        // Sessions tell newer calls from older ones by this time.
-                        call.created_at = call.created_at.max(line.created_at + Duration::from_millis(1));
                         match contend(&line, by, &call.callee.user) {
                             Contention::Free => {}
                             Contention::Displace(role) => {
@@ -114,9 +107,11 @@ impl Signaling {
     }
 
     pub(super) fn new_call(&self, by: &Actor, request: Initiate) -> Call {
-        let now = self.newer_than_any_call();
+        let now = self.clock.now();
         let ring_until = now + request.ring_timeout.unwrap_or(self.policy.ring_timeout);
         Call {
+            order: 0,
+            over: 0,
             id: request.id,
             spelled: request.spelled,
             version: Version::default().next(rand::random()),
@@ -142,13 +137,6 @@ impl Signaling {
         }
     }
 
-    /// The time of now, later than that of any call created here before: sessions tell newer calls from older ones by it.
-    fn newer_than_any_call(&self) -> Timestamp {
-        let now = self.clock.now().as_millis();
-        let last = self.newest_call.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
-        Timestamp::from_millis(now.max(last.unwrap_or(0) + 1))
-    }
-
     /// The call as if no verdict had been seen yet.
     fn trying(&self, call: &Call) -> Call {
         Call { callee: Party::new(call.callee.user.clone()), state: State::Trying, ..call.clone() }
@@ -167,7 +155,6 @@ impl Signaling {
             self.watch.see(&call, self.clock.now());
             return Initiated::Settled(Box::new(call));
         }
-        let call = self.born_now(call).await;
         // The caller's sessions hear nothing yet, but turn to this call: nothing of an older one is told any more.
         let reached = self.tell(&call, Audience::BOTH).await;
         if reached.acks == 0 && call.push != Push::Unwanted {
@@ -178,21 +165,6 @@ impl Signaling {
         }
         self.note(&call.id, self.milestone(What::NoSession).of(Role::Callee, Device::Unknown));
         Initiated::Offline
-    }
-
-    /// A call that took long to be written begins now: sessions take what began before their newest call for old, and
-    /// they may have had one since.
-    async fn born_now(self: &Arc<Self>, call: Call) -> Call {
-        if self.clock.now().since(call.created_at) < BORN_LATE || call.version.counter > 1 {
-            return call;
-        }
-        let next =
-            Call { created_at: self.newer_than_any_call(), version: call.version.next(rand::random()), ..call.clone() };
-        match self.write(&next, &call, &[]).await {
-            Ok(Written::Done) => next,
-            // Somebody acted on it already: what is told of it is not older than that.
-            Ok(Written::Stale(_) | Written::Gone) | Err(_) => call,
-        }
     }
 
     /// The same id once more: the first answer again, or a refusal.

@@ -115,7 +115,7 @@ impl Signaling {
             // Whoever connected after the end hears of it by replay, if at all. Who was told of the call was there,
             // whatever the clocks of two nodes say; the app as deployed may show another screen after a while.
             let knows = session.knows(&call.id);
-            let after_the_end = ended_at.is_some_and(|at| session.connected_at > at);
+            let after_the_end = !session.was_here_at_the_end(call);
             let missed = if knows { late && !session.acks } else { late || after_the_end };
             let said = self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
             self.measure(&session, call, &said);

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -66,6 +66,9 @@ pub struct Session {
     sealed: Option<SealedToken>,
     voice: Box<dyn Voice>,
     ears: Mutex<Ears>,
+    /// The newest order of the store when it had registered and read what its user missed; 0 until then. What ended
+    /// after that is told to it as to anybody who was there, what ended before by replay, if at all.
+    joined: AtomicU64,
     /// Why this side ended it.
     ended: OnceLock<Departure>,
 }
@@ -82,7 +85,8 @@ struct Ears {
 #[derive(Default)]
 struct Ear {
     call: Option<CallId>,
-    created_at: Timestamp,
+    /// The place of that call in the order of all.
+    rank: u64,
     version: u64,
     /// It was here while the call was live.
     met_live: bool,
@@ -121,6 +125,7 @@ impl Session {
             connected_at,
             voice,
             ears: Mutex::default(),
+            joined: AtomicU64::new(0),
             ended: OnceLock::new(),
         }
     }
@@ -133,6 +138,21 @@ impl Session {
             acks: self.acks,
             session: Some(self.id.clone()),
             token: self.sealed.clone(),
+        }
+    }
+
+    /// Notes what the store's newest order was when this session had registered; the first counts.
+    pub(super) fn joined(&self, order: u64) {
+        let _ = self.joined.compare_exchange(0, order.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether the call ended after this session had joined. One that could not join yet was here if it connected
+    /// before, by the store's time.
+    pub(super) fn was_here_at_the_end(&self, call: &Call) -> bool {
+        match (self.joined.load(Ordering::Relaxed), call.end()) {
+            (_, None) => true,
+            (0, Some(end)) => end.at >= self.connected_at,
+            (joined, Some(_)) => call.end_rank().is_some_and(|over| over > joined),
         }
     }
 
@@ -257,10 +277,11 @@ impl Ears {
             return self.before.as_mut().and_then(|before| before.advance_to(call).then_some((before, false)));
         }
         if self.newest.call.as_ref() != Some(&call.id) {
-            if self.newest.call.is_some() && call.created_at < self.newest.created_at {
+            if self.newest.call.is_some() && call.rank() < self.newest.rank {
+                metrics::older_call_dropped();
                 return None;
             }
-            let newest = Ear { call: Some(call.id.clone()), created_at: call.created_at, ..Ear::default() };
+            let newest = Ear { call: Some(call.id.clone()), rank: call.rank(), ..Ear::default() };
             let old = std::mem::replace(&mut self.newest, newest);
             if old.met_live && !old.is_over {
                 self.before = Some(old);

@@ -148,6 +148,10 @@ impl Signaling {
                 !call.is_live() || [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user))
             };
             let (told, others): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
+            // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
+            if self.calls.raise_order(self.watch.newest_order()).await.is_err() {
+                self.trust.seen.lock().generation = Some(Generation::unknown());
+            }
             let mut restored = self.restore_all(told).await;
             tokio::time::sleep(ALL_PUT_BACK / 4).await;
             restored += self.restore_all(self.with_free_lines(others).await).await;

@@ -23,7 +23,6 @@ mod transition;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -119,8 +118,6 @@ pub struct Signaling {
     pulse: Pulse,
     notes: Notes,
     sent_away: SentAway,
-    /// The creation time of the newest call made here, in milliseconds of store time.
-    newest_call: AtomicU64,
     outbox: Arc<dyn Outbox>,
     bell: Bell,
     ledger: Option<Arc<dyn Ledger>>,
@@ -177,7 +174,6 @@ impl Signaling {
             pulse: Pulse::new(clock.elapsed()),
             notes: Notes::default(),
             sent_away: SentAway::default(),
-            newest_call: AtomicU64::new(0),
             outbox,
             bell,
             ledger,

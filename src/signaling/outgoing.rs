@@ -50,7 +50,7 @@ impl Signaling {
         let added = milestones(None, call, None, now, self.node());
         let created = self.calls.create(call, seen, &letters, &added, now);
         let created = trace::part("store: create", Kind::Client, created).await?;
-        if created == Created::Created {
+        if let Created::Created(call) = &created {
             self.posted(&letters);
             // One that was over before it began has no other end.
             self.traces.ended(call);

@@ -52,6 +52,9 @@ impl Signaling {
                 Desk::default()
             }
         };
+        if desk.order > 0 {
+            session.joined(desk.order);
+        }
         let now = self.clock.now();
         let recent = desk.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
         session.voice().ready(&Ready {
@@ -152,7 +155,7 @@ impl Signaling {
             unheard = matches!(self.calls.take_notice(&session.user).await, Ok(Some(id)) if id == last.id);
         }
         // It was here and not registered, or somebody would have told it; but for what was the answer to its initiate.
-        unheard |= end.at >= session.connected_at && !last.version.is_first();
+        unheard |= session.was_here_at_the_end(last) && !last.version.is_first();
         let recent = age <= self.policy.call_grace;
         self.tell_session(session, last, |kind| match kind {
             SayKind::Cancelled | SayKind::Ended => recent,

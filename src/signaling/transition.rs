@@ -59,7 +59,8 @@ impl From<StoreError> for Failure {
 
 /// How a write of a call ended.
 pub(super) enum Written {
-    Done,
+    /// As it is stored now.
+    Done(Box<Call>),
     Stale(Box<Call>),
     Gone,
 }
@@ -123,7 +124,7 @@ impl Signaling {
             next.version = call.version.next(rand::random());
             let added = milestones(Some(&call), &next, command.by(), self.clock.now(), self.node());
             match self.write(&next, &call, &added).await? {
-                Written::Done => {}
+                Written::Done(stored) => next = *stored,
                 Written::Gone if self.put_back_one(id).await => continue,
                 Written::Gone => return Err(Failure::NotFound),
                 Written::Stale(stored) => {
@@ -164,12 +165,12 @@ impl Signaling {
         loop {
             let swapped = self.calls.swap(next, seen.version, &letters, added);
             match trace::part("store: swap", Kind::Client, swapped).await {
-                Ok(Swap::Done) => {
+                Ok(Swap::Done { over }) => {
                     self.posted(&letters);
-                    return Ok(Written::Done);
+                    return Ok(Written::Done(Box::new(Call { over, ..next.clone() })));
                 }
                 Ok(Swap::Gone) => return Ok(Written::Gone),
-                Ok(Swap::Stale(stored)) if stored.version == next.version => return Ok(Written::Done),
+                Ok(Swap::Stale(stored)) if stored.version == next.version => return Ok(Written::Done(stored)),
                 Ok(Swap::Stale(stored)) => return Ok(Written::Stale(stored)),
                 Err(error) => {
                     metrics::store_failed();
@@ -180,7 +181,9 @@ impl Signaling {
                     tokio::time::sleep(READ_BACK_PAUSE).await;
                     self.all_put_back().await?;
                     match self.calls.load(&next.id).await {
-                        Ok(Some(stored)) if stored.version == next.version => return Ok(Written::Done),
+                        Ok(Some(stored)) if stored.version == next.version => {
+                            return Ok(Written::Done(Box::new(stored)));
+                        }
                         Ok(Some(stored)) if stored.version == seen.version => {}
                         Ok(Some(stored)) => return Ok(Written::Stale(Box::new(stored))),
                         Ok(None) => return Ok(Written::Gone),

@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,6 +20,8 @@ pub(super) struct Watch {
     entries: Mutex<Entries>,
     /// An earlier timer was set.
     pub changed: Notify,
+    /// The newest order of a call, or of the end of one, that this node heard of.
+    newest: AtomicU64,
 }
 
 #[derive(Default)]
@@ -42,6 +45,7 @@ struct Watched {
 impl Watch {
     /// Takes note of a record. A live one is watched, unless it is from before what was seen already, an end included.
     pub fn see(&self, call: &Call, now: Timestamp) {
+        self.newest.fetch_max(call.order.max(call.over), Ordering::Relaxed);
         let mut entries = self.entries.lock();
         let live = entries.calls.get(&call.id).map(|watched| &watched.call);
         let known = live.or_else(|| entries.ended.get(&call.id));
@@ -63,6 +67,10 @@ impl Watch {
         if earlier {
             self.changed.notify_one();
         }
+    }
+
+    pub fn newest_order(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
     }
 
     pub fn forget(&self, id: &CallId) {

@@ -52,20 +52,16 @@ pub const OUTCOMES_PER_USER: usize = 5;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Created {
-    Created,
+    /// As it was written: with its order.
+    Created(Box<Call>),
     /// The id is taken; nothing was written.
     Exists(Box<Call>),
     /// Verdicts wait for this call, others than the caller of `create` has seen; nothing was written.
     Verdicts(Vec<Verdict>),
     /// The caller rang this callee too often within a minute; nothing was written.
-    TooManyRings {
-        wait: Duration,
-    },
+    TooManyRings { wait: Duration },
     /// A line is taken by a live call; nothing was written.
-    Busy {
-        caller: Option<Box<Call>>,
-        callee: Option<Box<Call>>,
-    },
+    Busy { caller: Option<Box<Call>>, callee: Option<Box<Call>> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +74,8 @@ pub struct Restored {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Swap {
-    Done,
+    /// With the order of its end where the call ended by this, else with what the record had.
+    Done { over: u64 },
     /// Another write won; this is what it wrote.
     Stale(Box<Call>),
     /// The record expired or was lost.
@@ -103,6 +100,8 @@ pub struct Desk {
     pub outcomes: Vec<Outcome>,
     /// The record of the newest outcome, while it is kept.
     pub last: Option<Call>,
+    /// The newest order that was handed out: what ends from now on ends later than this read. 0 where it is unknown.
+    pub order: u64,
 }
 
 /// Which life of the store this is: another one after it was restarted empty or failed over.
@@ -122,7 +121,7 @@ impl Generation {
 
 #[async_trait]
 pub trait CallStore: Send + Sync {
-    /// Writes a new call, claims both lines and indexes its deadline in one step; a call that is already over claims
+    /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
     /// lost reply the same call (same nonce) is answered `Exists` with itself. `letters` are appended to the outbox and
     /// `milestones` to the call's timeline in the same step, if the call is written.
@@ -198,6 +197,10 @@ pub trait CallStore: Send + Sync {
     /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, outcome,
     /// and in the same step its letters. A live call gets the lines that no other live call has, known or not.
     async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError>;
+
+    /// Makes every order handed out from now on larger than `order`: what nodes have heard of counts though the store
+    /// lost it.
+    async fn raise_order(&self, order: u64) -> Result<(), StoreError>;
 
     /// Live calls of the whole cluster.
     async fn live_calls(&self) -> Result<u64, StoreError>;

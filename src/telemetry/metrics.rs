@@ -99,6 +99,8 @@ metrics_table! {
         unreadable_envelope => "signaling_bus_unreadable_total";
         /// Changes of calls that were found by comparison with the store, not by an envelope.
         healed => "signaling_healed_total";
+        /// News of a call that a session was not told because it had turned to a newer one.
+        older_call_dropped => "signaling_older_calls_dropped_total";
         /// Decisions that had grown too old to be spoken.
         late_decision => "signaling_late_decisions_total";
         /// Calls that were ended while they rang: an accept never reached this cluster.

@@ -185,3 +185,35 @@ async fn one_device_wins_the_accept() {
         ana.end(&id).await;
     }
 }
+
+/// Which call is newer is said by the store, never by the clocks of two nodes: a node whose clock is ahead, or that
+/// dials faster than a clock counts, does not make the calls of others old.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_rings_though_another_nodes_clock_is_ahead() {
+    let cluster = Cluster::with_clocks(&[0, 5]).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let cleo = cluster.phone(1, &unique("cleo")).await;
+    for _ in 0..3 {
+        let ahead = unique_call();
+        cleo.rings(&ahead, &bo).await;
+        cleo.cancel(&ahead).await;
+        bo.expect("call:cancelled").await;
+        let behind = unique_call();
+        ana.rings(&behind, &bo).await;
+        bo.accept(&behind).await;
+        ana.expect("call:accepted").await;
+        ana.end(&behind).await;
+        bo.expect("call:ended").await;
+    }
+    // Who connected after the end, by a clock that is behind, hears of it as of something before his time.
+    let rejected = unique_call();
+    cleo.rings(&rejected, &bo).await;
+    bo.reject(&rejected).await;
+    cleo.expect("call:rejected").await;
+    let again = cluster.phone(0, &cleo.user).await;
+    again.assert_nothing_more().await;
+    for phone in [&ana, &cleo] {
+        phone.assert_nothing_more().await;
+    }
+    cluster.close().await;
+}

@@ -28,11 +28,18 @@ pub(super) struct Calls {
     /// Start of the minute and rings in it, by caller and callee.
     rings: HashMap<(UserId, UserId), (Timestamp, u32)>,
     last_cleaning: Timestamp,
+    /// The newest that was handed out.
+    order: u64,
 }
 
 impl Calls {
     fn live_on_line(&self, user: &UserId) -> Option<&Call> {
         self.records.get(self.lines.get(user)?).filter(|call| call.is_live())
+    }
+
+    fn next_order(&mut self, now: Timestamp) -> u64 {
+        self.order = (self.order + 1).max(now.as_millis().saturating_mul(1000));
+        self.order
     }
 
     fn index(&mut self, id: &CallId, deadline: Option<Timestamp>) {
@@ -140,11 +147,13 @@ impl CallStore for MemoryStore {
             return Ok(Created::Verdicts(kept));
         }
         if !call.is_live() {
-            calls.put(call, now + self.retention.ended);
-            calls.list_outcome(&call.caller.user, call);
+            let order = calls.next_order(now);
+            let call = Call { order, over: order, ..call.clone() };
+            calls.put(&call, now + self.retention.ended);
+            calls.list_outcome(&call.caller.user, &call);
             calls.note(&call.id, milestones);
             self.letters.lock().append(letters);
-            return Ok(Created::Created);
+            return Ok(Created::Created(Box::new(call)));
         }
         let on_line = |user| calls.live_on_line(user).cloned().map(Box::new);
         let (caller, callee) = (on_line(&call.caller.user), on_line(&call.callee.user));
@@ -164,10 +173,11 @@ impl CallStore for MemoryStore {
         }
         calls.lines.insert(call.caller.user.clone(), call.id.clone());
         calls.lines.insert(call.callee.user.clone(), call.id.clone());
-        calls.put(call, now + self.retention.live);
+        let call = Call { order: calls.next_order(now), ..call.clone() };
+        calls.put(&call, now + self.retention.live);
         calls.note(&call.id, milestones);
         self.letters.lock().append(letters);
-        Ok(Created::Created)
+        Ok(Created::Created(Box::new(call)))
     }
 
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
@@ -188,7 +198,10 @@ impl CallStore for MemoryStore {
         }
         let was_live = stored.is_live();
         let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
-        calls.put(next, self.clock.now() + keep);
+        let now = self.clock.now();
+        let over = if was_live && !next.is_live() { calls.next_order(now) } else { next.over };
+        let next = &Call { over, ..next.clone() };
+        calls.put(next, now + keep);
         calls.note(&next.id, milestones);
         self.letters.lock().append(letters);
         if was_live && !next.is_live() {
@@ -199,7 +212,7 @@ impl CallStore for MemoryStore {
                 calls.list_outcome(user, next);
             }
         }
-        Ok(Swap::Done)
+        Ok(Swap::Done { over })
     }
 
     async fn note(&self, notes: &[(CallId, Milestone)]) -> Result<(), StoreError> {
@@ -232,7 +245,7 @@ impl CallStore for MemoryStore {
         let calls = self.calls.lock();
         let outcomes = calls.outcomes.get(user).cloned().unwrap_or_default();
         let last = outcomes.first().and_then(|outcome| calls.records.get(&outcome.call_id)).cloned();
-        Ok(Desk { line: calls.live_on_line(user).cloned(), outcomes, last })
+        Ok(Desk { line: calls.live_on_line(user).cloned(), outcomes, last, order: calls.order })
     }
 
     async fn claim_due(
@@ -294,6 +307,7 @@ impl CallStore for MemoryStore {
 
     async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError> {
         let mut calls = self.calls.lock();
+        calls.order = calls.order.max(call.order).max(call.over);
         let stored = calls.records.get(&call.id);
         let written = stored.is_none_or(|stored| stored.version.counter < call.version.counter);
         let live = call.is_live() && (written || stored.is_some_and(Call::is_live));
@@ -324,6 +338,12 @@ impl CallStore for MemoryStore {
             self.letters.lock().append(letters);
         }
         Ok(Restored { written, without_line })
+    }
+
+    async fn raise_order(&self, order: u64) -> Result<(), StoreError> {
+        let mut calls = self.calls.lock();
+        calls.order = calls.order.max(order);
+        Ok(())
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

@@ -75,6 +75,10 @@ impl RedisCalls {
         format!("{}generation", self.tag)
     }
 
+    fn order_key(&self) -> String {
+        format!("{}order", self.tag)
+    }
+
     /// What a change of a call touches.
     fn keys_of(&self, call: &Call) -> Vec<String> {
         let (caller, callee) = (&call.caller.user, &call.callee.user);
@@ -89,7 +93,7 @@ impl RedisCalls {
     }
 
     async fn line_script(&self, user: &UserId, outcomes: usize) -> Result<Vec<String>, StoreError> {
-        let keys = vec![self.key("line", user), self.key("outcomes", user)];
+        let keys = vec![self.key("line", user), self.key("outcomes", user), self.order_key()];
         Ok(script::LINE.run(&self.client, keys, vec![self.call_prefix().into(), number(outcomes as u64)]).await?)
     }
 }
@@ -115,6 +119,7 @@ impl CallStore for RedisCalls {
             self.key("outcomes", caller),
             format!("{}rings:{caller}:{callee}", self.tag),
             self.timeline_key(&call.id),
+            self.order_key(),
         ];
         let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
@@ -140,10 +145,12 @@ impl CallStore for RedisCalls {
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
         let mut parts = reply.iter().map(String::as_str);
         match (parts.next(), parts.next(), parts.next()) {
-            (Some("created"), stuck, _) => {
-                let stuck: usize = stuck.and_then(|stuck| stuck.parse().ok()).unwrap_or(0);
+            (Some("created"), Some(order), Some(stuck)) => {
+                let stuck: usize = stuck.parse().unwrap_or(0);
                 (0..stuck).for_each(|_| metrics::line_freed(Freed::Gone));
-                Ok(Created::Created)
+                let order = order_in(order)?;
+                let over = if call.is_live() { call.over } else { order };
+                Ok(Created::Created(Box::new(Call { order, over, ..call.clone() })))
             }
             (Some("exists"), Some(record), _) => Ok(Created::Exists(Box::new(parse("call", record)?))),
             (Some("limited"), Some(wait), _) => {
@@ -191,10 +198,10 @@ impl CallStore for RedisCalls {
         arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let mut keys = self.keys_of(next);
-        keys.push(self.timeline_key(&next.id));
+        keys.extend([self.timeline_key(&next.id), self.order_key()]);
         let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
         match (reply.first().map(String::as_str), reply.get(1)) {
-            (Some("done"), _) => Ok(Swap::Done),
+            (Some("done"), Some(over)) => Ok(Swap::Done { over: order_in(over)?.max(next.over) }),
             (Some("gone"), _) => Ok(Swap::Gone),
             (Some("stale"), Some(record)) => Ok(Swap::Stale(Box::new(parse("call", record)?))),
             _ => Err(unexpected("swap", &reply)),
@@ -244,11 +251,12 @@ impl CallStore for RedisCalls {
 
     async fn desk(&self, user: &UserId) -> Result<Desk, StoreError> {
         let reply = self.line_script(user, OUTCOMES_PER_USER).await?;
-        let [line, last, outcomes @ ..] = reply.as_slice() else { return Err(unexpected("line", &reply)) };
+        let [line, order, last, outcomes @ ..] = reply.as_slice() else { return Err(unexpected("line", &reply)) };
         Ok(Desk {
             line: optional(line)?,
             last: optional(last)?,
             outcomes: outcomes.iter().map(|text| parse("outcome", text)).collect::<Result<_, _>>()?,
+            order: order_in(order)?,
         })
     }
 
@@ -335,10 +343,18 @@ impl CallStore for RedisCalls {
             duration(self.retention.ended),
             number(OUTCOMES_PER_USER as u64),
             self.call_prefix().into(),
+            number(call.order.max(call.over)),
         ];
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
-        let answer: u64 = script::RESTORE.run(&self.client, self.keys_of(call), arguments).await?;
+        let mut keys = self.keys_of(call);
+        keys.push(self.order_key());
+        let answer: u64 = script::RESTORE.run(&self.client, keys, arguments).await?;
         Ok(Restored { written: answer & 1 == 1, without_line: answer & 2 == 2 })
+    }
+
+    async fn raise_order(&self, order: u64) -> Result<(), StoreError> {
+        script::RAISE.run::<u64>(&self.client, vec![self.order_key()], vec![number(order)]).await?;
+        Ok(())
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {
@@ -360,6 +376,10 @@ fn parse_version(text: &str) -> Result<Version, StoreError> {
         .split_once(':')
         .and_then(|(counter, nonce)| Some(Version { counter: counter.parse().ok()?, nonce: nonce.parse().ok()? }));
     parsed.ok_or_else(|| StoreError::Corrupt { what: "version", reason: "not counter:nonce".into() })
+}
+
+fn order_in(text: &str) -> Result<u64, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt { what: "order", reason: "not a number".into() })
 }
 
 fn deadline(call: &Call) -> Value {

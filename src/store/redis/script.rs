@@ -27,6 +27,9 @@ macro_rules! script {
     ($name:ident, outbox, $file:literal) => {
         script!(@ $name, $file, concat!(include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file))));
     };
+    ($name:ident, order, $file:literal) => {
+        script!(@ $name, $file, concat!(include_str!("lua/order.lua"), include_str!(concat!("lua/", $file))));
+    };
     ($name:ident, timeline, $file:literal) => {
         script!(@ $name, $file, concat!(include_str!("lua/timeline.lua"), include_str!(concat!("lua/", $file))));
     };
@@ -36,6 +39,7 @@ macro_rules! script {
             $file,
             concat!(
                 include_str!("lua/timeline.lua"),
+                include_str!("lua/order.lua"),
                 include_str!("lua/outbox.lua"),
                 include_str!(concat!("lua/", $file))
             )
@@ -49,6 +53,18 @@ macro_rules! script {
             concat!("#!lua flags=allow-oom\n", include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file)))
         );
     };
+    ($name:ident, order_and_outbox_without_memory, $file:literal) => {
+        script!(
+            @ $name,
+            $file,
+            concat!(
+                "#!lua flags=allow-oom\n",
+                include_str!("lua/order.lua"),
+                include_str!("lua/outbox.lua"),
+                include_str!(concat!("lua/", $file))
+            )
+        );
+    };
     ($name:ident, timeline_and_outbox_without_memory, $file:literal) => {
         script!(
             @ $name,
@@ -56,6 +72,7 @@ macro_rules! script {
             concat!(
                 "#!lua flags=allow-oom\n",
                 include_str!("lua/timeline.lua"),
+                include_str!("lua/order.lua"),
                 include_str!("lua/outbox.lua"),
                 include_str!(concat!("lua/", $file))
             )
@@ -85,7 +102,8 @@ script!(OUTBOX_BURY, outbox_without_memory, "outbox_bury.lua");
 script!(OUTBOX_DEAD, outbox, "outbox_dead.lua");
 script!(OUTBOX_BACKLOG, "outbox_backlog.lua");
 script!(GENERATION, "generation.lua");
-script!(RESTORE, outbox_without_memory, "restore.lua");
+script!(RESTORE, order_and_outbox_without_memory, "restore.lua");
+script!(RAISE, order, "raise.lua");
 
 impl Script {
     /// Runs the script; loads it where the server does not know it, which means that it has not run.

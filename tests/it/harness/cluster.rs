@@ -77,6 +77,20 @@ impl Cluster {
         Self::build(&vec![None; nodes], clock, tune).await
     }
 
+    /// Nodes on one memory whose clocks are apart: each is this many seconds ahead of the first.
+    pub async fn with_clocks(ahead: &[u64]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        let shared = Shared::memory(&config(&[]), &clock);
+        let mut nodes = Vec::new();
+        for ahead in ahead {
+            let own = Clock::manual(Timestamp::from_millis(1_800_000_000_000 + ahead * 1000));
+            let config = config(&[("REDIS_PREFIX", "clocks")]);
+            nodes.push(App::start_with(config, own, shared.clone(), TaskTracker::new()).await.expect("a node"));
+        }
+        Self { nodes, shared, clock }
+    }
+
     async fn build(urls: &[Option<String>], clock: Clock, tune: impl Fn(&mut Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let prefix = format!("t{:016x}", rand::random::<u64>());

@@ -1,8 +1,9 @@
 -- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes,
---       rings of this caller at this callee, timeline
+--       rings of this caller at this callee, timeline, order
 -- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
 --       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
 --       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+-- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed
 local function append()
   local letters = timeline(KEYS[9], ARGV[5], false, 15)
   if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
@@ -26,13 +27,14 @@ end
 if table.concat(signature, ',') ~= ARGV[9] then return kept end
 
 if live == '0' then
-  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', ARGV[4])
+  local order = next_order(KEYS[10])
+  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', with_end(with_order(ARGV[4], order), order))
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   redis.call('LPUSH', KEYS[7], ARGV[11])
   redis.call('LTRIM', KEYS[7], 0, ARGV[13] - 1)
   redis.call('PEXPIRE', KEYS[7], ARGV[12])
   append()
-  return {'created'}
+  return {'created', order, '0'}
 end
 
 local stuck = 0
@@ -55,10 +57,11 @@ if limit > 0 then
   if redis.call('INCR', KEYS[8]) == 1 then redis.call('PEXPIRE', KEYS[8], 60000) end
 end
 
-redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', ARGV[4])
+local order = next_order(KEYS[10])
+redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', with_order(ARGV[4], order))
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
 redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end
 append()
-return {'created', tostring(stuck)}
+return {'created', order, tostring(stuck)}

@@ -1,6 +1,6 @@
--- KEYS: line, outcomes
+-- KEYS: line, outcomes, order
 -- ARGV: call key prefix, outcome cap (0: none wanted)
--- Returns: live call on the line or '', record of the newest outcome or '', outcomes, newest first
+-- Returns: live call on the line or '', newest order, record of the newest outcome or '', outcomes, newest first
 local function record(id, only_live)
   local stored = redis.call('HMGET', ARGV[1] .. id, 'live', 'd')
   if not stored[2] or (only_live and stored[1] ~= '1') then return '' end
@@ -11,4 +11,4 @@ local line = id and record(id, true) or ''
 if ARGV[2] == '0' then return {line} end
 local outcomes = redis.call('LRANGE', KEYS[2], 0, ARGV[2] - 1)
 local last = outcomes[1] and record(cjson.decode(outcomes[1]).call_id, false) or ''
-return {line, last, unpack(outcomes)}
+return {line, redis.call('GET', KEYS[3]) or '0', last, unpack(outcomes)}

@@ -1,9 +1,10 @@
--- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes
+-- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes, order
 -- ARGV: id, version, its counter, live (1|0), record, ttl ms, deadline or '', outcome or '', outcome ttl ms, outcome cap,
---       call key prefix, outbox prefix and what outbox.append takes, if there are letters
+--       call key prefix, newest order in the record, outbox prefix and what outbox.append takes, if there are letters
 -- Returns: 1 where it was written, 0 where the store knew it; 2 more where another live call has a line of it: then it is
 --          offered to whoever claims deadlines
 local id = ARGV[1]
+if tonumber(ARGV[12]) > newest_order(KEYS[7]) then set_order(KEYS[7], tonumber(ARGV[12])) end
 local stored = redis.call('HMGET', KEYS[1], 'v', 'live')
 local known = stored[1] and tonumber(string.match(stored[1], '^%d+')) >= tonumber(ARGV[3])
 if not known then
@@ -42,5 +43,5 @@ if ARGV[8] ~= '' then
     redis.call('PEXPIRE', KEYS[place], ARGV[9])
   end
 end
-if ARGV[12] then outbox(ARGV[12]).append(13) end
+if ARGV[13] then outbox(ARGV[13]).append(14) end
 return 1 + without

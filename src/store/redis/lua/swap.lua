@@ -1,17 +1,20 @@
--- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes, timeline
+-- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes, timeline, order
 -- ARGV: id, version seen, version, live (1|0), record, ttl ms, deadline or '', outcome or '', outcome ttl ms, outcome cap,
 --       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+-- Returns: 'gone', or 'stale' and what is stored, or 'done' and the order of the end, '0' where nothing ended
 local id = ARGV[1]
 local stored = redis.call('HMGET', KEYS[1], 'v', 'live', 'd')
 if not stored[1] then return {'gone'} end
 if stored[1] ~= ARGV[2] then return {'stale', stored[3]} end
 
-redis.call('HSET', KEYS[1], 'v', ARGV[3], 'live', ARGV[4], 'd', ARGV[5])
+local ends = stored[2] == '1' and ARGV[4] == '0'
+local over = ends and next_order(KEYS[8]) or '0'
+redis.call('HSET', KEYS[1], 'v', ARGV[3], 'live', ARGV[4], 'd', ends and with_end(ARGV[5], over) or ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 local letters = timeline(KEYS[7], ARGV[6], ARGV[4] == '0', 11)
 if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 if ARGV[7] ~= '' then redis.call('ZADD', KEYS[4], ARGV[7], id) else redis.call('ZREM', KEYS[4], id) end
-if stored[2] == '1' and ARGV[4] == '0' then
+if ends then
   for place = 2, 3 do
     if redis.call('GET', KEYS[place]) == id then redis.call('DEL', KEYS[place]) end
   end
@@ -21,4 +24,4 @@ if stored[2] == '1' and ARGV[4] == '0' then
     redis.call('PEXPIRE', KEYS[place], ARGV[9])
   end
 end
-return {'done'}
+return {'done', over}

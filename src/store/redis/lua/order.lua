@@ -1,0 +1,26 @@
+-- The order of calls and of their ends: each larger than every one before, and no smaller than this server's time in
+-- microseconds, so that a store that was emptied goes on above what it had. Numbers are exact below 2^53.
+local function newest_order(key)
+  return tonumber(redis.call('GET', key) or 0)
+end
+
+local function set_order(key, order)
+  local text = string.format('%.0f', order)
+  redis.call('SET', key, text)
+  return text
+end
+
+local function next_order(key)
+  local time = redis.call('TIME')
+  return set_order(key, math.max(newest_order(key) + 1, time[1] * 1000000 + time[2]))
+end
+
+-- A record with its order, and with that of its end if it is over: both stand at its beginning, 0 until now.
+local function with_order(record, order)
+  return (string.gsub(record, '^({"order":)0,', '%1' .. order .. ','))
+end
+
+local function with_end(record, order)
+  return (string.gsub(record, '^({"order":%d+,"over":)0,', '%1' .. order .. ','))
+end
+
