@@ -1,5 +1,8 @@
-//! The one home of time. Store time is the store's clock: a monotonic clock that also counts suspension, plus an
-//! offset estimated at each lease renewal. The node's wall clock is asked once, for the memory store.
+//! The one home of time. Store time is a clock that all nodes share: the store's own clock, plus a shift kept in the
+//! store that takes back every step of it. A node follows it by a monotonic clock that also counts suspension, plus an
+//! offset estimated at each lease renewal. Waiting and ageing inside a node use the monotonic clock.
+
+mod estimate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,7 +12,10 @@ use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
+pub use estimate::{Reading, SLEW, Shift};
+
 use crate::call::Timestamp;
+use estimate::{Estimates, Judged};
 
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Source>);
@@ -17,29 +23,14 @@ pub struct Clock(Arc<Source>);
 #[derive(Debug)]
 enum Source {
     System {
+        /// Store time less the monotonic clock, in milliseconds.
         offset: AtomicI64,
         last: AtomicU64,
-        /// What the offset was last taken from; absent until the store's time is known.
-        estimate: Mutex<Option<Estimate>>,
+        /// What the offset was last taken from.
+        estimates: Mutex<Estimates>,
     },
     /// Moved by tests.
     Manual(watch::Sender<u64>),
-}
-
-/// A reading of the store's clock.
-#[derive(Clone, Copy, Debug)]
-struct Estimate {
-    offset: i64,
-    /// Milliseconds by which it may be wrong: half of the time the answer took.
-    error: i64,
-    at: Duration,
-}
-
-impl Estimate {
-    /// Two clocks drift apart by at most 200 parts in a million.
-    fn error_at(&self, now: Duration) -> i64 {
-        self.error + millis(now.saturating_sub(self.at)) / 5000
-    }
 }
 
 impl Clock {
@@ -51,7 +42,7 @@ impl Clock {
         Self(Arc::new(Source::System {
             offset: AtomicI64::new(offset),
             last: AtomicU64::new(0),
-            estimate: Mutex::default(),
+            estimates: Mutex::default(),
         }))
     }
 
@@ -88,28 +79,38 @@ impl Clock {
         boot_time()
     }
 
-    /// Learns the store's time, read between the two monotonic readings. A reading that took long says less than an
-    /// older one that did not: nodes compare each other's times, and a busy machine must not set them apart.
-    pub fn follow(&self, store_now: Timestamp, asked: Duration, answered: Duration) {
-        if let Source::System { offset, last, estimate } = &*self.0 {
-            let middle = (millis(asked) + millis(answered)) / 2;
-            let store_now = i64::try_from(store_now.as_millis()).unwrap_or(i64::MAX);
-            let error = (millis(answered) - millis(asked)) / 2 + 1;
-            let new = Estimate { offset: store_now - middle, error, at: answered };
-            let mut estimate = estimate.lock();
-            let better = estimate.is_none_or(|old| {
-                let old_error = old.error_at(answered);
-                // Further apart than both may be wrong: it is another clock now.
-                error <= old_error || (new.offset - old.offset).abs() > error + old_error
-            });
-            if !better {
-                return;
+    /// The same for what waits or ages as long as [`Clock::sleep`] does: by a manual clock where that is in use.
+    pub fn uptime(&self) -> Duration {
+        match &*self.0 {
+            Source::System { .. } => boot_time(),
+            Source::Manual(time) => Duration::from_millis(*time.borrow()),
+        }
+    }
+
+    /// Learns the store's time. Where the store's own clock made a step, this clock does not: returns the shift that is
+    /// to be written to the store, so that it makes none for anybody.
+    pub fn follow(&self, reading: Reading) -> Option<Shift> {
+        let Source::System { offset, last, estimates } = &*self.0 else { return None };
+        let mut estimates = estimates.lock();
+        let is_first = estimates.is_empty();
+        match estimates.judge(reading) {
+            Judged::Kept => None,
+            Judged::Follow(new) => {
+                offset.store(new, Ordering::Relaxed);
+                if is_first {
+                    // The machine's wall clock, which may be ahead, is forgotten.
+                    last.store(0, Ordering::Relaxed);
+                }
+                None
             }
-            offset.store(new.offset, Ordering::Relaxed);
-            if estimate.replace(new).is_none() {
-                // The machine's wall clock, which may be ahead, is forgotten.
-                last.store(0, Ordering::Relaxed);
-            }
+            Judged::Stepped(shift) => Some(shift),
+        }
+    }
+
+    /// The shift that [`Clock::follow`] asked for is written.
+    pub fn shifted(&self, shift: Shift) {
+        if let Source::System { estimates, .. } = &*self.0 {
+            estimates.lock().shifted(shift, boot_time());
         }
     }
 
@@ -132,8 +133,12 @@ impl Clock {
         }
     }
 
+    /// Waits by the monotonic clock, whatever store time does meanwhile.
     pub async fn sleep(&self, duration: Duration) {
-        self.sleep_until(self.now() + duration).await;
+        match &*self.0 {
+            Source::System { .. } => tokio::time::sleep(duration).await,
+            Source::Manual(_) => self.sleep_until(self.now() + duration).await,
+        }
     }
 
     /// Moves a manual clock forward; the system's clock can't be moved.
@@ -151,30 +156,4 @@ fn boot_time() -> Duration {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// By how much the clock is ahead of a store whose time is the boot time plus `ahead`.
-    fn ahead(clock: &Clock, ahead: u64) -> i64 {
-        let now = i64::try_from(clock.now().as_millis()).unwrap();
-        now - (millis(boot_time()) + i64::try_from(ahead).unwrap())
-    }
-
-    #[test]
-    fn a_slow_answer_does_not_set_the_clock() {
-        let clock = Clock::system();
-        let asked = boot_time();
-        let store = |ahead: u64, at: Duration| Timestamp::from_millis(u64::try_from(millis(at)).unwrap() + ahead);
-        clock.follow(store(5000, asked), asked, asked + Duration::from_millis(2));
-        assert!(ahead(&clock, 5000).abs() <= 3);
-        // 800 ms under way, all of it after the store looked at its clock.
-        clock.follow(store(5000, asked), asked, asked + Duration::from_millis(800));
-        assert!(ahead(&clock, 5000).abs() <= 3);
-        // Another server, whose clock is 20 s ahead.
-        clock.follow(store(25_000, asked), asked, asked + Duration::from_millis(100));
-        assert!(ahead(&clock, 25_000).abs() <= 60);
-    }
 }

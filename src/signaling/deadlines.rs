@@ -120,7 +120,7 @@ impl Signaling {
     /// Reads the sessions once more before anybody is called absent.
     async fn witness(&self, call: &Call) -> Witness {
         let now = self.clock.now();
-        let mut witness = Witness { storm: self.nodes.is_storm(now), ..Witness::default() };
+        let mut witness = Witness { storm: self.nodes.is_storm(&self.clock), ..Witness::default() };
         if call.caller.grace_until.is_some_and(|grace| grace <= now) {
             witness.caller_present = self.is_present(call, Role::Caller).await;
         }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Session, Signaling};
 use crate::bus::{Body, Envelope, Inbound};
-use crate::call::{Call, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What};
+use crate::call::{Call, CallId, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What};
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
 use crate::telemetry::metrics::{self, Departure, Outcome};
@@ -21,6 +21,8 @@ const RETRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis
 const NEWS_LIFE: Duration = Duration::from_secs(30);
 /// How long the end of a call that nobody heard waits for its caller.
 pub(super) const NOTICE_TTL: Duration = Duration::from_secs(10);
+/// Whoever claimed to tell it has so long; then another may.
+const NOTICE_CLAIM: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Audience {
@@ -183,9 +185,8 @@ impl Signaling {
     /// The deployed app may change screens just when the accept comes in: it is told once more.
     fn repeat_accepted_later(self: &Arc<Self>, session: &Arc<Session>, call: &Call) {
         let (signaling, session, id) = (Arc::clone(self), Arc::clone(session), call.id.clone());
-        let at = self.clock.now() + self.policy.accept_repeat;
         self.spawn(async move {
-            signaling.clock.sleep_until(at).await;
+            signaling.clock.sleep(signaling.policy.accept_repeat).await;
             if let Ok(Some(call)) = signaling.calls.load(&id).await
                 && matches!(call.state, State::Active { .. })
             {
@@ -201,12 +202,11 @@ impl Signaling {
     }
 
     pub(super) fn alive(&self, user: &UserId, mut sessions: Vec<SessionRecord>) -> Vec<SessionRecord> {
-        let now = self.clock.now();
         sessions.retain(|session| {
             if session.node == self.nodes.own {
                 self.floor.has(user, &session.id)
             } else {
-                self.nodes.may_live(session, now)
+                self.nodes.may_live(session, &self.clock)
             }
         });
         sessions
@@ -222,7 +222,7 @@ impl Signaling {
         self.spawn(async move {
             for pause in RETRIES {
                 tokio::time::sleep(pause).await;
-                let gone = signaling.nodes.is_dead(&node, signaling.clock.now());
+                let gone = signaling.nodes.is_dead(&node, &signaling.clock);
                 if gone || envelope.expires_at <= signaling.clock.now() || signaling.publish(&node, &mut envelope).await
                 {
                     return;
@@ -269,7 +269,7 @@ impl Signaling {
             return;
         }
         let Ok(sessions) = self.sessions_of(user).await else { return };
-        if sessions.is_empty() || self.calls.take_notice(user).await.ok().flatten().as_ref() != Some(&call.id) {
+        if sessions.is_empty() || !self.has_notice(user, &call.id).await {
             return;
         }
         self.tell_notice_here(call, user);
@@ -277,6 +277,26 @@ impl Signaling {
         for node in nodes.collect::<std::collections::HashSet<_>>() {
             let body = Body::Notice { user: user.clone(), call: Box::new(for_the_bus(call)) };
             self.post(node, self.envelope(self.expiry(call), body)).await;
+        }
+        self.told_notice(user).await;
+    }
+
+    /// Whether this node is to tell the user the end of this call, for it could not be told when it happened.
+    pub(super) async fn has_notice(&self, user: &UserId, call: &CallId) -> bool {
+        let claimant = rand::random();
+        let claim = || self.calls.claim_notice(user, claimant, NOTICE_CLAIM);
+        let claimed = match claim().await {
+            // The reply may be lost: the same claimant is answered the same.
+            Err(_) => claim().await,
+            claimed => claimed,
+        };
+        claimed.ok().flatten().as_ref() == Some(call)
+    }
+
+    /// It is told: nobody else has to. Where this fails it expires by itself.
+    pub(super) async fn told_notice(&self, user: &UserId) {
+        if let Err(error) = self.calls.drop_notice(user).await {
+            tracing::debug!(%error, "a notice that was told could not be dropped");
         }
     }
 

@@ -8,6 +8,7 @@ mod delivery;
 mod drain;
 mod floor;
 mod healing;
+mod lease;
 mod ledger;
 mod loss;
 mod nodes;
@@ -18,6 +19,7 @@ mod pulse;
 mod retry;
 mod selftest;
 mod sessions;
+mod sweep;
 mod timeline;
 mod transition;
 mod watch;
@@ -164,7 +166,7 @@ impl Signaling {
         let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, .. } = parts;
         let Parts { traces, tasks, stop, .. } = parts;
         let signaling = Arc::new(Self {
-            nodes: Nodes::new(node, address, probe, policy.lease, clock.now()),
+            nodes: Nodes::new(node, address, probe, policy.lease, &clock),
             floor: Floor::default(),
             watch: Watch::default(),
             watchers: Watchers::default(),

@@ -64,11 +64,11 @@ impl Signaling {
         let sessions = self.sessions_of(user).await;
         let expires_at = self.clock.now() + WORD_LIFE;
         // Every node, also one that just started: it may remember a token of a phone that is elsewhere by now.
-        if let Err(error) = self.renew_lease().await {
-            tracing::warn!(%error, "looking for nodes failed");
+        if !self.look_again().await {
+            tracing::warn!("looking for nodes failed");
         }
         let with_sessions = sessions.iter().flatten().map(|session| session.node.clone());
-        let nodes: HashSet<NodeId> = self.nodes.others(self.clock.now()).into_iter().chain(with_sessions).collect();
+        let nodes: HashSet<NodeId> = self.nodes.others(&self.clock).into_iter().chain(with_sessions).collect();
         for node in nodes.into_iter().filter(|node| *node != self.nodes.own) {
             let body = Body::SendAway { user: user.clone() };
             self.post(node, self.envelope(expires_at, body)).await;

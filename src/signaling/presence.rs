@@ -199,7 +199,7 @@ impl Signaling {
         for node in watchers {
             if node == self.nodes.own {
                 self.tell_presence(user, online);
-            } else if self.nodes.is_dead(&node, now) {
+            } else if self.nodes.is_dead(&node, &self.clock) {
                 let _ = self.sessions.unwatch(std::slice::from_ref(user), &node).await;
             } else {
                 let body = Body::Presence { user: user.clone(), online };

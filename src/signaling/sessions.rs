@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::delivery::{Audience, NOTICE_TTL};
-use super::{Session, Signaling};
+use super::{Failure, Session, Signaling};
 use crate::bus::Body;
 use crate::call::{Call, Command, Role, SayKind, State, Timestamp, TokenHash, UserId};
 use crate::store::{Desk, Outcome, SessionRecord, StoreError};
@@ -71,8 +71,7 @@ impl Signaling {
 
     async fn join(self: &Arc<Self>, session: &Arc<Session>) -> Result<Desk, StoreError> {
         let registered = self.sessions.register(&self.record_of(session)).await?;
-        let now = self.clock.now();
-        let alive = registered.sessions.iter().filter(|other| self.nodes.may_live(other, now)).count();
+        let alive = registered.sessions.iter().filter(|other| self.nodes.may_live(other, &self.clock)).count();
         if alive == 1 {
             self.post_presence(&session.user, true);
         }
@@ -98,7 +97,7 @@ impl Signaling {
     /// Beyond the bound the oldest session of the same device goes; other devices are left alone.
     async fn evict_surplus(self: &Arc<Self>, session: &Session, mut of_user: Vec<SessionRecord>) {
         let now = self.clock.now();
-        of_user.retain(|other| other.device == session.device && self.nodes.may_live(other, now));
+        of_user.retain(|other| other.device == session.device && self.nodes.may_live(other, &self.clock));
         of_user.sort_by_key(|other| other.connected_at);
         let surplus = of_user.len().saturating_sub(self.policy.max_sessions_per_user);
         for other in of_user.into_iter().filter(|other| other.id != session.id).take(surplus) {
@@ -152,8 +151,9 @@ impl Signaling {
         let age = now.since(end.at);
         let mut unheard = false;
         if age <= NOTICE_TTL && last.caller.user == session.user {
-            unheard = matches!(self.calls.take_notice(&session.user).await, Ok(Some(id)) if id == last.id);
+            unheard = self.has_notice(&session.user, &last.id).await;
         }
+        let is_notice = unheard;
         // It was here and not registered, or somebody would have told it; but for what was the answer to its initiate.
         unheard |= session.was_here_at_the_end(last) && !last.version.is_first();
         let recent = age <= self.policy.call_grace;
@@ -162,6 +162,9 @@ impl Signaling {
             SayKind::Rejected | SayKind::Timeout | SayKind::Busy => unheard,
             SayKind::Incoming | SayKind::Ringing | SayKind::Accepted => false,
         });
+        if is_notice {
+            self.told_notice(&session.user).await;
+        }
     }
 
     /// Ends the absence of the party whose device is back, and tells the ring that may have died with the caller's node.
@@ -194,28 +197,29 @@ impl Signaling {
             }
         }
         self.unwatch_all_of(session).await;
-        self.absent(&record, self.clock.now()).await;
+        if self.absent(&record, self.clock.now()).await.is_err() {
+            self.nodes.remove_later(record);
+        }
     }
 
     /// Stores the grace of a party whose device has no session left since `at`, then looks again: a session that
-    /// came in between would otherwise be overlooked by both.
-    pub(super) async fn absent(self: &Arc<Self>, gone: &SessionRecord, at: Timestamp) {
+    /// came in between would otherwise be overlooked by both. An error: the store failed, it is to be done again.
+    pub(super) async fn absent(self: &Arc<Self>, gone: &SessionRecord, at: Timestamp) -> Result<(), StoreError> {
         self.post_presence(&gone.user, false);
-        let line = match self.all_put_back().await {
-            Ok(()) => self.calls.line(&gone.user).await,
-            Err(error) => Err(error),
-        };
-        let call = match line {
-            Ok(Some(call)) => call,
-            Ok(None) => return,
-            Err(_) => return self.nodes.remove_later(gone.clone()),
-        };
-        let Some(role) = call.role_of(&gone.user) else { return };
+        self.all_put_back().await?;
+        let Some(call) = self.calls.line(&gone.user).await? else { return Ok(()) };
+        let Some(role) = call.role_of(&gone.user) else { return Ok(()) };
         if !call.party(role).device.matches(&gone.device) || self.is_present(&call, role).await {
-            return;
+            return Ok(());
         }
-        if self.transition(&call.id, &Command::Leave { role, at }).await.is_ok() && self.is_present(&call, role).await {
-            let _ = self.transition(&call.id, &Command::Return { role }).await;
+        match self.transition(&call.id, &Command::Leave { role, at }).await {
+            Ok(_) if self.is_present(&call, role).await => {
+                // Refused where somebody else saw him first or the call ended meanwhile.
+                let _ = self.transition(&call.id, &Command::Return { role }).await;
+                Ok(())
+            }
+            Err(Failure::Unavailable) => Err(StoreError::Unavailable("an absence could not be written".into())),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -266,6 +270,9 @@ impl Signaling {
         }
         let desk = self.calls.desk(&session.user).await?;
         self.replay(session, &desk).await;
+        if desk.order > 0 {
+            session.joined(desk.order);
+        }
         Ok(())
     }
 }

@@ -458,16 +458,24 @@ contract! {
         create(&calls, &old, later).await;
     }
 
-    /// A notice has one taker.
-    async fn a_notice_is_taken_once(stores: Stores) {
+    /// A notice has one claimant, who gets it again after a lost reply; after his time it is anybody's, until it is told.
+    async fn a_notice_is_claimed_until_it_is_told(stores: Stores) {
         let calls = stores.calls;
-        let id = CallId::parse("CALL_1").unwrap();
-        assert_eq!(calls.take_notice(&user("ana")).await.unwrap(), None);
-        calls.leave_notice(&user("ana"), &id, Duration::from_secs(10)).await.unwrap();
-        let ana = user("ana");
-        let takers = tokio::join!(calls.take_notice(&ana), calls.take_notice(&ana));
-        let taken: Vec<_> = [takers.0.unwrap(), takers.1.unwrap()].into_iter().flatten().collect();
-        assert_eq!(taken, vec![id]);
+        let (id, ana, claim) = (CallId::parse("CALL_1").unwrap(), user("ana"), Duration::from_millis(300));
+        assert_eq!(calls.claim_notice(&ana, 1, claim).await.unwrap(), None);
+        calls.leave_notice(&ana, &id, Duration::from_secs(10)).await.unwrap();
+        let (one, two) = tokio::join!(calls.claim_notice(&ana, 1, claim), calls.claim_notice(&ana, 2, claim));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert!(one.is_some() != two.is_some(), "one claimant: {one:?} {two:?}");
+        let (winner, loser) = if one.is_some() { (1, 2) } else { (2, 1) };
+        assert_eq!(calls.claim_notice(&ana, winner, claim).await.unwrap(), Some(id.clone()), "its reply was lost");
+        let mut again = None;
+        while again.is_none() {
+            again = calls.claim_notice(&ana, loser, claim).await.unwrap();
+        }
+        assert_eq!(again, Some(id), "the first claimant died");
+        calls.drop_notice(&ana).await.unwrap();
+        assert_eq!(calls.claim_notice(&ana, loser, claim).await.unwrap(), None);
     }
 
     /// Removal is by session, never by user.
@@ -521,55 +529,72 @@ contract! {
     async fn leases_are_renewed(stores: Stores) {
         let (sessions, now) = (stores.sessions, stores.now);
         let ttl = Duration::from_secs(10);
-        assert!(!sessions.renew(&lease("n1", 1), ttl, now).await.unwrap().continued, "the first is no continuation");
-        let renewal = sessions.renew(&lease("n1", 1), ttl, now).await.unwrap();
+        assert!(!sessions.renew(&lease("n1", 1), ttl, Some(now)).await.unwrap().continued, "the first is no continuation");
+        let renewal = sessions.renew(&lease("n1", 1), ttl, Some(now)).await.unwrap();
         assert!(renewal.continued);
-        assert!(!sessions.renew(&lease("n1", 2), ttl, now).await.unwrap().continued, "another epoch");
-        let renewal = sessions.renew(&lease("n2", 1), ttl, now).await.unwrap();
+        assert!(!sessions.renew(&lease("n1", 2), ttl, Some(now)).await.unwrap().continued, "another epoch");
+        let renewal = sessions.renew(&lease("n2", 1), ttl, Some(now)).await.unwrap();
         let mut nodes: Vec<_> = renewal.leases.iter().map(|lease| (lease.node.to_string(), lease.epoch)).collect();
         nodes.sort();
         assert_eq!(nodes, vec![("n1".to_owned(), 2), ("n2".to_owned(), 1)]);
         assert!(renewal.leases.iter().all(|lease| lease.expires_at > now && lease.sessions == 3));
         sessions.retire(&NodeId::parse("n1").unwrap()).await.unwrap();
-        let renewal = sessions.renew(&lease("n2", 1), ttl, now).await.unwrap();
+        let renewal = sessions.renew(&lease("n2", 1), ttl, Some(now)).await.unwrap();
         assert_eq!(renewal.leases.len(), 1);
     }
 
     /// A lease that ran out does not continue.
     async fn a_lease_that_ran_out_is_lost(stores: Stores) {
         let (sessions, now) = (stores.sessions, stores.now);
-        sessions.renew(&lease("n1", 1), Duration::from_millis(1), now).await.unwrap();
+        sessions.renew(&lease("n1", 1), Duration::from_millis(1), Some(now)).await.unwrap();
         let later = now + Duration::from_millis(50);
         tokio::time::sleep(Duration::from_millis(50)).await; // the store's own time has to pass
-        assert!(!sessions.renew(&lease("n1", 1), Duration::from_secs(10), later).await.unwrap().continued);
+        assert!(!sessions.renew(&lease("n1", 1), Duration::from_secs(10), Some(later)).await.unwrap().continued);
     }
 
     /// A sweep takes the dead node's sessions of that epoch and no others, each to one sweeper.
     async fn a_sweep_takes_one_nodes_epoch(stores: Stores) {
         let (sessions, now) = (stores.sessions, stores.now);
         let ttl = Duration::from_secs(10);
-        sessions.renew(&lease("dead", 1), ttl, now).await.unwrap();
+        sessions.renew(&lease("dead", 1), ttl, Some(now)).await.unwrap();
         for id in 0..100u128 {
             sessions.register(&session(id, &format!("u{id}"), "dead", 1)).await.unwrap();
         }
         sessions.register(&session(200, "u1", "well", 1)).await.unwrap();
         sessions.register(&session(201, "u2", "dead", 2)).await.unwrap();
+        let (dead, claim) = (lease("dead", 1), Duration::from_secs(5));
         let mut swept = Vec::new();
         loop {
-            let dead = lease("dead", 1);
-            let (one, two) = tokio::join!(sessions.sweep(&dead, 64), sessions.sweep(&dead, 64));
+            let sweep = || sessions.sweep(&dead, now, claim, 64);
+            let (one, two) = tokio::join!(sweep(), sweep());
             let (one, two) = (one.unwrap(), two.unwrap());
-            if one.is_empty() && two.is_empty() {
+            if one.sessions.is_empty() && two.sessions.is_empty() {
+                assert_eq!((one.claimed, two.claimed), (100, 100), "what is claimed is not done");
                 break;
             }
-            swept.extend(one.into_iter().chain(two));
+            swept.extend(one.sessions.into_iter().chain(two.sessions));
         }
         assert_eq!(swept.len(), 100, "each to one sweeper");
+        assert_eq!(sessions.online_users().await.unwrap().len(), 100, "nothing is removed before it is dealt with");
+        let users: Vec<UserId> = swept.iter().map(|session| session.user.clone()).collect();
+        sessions.swept(&dead, &users[..60]).await.unwrap();
+        let early = sessions.sweep(&dead, now, claim, 640).await.unwrap();
+        assert_eq!((early.sessions.len(), early.claimed), (0, 40));
+        let mut again = Vec::new();
+        for _ in 0..10 {
+            again.extend(sessions.sweep(&dead, now + claim, claim, 64).await.unwrap().sessions);
+        }
+        assert_eq!(again.len(), 40, "what its sweeper did not report is handed out again, once");
+        let renewal = sessions.renew(&lease("well", 1), ttl, Some(now)).await.unwrap();
+        assert!(renewal.leases.iter().any(|lease| lease.node.as_str() == "dead"), "its lease stays until all is done");
+        sessions.swept(&dead, &users).await.unwrap();
+        let rest = sessions.sweep(&dead, now + claim, claim, 64).await.unwrap();
+        assert_eq!((rest.sessions.len(), rest.claimed), (0, 0));
         let mut online: Vec<_> = sessions.online_users().await.unwrap().iter().map(ToString::to_string).collect();
         online.sort();
         assert_eq!(online, vec!["u1", "u2"]);
         assert_eq!(sessions.sessions(&user("u2")).await.unwrap()[0].epoch, 2);
-        let renewal = sessions.renew(&lease("well", 1), ttl, now).await.unwrap();
+        let renewal = sessions.renew(&lease("well", 1), ttl, Some(now)).await.unwrap();
         assert!(renewal.leases.iter().all(|lease| lease.node.as_str() != "dead"), "its lease is forgotten");
     }
 }

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
+use crate::clock::Shift;
 
 pub use outbox::{Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
 
@@ -182,8 +183,12 @@ pub trait CallStore: Send + Sync {
     /// Remembers for `ttl` that nobody heard the end of `call` because `user` had no session.
     async fn leave_notice(&self, user: &UserId, call: &CallId, ttl: Duration) -> Result<(), StoreError>;
 
-    /// Takes the notice: one taker gets it.
-    async fn take_notice(&self, user: &UserId) -> Result<Option<CallId>, StoreError>;
+    /// Claims the notice for `claim`: one claimant gets it, the same one again after a lost reply. It is left there until
+    /// it is dropped or expires.
+    async fn claim_notice(&self, user: &UserId, claimant: u64, claim: Duration) -> Result<Option<CallId>, StoreError>;
+
+    /// The notice was told.
+    async fn drop_notice(&self, user: &UserId) -> Result<(), StoreError>;
 
     /// Which store this is; a change means that writes may be lost.
     async fn generation(&self) -> Result<Generation, StoreError>;
@@ -277,12 +282,21 @@ pub struct Lease {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Renewal {
-    /// The store's clock at the renewal; absent where the store has none of its own.
-    pub store_time: Option<Timestamp>,
+    /// The store's own clock at the renewal, and the shift that makes it store time; absent where the store has no clock
+    /// of its own.
+    pub store_time: Option<(Timestamp, i64)>,
     /// False when the lease had expired or was unknown: sessions are to be registered again under the new epoch.
     pub continued: bool,
     /// Every lease the store knows, expired ones included.
     pub leases: Vec<Lease>,
+}
+
+/// What a sweep claimed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Swept {
+    pub sessions: Vec<SessionRecord>,
+    /// Users of that node that are claimed, by whomever.
+    pub claimed: usize,
 }
 
 #[async_trait]
@@ -317,13 +331,20 @@ pub trait SessionStore: Send + Sync {
     /// between two pages may or may not be listed.
     async fn online_page(&self, after: Option<&Page>, limit: usize) -> Result<(Vec<UserId>, Option<Page>), StoreError>;
 
-    /// Renews the node's lease for `ttl` from the store's now and reads all leases. The lease continues only under
-    /// the epoch it was last given.
-    async fn renew(&self, lease: &Lease, ttl: Duration, now: Timestamp) -> Result<Renewal, StoreError>;
+    /// Renews the node's lease for `ttl` from `now` and reads all leases; without `now`, from what the store's clock
+    /// says, for a node that does not know it yet. The lease continues only under the epoch it was last given.
+    async fn renew(&self, lease: &Lease, ttl: Duration, now: Option<Timestamp>) -> Result<Renewal, StoreError>;
 
-    /// Removes up to `limit` sessions of a node whose lease (of this epoch) expired, and returns them; forgets the
-    /// lease once none is left.
-    async fn sweep(&self, lease: &Lease, limit: usize) -> Result<Vec<SessionRecord>, StoreError>;
+    /// Shifts store time, if nobody else did since it was read.
+    async fn shift_clock(&self, shift: Shift) -> Result<bool, StoreError>;
+
+    /// Claims sessions of a node whose lease (of this epoch) expired, of about `limit` users, until `now` and `claim`:
+    /// what is not reported as [`swept`](SessionStore::swept) by then is handed out again. Forgets the lease once
+    /// nothing is left.
+    async fn sweep(&self, lease: &Lease, now: Timestamp, claim: Duration, limit: usize) -> Result<Swept, StoreError>;
+
+    /// Removes the sessions that such a node had of these users: what follows from their end is done.
+    async fn swept(&self, lease: &Lease, users: &[UserId]) -> Result<(), StoreError>;
 
     /// Ends the node's own lease.
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError>;

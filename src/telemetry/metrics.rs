@@ -83,6 +83,8 @@ metrics_table! {
         redis_reconnected => "signaling_redis_reconnects_total";
         /// Times that the store was found to be another than before or to have lost writes.
         store_lost => "signaling_store_losses_total";
+        /// Times that the store's clock made a step and store time was kept from it.
+        clock_stepped => "signaling_clock_steps_total";
         /// Phones that were told to ring after the call had ended: must stay 0.
         ghost_ring => "signaling_ghost_rings_total";
         /// Rings whose phone promised to acknowledge them and did not within 5 s.

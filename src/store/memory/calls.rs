@@ -24,12 +24,19 @@ pub(super) struct Calls {
     keep_until: HashMap<CallId, Timestamp>,
     verdicts: HashMap<UserId, Vec<(CallId, Verdict)>>,
     outcomes: HashMap<UserId, Vec<Outcome>>,
-    notices: HashMap<UserId, (CallId, Timestamp)>,
+    notices: HashMap<UserId, Notice>,
     /// Start of the minute and rings in it, by caller and callee.
     rings: HashMap<(UserId, UserId), (Timestamp, u32)>,
     last_cleaning: Timestamp,
     /// The newest that was handed out.
     order: u64,
+}
+
+struct Notice {
+    call: CallId,
+    until: Timestamp,
+    /// By whom, and until when.
+    claimed: Option<(u64, Timestamp)>,
 }
 
 impl Calls {
@@ -98,7 +105,7 @@ impl Calls {
         if now.since(self.last_cleaning) > Duration::from_secs(10) {
             self.last_cleaning = now;
             self.rings.retain(|_, (since, _)| now.since(*since) < RING_WINDOW);
-            self.notices.retain(|_, (_, until)| *until > now);
+            self.notices.retain(|_, notice| notice.until > now);
             self.verdicts.retain(|_, kept| {
                 kept.retain(|(_, verdict)| verdict.at + retention.verdict > now);
                 !kept.is_empty()
@@ -283,14 +290,24 @@ impl CallStore for MemoryStore {
 
     async fn leave_notice(&self, user: &UserId, call: &CallId, ttl: Duration) -> Result<(), StoreError> {
         let until = self.clock.now() + ttl;
-        self.calls.lock().notices.insert(user.clone(), (call.clone(), until));
+        self.calls.lock().notices.insert(user.clone(), Notice { call: call.clone(), until, claimed: None });
         Ok(())
     }
 
-    async fn take_notice(&self, user: &UserId) -> Result<Option<CallId>, StoreError> {
+    async fn claim_notice(&self, user: &UserId, claimant: u64, claim: Duration) -> Result<Option<CallId>, StoreError> {
         let now = self.clock.now();
-        let taken = self.calls.lock().notices.remove(user);
-        Ok(taken.filter(|(_, until)| *until > now).map(|(call, _)| call))
+        let mut calls = self.calls.lock();
+        let Some(notice) = calls.notices.get_mut(user).filter(|notice| notice.until > now) else { return Ok(None) };
+        if notice.claimed.is_some_and(|(by, until)| by != claimant && until > now) {
+            return Ok(None);
+        }
+        notice.claimed = Some((claimant, now + claim));
+        Ok(Some(notice.call.clone()))
+    }
+
+    async fn drop_notice(&self, user: &UserId) -> Result<(), StoreError> {
+        self.calls.lock().notices.remove(user);
+        Ok(())
     }
 
     async fn generation(&self) -> Result<Generation, StoreError> {

@@ -5,7 +5,10 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::call::{NodeId, SessionId, Timestamp, TokenHash, UserId};
-use crate::store::{KnownToken, Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError, TokenStore};
+use crate::clock::Shift;
+use crate::store::{
+    KnownToken, Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError, Swept, TokenStore,
+};
 
 /// Tokens kept before those that expired are dropped.
 const TOKENS: usize = 100_000;
@@ -15,6 +18,8 @@ pub(super) struct Sessions {
     by_user: HashMap<UserId, HashMap<SessionId, SessionRecord>>,
     leases: HashMap<NodeId, Lease>,
     watchers: HashMap<UserId, BTreeSet<NodeId>>,
+    /// Users of dead nodes that somebody sweeps, and until when.
+    sweeping: HashMap<(NodeId, u64, UserId), Timestamp>,
 }
 
 impl Sessions {
@@ -25,6 +30,13 @@ impl Sessions {
                 self.by_user.remove(&session.user);
             }
         }
+    }
+
+    /// What a node registered of a user, or of all, under this epoch.
+    fn held(&self, lease: &Lease, user: Option<&UserId>) -> Vec<SessionRecord> {
+        let of_all = self.by_user.iter().filter(|(of, _)| user.is_none_or(|user| user == *of));
+        let sessions = of_all.flat_map(|(_, sessions)| sessions.values());
+        sessions.filter(|session| session.node == lease.node && session.epoch == lease.epoch).cloned().collect()
     }
 
     fn watchers_of(&self, user: &UserId) -> Vec<NodeId> {
@@ -103,7 +115,8 @@ impl SessionStore for MemoryStore {
         Ok((users, next))
     }
 
-    async fn renew(&self, lease: &Lease, ttl: Duration, now: Timestamp) -> Result<Renewal, StoreError> {
+    async fn renew(&self, lease: &Lease, ttl: Duration, now: Option<Timestamp>) -> Result<Renewal, StoreError> {
+        let now = now.unwrap_or_else(|| self.clock.now());
         let mut sessions = self.sessions.lock();
         let known = sessions.leases.get(&lease.node);
         let continued = known.is_some_and(|known| known.epoch == lease.epoch && known.expires_at > now);
@@ -111,23 +124,42 @@ impl SessionStore for MemoryStore {
         Ok(Renewal { store_time: None, continued, leases: sessions.leases.values().cloned().collect() })
     }
 
-    async fn sweep(&self, lease: &Lease, limit: usize) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut sessions = self.sessions.lock();
-        let swept: Vec<SessionRecord> = sessions
-            .by_user
-            .values()
-            .flat_map(HashMap::values)
-            .filter(|session| session.node == lease.node && session.epoch == lease.epoch)
-            .take(limit)
-            .cloned()
-            .collect();
-        for session in &swept {
-            sessions.remove(session);
+    async fn shift_clock(&self, _: Shift) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn sweep(&self, lease: &Lease, now: Timestamp, claim: Duration, limit: usize) -> Result<Swept, StoreError> {
+        let sessions = &mut *self.sessions.lock();
+        let users: BTreeSet<UserId> = sessions.held(lease, None).into_iter().map(|session| session.user).collect();
+        if users.is_empty() {
+            if sessions.leases.get(&lease.node).is_some_and(|known| known.epoch == lease.epoch) {
+                sessions.leases.remove(&lease.node);
+            }
+            return Ok(Swept::default());
         }
-        if swept.is_empty() && sessions.leases.get(&lease.node).is_some_and(|known| known.epoch == lease.epoch) {
-            sessions.leases.remove(&lease.node);
+        let (mut swept, mut free) = (Swept::default(), limit);
+        for user in users {
+            let key = (lease.node.clone(), lease.epoch, user);
+            let is_free = sessions.sweeping.get(&key).is_none_or(|until| *until <= now);
+            if is_free && free > 0 {
+                free -= 1;
+                swept.sessions.extend(sessions.held(lease, Some(&key.2)));
+                sessions.sweeping.insert(key.clone(), now + claim);
+            }
+            swept.claimed += usize::from(sessions.sweeping.contains_key(&key));
         }
         Ok(swept)
+    }
+
+    async fn swept(&self, lease: &Lease, users: &[UserId]) -> Result<(), StoreError> {
+        let sessions = &mut *self.sessions.lock();
+        for user in users {
+            sessions.sweeping.remove(&(lease.node.clone(), lease.epoch, user.clone()));
+            for session in sessions.held(lease, Some(user)) {
+                sessions.remove(&session);
+            }
+        }
+        Ok(())
     }
 
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {

@@ -296,9 +296,14 @@ impl CallStore for RedisCalls {
         Ok(self.client.set::<(), _, _>(self.key("notice", user), call.as_str(), expiry, None, false).await?)
     }
 
-    async fn take_notice(&self, user: &UserId) -> Result<Option<CallId>, StoreError> {
-        let taken: Option<String> = self.client.getdel(self.key("notice", user)).await?;
-        Ok(taken.and_then(|id| CallId::parse(&id).ok()))
+    async fn claim_notice(&self, user: &UserId, claimant: u64, claim: Duration) -> Result<Option<CallId>, StoreError> {
+        let keys = vec![self.key("notice", user), self.key("noticed", user)];
+        let taken: String = script::NOTICE.run(&self.client, keys, vec![number(claimant), duration(claim)]).await?;
+        Ok(CallId::parse(&taken).ok())
+    }
+
+    async fn drop_notice(&self, user: &UserId) -> Result<(), StoreError> {
+        Ok(self.client.del::<(), _>(vec![self.key("notice", user), self.key("noticed", user)]).await?)
     }
 
     async fn generation(&self) -> Result<Generation, StoreError> {

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::calls::{json, parse, unexpected};
 use super::script;
 use crate::call::{NodeId, Timestamp, UserId};
-use crate::store::{Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError};
+use crate::clock::{SLEW, Shift};
+use crate::store::{Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError, Swept};
 
 /// Presence spreads over this many hash slots. Fixed: every node of every version must agree.
 const SHARDS: u8 = 64;
@@ -47,6 +48,10 @@ impl RedisSessions {
     fn lease_keys(&self) -> Vec<String> {
         let tag = format!("{{{}:n}}:", self.prefix);
         vec![format!("{tag}leases"), format!("{tag}nodes")]
+    }
+
+    fn clock_key(&self) -> String {
+        format!("{{{}:n}}:clock", self.prefix)
     }
 
     fn session_keys(&self, session: &SessionRecord) -> Vec<String> {
@@ -173,15 +178,19 @@ impl SessionStore for RedisSessions {
         Ok((page, None))
     }
 
-    async fn renew(&self, lease: &Lease, ttl: Duration, _now: Timestamp) -> Result<Renewal, StoreError> {
+    async fn renew(&self, lease: &Lease, ttl: Duration, now: Option<Timestamp>) -> Result<Renewal, StoreError> {
         let arguments = vec![
             lease.node.as_str().into(),
             lease.epoch.to_string().into(),
             json("lease", lease)?.into(),
             ttl.as_millis().to_string().into(),
+            now.map_or_else(String::new, |now| now.as_millis().to_string()).into(),
+            SLEW.to_string().into(),
         ];
-        let reply: Vec<String> = script::RENEW.run(&self.client, self.lease_keys(), arguments).await?;
-        let [now, continued, leases @ ..] = reply.as_slice() else { return Err(unexpected("renew", &reply)) };
+        let mut keys = self.lease_keys();
+        keys.push(self.clock_key());
+        let reply: Vec<String> = script::RENEW.run(&self.client, keys, arguments).await?;
+        let [own, shift, continued, leases @ ..] = reply.as_slice() else { return Err(unexpected("renew", &reply)) };
         let leases = leases
             .chunks_exact(3)
             .filter_map(|part| {
@@ -191,25 +200,58 @@ impl SessionStore for RedisSessions {
                 Some(Lease { expires_at, ..lease })
             })
             .collect();
-        let store_time = now.parse::<f64>().ok().map(|now| Timestamp::from_millis(now as u64));
+        let own = own.parse().ok().map(Timestamp::from_millis);
+        let store_time = own.zip(shift.parse().ok());
         Ok(Renewal { store_time, continued: continued == "1", leases })
     }
 
-    async fn sweep(&self, lease: &Lease, limit: usize) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn shift_clock(&self, shift: Shift) -> Result<bool, StoreError> {
+        let arguments = vec![shift.from.to_string().into(), shift.to.to_string().into()];
+        Ok(script::SHIFT.run::<u64>(&self.client, vec![self.clock_key()], arguments).await? == 1)
+    }
+
+    async fn sweep(&self, lease: &Lease, now: Timestamp, claim: Duration, limit: usize) -> Result<Swept, StoreError> {
         let each = limit.div_ceil(usize::from(SHARDS));
         let holder = holder(&lease.node, lease.epoch);
         let swept = self.tags().map(|tag| {
-            let keys = vec![format!("{tag}on:{}:{}", lease.node, lease.epoch), format!("{tag}online")];
-            let arguments = vec![holder.as_str().into(), format!("{tag}sessions:").into(), each.to_string().into()];
-            script::SWEEP.run::<Vec<String>>(&self.client, keys, arguments)
+            let arguments = vec![
+                holder.as_str().into(),
+                format!("{tag}sessions:").into(),
+                each.to_string().into(),
+                now.as_millis().to_string().into(),
+                (now + claim).as_millis().to_string().into(),
+                GARBAGE_TTL.as_millis().to_string().into(),
+            ];
+            script::SWEEP.run::<Vec<String>>(&self.client, sweep_keys(&tag, lease), arguments)
         });
-        let swept = try_join_all(swept).await?;
-        let swept: Vec<SessionRecord> = swept.iter().flatten().filter_map(|text| parse("session", text).ok()).collect();
-        if swept.is_empty() {
+        let mut all = Swept::default();
+        for swept in try_join_all(swept).await? {
+            let [claimed, sessions @ ..] = swept.as_slice() else { return Err(unexpected("sweep", &swept)) };
+            all.claimed += claimed.parse::<usize>().unwrap_or(0);
+            all.sessions.extend(sessions.iter().filter_map(|text| parse("session", text).ok()));
+        }
+        if all.claimed == 0 {
             let arguments = vec![lease.node.as_str().into(), lease.epoch.to_string().into()];
             script::RETIRE.run::<u64>(&self.client, self.lease_keys(), arguments).await?;
         }
-        Ok(swept)
+        Ok(all)
+    }
+
+    async fn swept(&self, lease: &Lease, users: &[UserId]) -> Result<(), StoreError> {
+        let mut by_shard: BTreeMap<u8, Vec<&UserId>> = BTreeMap::new();
+        for user in users {
+            by_shard.entry(shard_of(user)).or_default().push(user);
+        }
+        let removals = by_shard.into_iter().map(|(shard, users)| {
+            let tag = self.shard_tag(shard);
+            let mut keys = sweep_keys(&tag, lease);
+            keys.push(format!("{tag}online"));
+            let mut arguments = vec![holder(&lease.node, lease.epoch).into(), format!("{tag}sessions:").into()];
+            arguments.extend(users.into_iter().map(|user| user.as_str().into()));
+            script::SWEPT.run::<u64>(&self.client, keys, arguments)
+        });
+        try_join_all(removals).await?;
+        Ok(())
     }
 
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
@@ -217,4 +259,9 @@ impl SessionStore for RedisSessions {
         script::RETIRE.run::<u64>(&self.client, self.lease_keys(), arguments).await?;
         Ok(())
     }
+}
+
+fn sweep_keys(tag: &str, lease: &Lease) -> Vec<String> {
+    let (node, epoch) = (&lease.node, lease.epoch);
+    vec![format!("{tag}on:{node}:{epoch}"), format!("{tag}sweeping:{node}:{epoch}")]
 }

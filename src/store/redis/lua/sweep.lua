@@ -1,17 +1,23 @@
--- KEYS: users of a node and epoch in this shard, users online in this shard
--- ARGV: field prefix of this node and epoch, sessions key prefix, limit
-local swept = {}
-for _, user in ipairs(redis.call('SPOP', KEYS[1], ARGV[3])) do
-  local key = ARGV[2] .. user
-  local all = redis.call('HGETALL', key)
-  local left = #all / 2
+-- KEYS: users of a node and epoch in this shard, those of them that somebody sweeps, by the end of that claim
+-- ARGV: field prefix of this node and epoch, sessions key prefix, limit, now, end of the claim, ttl ms
+-- Returns: how many users are claimed by anybody, then the sessions of those claimed by this
+local users = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[4], 'LIMIT', 0, ARGV[3])
+if #users < tonumber(ARGV[3]) then
+  for _, user in ipairs(redis.call('SRANDMEMBER', KEYS[1], ARGV[3] - #users)) do
+    redis.call('SREM', KEYS[1], user)
+    users[#users + 1] = user
+  end
+end
+local claimed = {}
+for _, user in ipairs(users) do
+  local all, found = redis.call('HGETALL', ARGV[2] .. user), false
   for place = 1, #all, 2 do
     if string.sub(all[place], 1, #ARGV[1]) == ARGV[1] then
-      redis.call('HDEL', key, all[place])
-      left = left - 1
-      swept[#swept + 1] = all[place + 1]
+      claimed[#claimed + 1] = all[place + 1]
+      found = true
     end
   end
-  if left == 0 then redis.call('SREM', KEYS[2], user) end
+  if found then redis.call('ZADD', KEYS[2], ARGV[5], user) else redis.call('ZREM', KEYS[2], user) end
 end
-return swept
+if #claimed > 0 then redis.call('PEXPIRE', KEYS[2], ARGV[6]) end
+return {tostring(redis.call('ZCARD', KEYS[2])), unpack(claimed)}

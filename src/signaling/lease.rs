@@ -1,0 +1,143 @@
+//! The lease of this node: one task renews it, and nobody else. Whoever needs a fresh look at the leases asks that task:
+//! what a renewal takes up must not end with a request that was given up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use super::Signaling;
+use super::nodes::Round;
+use crate::clock::Reading;
+use crate::store::{Lease, StoreError};
+use crate::telemetry::metrics;
+
+/// Registered again this often, so that presence outlives the store's garbage collection.
+const REFRESH: Duration = Duration::from_secs(3600);
+/// Between two renewals, however many ask.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Longer than a renewal takes that fails.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Sessions of a phone or of the past that are removed at the same time.
+const AT_ONCE: usize = 64;
+const SWEPT_AT_ONCE: usize = 512;
+/// What a node removes of its own past is nobody else's to remove.
+const OWN_CLAIM: Duration = Duration::from_secs(10);
+
+impl Signaling {
+    /// Renews the lease again and again, and at once where somebody asks.
+    pub(super) async fn keep_lease(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.clock.sleep(self.policy.lease_renewal) => {}
+                () = self.nodes.wanted.notified() => {}
+            }
+            let mut begun = 0;
+            self.nodes.rounds.send_modify(|rounds| {
+                rounds.begun += 1;
+                begun = rounds.begun;
+            });
+            let renewed = self.renew_lease().await;
+            if let Err(error) = &renewed {
+                metrics::store_failed();
+                metrics::store_healthy(0);
+                tracing::warn!(%error, "renewing the lease failed");
+            }
+            let went_through = renewed.is_ok();
+            self.nodes.rounds.send_modify(|rounds| *rounds = Round { ended: begun, went_through, ..*rounds });
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits for a renewal that begins from now on; false where it failed. Dropped, it leaves nothing behind.
+    pub(super) async fn look_again(&self) -> bool {
+        let mut rounds = self.nodes.rounds.subscribe();
+        let begun = rounds.borrow_and_update().begun;
+        self.nodes.wanted.notify_one();
+        let ended = rounds.wait_for(|rounds| rounds.ended > begun);
+        matches!(tokio::time::timeout(PATIENCE, ended).await, Ok(Ok(rounds)) if rounds.went_through)
+    }
+
+    /// Renews the lease; where it had run out, a new epoch begins and all sessions are registered again.
+    pub(super) async fn renew_lease(self: &Arc<Self>) -> Result<(), StoreError> {
+        let continued = self.ask_renewal().await?;
+        self.check_generation().await?;
+        self.remove_leftovers().await?;
+        let wanted = self.nodes.registrations();
+        let refresh = self.clock.uptime().saturating_sub(self.nodes.renewals.lock().refreshed_at) >= REFRESH;
+        if continued && wanted.is_none() && !refresh {
+            return Ok(());
+        }
+        let old = self.own_lease();
+        if !continued {
+            self.nodes.register_again();
+            self.nodes.begin_epoch(self.clock.now());
+            self.ask_renewal().await?;
+        }
+        let wanted = self.nodes.registrations();
+        self.register_all().await?;
+        self.nodes.renewals.lock().refreshed_at = self.clock.uptime();
+        if let Some(wanted) = wanted {
+            self.nodes.registered(wanted);
+        }
+        if !continued {
+            self.forget_epoch(&old).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what an old epoch of this node left behind: it has been registered under the new one.
+    async fn forget_epoch(&self, old: &Lease) -> Result<(), StoreError> {
+        loop {
+            let swept = self.sessions.sweep(old, self.clock.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
+            if swept.sessions.is_empty() {
+                return Ok(());
+            }
+            let users: Vec<_> = swept.sessions.into_iter().map(|session| session.user).collect();
+            self.sessions.swept(old, &users).await?;
+        }
+    }
+
+    /// Removes sessions that left while the store failed; each is forgotten here only when that is done.
+    async fn remove_leftovers(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut removals = stream::iter(self.nodes.leftovers())
+            .map(|session| async move {
+                self.sessions.unregister(&session).await?;
+                self.went_away(&session.user).await;
+                self.absent(&session, self.clock.now()).await?;
+                self.nodes.is_removed(&session);
+                Ok::<(), StoreError>(())
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some(removed) = removals.next().await {
+            removed?;
+        }
+        Ok(())
+    }
+
+    fn own_lease(&self) -> Lease {
+        self.nodes.own_lease(self.clock.now() + self.policy.lease, self.floor.len() as u64)
+    }
+
+    async fn ask_renewal(&self) -> Result<bool, StoreError> {
+        let (lease, asked) = (self.own_lease(), self.clock.elapsed());
+        // A lease is compared with the time of nodes: by their own, no step of the store's clock ends one.
+        let now = self.nodes.has_renewed().then(|| self.clock.now());
+        let renewal = self.sessions.renew(&lease, self.policy.lease, now).await?;
+        if let Some((raw, shift)) = renewal.store_time {
+            let reading = Reading { raw, shift, asked, answered: self.clock.elapsed() };
+            if let Some(shift) = self.clock.follow(reading) {
+                metrics::clock_stepped();
+                let milliseconds = shift.from - shift.to;
+                tracing::error!(milliseconds, "the store's clock made a step, store time does not");
+                if self.sessions.shift_clock(shift).await? {
+                    self.clock.shifted(shift);
+                }
+            }
+        }
+        self.nodes.renewed(renewal.leases, renewal.continued, &self.clock);
+        *self.nodes.renewed_at.lock() = asked;
+        metrics::store_healthy(1);
+        Ok(renewal.continued)
+    }
+}

@@ -1,0 +1,85 @@
+//! The sessions of dead nodes: claimed, dealt with, and only then removed. A reply that is lost, or a sweeper that
+//! dies, leaves them to the next one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use super::Signaling;
+use crate::call::UserId;
+use crate::store::{Lease, SessionRecord, StoreError};
+use crate::telemetry::metrics;
+
+const TICK: Duration = Duration::from_millis(300);
+const SWEPT_AT_ONCE: usize = 512;
+/// Users that are dealt with at the same time.
+const AT_ONCE: usize = 64;
+/// Longer than it takes to deal with all of one claim.
+const CLAIM: Duration = Duration::from_secs(10);
+
+impl Signaling {
+    /// Removes the sessions of dead nodes and starts the absence of their users.
+    pub(super) async fn sweep_dead_nodes(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(TICK).await;
+            if self.nodes.expired(self.clock.now()).is_empty() {
+                continue;
+            }
+            // What looks expired may have been renewed since it was read.
+            if !self.look_again().await {
+                continue;
+            }
+            for lease in self.nodes.expired(self.clock.now()) {
+                if self.nodes.is_well(&self.clock, lease.expires_at)
+                    && let Err(error) = self.sweep(&lease).await
+                {
+                    tracing::warn!(peer = %lease.node, %error, "sweeping a dead node failed");
+                }
+            }
+        }
+    }
+
+    async fn sweep(self: &Arc<Self>, lease: &Lease) -> Result<(), StoreError> {
+        loop {
+            let swept = self.sessions.sweep(lease, self.clock.now(), CLAIM, SWEPT_AT_ONCE).await?;
+            if swept.sessions.is_empty() {
+                return Ok(());
+            }
+            tracing::warn!(peer = %lease.node, sessions = swept.sessions.len(), "sweeping the sessions of a dead node");
+            metrics::sessions_swept(swept.sessions.len());
+            let mut of_users: HashMap<UserId, Vec<SessionRecord>> = HashMap::new();
+            for session in swept.sessions {
+                of_users.entry(session.user.clone()).or_default().push(session);
+            }
+            let done: Vec<UserId> = stream::iter(of_users)
+                .map(|(user, sessions)| async move {
+                    let dealt_with = self.dealt_with(&sessions, lease).await;
+                    dealt_with.then_some(user)
+                })
+                .buffer_unordered(AT_ONCE)
+                .filter_map(|user| async move { user })
+                .collect()
+                .await;
+            self.sessions.swept(lease, &done).await?;
+            done.iter().for_each(|user| self.gone_from_the_store(user));
+        }
+    }
+
+    /// Starts the absence of a user's devices that were on a dead node; false where the store failed that.
+    async fn dealt_with(self: &Arc<Self>, sessions: &[SessionRecord], lease: &Lease) -> bool {
+        for session in sessions {
+            if self.absent(session, lease.expires_at).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Tells who watches the user, if nobody else is there for him.
+    fn gone_from_the_store(self: &Arc<Self>, user: &UserId) {
+        let (signaling, user) = (Arc::clone(self), user.clone());
+        self.spawn(async move { signaling.went_away(&user).await });
+    }
+}
