@@ -40,6 +40,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// A node without the store for so long asks others whether they have it.
 const ISOLATED_AFTER: Duration = Duration::from_secs(15);
 const ISOLATION_TICK: Duration = Duration::from_secs(2);
+/// What was said and waits for a store that fails has so long after a drain, and less when the node stops at once.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+const VERY_LAST_WORDS: Duration = Duration::from_secs(3);
 /// Farewells, open requests and loops together get this long when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -267,6 +270,7 @@ impl App {
             }
         };
         tokio::join!(self.signaling.drain(self.drain.window), relays);
+        self.signaling.finish_words(LAST_WORDS).await;
         tracing::info!("drained");
     }
 
@@ -274,6 +278,7 @@ impl App {
     pub async fn stop(self) {
         self.readiness.set(false);
         let farewell = async {
+            self.signaling.finish_words(VERY_LAST_WORDS).await;
             self.signaling.leave().await;
             // The library runs no disconnect handlers here and waits for stuck readers.
             self.io.close().await;

@@ -19,12 +19,14 @@ mod contend;
 mod event;
 mod hears;
 mod id;
+mod order;
 mod record;
 mod row;
 mod step;
 mod time;
 mod timeline;
 mod verdict;
+mod version;
 
 pub use callback::{Ask, Callback, callbacks};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
@@ -33,13 +35,15 @@ pub use event::{Event, EventKind, events, events_so_far};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
 pub use record::{
-    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Verified, Version,
+    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Verified,
 };
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use time::Timestamp;
 pub use timeline::{MILESTONES, Milestone, What, milestones, refused};
 pub use verdict::{Verdict, VerdictKind, resolve};
+
+pub use version::Version;
 
 #[cfg(test)]
 mod tests;

@@ -2,29 +2,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, Device, SealedToken, SessionId, Timestamp, UserId};
+use super::{CallId, Device, SealedToken, SessionId, Timestamp, UserId, Version};
 
 /// Tokens kept of one party; the oldest goes first.
 const TOKENS_PER_PARTY: usize = 3;
-
-/// The stored version of a call: a counter that rises by one with each change, and its writer's nonce, by which a
-/// writer whose reply was lost recognises its own write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Version {
-    pub counter: u64,
-    pub nonce: u64,
-}
-
-impl Version {
-    pub fn next(self, nonce: u64) -> Self {
-        Self { counter: self.counter + 1, nonce }
-    }
-
-    /// Of the record with which a call was created.
-    pub fn is_first(self) -> bool {
-        self.counter <= 1
-    }
-}
 
 /// One call, as stored. Fields are only ever added, with a default: old and new nodes share one store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +22,9 @@ pub struct Call {
     /// The id as it was initiated (`CALL_123`), echoed to peers.
     pub spelled: String,
     pub version: Version,
+    /// The nonce of the version it was created with, by which whoever dialled knows it; 0 from a node that kept none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub born: u64,
     pub created_at: Timestamp,
     pub ring_until: Timestamp,
     pub caller: Party,
@@ -277,6 +261,10 @@ impl EndReason {
     }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Call {
     pub fn is_live(&self) -> bool {
         match self.state {
@@ -305,18 +293,6 @@ impl Call {
             State::Active { accepted_at, .. } => Some(*accepted_at),
             State::Ended(end) => end.accepted_at,
         }
-    }
-
-    /// Which of two calls is newer; never the clock of the node that created it, but for records of nodes that know no
-    /// order: the store hands out no order below its own time in microseconds.
-    pub fn rank(&self) -> u64 {
-        if self.order == 0 { self.created_at.as_millis().saturating_mul(1000) } else { self.order }
-    }
-
-    /// The same of its end, for a call that is over.
-    pub fn end_rank(&self) -> Option<u64> {
-        let end = self.end()?;
-        Some(if self.over == 0 { end.at.as_millis().saturating_mul(1000) } else { self.over })
     }
 
     pub fn party(&self, role: Role) -> &Party {

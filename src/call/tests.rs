@@ -43,6 +43,7 @@ fn trying() -> Call {
         version: Version { counter: 1, nonce: 1 },
         order: 1,
         over: 0,
+        born: 0,
         created_at: at(0),
         ring_until: at(30),
         caller: Party {

@@ -11,7 +11,7 @@ use super::body::{Body, Unread, fields};
 use super::schema::{AcceptedRequest, CancelledRequest, EndedRequest, Guarded, Judged, RejectedRequest};
 use super::{Api, traced, unavailable};
 use crate::call::{CallId, Device, Refusal, UserId};
-use crate::signaling::{Failure, Told, WordOutcome};
+use crate::signaling::{BackendWord, Failure, Told, WordOutcome};
 use crate::socket::Fields;
 use crate::telemetry::trace;
 
@@ -27,7 +27,8 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<
     let fields = fields(&body)?;
     let ((id, spelled), caller, receiver) = parties(&fields)?;
     let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
-    let told = api.signaling.word_accepted(&id, &spelled, &caller, &receiver, device);
+    let word = BackendWord::Accepted { spelled, caller, receiver: receiver.clone(), device };
+    let told = api.signaling.word(&id, word);
     Ok(traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await)
 }
 
@@ -39,7 +40,7 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<
 pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, spelled), receiver) = (fields.call_id()?, fields.user("receiverId")?);
-    let told = api.signaling.word_cancelled(&id, &spelled, &receiver, fields.reason());
+    let told = api.signaling.word(&id, BackendWord::Cancelled { spelled, receiver, reason: fields.reason() });
     Ok(traced(&api, "POST /api/emit/call-cancelled", &id, None, respond(told, USER_ABSENT)).await)
 }
 
@@ -51,7 +52,8 @@ pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result
 pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, spelled), caller, receiver) = parties(&fields)?;
-    let told = api.signaling.word_rejected(&id, &spelled, &caller, &receiver, fields.reason());
+    let word = BackendWord::Rejected { spelled, caller, receiver: receiver.clone(), reason: fields.reason() };
+    let told = api.signaling.word(&id, word);
     Ok(traced(&api, "POST /api/emit/call-rejected", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await)
 }
 
@@ -63,7 +65,7 @@ pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<
 pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, _), ended_by) = (fields.call_id()?, fields.optional_user("endedBy")?);
-    let told = api.signaling.word_ended(&id, ended_by.as_ref(), fields.reason());
+    let told = api.signaling.word(&id, BackendWord::Ended { by: ended_by.clone(), reason: fields.reason() });
     Ok(traced(&api, "POST /api/emit/call-ended", &id, ended_by.as_ref(), respond(told, USER_ABSENT)).await)
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::delivery::Audience;
-use super::{Failure, Initiate, Initiated, Signaling};
+use super::retry::Owed;
+use super::{Failure, Initiate, Initiated, Node};
 use crate::bus::{Body, Word};
 use crate::call::{
     Actor, Call, CallId, Command, Device, End, EndReason, Ender, Offer, Push, Refusal, Role, State, UserId, Verb,
@@ -27,20 +28,37 @@ pub enum Told {
 
 pub type WordOutcome = Result<Told, Failure>;
 
-impl Signaling {
-    pub async fn is_online(&self, user: &UserId) -> Result<bool, StoreError> {
+/// What Laravel says became of a call over REST.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BackendWord {
+    /// The callee accepted; `device` where Laravel knows it.
+    Accepted { spelled: String, caller: UserId, receiver: UserId, device: Option<Device> },
+    /// The caller cancelled.
+    Cancelled { spelled: String, receiver: UserId, reason: Option<String> },
+    /// The callee rejected.
+    Rejected { spelled: String, caller: UserId, receiver: UserId, reason: Option<String> },
+    /// It ended, by one party or by nobody in particular.
+    Ended { by: Option<UserId>, reason: Option<String> },
+}
+
+impl Node {
+    pub(super) async fn is_online(&self, user: &UserId) -> Result<bool, StoreError> {
         Ok(!self.sessions_of(user).await?.is_empty())
     }
 
     /// The id of the user's newest session, opaque to its reader.
-    pub async fn session_id(&self, user: &UserId) -> Result<Option<String>, StoreError> {
+    pub(super) async fn session_id(&self, user: &UserId) -> Result<Option<String>, StoreError> {
         let sessions = self.sessions_of(user).await?;
         Ok(sessions.into_iter().max_by_key(|session| session.connected_at).map(|session| session.id.to_string()))
     }
 
     /// Laravel rings the receiver in the caller's name, at once; the caller has no session in it. The same call once more
     /// is answered like the first time, a busy one too.
-    pub async fn word_initiated(self: &Arc<Self>, caller: &UserId, request: Initiate) -> Result<Initiated, Failure> {
+    pub(super) async fn word_initiated(
+        self: &Arc<Self>,
+        caller: &UserId,
+        request: Initiate,
+    ) -> Result<Initiated, Failure> {
         match self.initiate(&Actor::over_http(caller, None), request).await {
             Ok(answer) => {
                 if let Initiated::Settled(call) = &answer {
@@ -71,15 +89,45 @@ impl Signaling {
     }
 
     /// Every user with a session, in order of id.
-    pub async fn connected_users(&self) -> Result<Vec<UserId>, StoreError> {
+    pub(super) async fn connected_users(&self) -> Result<Vec<UserId>, StoreError> {
         let mut users = self.sessions.online_users().await?;
         users.sort();
         users.dedup();
         Ok(users)
     }
 
+    /// Obeys a word of Laravel. While the store fails, or is not put back after a loss, it waits here in its turn, is
+    /// obeyed later, and Laravel is told so: whoever was answered nothing at all has not lost it either.
+    pub(super) async fn word(self: &Arc<Self>, id: &CallId, word: BackendWord) -> WordOutcome {
+        let told = if self.retries.holds(id) { Err(Failure::Unavailable) } else { self.obey(id, &word).await };
+        if let Err(Failure::Unavailable) = &told {
+            self.owe(id, Owed::Word(word));
+        }
+        told
+    }
+
+    pub(super) async fn obey(self: &Arc<Self>, id: &CallId, word: &BackendWord) -> WordOutcome {
+        match word.clone() {
+            BackendWord::Accepted { spelled, caller, receiver, device } => {
+                self.word_accepted(id, &spelled, &caller, &receiver, device).await
+            }
+            BackendWord::Cancelled { spelled, receiver, reason } => {
+                self.word_cancelled(id, &spelled, &receiver, reason).await
+            }
+            BackendWord::Rejected { spelled, caller, receiver, reason } => {
+                self.word_rejected(id, &spelled, &caller, &receiver, reason).await
+            }
+            BackendWord::Ended { by, reason } => self.word_ended(id, by.as_ref(), reason).await,
+        }
+    }
+
+    /// A call that the store does not have: not known, unless another node may still be about to put it back.
+    async fn is_known_to_be_unknown(self: &Arc<Self>) -> Result<(), Failure> {
+        if self.may_have_lost().await { Err(Failure::Unavailable) } else { Ok(()) }
+    }
+
     /// The callee accepted over REST. A call never initiated here becomes active.
-    pub async fn word_accepted(
+    async fn word_accepted(
         self: &Arc<Self>,
         id: &CallId,
         spelled: &str,
@@ -91,8 +139,8 @@ impl Signaling {
         let accept = Command::Accept { by: by.clone() };
         for _ in 0..ATTEMPTS {
             match self.transition(id, &accept).await {
-                Err(Failure::NotFound) => {}
-                judged => return self.told(judged, caller, accept, id).await,
+                Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
+                judged => return self.told(judged, caller).await,
             }
             let mut call = self.call_by_word(id, spelled, caller, receiver);
             let now = self.clock.now();
@@ -105,7 +153,7 @@ impl Signaling {
             match self.create_settled(&call).await? {
                 Created::Created(call) => {
                     self.tell(&call, Audience { caller: true, callee: false }).await;
-                    return Ok(Told::Emitted(self.is_online(caller).await?));
+                    return Ok(Told::Emitted(self.seems_online(caller).await));
                 }
                 Created::Busy { caller: on_caller, callee: on_callee } => {
                     for (line, user) in [(on_caller, caller), (on_callee, receiver)] {
@@ -121,7 +169,7 @@ impl Signaling {
     }
 
     /// The caller cancelled over REST.
-    pub async fn word_cancelled(
+    async fn word_cancelled(
         self: &Arc<Self>,
         id: &CallId,
         spelled: &str,
@@ -132,6 +180,7 @@ impl Signaling {
             Some(call) if call.callee.user == *receiver => call.caller.user,
             Some(call) => return Ok(Told::Refused { refusal: Refusal::NotAParticipant, state: call.state.name() }),
             None => {
+                self.is_known_to_be_unknown().await?;
                 let verdict = Verdict {
                     user: receiver.clone(),
                     device: Device::Unknown,
@@ -163,11 +212,11 @@ impl Signaling {
             // The app's own request was there first: Laravel need not be told. Failed: it is told once more.
             drop(self.transition(id, &Command::Report).await);
         }
-        self.told(judged, receiver, cancel, id).await
+        self.told(judged, receiver).await
     }
 
     /// The callee rejected over REST.
-    pub async fn word_rejected(
+    async fn word_rejected(
         self: &Arc<Self>,
         id: &CallId,
         spelled: &str,
@@ -177,28 +226,31 @@ impl Signaling {
     ) -> WordOutcome {
         let reject = Command::Reject { by: Actor::over_http(receiver, None), reason: reason.clone() };
         match self.transition(id, &reject).await {
-            Err(Failure::NotFound) => {}
-            judged => return self.told(judged, caller, reject, id).await,
+            Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
+            judged => return self.told(judged, caller).await,
         }
         let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
         let call = self.call_by_word(id, spelled, caller, receiver);
         let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.clock.now());
         if let Created::Exists(_) = self.create_settled(&call).await? {
             let judged = self.transition(id, &reject).await;
-            return self.told(judged, caller, reject, id).await;
+            return self.told(judged, caller).await;
         }
         let reason = reason.unwrap_or_else(|| "User declined".into());
         self.spread(caller, Word::Rejected { call_id: spelled.to_owned(), reason }).await
     }
 
     /// A call ended over REST, in a party's name or in nobody's.
-    pub async fn word_ended(
+    async fn word_ended(
         self: &Arc<Self>,
         id: &CallId,
         ended_by: Option<&UserId>,
         reason: Option<String>,
     ) -> WordOutcome {
-        let Some(call) = self.watched_or_stored(id).await? else { return Err(Failure::NotFound) };
+        let Some(call) = self.watched_or_stored(id).await? else {
+            self.is_known_to_be_unknown().await?;
+            return Err(Failure::NotFound);
+        };
         let (command, peer) = match ended_by {
             Some(user) => {
                 let peer = if *user == call.caller.user { &call.callee.user } else { &call.caller.user };
@@ -207,30 +259,24 @@ impl Signaling {
             None => (Command::Dismiss { reason }, call.caller.user.clone()),
         };
         let judged = self.transition(id, &command).await;
-        let both = ended_by.is_none() && judged.is_ok() && self.is_online(&call.callee.user).await?;
-        match self.told(judged, &peer, command, id).await? {
+        let both = ended_by.is_none() && judged.is_ok() && self.seems_online(&call.callee.user).await;
+        match self.told(judged, &peer).await? {
             Told::Emitted(one) => Ok(Told::Emitted(one || both)),
             refused @ Told::Refused { .. } => Ok(refused),
         }
     }
 
-    /// The answer to Laravel; while the store fails its word is retried like a phone's.
-    async fn told(
-        self: &Arc<Self>,
-        judged: Result<Call, Failure>,
-        user: &UserId,
-        command: Command,
-        id: &CallId,
-    ) -> WordOutcome {
+    async fn told(self: &Arc<Self>, judged: Result<Call, Failure>, user: &UserId) -> WordOutcome {
         match judged {
-            Ok(_) => Ok(Told::Emitted(self.is_online(user).await?)),
+            Ok(_) => Ok(Told::Emitted(self.seems_online(user).await)),
             Err(Failure::Refused { refusal, call }) => Ok(Told::Refused { refusal, state: call.state.name() }),
-            Err(Failure::Unavailable) => {
-                self.retries.push(id.clone(), command, self.clock.elapsed());
-                Err(Failure::Unavailable)
-            }
-            Err(failure @ (Failure::NotFound | Failure::TooManyRings { .. })) => Err(failure),
+            Err(failure @ (Failure::NotFound | Failure::TooManyRings { .. } | Failure::Unavailable)) => Err(failure),
         }
+    }
+
+    /// Whether the user has a session, as far as can be told: what was obeyed is not undone by a store that fails then.
+    async fn seems_online(&self, user: &UserId) -> bool {
+        self.is_online(user).await.unwrap_or_else(|_| self.floor.holds(user))
     }
 
     pub(super) async fn watched_or_stored(self: &Arc<Self>, id: &CallId) -> Result<Option<Call>, Failure> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::Audience;
-use super::{Failure, Session, Signaling};
+use super::retry::Owed;
+use super::{Failure, Node, Session};
 use crate::bus::Word;
 use crate::call::{
     Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Refusal, Role, Say,
@@ -50,15 +51,26 @@ pub enum Initiated {
     },
 }
 
-impl Signaling {
+impl Node {
     /// Rings the receiver. Answers after `call:incoming` went out to every node that holds him.
-    pub async fn initiate(self: &Arc<Self>, by: &Actor, request: Initiate) -> Result<Initiated, Failure> {
+    pub(super) async fn initiate(self: &Arc<Self>, by: &Actor, request: Initiate) -> Result<Initiated, Failure> {
         if by.session.is_some() && self.pulse.catches_up(self.clock.elapsed()) {
             // Its caller may be on another node by now, and in another call.
             tracing::warn!(call = %request.id, "this process stood still, what was dialled meanwhile does not ring");
             return Err(Failure::Unavailable);
         }
-        let mut call = self.new_call(by, request);
+        let call = self.new_call(by, request);
+        let (id, nonce) = (call.id.clone(), call.born);
+        self.retries.dials_again(&id, &by.user);
+        let dialled = self.dial(by, call).await;
+        if let Err(Failure::Unavailable) = &dialled {
+            // A lost reply may have been that of a write.
+            self.owe(&id, Owed::Withdrawal { caller: by.user.clone(), nonce });
+        }
+        dialled
+    }
+
+    async fn dial(self: &Arc<Self>, by: &Actor, mut call: Call) -> Result<Initiated, Failure> {
         let mut seen: Vec<Verdict> = Vec::new();
         for _ in 0..ATTEMPTS {
             let decided_at = self.clock.elapsed();
@@ -82,7 +94,8 @@ impl Signaling {
                     seen = verdicts;
                 }
                 Created::Busy { caller, callee } => {
-                    for line in [caller, callee].into_iter().flatten() {
+                    // The callee's line first: only a dial that rings may end a call of the dialer's own.
+                    for line in [callee, caller].into_iter().flatten() {
                         match contend(&line, by, &call.callee.user) {
                             Contention::Free => {}
                             Contention::Displace(role) => {
@@ -108,13 +121,15 @@ impl Signaling {
 
     pub(super) fn new_call(&self, by: &Actor, request: Initiate) -> Call {
         let now = self.clock.now();
+        let born = rand::random();
         let ring_until = now + request.ring_timeout.unwrap_or(self.policy.ring_timeout);
         Call {
             order: 0,
             over: 0,
             id: request.id,
             spelled: request.spelled,
-            version: Version::default().next(rand::random()),
+            version: Version::default().next(born),
+            born,
             created_at: now,
             ring_until,
             caller: Party {
@@ -186,7 +201,7 @@ impl Signaling {
     }
 
     /// Whether the user is party to this call and it is live; when the store can't tell, it is.
-    pub async fn is_own_live_call(self: &Arc<Self>, user: &UserId, id: &CallId) -> bool {
+    pub(super) async fn is_own_live_call(self: &Arc<Self>, user: &UserId, id: &CallId) -> bool {
         match self.watched_or_stored(id).await {
             Ok(call) => call.is_some_and(|call| call.is_live() && call.role_of(user).is_some()),
             Err(_) => true,
@@ -202,7 +217,7 @@ impl Signaling {
     }
 
     /// What follows the answer to an initiate: an outcome that was waiting, or an accept that overtook the answer.
-    pub async fn after_initiate(self: &Arc<Self>, session: &Arc<Session>, id: &CallId, answer: &Initiated) {
+    pub(super) async fn after_initiate(self: &Arc<Self>, session: &Arc<Session>, id: &CallId, answer: &Initiated) {
         if !session.acks && session.was_told_accepted(id) {
             if let Ok(Some(call)) = self.calls.load(id).await
                 && matches!(call.state, State::Active { .. })
@@ -222,28 +237,43 @@ impl Signaling {
     }
 
     /// A device of the callee shows that it rings.
-    pub async fn alert(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+    pub(super) async fn alert(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
         self.transition(id, &Command::Alert { by }).await
     }
 
-    pub async fn accept(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+    pub(super) async fn accept(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
         self.judge(id, Command::Accept { by }).await
     }
 
-    pub async fn reject(self: &Arc<Self>, by: Actor, id: &CallId, reason: Option<String>) -> Result<Call, Failure> {
+    pub(super) async fn reject(
+        self: &Arc<Self>,
+        by: Actor,
+        id: &CallId,
+        reason: Option<String>,
+    ) -> Result<Call, Failure> {
         self.judge(id, Command::Reject { by, reason }).await
     }
 
-    pub async fn cancel(self: &Arc<Self>, by: Actor, id: &CallId, reason: Option<String>) -> Result<Call, Failure> {
+    pub(super) async fn cancel(
+        self: &Arc<Self>,
+        by: Actor,
+        id: &CallId,
+        reason: Option<String>,
+    ) -> Result<Call, Failure> {
         self.judge(id, Command::Cancel { by, reason }).await
     }
 
-    pub async fn end(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+    pub(super) async fn end(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
         self.judge(id, Command::End { by, reason: None }).await
     }
 
     /// Relays a participant's message to the other side of a live call.
-    pub async fn message(self: &Arc<Self>, by: &Actor, id: &CallId, data: serde_json::Value) -> Result<Call, Failure> {
+    pub(super) async fn message(
+        self: &Arc<Self>,
+        by: &Actor,
+        id: &CallId,
+        data: serde_json::Value,
+    ) -> Result<Call, Failure> {
         let call = self.calls.load(id).await?.ok_or(Failure::NotFound)?;
         let refused = |refusal, call: &Call| Failure::Refused { refusal, call: Box::new(call.clone()) };
         let role = call.role_of(&by.user).ok_or_else(|| refused(Refusal::NotAParticipant, &call))?;
@@ -269,7 +299,7 @@ impl Signaling {
             }
         };
         if let Err(Failure::Unavailable) = &judged {
-            self.retries.push(id.clone(), command, self.clock.elapsed());
+            self.owe(id, Owed::Command(command));
         }
         judged
     }
@@ -319,7 +349,7 @@ impl Signaling {
     }
 
     /// What the sender's own session hears about a verdict that was refused.
-    pub fn answer_refused(self: &Arc<Self>, session: &Arc<Session>, refusal: Refusal, call: &Call) {
+    pub(super) fn answer_refused(self: &Arc<Self>, session: &Arc<Session>, refusal: Refusal, call: &Call) {
         match refusal {
             Refusal::AnsweredElsewhere => {
                 self.tell_session(session, call, |_| true);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Failure, Signaling};
+use super::{Failure, Node};
 use crate::call::{Call, CallId, Command, Refusal, Role, Timestamp, Witness};
 use crate::sabotage::{self, Bug};
 use crate::telemetry::trace::Kind;
@@ -19,7 +19,7 @@ const CLAIM_AT_ONCE: usize = 128;
 /// After a deadline that the store failed.
 const AGAIN: Duration = Duration::from_millis(500);
 
-impl Signaling {
+impl Node {
     /// Fires the timers of the calls this node has to do with.
     pub(super) async fn fire_timers(self: Arc<Self>) {
         loop {

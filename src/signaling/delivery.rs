@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use super::{Session, Signaling};
+use super::{Node, Session};
 use crate::bus::{Body, Envelope, Inbound};
 use crate::call::{Call, CallId, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What};
 use crate::sabotage::{self, Bug};
@@ -54,7 +54,7 @@ impl Audience {
     }
 }
 
-impl Signaling {
+impl Node {
     /// Tells the audience the call as it stands. Returns what sessions of the callee it found, after the first attempt
     /// at every node; what failed is tried again meanwhile.
     pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> Reached {

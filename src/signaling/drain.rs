@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::Signaling;
+use super::Node;
 use crate::telemetry::metrics::{self, Departure};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -20,10 +20,10 @@ enum Turn {
     Active,
 }
 
-impl Signaling {
+impl Node {
     /// Closes the transports of this node's sessions evenly over `window`: idle ones first, parties of ringing calls
     /// next, of accepted ones last. What a phone does meanwhile may change its turn.
-    pub async fn drain(self: &Arc<Self>, window: Duration) {
+    pub(super) async fn drain(self: &Arc<Self>, window: Duration) {
         let started = self.clock.elapsed();
         let mut farewells = JoinSet::new();
         loop {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Signaling;
+use super::Node;
 use super::delivery::Audience;
 use crate::call::{Call, State};
 use crate::sabotage::{self, Bug};
@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(500);
 const RUNG_AGAIN_FOR: Duration = Duration::from_secs(7);
 const COMPARED_AT_ONCE: usize = 256;
 
-impl Signaling {
+impl Node {
     pub(super) async fn heal(self: Arc<Self>) {
         loop {
             self.clock.sleep(TICK).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::Signaling;
+use super::Node;
 use super::nodes::Round;
 use crate::clock::Reading;
 use crate::store::{Lease, StoreError};
@@ -24,7 +24,7 @@ const SWEPT_AT_ONCE: usize = 512;
 /// What a node removes of its own past is nobody else's to remove.
 const OWN_CLAIM: Duration = Duration::from_secs(10);
 
-impl Signaling {
+impl Node {
     /// Renews the lease again and again, and at once where somebody asks.
     pub(super) async fn keep_lease(self: Arc<Self>) {
         loop {
@@ -128,8 +128,8 @@ impl Signaling {
             let reading = Reading { raw, shift, asked, answered: self.clock.elapsed() };
             if let Some(shift) = self.clock.follow(reading) {
                 metrics::clock_stepped();
-                let milliseconds = shift.from - shift.to;
-                tracing::error!(milliseconds, "the store's clock made a step, store time does not");
+                let step_ms = shift.from - shift.to;
+                tracing::error!(step_ms, "the store's clock made a step, store time does not");
                 if self.sessions.shift_clock(shift).await? {
                     self.clock.shifted(shift);
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Failure, Session, Signaling, Word};
+use super::{Failure, Node, Session, Word};
 use crate::call::{
     Actor, Asked, Call, CallId, Command, Device, EndReason, Ender, Push, Role, Row, RowStatus, SealedToken, State,
     Timestamp, UserId, Verb,
@@ -88,7 +88,7 @@ fn command_of(call: &Call, status: RowStatus) -> Option<Command> {
     }
 }
 
-impl Signaling {
+impl Node {
     async fn ask(&self, id: &CallId, tokens: &[SealedToken], patience: Duration) -> Asked {
         let Some(ledger) = &self.ledger else { return Asked::Unknown };
         if tokens.is_empty() {
@@ -133,7 +133,7 @@ impl Signaling {
 
     /// A call was rejected that nobody initiated here: callers often have no socket at that moment. If the backend
     /// knows it as one that rings this user, its caller is told.
-    pub fn reject_unknown(
+    pub(super) fn reject_unknown(
         self: &Arc<Self>,
         session: &Arc<Session>,
         id: &CallId,

@@ -9,15 +9,18 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
 
-use super::{Failure, Signaling};
-use crate::call::{Call, CallId, Command, EndReason, Role, Timestamp, UserId, What, gives_way};
-use crate::store::{Generation, Restored, StoreError};
+use super::{Failure, Node};
+use crate::call::{Call, CallId, Command, EndReason, NodeId, Role, UserId, What, gives_way};
+use crate::store::{Generation, PutBack, Restored, StoreError};
 use crate::telemetry::metrics;
 
 /// How often a node looks whether its connection to the store was made again.
 const LOOK: Duration = Duration::from_millis(100);
-/// After one node noticed a loss, the others have so long to put back what they hold.
-const ALL_PUT_BACK: Duration = Duration::from_secs(1);
+/// After this node noticed a loss, the others have so long to put back what they hold: longer than until the next
+/// renewal of their leases, which is when they notice it at the latest.
+const ALL_PUT_BACK: Duration = Duration::from_secs(4);
+/// How often a node that is done looks for those who are not.
+const DONE_LOOK: Duration = Duration::from_millis(50);
 /// How often a decision looks whether this node is done with it.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Calls that are put back at the same time.
@@ -36,11 +39,9 @@ pub(super) struct Trust {
 struct Seen {
     generation: Option<Generation>,
     connection: u64,
-    /// No deadline is judged before.
-    quiet_until: Timestamp,
-    /// Nothing is decided before, on the clock that counts suspension,
-    complete_at: Duration,
-    /// nor while this node itself puts back what it holds, perhaps for several losses.
+    /// No deadline is judged before, by the monotonic clock.
+    quiet_until: Duration,
+    /// Nothing is decided while this node puts back what it holds and waits for the others, perhaps for several losses.
     putting_back: usize,
 }
 
@@ -54,12 +55,12 @@ impl Drop for AtWork<'_> {
 }
 
 impl Trust {
-    fn is_quiet(&self, now: Timestamp) -> bool {
+    fn is_quiet(&self, now: Duration) -> bool {
         self.seen.lock().quiet_until > now
     }
 }
 
-impl Signaling {
+impl Node {
     /// Notices a loss as soon as the store is reached again.
     pub(super) async fn notice_losses(self: Arc<Self>) {
         loop {
@@ -84,23 +85,16 @@ impl Signaling {
     pub(super) async fn all_put_back(self: &Arc<Self>) -> Result<(), StoreError> {
         self.calls.reached().await?;
         self.check_connection().await?;
-        loop {
-            let (complete_at, putting_back) = {
-                let seen = self.trust.seen.lock();
-                (seen.complete_at, seen.putting_back > 0)
-            };
-            let rest = complete_at.saturating_sub(self.clock.elapsed());
-            if rest.is_zero() && !putting_back {
-                return Ok(());
-            }
-            tokio::time::sleep(rest.max(PAUSE)).await;
+        while self.trust.seen.lock().putting_back > 0 {
+            tokio::time::sleep(PAUSE).await;
         }
+        Ok(())
     }
 
     /// Whether what the store says may be the ground of a deadline: it is the one it was, or all nodes had a lease's
     /// time to put back what was lost.
     pub(super) async fn may_judge(self: &Arc<Self>) -> bool {
-        self.check_connection().await.is_ok() && !self.trust.is_quiet(self.clock.now())
+        self.check_connection().await.is_ok() && !self.trust.is_quiet(self.clock.uptime())
     }
 
     /// Asks which store this is. Another than before: writes may be lost.
@@ -119,8 +113,7 @@ impl Signaling {
             let before = seen.generation.replace(generation.clone());
             let lost = before.is_some_and(|before| before != generation);
             if lost {
-                seen.quiet_until = self.clock.now() + self.policy.lease;
-                seen.complete_at = self.clock.elapsed() + ALL_PUT_BACK;
+                seen.quiet_until = self.clock.uptime() + self.policy.lease;
                 seen.putting_back += 1;
             }
             (reconnected, lost)
@@ -132,33 +125,51 @@ impl Signaling {
         if lost {
             metrics::store_lost();
             tracing::error!("the store is another than before or lost writes, putting back what this node holds");
-            self.spawn(Arc::clone(self).put_back());
+            self.spawn(Arc::clone(self).put_back(generation));
         }
         Ok(())
     }
 
-    /// Writes the records this node holds where the store has none or an older one.
-    fn put_back(self: Arc<Self>) -> BoxFuture<'static, ()> {
+    /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
+    /// write what their phones were told, then what they only heard of, where nobody claims the lines.
+    fn put_back(self: Arc<Self>, generation: Generation) -> BoxFuture<'static, ()> {
         let work = async move {
             let _at_work = AtWork(&self.trust);
+            let (began, others) = (self.clock.elapsed(), self.nodes.others(&self.clock));
             let calls = self.watch.remembered(self.clock.now());
             let held = calls.len();
             // Without a session of either party nobody told this node how the call went on.
             let is_told = |call: &Arc<Call>| {
                 !call.is_live() || [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user))
             };
-            let (told, others): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
+            let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
             // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
             if self.calls.raise_order(self.watch.newest_order()).await.is_err() {
                 self.trust.seen.lock().generation = Some(Generation::unknown());
             }
             let mut restored = self.restore_all(told).await;
-            tokio::time::sleep(ALL_PUT_BACK / 4).await;
-            restored += self.restore_all(self.with_free_lines(others).await).await;
+            self.have_put_back(&generation, PutBack::Told, &others, began).await;
+            restored += self.restore_all(self.with_free_lines(heard).await).await;
+            self.have_put_back(&generation, PutBack::All, &others, began).await;
             metrics::calls_restored(restored);
             tracing::info!(held, restored, "put calls back");
         };
         Box::pin(work)
+    }
+
+    /// Says that this node has put back so much, and waits until the others known have, or had the time to: one may have
+    /// died with the store.
+    async fn have_put_back(&self, generation: &Generation, done: PutBack, others: &[NodeId], began: Duration) {
+        loop {
+            let said = self.calls.have_put_back(generation, &self.nodes.own, done).await;
+            let all = said.is_ok_and(|said| {
+                others.iter().all(|other| said.iter().any(|(node, put_back)| node == other && *put_back >= done))
+            });
+            if all || self.clock.elapsed().saturating_sub(began) >= ALL_PUT_BACK {
+                return;
+            }
+            tokio::time::sleep(DONE_LOOK).await;
+        }
     }
 
     async fn restore_all(self: &Arc<Self>, calls: Vec<Arc<Call>>) -> u64 {
@@ -265,7 +276,7 @@ impl Signaling {
 
     /// Whether the store lost something a moment ago, or can't say.
     pub(super) async fn may_have_lost(self: &Arc<Self>) -> bool {
-        self.check_generation().await.is_err() || self.trust.is_quiet(self.clock.now())
+        self.check_generation().await.is_err() || self.trust.is_quiet(self.clock.uptime())
     }
 
     /// A live call that is gone from the store though nothing was lost: it ended where nobody told this node, long ago.

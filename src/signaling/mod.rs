@@ -5,6 +5,7 @@ mod backend;
 mod calls;
 mod deadlines;
 mod delivery;
+mod door;
 mod drain;
 mod floor;
 mod healing;
@@ -32,8 +33,9 @@ use tokio_util::task::TaskTracker;
 
 pub use crate::bus::Word;
 pub use crate::store::Page;
-pub use backend::{Told, WordOutcome};
+pub use backend::{BackendWord, Told, WordOutcome};
 pub use calls::{Initiate, Initiated};
+pub use door::Signaling;
 pub use floor::{Newcomer, Session, Voice};
 pub use ledger::Ledger;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
@@ -103,8 +105,8 @@ impl Policy {
     }
 }
 
-/// One node's part of the cluster. Cheap to share; every entry point of the edges is a method here.
-pub struct Signaling {
+/// One node's part of the cluster. What the edges may ask of it is [`Signaling`].
+struct Node {
     clock: Clock,
     policy: Policy,
     calls: Arc<dyn CallStore>,
@@ -159,10 +161,10 @@ pub enum StartError {
     Bus(#[from] BusError),
 }
 
-impl Signaling {
+impl Node {
     /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
     /// of one before that is an error that stops the node.
-    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+    async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, .. } = parts;
         let Parts { traces, tasks, stop, .. } = parts;
         let signaling = Arc::new(Self {
@@ -209,31 +211,23 @@ impl Signaling {
         signaling.run("losses", Arc::clone(&signaling).notice_losses());
         signaling.run("pulse", Arc::clone(&signaling).keep_pulse());
         signaling.run("timelines", Arc::clone(&signaling).write_notes());
-        signaling.run("retries", Arc::clone(&signaling).retry_verdicts());
+        signaling.run("retries", Arc::clone(&signaling).retry_words());
         Ok(signaling)
     }
 
-    pub fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    pub fn traces(&self) -> &Traces {
-        &self.traces
-    }
-
-    pub fn node(&self) -> &NodeId {
+    fn node(&self) -> &NodeId {
         &self.nodes.own
     }
 
     /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.
-    pub fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.run_out(name, |stop| async move {
             let _ = stop.run_until_cancelled_owned(work).await;
         });
     }
 
     /// Runs a loop that ends by itself soon after the stop.
-    pub fn run_out<F>(&self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
+    fn run_out<F>(&self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -254,13 +248,13 @@ impl Signaling {
     }
 
     /// Users with a session and live calls, of the whole cluster.
-    pub async fn counts(&self) -> Result<(u64, u64), StoreError> {
+    async fn counts(&self) -> Result<(u64, u64), StoreError> {
         let (users, calls) = tokio::join!(self.sessions.online_count(), self.calls.live_calls());
         Ok((users?, calls?))
     }
 
     /// Sessions on this node.
-    pub fn local_sessions(&self) -> usize {
+    fn local_sessions(&self) -> usize {
         self.floor.len()
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::Signaling;
+use super::Node;
 use crate::call::{NodeId, Timestamp};
 use crate::clock::Clock;
 use crate::store::{Lease, SessionRecord};
@@ -255,27 +255,27 @@ impl Nodes {
     }
 }
 
-impl Signaling {
+impl Node {
     /// How long the store has not renewed this node's lease, by a clock that counts suspension.
-    pub fn without_store_for(&self) -> Duration {
+    pub(super) fn without_store_for(&self) -> Duration {
         self.clock.elapsed().saturating_sub(*self.nodes.renewed_at.lock())
     }
 
     /// Where the other nodes known last say whether they are ready.
-    pub fn probes_of_others(&self) -> Vec<String> {
+    pub(super) fn probes_of_others(&self) -> Vec<String> {
         let leases = self.nodes.leases.read();
         let others = leases.values().filter(|lease| lease.node != self.nodes.own && !lease.probe.is_empty());
         others.map(|lease| lease.probe.clone()).collect()
     }
 
     /// What this node's session ids say of it.
-    pub fn own_tag(&self) -> String {
+    pub(super) fn own_tag(&self) -> String {
         tag_of(&self.nodes.own)
     }
 
     /// How to reach the node that a session id names. One that is not known, because it just started, is looked for by
     /// the lease task, for all who wait at once; few may.
-    pub async fn address_of(self: &Arc<Self>, tag: &str) -> Option<String> {
+    pub(super) async fn address_of(self: &Arc<Self>, tag: &str) -> Option<String> {
         let known = || self.nodes.routes.read().get(tag).cloned();
         if let Some(address) = known() {
             return Some(address);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Failure, Signaling};
+use super::{Failure, Node};
 use crate::call::{
     Call, CallId, Command, EndReason, Event, EventKind, Timestamp, UserId, Verdict, callbacks, events, milestones,
 };
@@ -16,7 +16,7 @@ use crate::telemetry::trace::{self, Kind};
 /// Who is online is of no use later.
 const PRESENCE_LIFE: Duration = Duration::from_secs(300);
 
-impl Signaling {
+impl Node {
     /// The letters of a change.
     pub(super) fn letters(&self, before: Option<&Call>, after: &Call) -> Vec<Letter> {
         let mut letters = Vec::new();
@@ -75,17 +75,17 @@ impl Signaling {
     }
 
     /// The newest letters that were given up.
-    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+    pub(super) async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         self.outbox.dead_letters(limit).await
     }
 
     /// Has dead letters sent again; returns how many.
-    pub async fn replay_letters(&self, which: &Which) -> Result<u64, StoreError> {
+    pub(super) async fn replay_letters(&self, which: &Which) -> Result<u64, StoreError> {
         self.outbox.replay(which, self.clock.now()).await
     }
 
     /// Takes back that a receiver wants nothing more.
-    pub async fn webhooks_on(&self) -> Result<(), StoreError> {
+    pub(super) async fn webhooks_on(&self) -> Result<(), StoreError> {
         self.outbox.switch_off(None).await
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Failure, Signaling, Told};
+use super::{Failure, Node, Told};
 use crate::bus::{Body, Word};
 use crate::call::{NodeId, UserId};
 use crate::store::{Page, StoreError};
@@ -32,9 +32,9 @@ impl Default for SentAway {
     }
 }
 
-impl Signaling {
+impl Node {
     /// Who of these has a session, in order.
-    pub async fn who_is_online(&self, users: &[UserId]) -> Result<Vec<(UserId, bool)>, StoreError> {
+    pub(super) async fn who_is_online(&self, users: &[UserId]) -> Result<Vec<(UserId, bool)>, StoreError> {
         let mut answer = Vec::with_capacity(users.len());
         for users in users.chunks(ASKED_AT_ONCE) {
             let sessions = self.sessions.sessions_of(users).await?;
@@ -45,7 +45,7 @@ impl Signaling {
     }
 
     /// Users with a session, page by page, with their number in all.
-    pub async fn connected_page(
+    pub(super) async fn connected_page(
         &self,
         after: Option<&Page>,
         limit: usize,
@@ -55,12 +55,17 @@ impl Signaling {
     }
 
     /// Says an event of the application's own to every session of a user; false where he has none.
-    pub async fn say_to_user(self: &Arc<Self>, user: &UserId, event: String, data: Value) -> Result<bool, Failure> {
+    pub(super) async fn say_to_user(
+        self: &Arc<Self>,
+        user: &UserId,
+        event: String,
+        data: Value,
+    ) -> Result<bool, Failure> {
         Ok(matches!(self.spread(user, Word::App { event, data }).await?, Told::Emitted(true)))
     }
 
     /// Ends every session of a user, wherever it is, with a disconnect packet. Returns how many there were.
-    pub async fn send_away(self: &Arc<Self>, user: &UserId, reason: &str) -> Result<usize, Failure> {
+    pub(super) async fn send_away(self: &Arc<Self>, user: &UserId, reason: &str) -> Result<usize, Failure> {
         let sessions = self.sessions_of(user).await;
         let expires_at = self.clock.now() + WORD_LIFE;
         // Every node, also one that just started: it may remember a token of a phone that is elsewhere by now.
@@ -88,7 +93,7 @@ impl Signaling {
     }
 
     /// The users whom other nodes sent away, for who remembers tokens; once.
-    pub fn users_sent_away(&self) -> Option<mpsc::Receiver<UserId>> {
+    pub(super) fn users_sent_away(&self) -> Option<mpsc::Receiver<UserId>> {
         self.sent_away.receiver.lock().take()
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Session, Signaling};
+use super::{Node, Session};
 use crate::bus::Body;
 use crate::call::{NodeId, SessionId, UserId};
 use crate::store::StoreError;
@@ -119,10 +119,10 @@ impl Watchers {
     }
 }
 
-impl Signaling {
+impl Node {
     /// Watches users for a session and answers who is online. The watch is written before the sessions are read, so
     /// that who comes in between is told by one of both.
-    pub async fn subscribe(
+    pub(super) async fn subscribe(
         self: &Arc<Self>,
         session: &Arc<Session>,
         users: &[UserId],
@@ -143,7 +143,7 @@ impl Signaling {
         Ok(answer)
     }
 
-    pub async fn unsubscribe(
+    pub(super) async fn unsubscribe(
         self: &Arc<Self>,
         session: &Arc<Session>,
         users: &[UserId],

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Signaling;
+use super::Node;
 
 const BEAT: Duration = Duration::from_millis(250);
 /// Nobody waits longer for a first sign that his call is on its way.
@@ -43,7 +43,7 @@ impl Pulse {
     }
 }
 
-impl Signaling {
+impl Node {
     pub(super) async fn keep_pulse(self: Arc<Self>) {
         loop {
             self.pulse.beat(self.clock.elapsed());

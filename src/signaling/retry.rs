@@ -1,4 +1,5 @@
-//! Hang-ups are never refused: while the store fails, verdicts wait here, in order per call.
+//! What was said is never refused: while the store fails, hang-ups of phones and words of Laravel wait here, in order per
+//! call.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,67 +7,143 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Failure, Signaling};
-use crate::call::{CallId, Command};
+use super::{BackendWord, Failure, Node};
+use crate::call::{Actor, CallId, Command, UserId};
 use crate::telemetry::metrics;
 
-/// Verdicts are retried for this long.
+/// Retried for this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
-/// Bound of the queue; beyond it the oldest is dropped and counted.
+/// Bound of the queue; beyond it the oldest is dropped, counted and named.
 const CAPACITY: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct RetryQueue(Mutex<VecDeque<Waiting>>);
 
+/// Something that is still to be done about a call.
+#[derive(Clone, Debug)]
+pub(super) enum Owed {
+    Command(Command),
+    Word(BackendWord),
+    /// The initiate with this nonce was answered as unavailable: if its call was written after all, nobody calls.
+    Withdrawal {
+        caller: UserId,
+        nonce: u64,
+    },
+}
+
 struct Waiting {
     id: CallId,
-    command: Command,
+    owed: Owed,
     since: Duration,
 }
 
 impl RetryQueue {
-    pub fn push(&self, id: CallId, command: Command, since: Duration) {
+    pub fn push(&self, id: CallId, owed: Owed, since: Duration) {
         let mut queue = self.0.lock();
-        if queue.len() >= CAPACITY {
-            queue.pop_front();
-            metrics::verdict_dropped();
+        if queue.len() >= CAPACITY
+            && let Some(dropped) = queue.pop_front()
+        {
+            give_up(&dropped, "too many wait");
         }
-        queue.push_back(Waiting { id, command, since });
+        queue.push_back(Waiting { id, owed, since });
     }
 
-    /// Whether a verdict of this call waits.
+    /// Whether something that was said of this call waits.
     pub fn holds(&self, id: &CallId) -> bool {
         let queue = self.0.lock();
-        !queue.is_empty() && queue.iter().any(|waiting| waiting.id == *id)
+        queue.iter().any(|waiting| waiting.id == *id && !matches!(waiting.owed, Owed::Withdrawal { .. }))
     }
 
-    fn pop(&self) -> Option<Waiting> {
-        self.0.lock().pop_front()
+    /// Its caller dials once more: what he was told of the first attempt no longer counts.
+    pub fn dials_again(&self, id: &CallId, by: &UserId) {
+        self.0.lock().retain(|waiting| {
+            let Owed::Withdrawal { caller, .. } = &waiting.owed else { return true };
+            waiting.id != *id || caller != by
+        });
     }
 
-    fn put_back(&self, waiting: Waiting) {
-        self.0.lock().push_front(waiting);
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// The first that waits; it stays there until it is done, so that nothing overtakes it.
+    fn first(&self) -> Option<(CallId, Owed, Duration)> {
+        let queue = self.0.lock();
+        queue.front().map(|waiting| (waiting.id.clone(), waiting.owed.clone(), waiting.since))
+    }
+
+    /// The first is done, unless it was dropped meanwhile.
+    fn done(&self, id: &CallId, since: Duration) -> Option<Waiting> {
+        let mut queue = self.0.lock();
+        queue.pop_front_if(|waiting| waiting.id == *id && waiting.since == since)
     }
 }
 
-impl Signaling {
-    pub(super) async fn retry_verdicts(self: Arc<Self>) {
+fn give_up(waiting: &Waiting, why: &str) {
+    metrics::verdict_dropped();
+    tracing::error!(call = %waiting.id, reason = why, "what was said of a call is given up");
+}
+
+impl Node {
+    /// Keeps what could not be done now.
+    pub(super) fn owe(&self, id: &CallId, owed: Owed) {
+        self.retries.push(id.clone(), owed, self.clock.elapsed());
+    }
+
+    pub(super) async fn retry_words(self: Arc<Self>) {
         loop {
             tokio::time::sleep(PAUSE).await;
-            metrics::waiting_verdicts(self.retries.0.lock().len());
-            while let Some(waiting) = self.retries.pop() {
-                if self.clock.elapsed().saturating_sub(waiting.since) > PATIENCE {
-                    metrics::verdict_dropped();
-                    tracing::error!(call = %waiting.id, "a verdict was given up after 60 s without the store");
-                    continue;
-                }
+            metrics::waiting_verdicts(self.retries.len());
+            while let Some((id, owed, since)) = self.retries.first() {
                 // Refused or unknown is an answer too; only a failing store keeps it waiting.
-                if let Err(Failure::Unavailable) = self.judge_again(&waiting.id, &waiting.command).await {
-                    self.retries.put_back(waiting);
+                let failed = matches!(self.pay(&id, &owed).await, Err(Failure::Unavailable));
+                let is_old = self.clock.elapsed().saturating_sub(since) > PATIENCE;
+                if failed && !is_old {
                     break;
                 }
+                let done = self.retries.done(&id, since);
+                if let Some(given_up) = done.filter(|_| failed) {
+                    give_up(&given_up, "the store failed for 60 s");
+                }
             }
+        }
+    }
+
+    async fn pay(self: &Arc<Self>, id: &CallId, owed: &Owed) -> Result<(), Failure> {
+        match owed {
+            Owed::Command(command) => self.judge_again(id, command).await.map(drop),
+            Owed::Word(word) => self.obey(id, word).await.map(drop),
+            Owed::Withdrawal { caller, nonce } => self.withdraw(id, caller, *nonce).await,
+        }
+    }
+
+    /// Cancels a call that its caller was refused, if it exists after all and is still what he was refused.
+    async fn withdraw(self: &Arc<Self>, id: &CallId, caller: &UserId, nonce: u64) -> Result<(), Failure> {
+        self.all_put_back().await?;
+        match self.calls.load(id).await? {
+            Some(call) if call.born == nonce && call.is_ringing() => {
+                // In nobody's device's name: the backend did not say it and is not to be told, it knows of the ring.
+                let cancel = Command::Cancel { by: Actor::over_http(caller, None), reason: None };
+                self.transition(id, &cancel).await.map(drop)
+            }
+            Some(_) => Ok(()),
+            None if self.may_have_lost().await => Err(Failure::Unavailable),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until nothing waits any more, for `patience` at most: a node that stops takes nothing with it that can
+    /// still be done.
+    pub(super) async fn finish_words(&self, patience: Duration) {
+        let done = async {
+            while self.retries.len() > 0 {
+                tokio::time::sleep(PAUSE / 5).await;
+            }
+        };
+        if tokio::time::timeout(patience, done).await.is_err() {
+            let mut queue = self.retries.0.lock();
+            queue.drain(..).for_each(|waiting| give_up(&waiting, "the node stops and the store fails"));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Signaling;
+use super::Node;
 use crate::bus::Body;
 use crate::telemetry::metrics;
 
@@ -34,9 +34,9 @@ impl SelfTest {
     }
 }
 
-impl Signaling {
+impl Node {
     /// Whether this node heard itself lately.
-    pub fn hears_itself(&self) -> bool {
+    pub(super) fn hears_itself(&self) -> bool {
         self.clock.elapsed().saturating_sub(*self.self_test.heard_at.lock()) < DEAF_AFTER
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::delivery::{Audience, NOTICE_TTL};
-use super::{Failure, Session, Signaling};
+use super::{Failure, Node, Session};
 use crate::bus::Body;
 use crate::call::{Call, Command, Role, SayKind, State, Timestamp, TokenHash, UserId};
 use crate::store::{Desk, Outcome, SessionRecord, StoreError};
@@ -38,10 +38,10 @@ pub struct ReadyCall {
     pub expires_in_ms: Option<u64>,
 }
 
-impl Signaling {
+impl Node {
     /// Makes a socket that was authenticated part of the cluster: registers it first, then tells what it missed.
     /// While the store fails the session lives on this node alone and is registered when the store is back.
-    pub async fn connect(self: &Arc<Self>, session: &Arc<Session>) {
+    pub(super) async fn connect(self: &Arc<Self>, session: &Arc<Session>) {
         self.floor.add(Arc::clone(session));
         metrics::sessions(self.floor.len());
         let desk = match self.join(session).await {
@@ -115,7 +115,7 @@ impl Signaling {
     }
 
     /// Ends every session that came with a token which is no longer accepted, wherever it is.
-    pub async fn revoke(self: &Arc<Self>, user: &UserId, token: TokenHash) {
+    pub(super) async fn revoke(self: &Arc<Self>, user: &UserId, token: TokenHash) {
         self.end_sessions_with(user, &token);
         let Ok(sessions) = self.sessions_of(user).await else { return };
         let nodes: HashSet<_> = sessions.into_iter().map(|session| session.node).collect();
@@ -133,7 +133,7 @@ impl Signaling {
     }
 
     /// The tokens of the sessions on this node.
-    pub fn live_tokens(&self) -> Vec<TokenHash> {
+    pub(super) fn live_tokens(&self) -> Vec<TokenHash> {
         let tokens: HashSet<TokenHash> = self.floor.all().iter().filter_map(|session| session.token).collect();
         tokens.into_iter().collect()
     }
@@ -181,7 +181,7 @@ impl Signaling {
     }
 
     /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
-    pub async fn disconnect(self: &Arc<Self>, session: &Arc<Session>, found: Departure) {
+    pub(super) async fn disconnect(self: &Arc<Self>, session: &Arc<Session>, found: Departure) {
         if !self.floor.remove(session) {
             return;
         }
@@ -233,7 +233,7 @@ impl Signaling {
     }
 
     /// Takes leave of every session and of the lease: a stopping node leaves nothing for others to sweep.
-    pub async fn leave(self: &Arc<Self>) {
+    pub(super) async fn leave(self: &Arc<Self>) {
         let sessions = self.floor.all();
         stream::iter(sessions)
             .for_each_concurrent(AT_ONCE, |session| async move { self.disconnect(&session, Departure::Stopped).await })

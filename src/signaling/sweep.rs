@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::Signaling;
+use super::Node;
 use crate::call::UserId;
 use crate::store::{Lease, SessionRecord, StoreError};
 use crate::telemetry::metrics;
@@ -19,7 +19,7 @@ const AT_ONCE: usize = 64;
 /// Longer than it takes to deal with all of one claim.
 const CLAIM: Duration = Duration::from_secs(10);
 
-impl Signaling {
+impl Node {
     /// Removes the sessions of dead nodes and starts the absence of their users.
     pub(super) async fn sweep_dead_nodes(self: Arc<Self>) {
         loop {

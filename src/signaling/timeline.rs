@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Failure, Signaling};
+use super::{Failure, Node};
 use crate::call::{Call, CallId, Device, Milestone, Role, What};
 use crate::telemetry::metrics;
 
@@ -24,7 +24,7 @@ pub(super) struct Notes {
     news: Notify,
 }
 
-impl Signaling {
+impl Node {
     /// Adds to a call's history, best effort.
     pub(super) fn note(&self, id: &CallId, milestone: Milestone) {
         let mut waiting = self.notes.waiting.lock();
@@ -67,7 +67,7 @@ impl Signaling {
     }
 
     /// A call as it is stored, with its history in order of time.
-    pub async fn history(&self, id: &CallId) -> Result<(Call, Vec<Milestone>), Failure> {
+    pub(super) async fn history(&self, id: &CallId) -> Result<(Call, Vec<Milestone>), Failure> {
         self.flush_notes().await;
         let (call, timeline) = tokio::try_join!(self.calls.load(id), self.calls.timeline(id))?;
         let mut timeline = timeline;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Signaling;
+use super::Node;
 use super::delivery::Audience;
 use crate::call::{Call, CallId, Command, Milestone, Refusal, State, milestones, refused, step};
 use crate::sabotage;
@@ -65,7 +65,7 @@ pub(super) enum Written {
     Gone,
 }
 
-impl Signaling {
+impl Node {
     /// Applies a command to a call and tells whom it concerns. Returns the call as it stands afterwards.
     pub(super) async fn transition(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
         let by = command.by();

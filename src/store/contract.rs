@@ -86,6 +86,7 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         id: CallId::parse(id).unwrap(),
         spelled: id.into(),
         version: Version { counter: 1, nonce: rand::random() },
+        born: 0,
         created_at: now,
         ring_until: now + Duration::from_secs(30),
         caller: Party::new(user(caller)),
@@ -400,6 +401,23 @@ contract! {
         let users = ["dan", "nobody", "ana", "bo"].map(user);
         assert_eq!(calls.lines(&users).await.unwrap(), [two, None, one.clone(), one]);
         assert_eq!(calls.lines(&[]).await.unwrap(), []);
+    }
+
+    /// What each node has put back after a loss is known to all, for that loss only.
+    async fn nodes_say_what_they_have_put_back(stores: Stores) {
+        let calls = stores.calls;
+        let (first, second) = (Generation::new("first"), Generation::new("second"));
+        let (one, two) = (NodeId::parse("n1").unwrap(), NodeId::parse("n2").unwrap());
+        let none = calls.have_put_back(&first, &one, PutBack::Told).await.unwrap();
+        if none.is_empty() {
+            return; // memory is not lost
+        }
+        assert_eq!(none, [(one.clone(), PutBack::Told)]);
+        calls.have_put_back(&first, &one, PutBack::All).await.unwrap();
+        let mut said = calls.have_put_back(&first, &two, PutBack::Told).await.unwrap();
+        said.sort();
+        assert_eq!(said, [(one.clone(), PutBack::All), (two.clone(), PutBack::Told)]);
+        assert_eq!(calls.have_put_back(&second, &two, PutBack::Told).await.unwrap(), [(two, PutBack::Told)]);
     }
 
     /// A store that goes on is the one it was.

@@ -114,10 +114,22 @@ impl Generation {
         Self(name.into())
     }
 
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// Equal to none that a store has.
     pub fn unknown() -> Self {
         Self(String::new())
     }
+}
+
+/// How far a node is with putting back what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PutBack {
+    /// What its own phones were told.
+    Told,
+    All,
 }
 
 #[async_trait]
@@ -202,6 +214,15 @@ pub trait CallStore: Send + Sync {
     /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, outcome,
     /// and in the same step its letters. A live call gets the lines that no other live call has, known or not.
     async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError>;
+
+    /// Notes that `node` has put back so much of what it holds after a loss, and reads what all nodes said of this life
+    /// of the store.
+    async fn have_put_back(
+        &self,
+        generation: &Generation,
+        node: &NodeId,
+        done: PutBack,
+    ) -> Result<Vec<(NodeId, PutBack)>, StoreError>;
 
     /// Makes every order handed out from now on larger than `order`: what nodes have heard of counts though the store
     /// lost it.

@@ -124,3 +124,27 @@ fn files_can_be_read_in_a_sitting() {
         assert!(lines <= 400, "{name} has {lines} lines");
     }
 }
+
+/// Whatever changes something runs in a task of the node: the only type that the edges have leaves them no other way.
+#[test]
+fn what_changes_something_outlives_who_asked() {
+    let sources = sources();
+    let text = |file: &str| &sources.iter().find(|(name, _)| name == file).expect("it exists").1;
+    let is_private = text("signaling/mod.rs").lines().any(|line| line == "struct Node {");
+    assert!(is_private, "what the edges may ask of a node is in signaling/door.rs alone");
+    let door = text("signaling/door.rs");
+    let (changes, questions) = door.split_once("/// Questions").expect("questions come last");
+    let changes = changes.split_once("/// What phones say.").expect("phones come first").1;
+    let asked: Vec<&str> = changes.split("    pub async fn ").skip(1).collect();
+    assert!(asked.len() > 15, "{} ways in", asked.len());
+    for way in asked {
+        assert!(way.contains("self.to_its_end("), "it may be broken off half way: {way}");
+    }
+    let questions: Vec<&str> = questions.split("    pub async fn ").skip(1).collect();
+    let only_reads = ["is_own_live_call", "who_is_online", "session_id", "connected_users", "connected_page", "counts"];
+    let harmless = ["dead_letters", "look_again", "address_of"];
+    for question in questions.into_iter().filter(|question| !question.contains("self.to_its_end(")) {
+        let name = question.split('(').next().unwrap_or_default();
+        assert!(only_reads.iter().chain(&harmless).any(|known| *known == name), "{name} may change something");
+    }
+}

@@ -26,3 +26,4 @@ mod redis_failover;
 mod redis_trouble;
 mod traces;
 mod webhooks;
+mod words;

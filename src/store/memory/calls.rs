@@ -4,10 +4,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::call::{Call, CallId, MILESTONES, Milestone, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, Restored, Retention, StoreError, Swap,
-    VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, Restored, Retention, StoreError,
+    Swap, VERDICTS_PER_USER,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -355,6 +355,16 @@ impl CallStore for MemoryStore {
             self.letters.lock().append(letters);
         }
         Ok(Restored { written, without_line })
+    }
+
+    async fn have_put_back(
+        &self,
+        _: &Generation,
+        _: &NodeId,
+        _: PutBack,
+    ) -> Result<Vec<(NodeId, PutBack)>, StoreError> {
+        // It lasts as long as its nodes.
+        Ok(vec![])
     }
 
     async fn raise_order(&self, order: u64) -> Result<(), StoreError> {

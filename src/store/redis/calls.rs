@@ -2,48 +2,35 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, EventInterface, HashesInterface, KeysInterface, SortedSetsInterface};
-use fred::types::config::Server;
+use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
-use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::TryRecvError;
 
-use super::connection::COMMAND_TIMEOUT;
+use super::life::Life;
 use super::{outbox, script, timeline};
-use crate::call::{Call, CallId, InvalidId, Milestone, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, InvalidId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, Restored, Retention, StoreError,
-    Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, PutBack, Restored, Retention,
+    StoreError, Swap, VERDICTS_PER_USER,
 };
 use crate::telemetry::metrics::{self, Freed};
-
-/// How often a connection that is being made again is looked at.
-const CONNECTION_PAUSE: Duration = Duration::from_millis(5);
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
     client: Client,
-    connections: Mutex<Connections>,
+    life: Life,
     retention: Retention,
     bounds: OutboxBounds,
     /// `{prefix:c}:`; the braces are the hash tag.
     tag: String,
 }
 
-/// Connections that were made again, counted when somebody asks.
-struct Connections {
-    made: Receiver<Server>,
-    count: u64,
-}
-
 impl RedisCalls {
     pub fn new(client: Client, prefix: &str, retention: Retention) -> Self {
-        let connections = Mutex::new(Connections { made: client.reconnect_rx(), count: 0 });
-        Self { client, connections, retention, bounds: OutboxBounds::default(), tag: tag(prefix) }
+        let life = Life::new(&client);
+        Self { client, life, retention, bounds: OutboxBounds::default(), tag: tag(prefix) }
     }
 
     /// With other bounds for the letters it appends.
@@ -69,10 +56,6 @@ impl RedisCalls {
 
     fn due_key(&self) -> String {
         format!("{}due", self.tag)
-    }
-
-    fn generation_key(&self) -> String {
-        format!("{}generation", self.tag)
     }
 
     fn order_key(&self) -> String {
@@ -307,31 +290,24 @@ impl CallStore for RedisCalls {
     }
 
     async fn generation(&self) -> Result<Generation, StoreError> {
-        let name = format!("{:016x}", rand::random::<u64>());
-        let reply: String =
-            script::GENERATION.run(&self.client, vec![self.generation_key()], vec![name.into()]).await?;
-        Ok(Generation::new(reply))
+        self.life.generation(&self.client, &self.tag).await
     }
 
     async fn reached(&self) -> Result<(), StoreError> {
-        let made = async {
-            while !self.client.is_connected() {
-                tokio::time::sleep(CONNECTION_PAUSE).await;
-            }
-        };
-        let waited = tokio::time::timeout(COMMAND_TIMEOUT, made).await;
-        waited.map_err(|_| StoreError::Unavailable("not connected".into()))
+        self.life.reached(&self.client).await
     }
 
     fn connection(&self) -> u64 {
-        let mut connections = self.connections.lock();
-        loop {
-            connections.count += match connections.made.try_recv() {
-                Ok(_) => 1,
-                Err(TryRecvError::Lagged(missed)) => missed,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return connections.count,
-            };
-        }
+        self.life.connection()
+    }
+
+    async fn have_put_back(
+        &self,
+        generation: &Generation,
+        node: &NodeId,
+        done: PutBack,
+    ) -> Result<Vec<(NodeId, PutBack)>, StoreError> {
+        self.life.have_put_back(&self.client, &self.tag, (generation, node, done)).await
     }
 
     async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError> {
@@ -403,7 +379,7 @@ pub(super) fn number(value: u64) -> Value {
     value.to_string().into()
 }
 
-fn duration(value: Duration) -> Value {
+pub(super) fn duration(value: Duration) -> Value {
     value.as_millis().to_string().into()
 }
 

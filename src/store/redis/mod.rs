@@ -2,6 +2,7 @@
 
 mod calls;
 mod connection;
+mod life;
 mod outbox;
 mod script;
 mod sessions;

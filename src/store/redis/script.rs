@@ -105,6 +105,7 @@ script!(OUTBOX_BURY, outbox_without_memory, "outbox_bury.lua");
 script!(OUTBOX_DEAD, outbox, "outbox_dead.lua");
 script!(OUTBOX_BACKLOG, "outbox_backlog.lua");
 script!(GENERATION, "generation.lua");
+script!(PUT_BACK, "put_back.lua");
 script!(RESTORE, order_and_outbox_without_memory, "restore.lua");
 script!(RAISE, order, "raise.lua");
 

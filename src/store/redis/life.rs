@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, EventInterface};
+use fred::types::config::Server;
+use parking_lot::Mutex;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::calls::duration;
+use super::connection::COMMAND_TIMEOUT;
+use super::script;
+use crate::call::NodeId;
+use crate::store::{Generation, PutBack, StoreError};
+
+/// How often a connection that is being made again is looked at.
+const CONNECTION_PAUSE: Duration = Duration::from_millis(5);
+/// Who has put back what, after a loss: of use for seconds.
+const PUT_BACK_KEPT: Duration = Duration::from_secs(600);
+
+/// Which life of the server this is, and whether it is reached: connections that were made again, counted when somebody
+/// asks.
+pub(super) struct Life(Mutex<Connections>);
+
+struct Connections {
+    made: Receiver<Server>,
+    count: u64,
+}
+
+impl Life {
+    pub fn new(client: &Client) -> Self {
+        Self(Mutex::new(Connections { made: client.reconnect_rx(), count: 0 }))
+    }
+
+    pub async fn generation(&self, client: &Client, tag: &str) -> Result<Generation, StoreError> {
+        let name = format!("{:016x}", rand::random::<u64>());
+        let reply: String = script::GENERATION.run(client, vec![format!("{tag}generation")], vec![name.into()]).await?;
+        Ok(Generation::new(reply))
+    }
+
+    pub async fn reached(&self, client: &Client) -> Result<(), StoreError> {
+        let made = async {
+            while !client.is_connected() {
+                tokio::time::sleep(CONNECTION_PAUSE).await;
+            }
+        };
+        let waited = tokio::time::timeout(COMMAND_TIMEOUT, made).await;
+        waited.map_err(|_| StoreError::Unavailable("not connected".into()))
+    }
+
+    pub fn connection(&self) -> u64 {
+        let mut connections = self.0.lock();
+        loop {
+            connections.count += match connections.made.try_recv() {
+                Ok(_) => 1,
+                Err(TryRecvError::Lagged(missed)) => missed,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return connections.count,
+            };
+        }
+    }
+
+    pub async fn have_put_back(
+        &self,
+        client: &Client,
+        tag: &str,
+        (generation, node, done): (&Generation, &NodeId, PutBack),
+    ) -> Result<Vec<(NodeId, PutBack)>, StoreError> {
+        let said = match done {
+            PutBack::Told => "told",
+            PutBack::All => "all",
+        };
+        let arguments = vec![node.as_str().into(), said.into(), duration(PUT_BACK_KEPT)];
+        let keys = vec![format!("{tag}restored:{}", generation.name())];
+        let said: Vec<String> = script::PUT_BACK.run(client, keys, arguments).await?;
+        let done = |said: &str| if said == "all" { PutBack::All } else { PutBack::Told };
+        let nodes = said.chunks_exact(2).filter_map(|pair| Some((NodeId::parse(&pair[0]).ok()?, done(&pair[1]))));
+        Ok(nodes.collect())
+    }
+}

@@ -1,0 +1,246 @@
+//! Words that may not be lost: whoever says them vanishes, the store is away or not put back, the node stops.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::harness::cluster::SECRET;
+use crate::harness::phone::{unique, unique_call};
+use crate::harness::proxy::Proxy;
+use crate::harness::redis::Redis;
+use crate::harness::{Backend, Cluster, Phone};
+
+/// A retry, and some time for a busy machine.
+const SOON: Duration = Duration::from_secs(15);
+
+/// Posts as Laravel does, that waits `patience` and closes the connection; the status, if there was one.
+async fn post_impatiently(cluster: &Cluster, node: usize, path: &str, body: Value, patience: Duration) -> Option<u16> {
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let request = client.post(format!("http://{}{path}", cluster.address(node)));
+    let request = request.header("x-internal-secret", SECRET).body(body.to_string()).timeout(patience);
+    request.send().await.ok().map(|response| response.status().as_u16())
+}
+
+/// Waits until a call is as expected.
+async fn becomes(cluster: &Cluster, call: &str, state: &str, reason: Option<&str>) {
+    let started = Instant::now();
+    loop {
+        let now = cluster.state(call).await;
+        if now == (state, reason) {
+            return;
+        }
+        assert!(started.elapsed() < SOON, "{call} is {now:?}, not {state} {reason:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await; // asked, not waited for
+    }
+}
+
+struct Pair {
+    caller: Phone,
+    callee: Phone,
+    call: String,
+}
+
+impl Pair {
+    /// Rings over two nodes.
+    async fn ringing(cluster: &Cluster) -> Self {
+        let caller = cluster.phone(0, &unique("ana")).await;
+        let (callee, call) = (cluster.phone(1, &unique("bo")).await, unique_call());
+        caller.rings(&call, &callee).await;
+        Self { caller, callee, call }
+    }
+
+    async fn active(cluster: &Cluster) -> Self {
+        let pair = Self::ringing(cluster).await;
+        pair.callee.accept(&pair.call).await;
+        pair.caller.expect("call:accepted").await;
+        pair
+    }
+
+    fn body(&self) -> Value {
+        json!({"callId": self.call, "callerId": self.caller.user, "receiverId": self.callee.user})
+    }
+}
+
+/// Each word of Laravel about a call of its own, said at `node` with so much patience while the store stands still.
+async fn words_said_to_a_silent_store(node: usize, patience: Duration, answer: Option<u16>) {
+    let redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let [accepted, cancelled, rejected] =
+        [Pair::ringing(&cluster).await, Pair::ringing(&cluster).await, Pair::ringing(&cluster).await];
+    let ended = Pair::active(&cluster).await;
+    redis.signal("STOP");
+    let said = [
+        ("call-accepted", accepted.body()),
+        ("call-cancelled", cancelled.body()),
+        ("call-rejected", rejected.body()),
+        ("call-ended", json!({"callId": ended.call, "endedBy": ended.caller.user})),
+    ];
+    let answers = join_all(said.into_iter().map(|(word, body)| {
+        let cluster = &cluster;
+        async move { post_impatiently(cluster, node, &format!("/api/emit/{word}"), body, patience).await }
+    }));
+    let answers = answers.await;
+    assert_eq!(answers, [answer; 4]);
+    redis.signal("CONT");
+    becomes(&cluster, &accepted.call, "active", None).await;
+    accepted.caller.expect("call:accepted").await;
+    becomes(&cluster, &cancelled.call, "ended", Some("cancelled")).await;
+    cancelled.callee.expect("call:cancelled").await;
+    becomes(&cluster, &rejected.call, "ended", Some("rejected")).await;
+    rejected.caller.expect("call:rejected").await;
+    becomes(&cluster, &ended.call, "ended", Some("hung_up")).await;
+    ended.callee.expect("call:ended").await;
+    accepted.caller.end(&accepted.call).await;
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_outlives_an_impatient_client() {
+    words_said_to_a_silent_store(0, Duration::from_millis(400), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_that_was_answered_503_is_obeyed_later() {
+    words_said_to_a_silent_store(0, Duration::from_secs(20), Some(503)).await;
+}
+
+/// The same at a node that does not hold the calls: nothing it remembers helps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_at_a_node_that_does_not_hold_the_call_waits_as_well() {
+    let redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
+    let (cancelled, ended) = (Pair::ringing(&cluster).await, Pair::active(&cluster).await);
+    redis.signal("STOP");
+    let (one, two) = tokio::join!(
+        cluster.post(2, "/api/emit/call-cancelled", cancelled.body()),
+        cluster.post(2, "/api/emit/call-ended", json!({"callId": ended.call})),
+    );
+    assert_eq!((one.0, two.0), (503, 503), "{one:?} {two:?}");
+    redis.signal("CONT");
+    cancelled.callee.expect_within("call:cancelled", SOON).await;
+    ended.callee.expect_within("call:ended", SOON).await;
+    ended.caller.expect_within("call:ended", SOON).await;
+    becomes(&cluster, &ended.call, "ended", Some("hung_up")).await;
+    cluster.close().await;
+}
+
+/// A store that came back empty knows no call until the nodes have put theirs back: a word said meanwhile waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_is_not_judged_on_a_store_that_is_not_put_back() {
+    let mut redis = Redis::start();
+    let (near, far) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
+    let url = |proxy: &Proxy| format!("redis://{}", proxy.address);
+    // The third holds no call.
+    let cluster = Cluster::on(&[url(&near), url(&near), url(&far)]).await;
+    let (accepted, ended) = (Pair::ringing(&cluster).await, Pair::active(&cluster).await);
+    near.cut();
+    redis.restart();
+    let (one, two) = tokio::join!(
+        cluster.post(2, "/api/emit/call-accepted", accepted.body()),
+        cluster.post(2, "/api/emit/call-ended", json!({"callId": ended.call, "endedBy": ended.callee.user})),
+    );
+    assert_eq!((one.0, two.0), (503, 503), "{one:?} {two:?}");
+    near.mend();
+    accepted.caller.expect_within("call:accepted", 2 * SOON).await;
+    ended.caller.expect_within("call:ended", 2 * SOON).await;
+    accepted.caller.end(&accepted.call).await;
+    accepted.callee.expect("call:ended").await;
+    cluster.close().await;
+}
+
+/// A hang-up waits for the store in a node that is told to stop: it is done before the node leaves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_finishes_what_was_said_to_it() {
+    let redis = Redis::start();
+    let mut cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let Pair { caller, callee, call } = Pair::ringing(&cluster).await;
+    redis.signal("STOP");
+    let refused = caller.cancel(&call).await;
+    assert_eq!(refused["code"], "unavailable", "{refused}");
+    let node = cluster.nodes.remove(0);
+    drop(caller);
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(500)).await; // the trouble itself
+        redis.signal("CONT");
+    };
+    tokio::join!(node.stop(), back);
+    assert_eq!(callee.expect_within("call:cancelled", SOON).await["reason"], "Caller ended call");
+    cluster.close().await;
+}
+
+/// Who was refused has no call: one that was written all the same, unknown to its writer, is withdrawn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_initiate_that_was_refused_leaves_no_call() {
+    let redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let cleo = cluster.phone(1, &unique("cleo")).await;
+    redis.signal("STOP");
+    let refused = ana.call(&unique_call(), &bo.user).await;
+    assert_eq!(refused["code"], "unavailable", "{refused}");
+    redis.signal("CONT");
+    let started = Instant::now();
+    loop {
+        let call = unique_call();
+        let answer = cleo.call(&call, &bo.user).await;
+        if answer["success"] == true {
+            cleo.cancel(&call).await;
+            break;
+        }
+        assert!(started.elapsed() < SOON, "bo is still busy: {answer}");
+        tokio::time::sleep(Duration::from_millis(100)).await; // asked, not waited for
+    }
+    cluster.assert_free(&[&ana.user, &bo.user]).await;
+    cluster.close().await;
+}
+
+/// Only a dial that rings ends the dialer's own call.
+#[tokio::test]
+async fn dialling_somebody_busy_costs_no_call() {
+    let cluster = Cluster::start(Backend::Memory, 2).await;
+    let (own, others) = (Pair::active(&cluster).await, Pair::active(&cluster).await);
+    let busy = own.caller.call(&unique_call(), &others.callee.user).await;
+    assert_eq!(busy["busy"], true, "{busy}");
+    own.caller.expect("call:busy").await;
+    assert_eq!(cluster.state(&own.call).await.0, "active");
+    own.callee.assert_nothing_more().await;
+    own.caller.end(&own.call).await;
+    others.caller.end(&others.call).await;
+    cluster.close().await;
+}
+
+/// What a renewal of the lease took upon it does not end with a request that was given up: after a loss every phone is
+/// registered again, though strangers ask for sessions of nodes that nobody knows, and hang up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_that_hang_up_keep_no_phone_from_being_registered() {
+    let mut redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let phones = join_all((0..200).map(|place| {
+        let cluster = &cluster;
+        async move { cluster.phone(place % 2, &unique("idle")).await }
+    }))
+    .await;
+    redis.restart();
+    let strangers = async {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        for tag in 0..150 {
+            let sid = format!("AAAAAAAAAAAAAAAA.{tag:010x}");
+            let url = format!("http://{}/socket.io/?EIO=4&transport=polling&sid={sid}", cluster.address(tag % 2));
+            // They hang up while the node looks for that other node.
+            let _ = client.get(url).timeout(Duration::from_millis(40 + (tag as u64 * 7) % 60)).send().await;
+        }
+    };
+    strangers.await;
+    let started = Instant::now();
+    loop {
+        let known = cluster.shared.sessions.online_count().await;
+        if known.as_ref().is_ok_and(|known| *known == 200) {
+            break;
+        }
+        assert!(started.elapsed() < SOON, "{known:?} of 200 phones are registered");
+        tokio::time::sleep(Duration::from_millis(100)).await; // asked, not waited for
+    }
+    assert!(phones.iter().all(Phone::keep_connected), "a phone was disconnected");
+    cluster.close().await;
+}
