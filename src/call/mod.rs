@@ -22,6 +22,8 @@ mod id;
 mod record;
 mod row;
 mod step;
+mod talk;
+mod terms;
 mod time;
 mod timeline;
 mod verdict;
@@ -33,10 +35,11 @@ pub use event::{Event, EventKind, events, events_so_far};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
 pub use record::{
-    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Verified, Version,
+    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Verb, Verified, Version,
 };
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
+pub use terms::Terms;
 pub use time::Timestamp;
 pub use timeline::{MILESTONES, Milestone, What, milestones, refused};
 pub use verdict::{Verdict, VerdictKind, resolve};
