@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use onlycare_signaling::call::{Call, CallId, State};
-use onlycare_signaling::config::Auth;
+use onlycare_signaling::config::{Auth, Config};
 use serde_json::json;
 
 use crate::harness::cluster::{SECRET, config, get_with};
 use crate::harness::laravel::Laravel;
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::receiver::{Receiver, SIGNING_SECRET};
-use crate::harness::{Cluster, Phone, Profile};
+use crate::harness::{Backend, Cluster, Phone, Profile, redis};
 use crate::processes::{Node, prefix};
 
 async fn ringing(cluster: &Cluster) -> (Phone, Phone, String) {
@@ -351,6 +351,28 @@ async fn the_backend_is_told_how_long_both_were_there() {
     }
     drop(ana);
     cluster.close().await;
+}
+
+/// A record also goes when the maximum is long past. That proves nothing to a phone without `acks`: it may talk for longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_gone_hangs_up_no_deployed_phone() {
+    let heal = |config: &mut Config| config.policy.heal_active = Duration::from_millis(100);
+    let cluster = Cluster::tuned(Backend::Redis, 1, heal).await;
+    let ana = cluster.phone(0, &unique("ana")).await;
+    let bo = cluster.phone_with(0, Profile::deployed(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    let redis = redis::shared();
+    let key = redis.command(&["KEYS", &format!("*:call:{}", id.trim_start_matches("CALL_"))]);
+    assert_eq!(redis.command(&["DEL", &key]), "1", "{key:?}");
+    assert_eq!(ana.expect("call:ended").await["reason"], "User disconnected");
+    bo.assert_nothing_more().await;
+    drop((ana, bo));
+    for node in cluster.nodes {
+        node.stop().await;
+    }
 }
 
 /// Two phones of the deployed app talk; then `fate` befalls the two nodes. Whoever is left sweeps their sessions and asks
