@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Refusal::NotDue;
-use super::State::Active;
+use super::State::{Active, Ended, Ringing, Trying};
 use super::asking::{ask_again_about_absent, ask_for_push, ask_later, first_question_about_absent};
-use super::{Call, Decision, EndReason, Party, Refused, Role, Timestamp, Witness};
+use super::{Call, Decision, EndReason, Party, Push, Refused, Role, Timestamp, Witness};
 
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
 const PROLONGED: Duration = Duration::from_secs(120);
@@ -51,6 +51,32 @@ impl Party {
 }
 
 impl Call {
+    /// The earliest time at which [`super::step`] with `Expire` has something to decide.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            Trying | Ringing => {
+                let grace = self.caller.grace_until.filter(|grace| *grace < self.ring_until);
+                let judged = self.inquiry.map_or(self.ring_until, |inquiry| inquiry.at);
+                [grace, Some(judged), self.push_due()].into_iter().flatten().min()
+            }
+            Active { until, .. } => {
+                let asked = self.inquiry.map(|inquiry| inquiry.at);
+                let graces = [self.caller.grace_until, self.callee.grace_until];
+                [*until, self.lost_at, asked].into_iter().chain(graces).flatten().min()
+            }
+            Ended(_) => None,
+        }
+    }
+
+    /// When the backend is to be asked for a push, if nobody confirms before.
+    pub(super) fn push_due(&self) -> Option<Timestamp> {
+        match (&self.state, self.push) {
+            (Trying, Push::Due(at)) => Some(at),
+            (Trying, Push::Unwanted | Push::Asked(_)) => None,
+            (Ringing | Active { .. } | Ended(_), _) => None,
+        }
+    }
+
     pub fn are_both_away(&self) -> bool {
         self.caller.is_away() && self.callee.is_away()
     }

@@ -337,32 +337,6 @@ impl Call {
         }
     }
 
-    /// The earliest time at which [`super::step`] with `Expire` has something to decide.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        match &self.state {
-            State::Trying | State::Ringing => {
-                let grace = self.caller.grace_until.filter(|grace| *grace < self.ring_until);
-                let judged = self.inquiry.map_or(self.ring_until, |inquiry| inquiry.at);
-                [grace, Some(judged), self.push_due()].into_iter().flatten().min()
-            }
-            State::Active { until, .. } => {
-                let asked = self.inquiry.map(|inquiry| inquiry.at);
-                let graces = [self.caller.grace_until, self.callee.grace_until];
-                [*until, self.lost_at, asked].into_iter().chain(graces).flatten().min()
-            }
-            State::Ended(_) => None,
-        }
-    }
-
-    /// When the backend is to be asked for a push, if nobody confirms before.
-    pub(super) fn push_due(&self) -> Option<Timestamp> {
-        match (&self.state, self.push) {
-            (State::Trying, Push::Due(at)) => Some(at),
-            (State::Trying, Push::Unwanted | Push::Asked(_)) => None,
-            (State::Ringing | State::Active { .. } | State::Ended(_), _) => None,
-        }
-    }
-
     /// The call as it is after its end at `now`, its version still to be raised.
     pub fn ended(&self, reason: EndReason, by: Option<Ender>, text: Option<String>, now: Timestamp) -> Call {
         let accepted_at = self.accepted_at();
