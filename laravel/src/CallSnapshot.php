@@ -21,6 +21,10 @@ final class CallSnapshot
         public readonly ?int $acceptedAt,
         public readonly ?int $endedAt,
         public readonly ?int $durationMs,
+        /** Like durationMs, until the last moment both were there: what to bill. */
+        public readonly ?int $talkMs,
+        /** Since when a party was away that did not come back before the end. */
+        public readonly ?int $absentSince,
         public readonly ?string $reason,
         public readonly ?string $endedBy,
         public readonly ?int $expiresAt,
@@ -50,6 +54,8 @@ final class CallSnapshot
             $number('acceptedAt'),
             $number('endedAt'),
             $number('durationMs'),
+            $number('talkMs'),
+            $number('absentSince'),
             $text('reason'),
             $text('endedBy'),
             $number('expiresAt'),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Refusal::NotDue;
-use super::State::Active;
-use super::asking::{ask_for_push, ask_later};
-use super::{Call, Decision, EndReason, Party, Refused, Role, Timestamp, Witness};
+use super::State::{Active, Ended, Ringing, Trying};
+use super::asking::{ask_again_about_absent, ask_for_push, ask_later, first_question_about_absent};
+use super::{Call, Decision, EndReason, Party, Push, Refused, Role, Timestamp, Witness};
 
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
 const PROLONGED: Duration = Duration::from_secs(120);
@@ -34,10 +34,56 @@ pub(super) fn come_back(call: &mut Call, role: Role) {
     party.absent_since = None;
     party.grace_until = None;
     party.prolonged = false;
-    let other_is_here = call.party(role.other()).absent_since.is_none();
+    let other_is_away = call.party(role.other()).is_away();
     if let Active { doubtful, until, .. } = &mut call.state {
         // Doubt about the maximum stays, doubt about an absence goes with it.
-        *doubtful = *doubtful && (!other_is_here || until.is_none());
+        *doubtful = *doubtful && (other_is_away || until.is_none());
+        call.lost_at = None;
+        call.inquiry = None;
+    }
+}
+
+impl Party {
+    /// It has been away for longer than its grace.
+    pub(super) fn is_away(&self) -> bool {
+        self.absent_since.is_some() && self.grace_until.is_none()
+    }
+}
+
+impl Call {
+    /// The earliest time at which [`super::step`] with `Expire` has something to decide.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            Trying | Ringing => {
+                let grace = self.caller.grace_until.filter(|grace| *grace < self.ring_until);
+                let judged = self.inquiry.map_or(self.ring_until, |inquiry| inquiry.at);
+                [grace, Some(judged), self.push_due()].into_iter().flatten().min()
+            }
+            Active { until, .. } => {
+                let asked = self.inquiry.map(|inquiry| inquiry.at);
+                let graces = [self.caller.grace_until, self.callee.grace_until];
+                [*until, self.lost_at, asked].into_iter().chain(graces).flatten().min()
+            }
+            Ended(_) => None,
+        }
+    }
+
+    /// When the backend is to be asked for a push, if nobody confirms before.
+    pub(super) fn push_due(&self) -> Option<Timestamp> {
+        match (&self.state, self.push) {
+            (Trying, Push::Due(at)) => Some(at),
+            (Trying, Push::Unwanted | Push::Asked(_)) => None,
+            (Ringing | Active { .. } | Ended(_), _) => None,
+        }
+    }
+
+    pub fn are_both_away(&self) -> bool {
+        self.caller.is_away() && self.callee.is_away()
+    }
+
+    /// Both are away, or never were here.
+    pub(super) fn is_nobody_there(&self) -> bool {
+        [&self.caller, &self.callee].into_iter().all(|party| !party.attended || party.is_away())
     }
 }
 
@@ -74,16 +120,14 @@ pub(super) fn expire_active(
     witness: &Witness,
     now: Timestamp,
 ) -> Result<Decision, Refused> {
+    let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    let doubtful = |until| Active { accepted_at, until, doubtful: true };
     let mut next = call.clone();
     for role in [Role::Caller, Role::Callee] {
-        if call.party(role).grace_until.is_none_or(|grace| grace > now) {
+        if !is_due(call.party(role).grace_until) {
             continue;
         }
-        let present = match role {
-            Role::Caller => witness.caller_present,
-            Role::Callee => witness.callee_present,
-        };
-        if present {
+        if witness.saw(role) {
             come_back(&mut next, role);
             return Ok(Decision::quiet(next));
         }
@@ -91,24 +135,44 @@ pub(super) fn expire_active(
             prolong(&mut next, role, now);
             return Ok(Decision::quiet(next));
         }
-        let other = call.party(role.other());
-        if call.party(role).acks || (other.attended && other.absent_since.is_some() && other.grace_until.is_none()) {
+        if call.party(role).acks {
             return Ok(Decision::tell_both(call.ended(EndReason::Lost { party: role }, None, None, now)));
         }
         next.party_mut(role).grace_until = None;
-        next.state = Active { accepted_at, until, doubtful: true };
+        next.state = doubtful(until);
+        if next.are_both_away() {
+            // Counted from now: while no node was there to come back to, nobody was late.
+            let rest = call.terms.lost.saturating_sub(call.terms.call_grace);
+            next.lost_at = Some(now + Duration::from_millis(rest));
+            next.inquiry = first_question_about_absent(&next, now);
+        }
         return Ok(Decision::quiet(next));
     }
-    if until.is_some_and(|until| until <= now) {
+    let asked = call.inquiry.map(|inquiry| inquiry.at);
+    if call.are_both_away() && [until, call.lost_at, asked].into_iter().any(is_due) {
+        // Whoever comes back is noticed at once, unless the store failed then.
+        if let Some(role) = [Role::Caller, Role::Callee].into_iter().find(|role| witness.saw(*role)) {
+            come_back(&mut next, role);
+            return Ok(Decision::quiet(next));
+        }
+    }
+    if is_due(until) {
         let parties = [&call.caller, &call.callee];
-        let nobody_ever = parties.iter().all(|party| !party.attended);
-        if nobody_ever || parties.iter().any(|party| party.acks) {
+        if call.is_nobody_there() || parties.iter().any(|party| party.acks) {
             return Ok(Decision::tell_both(call.ended(EndReason::MaxDuration, None, None, now)));
         }
-        next.state = Active { accepted_at, until: None, doubtful: true };
+        next.state = doubtful(None);
         return Ok(Decision::quiet(next));
     }
-    Err(NotDue.into())
+    if is_due(call.lost_at) {
+        let is_caller_first = call.caller.absent_since <= call.callee.absent_since;
+        let party = if is_caller_first { Role::Caller } else { Role::Callee };
+        return Ok(Decision::tell_both(call.ended(EndReason::Lost { party }, None, None, now)));
+    }
+    match call.inquiry {
+        Some(inquiry) if inquiry.at <= now => Ok(ask_again_about_absent(call, inquiry, now)),
+        Some(_) | None => Err(NotDue.into()),
+    }
 }
 
 fn prolong(call: &mut Call, role: Role, now: Timestamp) {

@@ -1,5 +1,5 @@
 //! What the backend is asked because of a call: for a push, whether an active call still is one, and whether it knows
-//! better than the ring deadline.
+//! better than a deadline.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ const VERIFIED_FOR: Duration = Duration::from_secs(5);
 /// A backend that gives no answer is asked again after this; a node that died while it asked is succeeded then.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 const ASKED_AT_MOST: u32 = 4;
+/// Likewise of an accepted call whose parties are both away.
+const ASK_ABOUT_ABSENT_AGAIN: Duration = Duration::from_secs(60);
+const ASKED_ABOUT_ABSENT_AT_MOST: u32 = 10;
 
 pub(super) fn ask_for_push(call: &Call, now: Timestamp) -> Result<Decision, Refused> {
     match call.push {
@@ -34,6 +37,18 @@ pub(super) fn ask_later(call: &Call, inquiry: Inquiry, now: Timestamp) -> Result
     let next = Inquiry { at: now + ASK_AGAIN, asked: inquiry.asked + 1 };
     let inquiry = (inquiry.asked < ASKED_AT_MOST).then_some(next);
     Ok(Decision::quiet(Call { inquiry, ..call.clone() }))
+}
+
+/// Whoever stores this asks the backend now whether the call goes on. Without a token of either party nobody can ask.
+pub(super) fn first_question_about_absent(call: &Call, now: Timestamp) -> Option<Inquiry> {
+    let may_ask = [&call.caller, &call.callee].iter().any(|party| !party.tokens.is_empty());
+    may_ask.then(|| Inquiry { at: now + ASK_ABOUT_ABSENT_AGAIN, asked: 1 })
+}
+
+pub(super) fn ask_again_about_absent(call: &Call, inquiry: Inquiry, now: Timestamp) -> Decision {
+    let next = Inquiry { at: now + ASK_ABOUT_ABSENT_AGAIN, asked: inquiry.asked + 1 };
+    let inquiry = (inquiry.asked < ASKED_ABOUT_ABSENT_AT_MOST).then_some(next);
+    Decision::quiet(Call { inquiry, ..call.clone() })
 }
 
 pub(super) fn stand(call: &Call) -> Result<Decision, Refused> {

@@ -150,6 +150,15 @@ pub struct Decision {
     pub tell_callee: bool,
 }
 
+impl Witness {
+    pub(super) fn saw(&self, role: Role) -> bool {
+        match role {
+            Role::Caller => self.caller_present,
+            Role::Callee => self.callee_present,
+        }
+    }
+}
+
 impl Decision {
     pub(super) fn unchanged() -> Self {
         Self { next: None, tell_caller: false, tell_callee: false }

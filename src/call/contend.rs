@@ -37,7 +37,11 @@ pub fn contend(line: &Call, dialer: &Actor, receiver: &UserId) -> Contention {
         (Trying | Ringing, Some(Role::Callee)) => Contention::Displace(Role::Callee),
         (Trying | Ringing, None) => Contention::Busy,
         (Active { doubtful: true, .. }, Some(role)) => Contention::Displace(role),
-        (Active { doubtful: true, .. }, None) => line.role_of(receiver).map_or(Contention::Busy, Contention::Displace),
+        // One lost socket is not a dead phone: who calls a party must not cut what may be a paid call.
+        (Active { doubtful: true, .. }, None) if line.are_both_away() => {
+            line.role_of(receiver).map_or(Contention::Busy, Contention::Displace)
+        }
+        (Active { doubtful: true, .. }, None) => Contention::Busy,
         (Active { doubtful: false, .. }, Some(role)) if line.party(role).device.matches(&dialer.device) => {
             Contention::Displace(role)
         }

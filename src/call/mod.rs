@@ -23,6 +23,8 @@ mod order;
 mod record;
 mod row;
 mod step;
+mod talk;
+mod terms;
 mod time;
 mod timeline;
 mod verdict;
@@ -35,10 +37,11 @@ pub use event::{Event, EventKind, events, events_so_far};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
 pub use record::{
-    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Verified,
+    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Verb, Verified,
 };
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
+pub use terms::Terms;
 pub use time::Timestamp;
 pub use timeline::{MILESTONES, Milestone, What, milestones, refused};
 pub use verdict::{Verdict, VerdictKind, resolve};

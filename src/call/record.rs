@@ -1,8 +1,6 @@
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, Device, SealedToken, SessionId, Timestamp, UserId, Version};
+use super::{CallId, Device, SealedToken, SessionId, Terms, Timestamp, UserId, Version};
 
 /// Tokens kept of one party; the oldest goes first.
 const TOKENS_PER_PARTY: usize = 3;
@@ -45,6 +43,10 @@ pub struct Call {
     pub verified: Option<Verified>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inquiry: Option<Inquiry>,
+    /// Both parties are away, which without `acks` proves nothing: called lost at this time, unless somebody knows
+    /// better before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Timestamp>,
     pub state: State,
 }
 
@@ -72,8 +74,9 @@ pub struct Verified {
     pub at: Timestamp,
 }
 
-/// The question to an unmodified backend whether it knows better than the ring deadline. As long as it is open, the
-/// call is not judged by its ring deadline: one lost emit must not cut a call that was accepted.
+/// The question to an unmodified backend whether it knows better than the ring deadline, or of an accepted call both of
+/// whose parties are away whether it goes on. As long as it is open, a ring is not judged by its deadline: one lost emit
+/// must not cut a call that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inquiry {
     /// When it is asked, or asked again.
@@ -120,16 +123,6 @@ pub struct Offer {
     pub extra: String,
 }
 
-/// The times a call was created under, in milliseconds: stored with it, so that nodes with different settings agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
-    pub caller_grace: u64,
-    pub call_grace: u64,
-    pub max: u64,
-    /// How long after an accept the deployed app's screens can't hear `call:ended` yet.
-    pub accept_hold: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -157,7 +150,8 @@ pub enum State {
         accepted_at: Timestamp,
         /// The upper bound, until it has been judged.
         until: Option<Timestamp>,
-        /// The line yields to any new call of either party: somebody was absent too long to be sure.
+        /// Somebody was absent too long to be sure that it goes on, or the upper bound passed: [`super::contend`] says
+        /// whom the line yields to.
         doubtful: bool,
     },
     Ended(End),
@@ -319,36 +313,13 @@ impl Call {
         }
     }
 
-    /// The earliest time at which [`super::step`] with `Expire` has something to decide.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        match &self.state {
-            State::Trying | State::Ringing => {
-                let grace = self.caller.grace_until.filter(|grace| *grace < self.ring_until);
-                let judged = self.inquiry.map_or(self.ring_until, |inquiry| inquiry.at);
-                [grace, Some(judged), self.push_due()].into_iter().flatten().min()
-            }
-            State::Active { until, .. } => {
-                [*until, self.caller.grace_until, self.callee.grace_until].into_iter().flatten().min()
-            }
-            State::Ended(_) => None,
-        }
-    }
-
-    /// When the backend is to be asked for a push, if nobody confirms before.
-    pub(super) fn push_due(&self) -> Option<Timestamp> {
-        match (&self.state, self.push) {
-            (State::Trying, Push::Due(at)) => Some(at),
-            (State::Trying, Push::Unwanted | Push::Asked(_)) => None,
-            (State::Ringing | State::Active { .. } | State::Ended(_), _) => None,
-        }
-    }
-
     /// The call as it is after its end at `now`, its version still to be raised.
     pub fn ended(&self, reason: EndReason, by: Option<Ender>, text: Option<String>, now: Timestamp) -> Call {
         let accepted_at = self.accepted_at();
         let mut next = self.clone();
         next.offer = None;
         next.inquiry = None;
+        next.lost_at = None;
         next.caller.grace_until = None;
         next.callee.grace_until = None;
         next.state = State::Ended(End {
@@ -362,12 +333,6 @@ impl Call {
             reported: false,
         });
         next
-    }
-
-    /// Talking time, for a call that was accepted.
-    pub fn duration(&self) -> Option<Duration> {
-        let end = self.end()?;
-        Some(end.at.since(end.accepted_at?))
     }
 }
 

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod absence_tests;
+
 const T0: u64 = 1_800_000_000_000;
 
 fn at(seconds: u64) -> Timestamp {
@@ -59,8 +61,9 @@ fn trying() -> Call {
         push: Push::Unwanted,
         verified: None,
         inquiry: None,
+        lost_at: None,
         offer: Some(Offer::default()),
-        terms: Terms { caller_grace: 10_000, call_grace: 60_000, max: 14_400_000, accept_hold: 8_000 },
+        terms: Terms { caller_grace: 10_000, call_grace: 60_000, max: 14_400_000, accept_hold: 8_000, lost: 600_000 },
         state: State::Trying,
     }
 }
@@ -343,7 +346,7 @@ fn an_active_call_outlives_absence_without_proof() {
     let doubtful = after(&caller_gone, away.clone(), 70);
     assert!(matches!(doubtful.state, State::Active { doubtful: true, .. }));
     let both_gone = after(&doubtful, Command::Leave { role: Role::Callee, at: at(80) }, 80);
-    assert_eq!(outcome(&both_gone, &away, 140), "lost, both told");
+    assert_eq!(outcome(&both_gone, &away, 140), "active", "two lost sockets are not two dead phones");
     let returned = after(&doubtful, Command::Return { role: Role::Caller }, 90);
     assert!(matches!(returned.state, State::Active { doubtful: false, .. }));
 }
@@ -541,7 +544,7 @@ fn who_may_take_a_line() {
         (active(), actor("ana", named("a2")), "cleo", Contention::Busy),
         (active(), bo(), "cleo", Contention::Displace(Role::Callee)),
         (active(), actor("cleo", Device::Unnamed), "bo", Contention::Busy),
-        (doubtful(), actor("cleo", Device::Unnamed), "bo", Contention::Displace(Role::Callee)),
+        (doubtful(), actor("cleo", Device::Unnamed), "bo", Contention::Busy),
         (doubtful(), actor("ana", named("a2")), "cleo", Contention::Displace(Role::Caller)),
         (after(&active(), Command::End { by: ana(), reason: None }, 3), ana(), "bo", Contention::Free),
     ];
@@ -727,6 +730,8 @@ proptest! {
         commands in prop::collection::vec((any_command(), 0u64..200), 1..40)
     ) {
         let mut call = with_webhooks();
+        call.caller.acks = false;
+        call.caller.tokens = vec![SealedToken::new("t")];
         let mut seq = 1;
         let mut now = 0;
         let mut accepts = 0;
@@ -763,6 +768,17 @@ proptest! {
             if call.is_ringing() && matches!(next.state, State::Active { .. }) {
                 accepts += 1;
             }
+            let is_doubtful = matches!(next.state, State::Active { doubtful: true, .. });
+            prop_assert!(next.lost_at.is_none() || is_doubtful && next.are_both_away());
+            prop_assert!(next.inquiry.is_none() || next.is_ringing() || next.lost_at.is_some());
+            // Absence ends an accepted call where it was promised to be believed, or after its time.
+            if let (Command::Expire(_), State::Active { .. }, Some(EndReason::Lost { party })) =
+                (&command, &call.state, next.end().map(|end| end.reason))
+            {
+                let is_due = call.lost_at.is_some_and(|due| due <= at(now));
+                prop_assert!(call.party(party).acks || is_due, "{call:?} ended by absence");
+            }
+            prop_assert!(next.talk() <= next.duration());
             if next.is_ringing() {
                 prop_assert!(next.deadline().unwrap() <= next.ring_until, "a ring without its deadline");
                 prop_assert!(next.offer.is_some());
@@ -790,6 +806,8 @@ proptest! {
         commands in prop::collection::vec((any_command(), 0u64..50), 0..12)
     ) {
         let mut call = Call { inquiry: Some(Inquiry { at: at(28), asked: 0 }), ..with_webhooks() };
+        (call.caller.acks, call.caller.tokens) = (false, vec![SealedToken::new("t")]);
+        call.terms.lost = 3_600_000;
         let mut now = 0;
         for (command, pause) in commands {
             now += pause;
@@ -798,7 +816,7 @@ proptest! {
             }
         }
         // However late and however often: expiring ends in a call that is over or has nothing due.
-        for _ in 0..12 {
+        for _ in 0..24 {
             let Some(deadline) = call.deadline() else { break };
             let now = deadline + Duration::from_secs(1);
             let decided = step(&call, &Command::Expire(Witness::default()), now);

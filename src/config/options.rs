@@ -50,6 +50,7 @@ options! {
     "ENDED_TTL_SECS", "600", "how long ended calls are kept";
     "CALLER_GRACE_SECS", "10", "time a ringing caller has to reconnect; 20 without `acks`";
     "CALL_GRACE_SECS", "60", "time a party to an accepted call has to reconnect";
+    "LOST_CALL_SECS", "600", "when an accepted call is called lost of which both phones are away, neither with `acks`";
     "LARAVEL_CALLBACKS", "legacy", "`legacy`: a Laravel that knows no webhooks is told over its own REST API, in its users' names, and asked before a ring is given up; `off`";
     "WEBHOOK_URL", "", "where milestones of calls are told, signed; absent: nowhere";
     "WEBHOOK_SECRET", "", "`whsec_…` and the base64 of 24 to 64 bytes, comma list of two while rotating";

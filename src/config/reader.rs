@@ -139,6 +139,7 @@ impl Reader {
             caller_grace_without_acks: if explicit { caller_grace } else { Duration::from_secs(20) },
             call_grace: self.seconds("CALL_GRACE_SECS", 1..=3600),
             call_max: self.seconds("CALL_MAX_SECS", 60..=86_400),
+            lost_call: self.seconds("LOST_CALL_SECS", 1..=3600),
             max_sessions_per_user: self.number("MAX_SESSIONS_PER_USER", 1..=1000),
             accept_hold: Duration::from_secs(8),
             accept_repeat: Duration::from_secs(2),

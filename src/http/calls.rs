@@ -1,6 +1,7 @@
 //! `/api/calls`: Laravel rings somebody, and asks what became of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -78,6 +79,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, id: Segment) -> Result<Res
 
 fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
     let end = call.end();
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     CallRecord {
         call_id: call.spelled.clone(),
         seq: events_so_far(call).last().map_or(1, |event| event.seq),
@@ -90,7 +92,9 @@ fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
         ringing_at: call.rang_at.map(Timestamp::as_millis),
         accepted_at: call.accepted_at().map(Timestamp::as_millis),
         ended_at: end.map(|end| end.at.as_millis()),
-        duration_ms: call.duration().map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        duration_ms: call.duration().map(millis),
+        talk_ms: call.talk().map(millis),
+        absent_since: call.absent_since().map(Timestamp::as_millis),
         reason: end.map(|end| end.reason.name()),
         text: end.and_then(|end| end.text.clone()),
         ended_by: call.ended_by().map(ToString::to_string),

@@ -238,6 +238,14 @@ pub struct CallRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub duration_ms: Option<u64>,
+    /// Like `durationMs`, until the last moment both were there: what to bill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub talk_ms: Option<u64>,
+    /// Since when a party was away that did not come back before the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub absent_since: Option<u64>,
     /// cancelled, superseded, caller_gone, rejected, no_answer, busy, hung_up, lost or max_duration
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -105,7 +105,7 @@ impl Node {
                 metrics::timer_fired(self.clock.now().since(deadline));
                 let asked = |call: &Call| call.inquiry.map_or(0, |inquiry| inquiry.asked);
                 if asked(&next) > asked(call) {
-                    self.ask_before_deadline(next);
+                    if next.is_ringing() { self.ask_before_deadline(next) } else { self.ask_about_absent(next) }
                 }
             }
             Err(Failure::Refused { refusal: Refusal::NotDue, .. } | Failure::NotFound) => {}
@@ -121,10 +121,11 @@ impl Node {
     async fn witness(&self, call: &Call) -> Witness {
         let now = self.clock.now();
         let mut witness = Witness { storm: self.nodes.is_storm(&self.clock), ..Witness::default() };
-        if call.caller.grace_until.is_some_and(|grace| grace <= now) {
+        let both = call.are_both_away();
+        if both || call.caller.grace_until.is_some_and(|grace| grace <= now) {
             witness.caller_present = self.is_present(call, Role::Caller).await;
         }
-        if call.callee.grace_until.is_some_and(|grace| grace <= now) {
+        if both || call.callee.grace_until.is_some_and(|grace| grace <= now) {
             witness.callee_present = self.is_present(call, Role::Callee).await;
         }
         witness

@@ -119,7 +119,11 @@ impl Node {
             let knows = session.knows(&call.id);
             let after_the_end = !session.was_here_at_the_end(call);
             let missed = if knows { late && !session.acks } else { late || after_the_end };
-            let said = self.tell_session(&session, call, |kind| !(missed && kind.aborts_any_screen()));
+            // To a phone without `acks` an end that nobody said is not replayed.
+            let unproven = call.is_presumed_over() && !session.acks && !knows && after_the_end;
+            let said = self.tell_session(&session, call, |kind| {
+                !(missed && kind.aborts_any_screen() || unproven && kind == SayKind::Ended)
+            });
             self.measure(&session, call, &said);
             told |= !said.is_empty();
         }
@@ -159,7 +163,9 @@ impl Node {
         call: &Call,
         wanted: impl Fn(SayKind) -> bool,
     ) -> Vec<SayKind> {
-        let heard = session.hear(call, self.clock.now(), wanted);
+        // Its sockets were away, its media may be fine: who was called lost without proof does not hear it.
+        let goes_on = !session.acks && call.may_go_on_with(&session.user);
+        let heard = session.hear(call, self.clock.now(), |kind| wanted(kind) && !(goes_on && kind == SayKind::Ended));
         if heard.deaf {
             metrics::deaf_session();
             tracing::warn!(session = %session.id, "the phone no longer reads, its queue is full");

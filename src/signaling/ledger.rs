@@ -1,5 +1,5 @@
 //! An unmodified backend knows what nobody told us: it is asked before a ring is given up, before somebody is told
-//! busy because of an old call, and about a call that was never initiated here.
+//! busy because of an old call, about a call both of whose phones are away, and about one that was never initiated here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::{Failure, Node, Session, Word};
 use crate::call::{
@@ -27,6 +28,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const VERDICTS_PER_MINUTE: u32 = 6;
 /// Users whose questions are counted; beyond it those of past minutes go.
 const COUNTED: usize = 10_000;
+/// Questions about absent phones at the same time: when all nodes were away they come for all calls at once, and others
+/// are urgent.
+const ABSENT_AT_ONCE: usize = 4;
 
 /// The backend's own table of calls.
 #[async_trait]
@@ -35,13 +39,22 @@ pub trait Ledger: Send + Sync {
     async fn row(&self, id: &CallId, tokens: &[SealedToken]) -> Asked;
 }
 
-/// Questions about unknown calls, by user: start of the minute and questions in it.
-#[derive(Default)]
-pub(super) struct Questions(Mutex<HashMap<UserId, (Timestamp, u32)>>);
+/// Bounds of what is asked.
+pub(super) struct Questions {
+    /// About unknown calls, by user: start of the minute and questions in it.
+    unknown: Mutex<HashMap<UserId, (Timestamp, u32)>>,
+    absent: Semaphore,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self { unknown: Mutex::default(), absent: Semaphore::new(ABSENT_AT_ONCE) }
+    }
+}
 
 impl Questions {
     fn take(&self, user: &UserId, now: Timestamp) -> bool {
-        let mut asked = self.0.lock();
+        let mut asked = self.unknown.lock();
         if asked.len() >= COUNTED {
             asked.retain(|_, (since, _)| now.since(*since) < MINUTE);
         }
@@ -108,6 +121,25 @@ impl Node {
             let Some(decided) = decided_elsewhere(&call, &asked) else { return };
             // Refused: something came in meanwhile. Failed: the stored question is asked.
             drop(signaling.transition(&call.id, &decided.unwrap_or(Command::Stand)).await);
+        });
+    }
+
+    /// Asks whether an accepted call goes on both of whose phones are away, neither with `acks`: two lost sockets are not
+    /// two dead phones. The next question is stored already.
+    pub(super) fn ask_about_absent(self: &Arc<Self>, call: Call) {
+        if self.ledger.is_none() {
+            return;
+        }
+        let signaling = Arc::clone(self);
+        self.spawn(async move {
+            // Nobody's turn within a minute: asked again by then.
+            let turn = tokio::time::timeout(MINUTE, signaling.questions.absent.acquire()).await;
+            let Ok(Ok(_turn)) = turn else { return };
+            let tokens = [&call.caller.tokens[..], &call.callee.tokens].concat();
+            let asked = signaling.ask(&call.id, &tokens, RING_PATIENCE).await;
+            let Some(Some(command)) = decided_elsewhere(&call, &asked) else { return };
+            // Refused: it ended meanwhile. Failed: asked again in a minute.
+            drop(signaling.transition(&call.id, &command).await);
         });
     }
 

@@ -294,6 +294,15 @@ impl Node {
         };
         let mut ended = call.ended(reason, None, None, at);
         ended.version = call.version.next(0);
-        self.learn(&ended);
+        if call.is_ringing() {
+            self.learn(&ended);
+            return;
+        }
+        // A record also goes when the maximum is long past, and phones without `acks` may talk for longer.
+        self.watch.see(&ended, now);
+        let sessions = [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.floor.of(user));
+        for session in sessions.filter(|session| session.acks) {
+            self.tell_session(&session, &ended, |_| true);
+        }
     }
 }

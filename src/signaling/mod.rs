@@ -73,6 +73,8 @@ pub struct Policy {
     pub caller_grace_without_acks: Duration,
     pub call_grace: Duration,
     pub call_max: Duration,
+    /// Both parties away for so long, neither with `acks`: the call is called lost.
+    pub lost_call: Duration,
     pub max_sessions_per_user: usize,
     /// How long after an accept the deployed app can't hear `call:ended`.
     pub accept_hold: Duration,
@@ -101,6 +103,7 @@ impl Policy {
             call_grace: millis(self.call_grace),
             max: millis(self.call_max),
             accept_hold: millis(self.accept_hold),
+            lost: millis(self.lost_call),
         }
     }
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Node};
-use crate::call::{
-    Call, CallId, Command, EndReason, Event, EventKind, Timestamp, UserId, Verdict, callbacks, events, milestones,
-};
+use crate::call::{Call, CallId, Command, Event, EventKind, Timestamp, UserId, Verdict, callbacks, events, milestones};
 use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{self, Kind};
@@ -185,24 +183,15 @@ fn data(call: &Call, event: &Event) -> Value {
     if let Some(text) = &end.text {
         put("text", text.as_str().into());
     }
-    if let Some(duration) = call.duration() {
-        put("durationMs", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into());
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if let (Some(duration), Some(talk)) = (call.duration(), call.talk()) {
+        put("durationMs", millis(duration).into());
+        put("talkMs", millis(talk).into());
     }
     if let Some(by) = call.ended_by() {
         put("endedBy", by.as_str().into());
     }
-    let absent = match end.reason {
-        EndReason::Lost { party } => call.party(party).absent_since,
-        EndReason::CallerGone => call.caller.absent_since,
-        EndReason::Cancelled
-        | EndReason::Superseded
-        | EndReason::Rejected
-        | EndReason::NoAnswer
-        | EndReason::Busy
-        | EndReason::HungUp { .. }
-        | EndReason::MaxDuration => None,
-    };
-    if let Some(since) = absent {
+    if let Some(since) = call.absent_since() {
         put("absentSince", since.as_millis().into());
     }
     Value::Object(data)

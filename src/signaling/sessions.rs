@@ -157,8 +157,11 @@ impl Node {
         // It was here and not registered, or somebody would have told it; but for what was the answer to its initiate.
         unheard |= session.was_here_at_the_end(last) && !last.version.is_first();
         let recent = age <= self.policy.call_grace;
+        // Without `acks` lost sockets are not dead phones: what nobody said is not told to one that comes back.
+        let unproven = last.is_presumed_over() && !session.acks;
         self.tell_session(session, last, |kind| match kind {
-            SayKind::Cancelled | SayKind::Ended => recent,
+            SayKind::Cancelled => recent,
+            SayKind::Ended => recent && !unproven,
             SayKind::Rejected | SayKind::Timeout | SayKind::Busy => unheard,
             SayKind::Incoming | SayKind::Ringing | SayKind::Accepted => false,
         });

@@ -93,11 +93,12 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         callee: Party::new(user(callee)),
         call_type: Some("AUDIO".into()),
         offer: None,
-        terms: Terms { caller_grace: 1, call_grace: 1, max: 1, accept_hold: 1 },
+        terms: Terms { caller_grace: 1, call_grace: 1, max: 1, accept_hold: 1, lost: 1 },
         rang_at: None,
         push: Push::Unwanted,
         verified: None,
         inquiry: None,
+        lost_at: None,
         state: State::Trying,
     }
 }

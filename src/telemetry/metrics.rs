@@ -215,7 +215,7 @@ metrics_table! {
         "signaling_callbacks_total", "counter", "request: reject, cancel, end, unreadable; outcome: done, needless, refused, failed, expired, unauthorized, dead";
         /// How long Laravel took to answer such a request, or failed to.
         "signaling_callback_seconds", "histogram", "request: reject, cancel, end, notify_cancelled";
-        /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, by outcome.
+        /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, or of a call whose phones are both away, by outcome.
         "signaling_inquiries_total", "counter", "outcome: accepted, over, stands, unavailable";
         /// Letters that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
         "signaling_outbox_records", "gauge", "";

@@ -1,7 +1,17 @@
 //! A disconnect starts a grace and nothing else.
 
+use std::time::{Duration, Instant};
+
+use onlycare_signaling::call::{Call, CallId, State};
+use onlycare_signaling::config::{Auth, Config};
+use serde_json::json;
+
+use crate::harness::cluster::{SECRET, config, get_with};
+use crate::harness::laravel::Laravel;
 use crate::harness::phone::{unique, unique_call};
-use crate::harness::{Cluster, Phone, Profile};
+use crate::harness::receiver::{Receiver, SIGNING_SECRET};
+use crate::harness::{Backend, Cluster, Phone, Profile, redis};
+use crate::processes::{Node, prefix};
 
 async fn ringing(cluster: &Cluster) -> (Phone, Phone, String) {
     let ana = cluster.phone(0, &unique("ana")).await;
@@ -131,30 +141,293 @@ async fn a_party_that_stays_away_ends_the_call_by_absence() {
     cluster.close().await;
 }
 
+/// Without `acks` one lost socket is no dead phone: the line yields to its own parties, to strangers when both are away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_acks_absence_only_makes_the_line_yield() {
     let cluster = Cluster::manual(2).await;
-    let ana = cluster.phone_with(0, Profile::deployed(&unique("ana"))).await;
-    let bo = cluster.phone_with(1, Profile::deployed(&unique("bo"))).await;
     let cleo = cluster.phone(0, &unique("cleo")).await;
-    let id = unique_call();
-    ana.rings(&id, &bo).await;
-    bo.accept(&id).await;
-    ana.expect("call:accepted").await;
+    let (ana, bo, id) = talking(&cluster).await;
+    let absent = ana.user.clone();
     ana.vanish();
     noted(&cluster, &id).await;
     cluster.advance(61);
     wait_until_doubtful(&cluster, &id).await;
     bo.assert_nothing_more().await;
+    for party in [&bo.user, &absent] {
+        assert_eq!(cleo.call(&unique_call(), party).await["busy"], true, "a stranger cuts no paid call");
+    }
+    bo.assert_nothing_more().await;
+    let next = unique_call();
+    bo.rings(&next, &cleo).await;
+    assert_eq!(cluster.state(&id).await, ("ended", Some("lost")));
+    bo.cancel(&next).await;
+    cleo.expect("call:cancelled").await;
+
+    let (ana, bo, id) = talking(&cluster).await;
+    let user = bo.user.clone();
+    lose_both(&cluster, ana, bo, &id).await;
+    let next = unique_call();
+    assert_eq!(cleo.call(&next, &user).await["useFcmFallback"], true, "nobody shows that it goes on");
+    assert_eq!(cluster.state(&id).await, ("ended", Some("lost")));
+    cleo.cancel(&next).await;
+    drop(cleo);
+    cluster.close().await;
+}
+
+/// Two phones of the deployed app in an accepted call, each on its node.
+async fn talking(cluster: &Cluster) -> (Phone, Phone, String) {
+    let ana = cluster.phone_with(0, Profile::deployed(&unique("ana"))).await;
+    let bo = cluster.phone_with(1, Profile::deployed(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    (ana, bo, id)
+}
+
+/// Waits for the stored call to be so.
+async fn stored(cluster: &Cluster, id: &str, what: &str, is_so: impl Fn(&Call) -> bool) -> Call {
+    let id = CallId::parse(id).unwrap();
+    for _ in 0..500 {
+        let call = cluster.shared.calls.load(&id).await.unwrap().unwrap();
+        if is_so(&call) {
+            return call;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await; // the node writes it by itself
+    }
+    panic!("not {what}: {:?}", cluster.shared.calls.load(&id).await);
+}
+
+/// Both sockets go, and a minute.
+async fn lose_both(cluster: &Cluster, ana: Phone, bo: Phone, id: &str) {
+    ana.vanish();
+    bo.vanish();
+    let both = |call: &Call| call.caller.absent_since.is_some() && call.callee.absent_since.is_some();
+    stored(cluster, id, "absent", both).await;
+    cluster.advance(61);
+    stored(cluster, id, "away", |call| call.lost_at.is_some() || !call.is_live()).await;
+}
+
+/// The media of a paid call needs no socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_lost_sockets_end_no_paid_call() {
+    let cluster = Cluster::manual(2).await;
+    let (ana, bo, id) = talking(&cluster).await;
+    let (caller, callee) = (ana.user.clone(), bo.user.clone());
+    lose_both(&cluster, ana, bo, &id).await;
+    assert_eq!(cluster.state(&id).await, ("active", None));
+    cluster.advance(14);
+    let bo = cluster.phone_with(0, Profile::deployed(&callee)).await;
+    bo.assert_nothing_more().await;
+    stored(&cluster, &id, "back", |call| call.lost_at.is_none()).await;
+    cluster.advance(900);
+    bo.assert_nothing_more().await;
+    let ana = cluster.phone_with(1, Profile::deployed(&caller)).await;
+    ana.expect("call:accepted").await;
+    ana.assert_nothing_more().await;
+    let back = |call: &Call| matches!(call.state, State::Active { doubtful: false, .. });
+    stored(&cluster, &id, "without doubt", back).await;
+    ana.end(&id).await;
+    assert_eq!(bo.expect("call:ended").await["reason"], "Remote user ended call");
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// `LOST_CALL_SECS` frees the lines. A phone whose media may be fine is not told to hang up; one with `acks` is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_by_absence_is_not_replayed_without_acks() {
+    let cluster = Cluster::manual(2).await;
+    let (ana, bo, id) = talking(&cluster).await;
+    let (caller, callee) = (ana.user.clone(), bo.user.clone());
+    lose_both(&cluster, ana, bo, &id).await;
+    cluster.advance(530);
+    assert_eq!(cluster.state(&id).await, ("active", None));
+    cluster.advance(15);
+    let call = stored(&cluster, &id, "over", |call| !call.is_live()).await;
+    assert_eq!(call.end().unwrap().reason.name(), "lost");
+    cluster.assert_free(&[&caller, &callee]).await;
+    cluster.advance(15);
+    let deployed = cluster.phone_with(1, Profile::deployed(&caller)).await;
+    let new = cluster.phone(0, &callee).await;
+    assert_eq!(new.expect("call:ended").await["reason"], "User disconnected");
+    deployed.assert_nothing_more().await;
+    drop((deployed, new));
+    cluster.close().await;
+}
+
+async fn with_laravel() -> (Cluster, Laravel) {
+    let laravel = Laravel::start().await;
+    let url = format!("http://{}", laravel.address);
+    let cluster = Cluster::manual_tuned(2, |config| {
+        config.auth = Auth::Laravel { url: url.clone() };
+        config.policy.callbacks = true;
+    })
+    .await;
+    (cluster, laravel)
+}
+
+/// Its row is asked when both are away, then once a minute. What is final there is over, and said as any other end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn laravel_is_asked_whether_a_call_goes_on() {
+    let (cluster, laravel) = with_laravel().await;
+    let (ana, bo, id) = talking(&cluster).await;
+    let caller = ana.user.clone();
+    laravel.row(&id, json!({"status": "ONGOING", "caller_id": ana.user, "receiver_id": bo.user}));
+    lose_both(&cluster, ana, bo, &id).await;
+    for asked in 1..=5 {
+        laravel.expect_questions(&id, asked).await;
+        assert_eq!(cluster.state(&id).await, ("active", None));
+        cluster.advance(61); // and a moment: no node watches it any more, the index is asked
+    }
+    laravel.expect_questions(&id, 6).await;
+    laravel.row(&id, json!({"status": "ENDED"}));
+    cluster.advance(61);
+    let call = stored(&cluster, &id, "over", |call| !call.is_live()).await;
+    assert_eq!(call.end().unwrap().reason.name(), "hung_up");
+    let ana = cluster.phone_with(1, Profile::deployed(&caller)).await;
+    assert_eq!(ana.expect("call:ended").await["callId"], id.as_str());
+    assert_eq!(laravel.askers(&id).len(), 7);
+    drop(ana);
+    cluster.close().await;
+}
+
+/// A stranger's call ends one that Laravel has ended, and none that it has not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn laravel_says_whether_a_doubtful_line_is_free() {
+    let (cluster, laravel) = with_laravel().await;
+    let cleo = cluster.phone(0, &unique("cleo")).await;
+    let (ana, bo, id) = talking(&cluster).await;
+    laravel.row(&id, json!({"status": "ONGOING", "caller_id": ana.user, "receiver_id": bo.user}));
+    ana.vanish();
+    noted(&cluster, &id).await;
+    cluster.advance(61);
+    wait_until_doubtful(&cluster, &id).await;
+    assert_eq!(cleo.call(&unique_call(), &bo.user).await["busy"], true);
+    assert_eq!(laravel.askers(&id).len(), 1, "only then: the other is there");
+    bo.assert_nothing_more().await;
+    laravel.row(&id, json!({"status": "ENDED"}));
     let next = unique_call();
     assert_eq!(cleo.call(&next, &bo.user).await["success"], true);
-    assert_eq!(bo.expect("call:ended").await["reason"], "User disconnected");
+    assert_eq!(bo.expect("call:ended").await["reason"], "Remote user ended call");
     assert_eq!(bo.expect("call:incoming").await["callId"], next.as_str());
-    assert_eq!(cluster.state(&id).await, ("ended", Some("lost")));
     cleo.cancel(&next).await;
     bo.expect("call:cancelled").await;
     drop((bo, cleo));
     cluster.close().await;
+}
+
+/// A backend that bills by the time in which both were there charges nobody for the absence that ended the call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_backend_is_told_how_long_both_were_there() {
+    let receiver = Receiver::start().await;
+    let terms = config(&[
+        ("WEBHOOK_URL", &receiver.url()),
+        ("WEBHOOK_SECRET", SIGNING_SECRET),
+        ("WEBHOOK_ALLOW_PRIVATE", "true"),
+    ]);
+    let cluster = Cluster::manual_tuned(2, |config| {
+        config.webhook = terms.webhook.clone();
+        config.policy.webhooks = true;
+    })
+    .await;
+    let (ana, bo, id) = ringing(&cluster).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    cluster.advance(100);
+    bo.vanish();
+    noted(&cluster, &id).await;
+    cluster.advance(61);
+    let ended = ana.expect("call:ended").await;
+    assert_eq!(ended["durationMs"], 161_000, "what phones hear stays as it is");
+    let hook = receiver.expect(&id, "call.ended").await.data;
+    let secret = ("x-internal-secret", SECRET);
+    let record = get_with(cluster.address(0), &format!("/api/calls/{id}"), secret).await.1;
+    for told in [&hook, &record] {
+        assert_eq!(
+            (&told["reason"], &told["durationMs"], &told["talkMs"]),
+            (&json!("lost"), &json!(161_000), &json!(100_000))
+        );
+        assert_eq!(told["absentSince"].as_u64(), Some(told["acceptedAt"].as_u64().unwrap() + 100_000));
+    }
+    drop(ana);
+    cluster.close().await;
+}
+
+/// A record also goes when the maximum is long past. That proves nothing to a phone without `acks`: it may talk for longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_gone_hangs_up_no_deployed_phone() {
+    let heal = |config: &mut Config| config.policy.heal_active = Duration::from_millis(100);
+    let cluster = Cluster::tuned(Backend::Redis, 1, heal).await;
+    let ana = cluster.phone(0, &unique("ana")).await;
+    let bo = cluster.phone_with(0, Profile::deployed(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    let redis = redis::shared();
+    let key = redis.command(&["KEYS", &format!("*:call:{}", id.trim_start_matches("CALL_"))]);
+    assert_eq!(redis.command(&["DEL", &key]), "1", "{key:?}");
+    assert_eq!(ana.expect("call:ended").await["reason"], "User disconnected");
+    bo.assert_nothing_more().await;
+    drop((ana, bo));
+    for node in cluster.nodes {
+        node.stop().await;
+    }
+}
+
+/// Two phones of the deployed app talk; then `fate` befalls the two nodes. Whoever is left sweeps their sessions and asks
+/// Laravel; the phones come back to it and hear nothing of an end.
+async fn outlives(fate: impl FnOnce(Node, Node, &dyn Fn() -> Node) -> Node) {
+    let laravel = Laravel::start().await;
+    let (prefix, url) = (prefix(), format!("http://{}", laravel.address));
+    let variables = [
+        ("AUTH", "laravel"),
+        ("LARAVEL_API_URL", url.as_str()),
+        ("LARAVEL_API_SECRET", SECRET),
+        ("CALL_GRACE_SECS", "1"),
+    ];
+    let start = || Node::start(&prefix, &variables);
+    let (first, second) = (start(), start());
+    let ana = Phone::connect(first.public, Profile::deployed(&unique("ana"))).await;
+    let bo = Phone::connect(first.public, Profile::deployed(&unique("bo"))).await;
+    let (caller, callee, id) = (ana.user.clone(), bo.user.clone(), unique_call());
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    laravel.row(&id, json!({"status": "ONGOING", "caller_id": caller, "receiver_id": callee}));
+    let left = fate(first, second, &start);
+    let path = format!("/api/calls/{id}");
+    let record = || async { get_with(left.public, &path, ("x-internal-secret", SECRET)).await.1 };
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while laravel.askers(&id).is_empty() && record().await["state"] == "active" && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(100)).await; // a lease of the dead and one of one's own
+    }
+    assert_eq!(record().await["state"], "active", "{}", record().await);
+    assert_eq!(laravel.askers(&id).len(), 1, "asked when both are away");
+    let ana = Phone::connect(left.public, Profile::deployed(&caller)).await;
+    ana.expect("call:accepted").await;
+    let bo = Phone::connect(left.public, Profile::deployed(&callee)).await;
+    bo.assert_nothing_more().await;
+    assert_eq!(ana.end(&id).await["success"], true, "it went on");
+    assert_eq!(bo.expect("call:ended").await["reason"], "Remote user ended call");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_a_killed_node_goes_on_without_its_sockets() {
+    outlives(|first, second, _| {
+        drop(first);
+        second
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_goes_on_while_all_nodes_are_down() {
+    outlives(|first, second, start| {
+        drop((first, second));
+        start()
+    })
+    .await;
 }
 
 pub async fn wait_until_doubtful(cluster: &Cluster, id: &str) {

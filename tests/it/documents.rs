@@ -76,6 +76,7 @@ fn promises_name_their_tests() {
         }
     }
     sources.push_str(&read("src/call/tests.rs"));
+    sources.push_str(&read("src/call/tests/absence_tests.rs"));
     sources.push_str(&read("src/store/contract.rs"));
     sources.push_str(&read("src/store/outbox_contract.rs"));
     sources.push_str(&read("src/config/mod.rs"));

@@ -60,6 +60,7 @@ on_each_backend! {
             ["createdAt", "ringingAt", "acceptedAt", "endedAt"].iter().map(|name| data[*name].as_u64().unwrap()).collect();
         assert!(times.is_sorted(), "{times:?}");
         assert_eq!(data["durationMs"].as_u64(), Some(times[3] - times[2]));
+        assert_eq!((&data["talkMs"], data.get("absentSince")), (&data["durationMs"], None));
         assert_drained(&cluster).await;
         drop((ana, bo));
         cluster.close().await;

@@ -23,8 +23,8 @@ final class WebhookRouteTest extends TestCase
     private const ENDED = [
         'callId' => 'CALL_7', 'seq' => 4, 'state' => 'ended', 'callerId' => 'USR_1', 'receiverId' => 'USR_2',
         'callType' => 'VIDEO', 'createdAt' => 1795368390715, 'ringingAt' => 1795368391000,
-        'acceptedAt' => 1795368395000, 'endedAt' => 1795368452158, 'durationMs' => 57158, 'reason' => 'hung_up',
-        'endedBy' => 'USR_1',
+        'acceptedAt' => 1795368395000, 'endedAt' => 1795368452158, 'durationMs' => 57158, 'talkMs' => 40000,
+        'absentSince' => 1795368435000, 'reason' => 'hung_up', 'endedBy' => 'USR_1',
     ];
 
     public function test_a_webhook_becomes_an_event_with_all_it_carries(): void

@@ -47,6 +47,7 @@ final class WebhooksTest extends LiveTestCase
         $ended = json_decode($fields, true);
         self::assertSame(['ended', 'hung_up', $ana->id], [$ended['state'], $ended['reason'], $ended['endedBy']]);
         self::assertSame($ended['durationMs'], $ended['endedAt'] - $ended['acceptedAt']);
+        self::assertSame($ended['durationMs'], $ended['talkMs']);
     }
 
     public function test_rejected_and_cancelled(): void

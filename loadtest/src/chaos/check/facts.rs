@@ -238,6 +238,23 @@ impl<'a> Facts<'a> {
         self.troubles.iter().filter(|trouble| Kind::loses_data(trouble.kind))
     }
 
+    pub fn promised_acks(&self, phone: &str) -> bool {
+        let sessions = self.phones.get(phone).into_iter().flat_map(|phone| &phone.sessions);
+        sessions.filter_map(|id| self.sessions.get(id)).any(|session| session.acks)
+    }
+
+    /// Whether another call of one of its parties began after it and by then.
+    pub fn is_followed(&self, call: &Call<'_>, until: u64) -> bool {
+        let parties = |call: &Call<'_>| {
+            let caller = self.phones.get(call.caller).map_or(call.caller, |phone| phone.user);
+            [caller.to_owned(), call.callee_user.to_owned()]
+        };
+        let own = parties(call);
+        let others = self.calls.values().filter(|other| other.id != call.id);
+        let mut later = others.filter(|other| (call.began..=until).contains(&other.began));
+        later.any(|other| parties(other).iter().any(|user| own.contains(user)))
+    }
+
     /// The longest time before `until` for which the phone had no session, as far as it ended after `from`.
     pub fn longest_absence(&self, phone: &str, from: u64, until: u64) -> u64 {
         let Some(phone) = self.phones.get(phone) else { return until };

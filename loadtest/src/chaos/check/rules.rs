@@ -325,7 +325,10 @@ impl<'a> Court<'a> {
         let is_early = if self.ways == Ways::CALLER_GONE {
             !absent(self.call.caller, grace(terms.caller_grace))
         } else if self.ways == Ways::LOST {
-            !self.shares.keys().any(|phone| absent(phone, grace(terms.call_grace)))
+            // Without `acks` a lost socket is not believed: it takes a newer call besides.
+            let gives_way = self.facts.is_followed(self.call, ended + SLACK);
+            let believed = |phone: &str| gives_way || self.facts.promised_acks(phone);
+            !self.shares.keys().any(|phone| absent(phone, grace(terms.call_grace)) && believed(phone))
         } else {
             false
         };

@@ -177,6 +177,7 @@ fn nothing_ends_before_its_time() {
     };
     assert_eq!(lost(30_000, 23_000).broken(), CLEAN);
     assert_eq!(lost(16_000, 15_000).broken(), ["early end"]);
+    assert_eq!(lost(30_000, 23_000).deployed().broken(), ["early end"], "without acks a lost socket proves nothing");
     let gone = |millis| {
         let tale = Tale::new().rings().close(1500, ANA, 1);
         tale.heard_with(millis, BO, "call:cancelled", because("User disconnected"))

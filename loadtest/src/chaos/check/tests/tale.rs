@@ -45,6 +45,16 @@ impl Tale {
         self.at(millis, What::Open { phone, user, acks: true, session, node, call, ended })
     }
 
+    /// The same with phones that promised no `acks`.
+    pub fn deployed(mut self) -> Self {
+        for entry in &mut self.0 {
+            if let What::Open { acks, .. } = &mut entry.what {
+                *acks = false;
+            }
+        }
+        self
+    }
+
     pub fn close(self, millis: u64, phone: &str, session: u64) -> Self {
         self.at(millis, What::Close { phone: phone.into(), session, why: "cut".into() })
     }
