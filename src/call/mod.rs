@@ -26,7 +26,7 @@ mod time;
 mod timeline;
 mod verdict;
 
-pub use callback::{Ask, Callback, callbacks};
+pub use callback::{Ask, Callback, Left, callbacks, left_to_say};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend, gives_way};
 pub use event::{Event, EventKind, events, events_so_far};
