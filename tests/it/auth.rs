@@ -136,7 +136,7 @@ async fn an_answer_is_read_however_it_is_wrapped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_bounded_after_it_is_unpacked() {
     let laravel = Laravel::start().await;
-    let node = node(&laravel, "").await;
+    let node = node_with(&laravel, "", &[("LARAVEL_TIMEOUT_MS", "5000")]).await;
     laravel.wrap(Wrapping::Bomb);
     let phone = Phone::open(node.public, Profile::of(&unique("ana"))).await;
     assert_eq!(phone.expect_fate().await, "closed");

@@ -725,7 +725,7 @@ async fn a_hanging_laravel_collects_no_repeats() {
     bo.expect("call:cancelled").await;
     until(&cluster, || !laravel.posts(&cancelled).is_empty()).await;
     let all = [(&obeyed, "reject"), (&lost, "reject"), (&cancelled, "cancel")];
-    until(&cluster, || all.iter().all(|(id, _)| laravel.askers(id).len() >= 2)).await;
+    until(&cluster, || all.iter().all(|(id, _)| !laravel.askers(id).is_empty())).await;
     for (id, action) in all {
         assert_eq!(laravel.actions(id), [action], "once, and no push");
     }
@@ -844,7 +844,9 @@ async fn an_end_is_repeated_only_behind_a_look() {
         cluster.advance(5);
         laravel.expect_post(&id, "end").await;
         laravel.answer_posts("end", 200, None);
-        until(&cluster, || !laravel.askers(&id).is_empty()).await;
+        tokio::time::sleep(Duration::from_millis(500)).await; // the answer comes in while time stands still
+        cluster.advance(2);
+        laravel.expect_questions(&id, 1).await;
         letters_are_gone(&cluster).await;
         assert_eq!(laravel.actions(&id), vec!["end"; ends], "{status}");
         drop((ana, bo));
@@ -886,13 +888,18 @@ async fn a_row_that_is_given_up_is_counted_and_named() {
 /// Fails before (one queue for everything): questions and callbacks waited behind the tokens of new handshakes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshakes_are_in_nobodys_way() {
-    let (cluster, laravel) = with_short_rings(Backend::Memory).await;
+    let laravel = Laravel::start().await;
+    let cluster = cluster_of(Backend::Memory, &laravel, |config| {
+        config.policy.ring_timeout = Duration::from_secs(4);
+        config.auth_times.timeout = Duration::from_secs(5);
+    })
+    .await;
     let (ana, bo, cleo) = (
         deployed(&cluster, 0, "ana").await,
         deployed(&cluster, 0, "bo").await,
         deployed(&cluster, 0, "cleo").await,
     );
-    laravel.pause_tokens(Duration::from_millis(900));
+    laravel.pause_tokens(Duration::from_secs(3));
     let before = laravel.asked();
     let crowd: Vec<_> = (0..200).map(|_| unique("new")).collect();
     let crowd = join_all(crowd.iter().map(|user| Phone::open(cluster.address(0), Profile::deployed(user)))).await;
@@ -907,14 +914,13 @@ async fn handshakes_are_in_nobodys_way() {
     let said = Instant::now();
     ana.expect("call:rejected").await;
     let post = laravel.expect_post(&rejected, "reject").await;
-    assert!(post.at - said < Duration::from_millis(600), "{:?}", post.at - said);
+    assert!(post.at - said < Duration::from_secs(2), "{:?}", post.at - said);
     laravel.row(&accepted, row("ONGOING", &cleo.user, &bo.user));
     cleo.rings(&accepted, &bo).await;
     cleo.expect("call:accepted").await; // asked in time
     cleo.end(&accepted).await;
     bo.expect("call:ended").await;
     drop((ana, bo, cleo, crowd));
-    cluster.close().await;
 }
 
 /// One phone held two sockets, with different tokens: the older is good for a question, too.

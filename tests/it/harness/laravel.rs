@@ -267,7 +267,7 @@ async fn wrapped(State(inner): State<Arc<Inner>>, response: Response) -> Respons
         }
         Wrapping::Bomb => {
             encoded_as("gzip");
-            let spaces = [&body[..], &vec![b' '; 16 << 20]].concat();
+            let spaces = [&body[..], &vec![b' '; 512 << 10]].concat();
             packed(GzEncoder::new(Vec::new(), Compression::default()), &spaces, GzEncoder::finish)
         }
     };
@@ -312,9 +312,7 @@ async fn change(
     headers: HeaderMap,
     axum::Json(body): axum::Json<Value>,
 ) -> Response {
-    let answer = inner.take(action, id, &headers, body);
-    inner.hang().await;
-    answer
+    inner.taken(action, id, &headers, body).await
 }
 
 async fn notify_cancelled(
@@ -323,18 +321,18 @@ async fn notify_cancelled(
     axum::Json(body): axum::Json<Value>,
 ) -> Response {
     let id = body["callId"].as_str().unwrap_or_default().trim_start_matches("CALL_").to_owned();
-    let answer = inner.take("notify-cancelled".into(), id, &headers, body);
-    inner.hang().await;
-    answer
+    inner.taken("notify-cancelled".into(), id, &headers, body).await
 }
 
 impl Inner {
-    /// What it was asked for waits in its queue, and whoever asked hears nothing.
-    async fn hang(&self) {
+    async fn taken(&self, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
         let mood = *self.mood.lock();
+        let answer = self.take(action, call, headers, body);
         if mood == Mood::Slow {
+            // It waits in the queue, and whoever asked hears nothing.
             tokio::time::sleep(LONGER_THAN_ANY_TIMEOUT).await; // the trouble itself
         }
+        answer
     }
 
     fn take(&self, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
