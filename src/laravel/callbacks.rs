@@ -93,7 +93,7 @@ impl Callbacks {
     }
 
     async fn carry_out(&self, claim: &Claim, callback: &Callback, call: &Call) -> Result<Settled, StoreError> {
-        let errand = Errand { claim, callback, call };
+        let errand = Errand { claim, callback, call, begun: self.clock.now() };
         if errand.is_needless() {
             return Ok(self.done(callback, CallbackOutcome::Needless));
         }
@@ -105,12 +105,12 @@ impl Callbacks {
             let line = self.calls.line(&call.callee.user).await?;
             if line.is_some_and(|line| line.is_ringing() && line.id != call.id && line.callee.user == call.callee.user)
             {
-                return Ok(errand.later(self.clock.now() + WAIT, claim.attempts));
+                return Ok(errand.later(WAIT, claim.attempts));
             }
         }
         // Who is to be told within seconds is tried all the same.
         if self.client.is_refusing() && callback.ask != Ask::End {
-            return Ok(errand.later(self.clock.now() + WAIT, claim.attempts));
+            return Ok(errand.later(WAIT, claim.attempts));
         }
         let mut say = &callback.ask;
         if self.is_looked_at_first(&errand) {
@@ -142,7 +142,7 @@ impl Callbacks {
 
     /// Makes the request.
     async fn say(&self, errand: &Errand<'_>, say: &Ask) -> Settled {
-        let Errand { claim, callback, call } = errand;
+        let Errand { claim, callback, call, .. } = errand;
         let action = name_of(say);
         let body = match say {
             Ask::Reject { reason } | Ask::Cancel { reason, .. } => json!({"reason": reason}),
@@ -158,7 +158,7 @@ impl Callbacks {
             Posted::Status { status: 200..=299, .. } => self.done(callback, CallbackOutcome::Done),
             // Says nothing of the request: the first that fails is still the first.
             Posted::Status { status: 429, wait } => {
-                errand.later(self.clock.now() + wait.unwrap_or(THROTTLED).max(WAIT), claim.attempts)
+                errand.later(wait.unwrap_or(THROTTLED).max(WAIT), claim.attempts)
             }
             Posted::Status { status: 400..=499, .. } if is_end(say) => {
                 self.give_up(&call.id, say, CallbackOutcome::Refused)
@@ -207,7 +207,7 @@ impl Callbacks {
 
     fn again(&self, errand: &Errand<'_>) -> Settled {
         let pause = AGAIN.get(errand.claim.attempts as usize).unwrap_or(&AGAIN[AGAIN.len() - 1]);
-        errand.later(self.clock.now() + Duration::from_secs(*pause), errand.claim.attempts + 1)
+        errand.later(Duration::from_secs(*pause), errand.claim.attempts + 1)
     }
 
     fn done(&self, callback: &Callback, outcome: CallbackOutcome) -> Settled {
@@ -242,6 +242,7 @@ struct Errand<'a> {
     claim: &'a Claim,
     callback: &'a Callback,
     call: &'a Call,
+    begun: Timestamp,
 }
 
 /// What a look at the row came to.
@@ -266,8 +267,8 @@ impl Errand<'_> {
     }
 
     /// Not later than its time is over, when it is looked at for the last time.
-    fn later(&self, at: Timestamp, attempts: u32) -> Settled {
-        Settled::Later { at: at.min(self.callback.until), attempts }
+    fn later(&self, pause: Duration, attempts: u32) -> Settled {
+        Settled::Later { at: (self.begun + pause).min(self.callback.until), attempts }
     }
 }
 

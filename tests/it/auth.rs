@@ -126,7 +126,8 @@ async fn an_answer_is_read_however_it_is_wrapped() {
         for (id, receiver) in [(&known, "USR_bo"), (&other, "USR_cleo")] {
             laravel.row(id, json!({"caller_id": ana.user, "receiver_id": receiver, "status": "CONNECTING"}));
         }
-        assert_eq!(ana.call(&known, "USR_bo").await["success"], true, "{wrapping:?}");
+        let ack = ana.call(&known, "USR_bo").await;
+        assert_eq!(ack["success"], true, "{wrapping:?}: {ack}");
         assert_eq!(ana.call(&other, "USR_bo").await["success"], false, "{wrapping:?}: rows are read too");
         ana.cancel(&known).await;
     }

@@ -662,7 +662,7 @@ async fn a_rejection_survives_a_restart_of_laravel() {
 async fn a_throttled_rejection_is_told_when_laravel_wants_it() {
     let (cluster, laravel) = with_manual_time().await;
     let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
-    laravel.answer_posts("reject", 429, Some(60));
+    laravel.answer_posts("reject", 429, Some(20));
     ana.rings(&id, &bo).await;
     bo.reject(&id).await;
     ana.expect("call:rejected").await;
