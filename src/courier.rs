@@ -263,7 +263,13 @@ mod tests {
             until: None,
             body: String::new(),
         };
-        let letters = [letter("a", "a.1.well"), letter("a", "a.2.well"), letter("b", "b.1"), letter("c", "c.1.once"), letter("d", "d.1.noted")];
+        let letters = [
+            letter("a", "a.1.well"),
+            letter("a", "a.2.well"),
+            letter("b", "b.1"),
+            letter("c", "c.1.once"),
+            letter("d", "d.1.noted"),
+        ];
         outbox.append(&letters).await.unwrap();
         let (carrier, stop, bell) = (Arc::new(Silent::default()), CancellationToken::new(), Bell::default());
         let listening = bell.listen(Queue::Events);

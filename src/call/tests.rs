@@ -475,7 +475,8 @@ fn what_an_unmodified_backend_is_told() {
     };
     let undo = |due, until| Some(Callback { ask: Ask::End, by: Role::Callee, due: at(due), until: at(until) });
     let reject = |by| Command::Reject { by, reason: Some("Later".into()) };
-    let rejected = Callback { ask: Ask::Reject { reason: "Later".into() }, by: Role::Callee, due: at(3), until: at(123) };
+    let rejected =
+        Callback { ask: Ask::Reject { reason: "Later".into() }, by: Role::Callee, due: at(3), until: at(123) };
     assert_eq!(told(&ringing(), reject(bo()), 3), Some(rejected));
     assert_eq!(told(&ringing(), reject(over_http("bo")), 3), None, "its own word");
     let cancels = |by| Command::Cancel { by, reason: None };
@@ -519,7 +520,8 @@ fn an_accept_over_rest_that_comes_after_the_end_is_undone_by_a_look() {
     let hung_up = after(&active(), Command::End { by: ana(), reason: None }, 3);
     let missed = after(&ringing(), Command::End { by: ana(), reason: None }, 3);
     let max = active().ended(EndReason::MaxDuration, None, None, at(3));
-    for ended in [&hung_up, &missed, &max, &active().ended(EndReason::Lost { party: Role::Caller }, None, None, at(3))] {
+    for ended in [&hung_up, &missed, &max, &active().ended(EndReason::Lost { party: Role::Caller }, None, None, at(3))]
+    {
         let refused = accepts(ended, over_http("bo"), 4);
         let reopened = *refused.record.expect("it is kept");
         assert_eq!(callbacks(Some(ended), &reopened), close(9, 13), "{:?}", ended.end());

@@ -34,7 +34,8 @@ pub(super) struct Answer {
 
 impl Answer {
     pub async fn read(mut response: Response, now: Timestamp) -> Self {
-        let header = |headers: &HeaderMap, name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header =
+            |headers: &HeaderMap, name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let asked = header(response.headers(), RETRY_AFTER);
         let location = header(response.headers(), LOCATION);
         let mut answer = Self {
@@ -74,12 +75,13 @@ impl Answer {
         answer
     }
 
-    /// That a token is no good, in Laravel's own words: those of this API, or of the framework where nobody changed them.
+    /// That a token is no good, in Laravel's own words: this API's, or the framework's where nobody changed them.
     pub fn says_unauthenticated(&self) -> bool {
         self.status == 401
-            && self.body.as_ref().is_some_and(|body| {
-                body["error"]["code"] == "UNAUTHENTICATED" || body["message"] == "Unauthenticated."
-            })
+            && self
+                .body
+                .as_ref()
+                .is_some_and(|body| body["error"]["code"] == "UNAUTHENTICATED" || body["message"] == "Unauthenticated.")
     }
 
     /// Not the API's answer but a page in its place, as during maintenance; and who redirects has done nothing.

@@ -157,9 +157,7 @@ impl Callbacks {
         match posted {
             Posted::Status { status: 200..=299, .. } => self.done(callback, CallbackOutcome::Done),
             // Says nothing of the request: the first that fails is still the first.
-            Posted::Status { status: 429, wait } => {
-                errand.later(wait.unwrap_or(THROTTLED).max(WAIT), claim.attempts)
-            }
+            Posted::Status { status: 429, wait } => errand.later(wait.unwrap_or(THROTTLED).max(WAIT), claim.attempts),
             Posted::Status { status: 400..=499, .. } if is_end(say) => {
                 self.give_up(&call.id, say, CallbackOutcome::Refused)
             }

@@ -41,10 +41,7 @@ pub enum Confirmation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Posted {
     /// With the pause that Laravel asks for.
-    Status {
-        status: u16,
-        wait: Option<Duration>,
-    },
+    Status { status: u16, wait: Option<Duration> },
     /// Laravel says that the token is no good.
     Unauthenticated,
     /// Something else than Laravel answered.

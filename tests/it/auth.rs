@@ -117,19 +117,19 @@ async fn an_answer_is_read_however_it_is_wrapped() {
         let laravel = Laravel::start().await;
         laravel.wrap(wrapping);
         let node = node_with(&laravel, "", &[("INITIATE_CHECK", "enforce")]).await;
-        let ana = Phone::open(node.public, Profile::of(&unique("ana"))).await;
-        ana.expect("session:ready").await;
+        let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
+        let bo = Phone::connect(node.public, Profile::of(&unique("bo"))).await;
         let forged = json!({"token": "forged", "userId": "USR_1"});
         let refused = Phone::open_with(node.public, "USR_x", forged, false).await;
         assert_eq!(refused.expect_fate().await, "connect_error: Invalid token", "{wrapping:?}");
         let (known, other) = (unique_call(), unique_call());
-        for (id, receiver) in [(&known, "USR_bo"), (&other, "USR_cleo")] {
+        for (id, receiver) in [(&known, bo.user.as_str()), (&other, "USR_cleo")] {
             laravel.row(id, json!({"caller_id": ana.user, "receiver_id": receiver, "status": "CONNECTING"}));
         }
-        let ack = ana.call(&known, "USR_bo").await;
-        assert_eq!(ack["success"], true, "{wrapping:?}: {ack}");
-        assert_eq!(ana.call(&other, "USR_bo").await["success"], false, "{wrapping:?}: rows are read too");
+        ana.rings(&known, &bo).await;
         ana.cancel(&known).await;
+        bo.expect("call:cancelled").await;
+        assert_eq!(ana.call(&other, &bo.user).await["success"], false, "{wrapping:?}: rows are read too");
     }
 }
 

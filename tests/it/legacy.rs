@@ -640,7 +640,8 @@ async fn a_rejection_survives_a_restart_of_laravel() {
     let laravel = Laravel::start().await;
     let proxy = Proxy::before(laravel.address.port()).await;
     let url = format!("http://{}", proxy.address);
-    let cluster = cluster_of(Backend::Memory, &laravel, |config| config.auth = Auth::Laravel { url: url.clone() }).await;
+    let cluster =
+        cluster_of(Backend::Memory, &laravel, |config| config.auth = Auth::Laravel { url: url.clone() }).await;
     let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
     ana.rings(&id, &bo).await;
     laravel.row(&id, row("CONNECTING", &ana.user, &bo.user));
@@ -800,7 +801,9 @@ async fn an_accept_over_rest_after_the_end_is_ended_in_laravel() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_row_of_a_lost_call_is_ended_in_laravel() {
     let (cluster, laravel) = with_manual_time().await;
-    for (status, both, ends) in [("ONGOING", true, 1), ("ONGOING", false, 1), ("ENDED", true, 0), ("CANCELLED", true, 0)] {
+    for (status, both, ends) in
+        [("ONGOING", true, 1), ("ONGOING", false, 1), ("ENDED", true, 0), ("CANCELLED", true, 0)]
+    {
         let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
         let (id, token) = (unique_call(), token_of(&ana));
         ana.rings(&id, &bo).await;
@@ -894,11 +897,8 @@ async fn handshakes_are_in_nobodys_way() {
         config.auth_times.timeout = Duration::from_secs(5);
     })
     .await;
-    let (ana, bo, cleo) = (
-        deployed(&cluster, 0, "ana").await,
-        deployed(&cluster, 0, "bo").await,
-        deployed(&cluster, 0, "cleo").await,
-    );
+    let (ana, bo, cleo) =
+        (deployed(&cluster, 0, "ana").await, deployed(&cluster, 0, "bo").await, deployed(&cluster, 0, "cleo").await);
     laravel.pause_tokens(Duration::from_secs(3));
     let before = laravel.asked();
     let crowd: Vec<_> = (0..200).map(|_| unique("new")).collect();

@@ -327,7 +327,7 @@ async fn notify_cancelled(
 impl Inner {
     async fn taken(&self, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
         let mood = *self.mood.lock();
-        let answer = self.take(action, call, headers, body);
+        let answer = self.take(mood, action, call, headers, body);
         if mood == Mood::Slow {
             // It waits in the queue, and whoever asked hears nothing.
             tokio::time::sleep(LONGER_THAN_ANY_TIMEOUT).await; // the trouble itself
@@ -335,7 +335,7 @@ impl Inner {
         answer
     }
 
-    fn take(&self, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
+    fn take(&self, mood: Mood, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
         let bearer = text(headers, "authorization").unwrap_or_default();
         let revoked = self.revoked.lock().contains(&bearer);
         let answer = self.answers.lock().get(&action).copied().unwrap_or((200, None));
@@ -348,7 +348,6 @@ impl Inner {
             at: Instant::now(),
         });
         self.news.notify_waiters();
-        let mood = *self.mood.lock();
         match mood {
             Mood::Html => return Html("<html>maintenance</html>").into_response(),
             Mood::Unrelated401 => return (StatusCode::UNAUTHORIZED, Html("<html>basic auth</html>")).into_response(),
