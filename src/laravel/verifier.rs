@@ -118,8 +118,7 @@ impl LaravelVerifier {
                 }
                 None => {
                     // The wait for a place is part of the hold.
-                    let left = hold.saturating_sub(self.clock.elapsed().saturating_sub(started));
-                    self.ask_once(token, hash, Lane::Handshakes, left).await
+                    self.ask_once(token, hash, Lane::Handshakes, started + hold).await
                 }
             };
             match answer {
@@ -166,7 +165,7 @@ impl LaravelVerifier {
                 continue;
             }
             let Some((hash, token)) = self.checks.take() else { continue };
-            match self.ask_once(&token, hash, Lane::Checks, self.terms.hold).await {
+            match self.ask_once(&token, hash, Lane::Checks, self.clock.elapsed() + self.terms.hold).await {
                 Whose::Valid(_) => {}
                 Whose::Invalid => self.revoke(hash).await,
                 Whose::Unavailable => self.checks.add(hash, &token),
@@ -224,11 +223,14 @@ impl LaravelVerifier {
         self.clock.now().since(known.verified_at)
     }
 
-    /// One request per token at a time; whoever else asks meanwhile gets its answer.
-    async fn ask_once(&self, token: &str, hash: TokenHash, lane: Lane, patience: Duration) -> Whose {
+    /// One request per token at a time, which gets its place before `until` or none; whoever else asks meanwhile gets its
+    /// answer.
+    async fn ask_once(&self, token: &str, hash: TokenHash, lane: Lane, until: Duration) -> Whose {
         let cell = Arc::clone(self.asking.lock().entry(hash).or_default());
         let answer = cell
             .get_or_init(|| async {
+                // Whoever asks may have waited for another who left.
+                let patience = until.saturating_sub(self.clock.elapsed());
                 let answer = self.client.whose(token, lane, patience).await;
                 if let Whose::Valid(identity) = &answer {
                     metrics::token_checked("valid");
