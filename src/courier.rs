@@ -33,6 +33,17 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(date.saturating_sub(Duration::from_millis(now.as_millis())))
 }
 
+/// An error with its causes.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
 /// One kind of delivery.
 #[async_trait]
 pub trait Carrier: Send + Sync {
@@ -49,6 +60,11 @@ pub trait Carrier: Send + Sync {
 
     /// Whether an attempt that was broken off may be made again, though it may have arrived.
     fn is_repeatable(&self, claim: &Claim) -> bool;
+
+    /// The attempts that are noted of a letter whose attempt was broken off.
+    fn attempts_after_break(&self, claim: &Claim) -> u32 {
+        claim.attempts
+    }
 
     /// Counts a letter that was given up.
     fn given_up(&self, claim: &Claim);
@@ -118,13 +134,13 @@ impl Courier<'_> {
         let mut next = Some(claim);
         while let Some(claim) = next {
             if self.stop.is_cancelled() {
-                return self.hand_back(&claim).await;
+                return self.hand_back(&claim, claim.attempts).await;
             }
             let about = About { call: claim.letter.call.clone(), ..About::default() };
             let carried = self.traces.run(name_of(self.carrier.queue()), Kind::Client, about, self.attempt(&claim));
             let Some(settled) = carried.await else {
                 if self.carrier.is_repeatable(&claim) {
-                    self.hand_back(&claim).await;
+                    self.hand_back(&claim, self.carrier.attempts_after_break(&claim)).await;
                 }
                 return;
             };
@@ -135,7 +151,7 @@ impl Courier<'_> {
             };
             // The receiver is to be left alone: what is behind goes back.
             if let Some(waiting) = next.take_if(|_| self.carrier.room() == 0) {
-                self.hand_back(&waiting).await;
+                self.hand_back(&waiting, waiting.attempts).await;
             }
         }
     }
@@ -159,9 +175,9 @@ impl Courier<'_> {
         settled
     }
 
-    async fn hand_back(&self, claim: &Claim) {
+    async fn hand_back(&self, claim: &Claim, attempts: u32) {
         let now = self.clock.now();
-        let due = Settled::Later { at: now, attempts: claim.attempts };
+        let due = Settled::Later { at: now, attempts };
         if let Err(error) = self.outbox.settle(claim, &due, now).await {
             failed(&error);
         }
@@ -190,7 +206,8 @@ mod tests {
     use crate::store::memory::MemoryStore;
     use crate::store::{Bell, Letter, Retention};
 
-    /// Answers letters whose id ends in "well", leaves the others unanswered, and repeats none that ends in "once".
+    /// Answers letters whose id ends in "well", leaves the others unanswered, repeats none that ends in "once", and notes
+    /// the attempt of one that ends in "noted".
     #[derive(Default)]
     struct Silent {
         sent: Notify,
@@ -224,6 +241,10 @@ mod tests {
             !claim.letter.id.ends_with("once")
         }
 
+        fn attempts_after_break(&self, claim: &Claim) -> u32 {
+            claim.attempts + u32::from(claim.letter.id.ends_with("noted"))
+        }
+
         fn given_up(&self, _: &Claim) {}
     }
 
@@ -242,7 +263,13 @@ mod tests {
             until: None,
             body: String::new(),
         };
-        let letters = [letter("a", "a.1.well"), letter("a", "a.2.well"), letter("b", "b.1"), letter("c", "c.1.once")];
+        let letters = [
+            letter("a", "a.1.well"),
+            letter("a", "a.2.well"),
+            letter("b", "b.1"),
+            letter("c", "c.1.once"),
+            letter("d", "d.1.noted"),
+        ];
         outbox.append(&letters).await.unwrap();
         let (carrier, stop, bell) = (Arc::new(Silent::default()), CancellationToken::new(), Bell::default());
         let listening = bell.listen(Queue::Events);
@@ -256,8 +283,8 @@ mod tests {
         let claims = outbox.claim(Queue::Events, clock.now(), second, 8).await.unwrap();
         let mut left: Vec<_> = claims.iter().map(|claim| (claim.letter.id.as_str(), claim.attempts)).collect();
         left.sort_unstable();
-        assert_eq!(left, [("a.2.well", 0), ("b.1", 0)], "the first was answered, and who knows of the last");
-        assert_eq!(outbox.backlog().await.unwrap().waiting, 3);
+        assert_eq!(left, [("a.2.well", 0), ("b.1", 0), ("d.1.noted", 1)], "the first was answered, and who knows of c");
+        assert_eq!(outbox.backlog().await.unwrap().waiting, 4);
     }
 
     #[test]

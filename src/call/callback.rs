@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Device, End, EndReason, Role, State, Timestamp, Verb};
+use super::{Call, Device, End, EndReason, Role, RowStatus, State, Timestamp, Verb};
 
 /// A request in the name of a party.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,29 +29,85 @@ pub enum Ask {
         /// Needless if the backend reports the cancel by itself meanwhile.
         unless_reported: bool,
     },
-    /// The backend has an accepted call that nobody is in. Made once: a second end would cost money.
+    /// The backend has an accepted call that nobody is in. A second end would cost money: it is repeated only where the
+    /// row still is ongoing.
     End,
+    /// Ends the row if it is ongoing, which is looked at before the first request too: the apps may have ended it.
+    EndOngoing {
+        /// Talking time.
+        seconds: u64,
+    },
+}
+
+/// What is left to say of a row that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// What was to be said.
+    Same,
+    /// An end without talking time in its place: it was accepted there.
+    End,
+    /// It is open, and no request that is known to be harmless closes it.
+    Unclear,
 }
 
 /// The app's own REST request goes first.
 const TWIN: Duration = Duration::from_secs(2);
-const REJECT_AGAIN: Duration = Duration::from_secs(5);
-const CANCEL_FOR: Duration = Duration::from_secs(120);
+/// How long the end of a ring is tried to be told, and that of a lost call.
+const TOLD_FOR: Duration = Duration::from_secs(120);
 /// The app's REST accept must have come before the end that undoes it, and below 10 s nothing is billed.
 const ACCEPT_SETTLES: Duration = Duration::from_secs(5);
 const UNBILLED: Duration = Duration::from_secs(9);
+/// A phone of a lost call that is alive hears of the end and tells the backend itself.
+const LOSS_SETTLES: Duration = Duration::from_secs(10);
 
 /// What the backend has to be told of a change.
 pub fn callbacks(before: Option<&Call>, after: &Call) -> Option<Callback> {
     let State::Ended(end) = &after.state else { return None };
-    match before.and_then(Call::end) {
+    let known = before.and_then(Call::end);
+    if let Some(at) = end.reopened
+        && known.is_none_or(|known| known.reopened != Some(at))
+    {
+        return Some(close_again(at));
+    }
+    match known {
         Some(known) if known.late_accept.is_none() => after_late_accept(end),
         Some(_) => None,
-        None => after_end(end),
+        None => after_end(after, end),
     }
 }
 
-fn after_end(end: &End) -> Option<Callback> {
+/// Whether an accept over REST at `now`, by which the row of an ended call is ongoing again, is undone by a request that
+/// is not due yet.
+pub(super) fn is_undone_later(end: &End, now: Timestamp) -> bool {
+    let late = end.late_accept.as_ref().filter(|_| after_late_accept(end).is_some()).map(|late| late.at);
+    [late, end.reopened].into_iter().flatten().any(|at| now < at + ACCEPT_SETTLES)
+}
+
+/// Judges a row that was looked at because of `ask`.
+pub fn left_to_say(ask: &Ask, call: &Call, row: RowStatus, now: Timestamp) -> Left {
+    match (ask, row) {
+        (_, RowStatus::Rejected | RowStatus::Cancelled | RowStatus::Missed | RowStatus::Ended) => Left::Nothing,
+        (Ask::Reject { .. } | Ask::Cancel { .. }, RowStatus::Open) => Left::Same,
+        (Ask::Reject { .. } | Ask::Cancel { .. }, RowStatus::Ongoing) => {
+            if call.end().is_some_and(|end| end.late_accept.is_some() || end.reopened.is_some()) {
+                // Another request undoes that accept.
+                Left::Nothing
+            } else if now < call.created_at + UNBILLED {
+                // Whenever it was accepted, nothing is billed yet.
+                Left::End
+            } else {
+                Left::Unclear
+            }
+        }
+        (Ask::End | Ask::EndOngoing { .. }, RowStatus::Ongoing) => Left::Same,
+        // The request that closes the ring is another one.
+        (Ask::End, RowStatus::Open) => Left::Nothing,
+        (Ask::EndOngoing { .. }, RowStatus::Open) => Left::Unclear,
+    }
+}
+
+fn after_end(call: &Call, end: &End) -> Option<Callback> {
     if end.late_accept.is_some() {
         return after_late_accept(end);
     }
@@ -62,14 +118,14 @@ fn after_end(end: &End) -> Option<Callback> {
         ask: Ask::Cancel { reason, unless_reported: !pause.is_zero() },
         by: Role::Caller,
         due: end.at + pause,
-        until: end.at + CANCEL_FOR,
+        until: end.at + TOLD_FOR,
     };
     match end.reason {
         EndReason::Rejected => by_phone.map(|_| Callback {
             ask: Ask::Reject { reason: words("User declined") },
             by: Role::Callee,
             due: end.at,
-            until: end.at + REJECT_AGAIN,
+            until: end.at + TOLD_FOR,
         }),
         EndReason::Cancelled => by_phone.map(|_| cancel(words("Caller ended call"), TWIN)),
         EndReason::NoAnswer => Some(cancel("No answer".into(), Duration::ZERO)),
@@ -81,7 +137,10 @@ fn after_end(end: &End) -> Option<Callback> {
             by_phone.filter(|by| by.verb == Verb::Cancel && end.hold_until.is_some())?;
             Some(undo(end.accepted_at?))
         }
-        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => None,
+        EndReason::HungUp { .. } => None,
+        // Nobody else can close the row.
+        EndReason::Lost { .. } => Some(close(call, end)),
+        EndReason::MaxDuration => is_left(call).then(|| close(call, end)),
     }
 }
 
@@ -94,11 +153,41 @@ fn after_late_accept(end: &End) -> Option<Callback> {
         | EndReason::Rejected
         | EndReason::NoAnswer
         | EndReason::Busy => Some(undo(late.at)),
-        // Media flowed: both apps end it themselves.
-        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => None,
+        // Media flowed: both apps end it themselves. But over REST the row became ongoing after their end.
+        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => {
+            (!late.device.is_known()).then(|| close_again(late.at))
+        }
     }
 }
 
 fn undo(accepted_at: Timestamp) -> Callback {
     Callback { ask: Ask::End, by: Role::Callee, due: accepted_at + ACCEPT_SETTLES, until: accepted_at + UNBILLED }
+}
+
+fn close_again(accepted_at: Timestamp) -> Callback {
+    Callback { ask: Ask::EndOngoing { seconds: 0 }, ..undo(accepted_at) }
+}
+
+fn close(call: &Call, end: &End) -> Callback {
+    Callback {
+        ask: Ask::EndOngoing { seconds: talked(call, end).as_secs() },
+        by: Role::Caller,
+        due: end.at + LOSS_SETTLES,
+        until: end.at + TOLD_FOR,
+    }
+}
+
+/// Whoever was in the call by a session is away, so that no phone hears of its end. A call that never had a session is
+/// the business of the backend alone.
+fn is_left(call: &Call) -> bool {
+    let parties = [&call.caller, &call.callee];
+    parties.iter().any(|party| party.attended)
+        && parties.iter().all(|party| !party.attended || party.absent_since.is_some())
+}
+
+/// From the accept until the last moment at which both were there.
+fn talked(call: &Call, end: &End) -> Duration {
+    let absent = [call.caller.absent_since, call.callee.absent_since].into_iter().flatten();
+    let until = absent.fold(end.at, Timestamp::min);
+    end.accepted_at.map_or(Duration::ZERO, |accepted_at| until.since(accepted_at))
 }

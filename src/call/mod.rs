@@ -30,7 +30,7 @@ mod timeline;
 mod verdict;
 mod version;
 
-pub use callback::{Ask, Callback, callbacks};
+pub use callback::{Ask, Callback, Left, callbacks, left_to_say};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend, gives_way};
 pub use event::{Event, EventKind, events, events_so_far};

@@ -187,6 +187,9 @@ pub struct End {
     /// An accept that came after the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_accept: Option<LateAccept>,
+    /// The backend took an accept after the end of an accepted call, or once more: its row is ongoing since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened: Option<Timestamp>,
     /// The backend reported the end too, so it need not be told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reported: bool,
@@ -330,6 +333,7 @@ impl Call {
             accepted_at,
             hold_until: None,
             late_accept: None,
+            reopened: None,
             reported: false,
         });
         next

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::absence::{come_back, expire_active, expire_ringing, grace_of_a_call, leave};
 use super::asking::{ask_for_push, report, stand, verify};
+use super::callback::is_undone_later;
 use super::{Actor, Call, Command, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, Role, State};
 use super::{Timestamp, Verb};
 
@@ -65,10 +66,10 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         (Ended(end), Command::Accept { by }) => {
             require(call, by, Role::Callee)?;
             if end.accepted_at.is_some() {
-                return Err(Refusal::Over.into());
+                return Err(Refused { refusal: Refusal::Over, record: reopened(call, end, by, now) });
             }
             if end.late_accept.is_some() {
-                return Err(InvalidState.into());
+                return Err(Refused { refusal: InvalidState, record: reopened(call, end, by, now) });
             }
             let mut next = call.clone();
             next.callee.keep_token(by.token.as_ref());
@@ -219,6 +220,14 @@ fn seat(call: &mut Call, by: &Actor) {
     call.callee.acks = by.acks;
     call.callee.attended |= by.session.is_some();
     call.callee.keep_token(by.token.as_ref());
+}
+
+/// Over REST the backend has obeyed already what is refused here: its row is ongoing, and that is kept to be undone.
+fn reopened(call: &Call, end: &End, by: &Actor, now: Timestamp) -> Option<Box<Call>> {
+    if by.session.is_some() || is_undone_later(end, now) {
+        return None;
+    }
+    Some(Box::new(Call { state: Ended(End { reopened: Some(now), ..end.clone() }), ..call.clone() }))
 }
 
 fn ender(by: &Actor, role: Role, verb: Verb) -> Ender {

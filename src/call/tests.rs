@@ -479,7 +479,8 @@ fn what_an_unmodified_backend_is_told() {
     };
     let undo = |due, until| Some(Callback { ask: Ask::End, by: Role::Callee, due: at(due), until: at(until) });
     let reject = |by| Command::Reject { by, reason: Some("Later".into()) };
-    let rejected = Callback { ask: Ask::Reject { reason: "Later".into() }, by: Role::Callee, due: at(3), until: at(8) };
+    let rejected =
+        Callback { ask: Ask::Reject { reason: "Later".into() }, by: Role::Callee, due: at(3), until: at(123) };
     assert_eq!(told(&ringing(), reject(bo()), 3), Some(rejected));
     assert_eq!(told(&ringing(), reject(over_http("bo")), 3), None, "its own word");
     let cancels = |by| Command::Cancel { by, reason: None };
@@ -511,6 +512,90 @@ fn what_an_unmodified_backend_is_told() {
     let reported = after(&after(&ringing(), cancels(ana()), 3), Command::Report, 4);
     assert!(reported.end().unwrap().reported);
     assert_eq!(callbacks(Some(&after(&ringing(), cancels(ana()), 3)), &reported), None);
+}
+
+/// Fails before: an accept over REST after the hang-up was refused and forgotten, and the row stayed ongoing.
+#[test]
+fn an_accept_over_rest_that_comes_after_the_end_is_undone_by_a_look() {
+    let close = |due, until| {
+        Some(Callback { ask: Ask::EndOngoing { seconds: 0 }, by: Role::Callee, due: at(due), until: at(until) })
+    };
+    let accepts = |call: &Call, by, now| step(call, &Command::Accept { by }, at(now)).unwrap_err();
+    let hung_up = after(&active(), Command::End { by: ana(), reason: None }, 3);
+    let missed = after(&ringing(), Command::End { by: ana(), reason: None }, 3);
+    let max = active().ended(EndReason::MaxDuration, None, None, at(3));
+    for ended in [&hung_up, &missed, &max, &active().ended(EndReason::Lost { party: Role::Caller }, None, None, at(3))]
+    {
+        let refused = accepts(ended, over_http("bo"), 4);
+        let reopened = *refused.record.expect("it is kept");
+        assert_eq!(callbacks(Some(ended), &reopened), close(9, 13), "{:?}", ended.end());
+        assert_eq!(callbacks(None, &reopened), close(9, 13), "put back after a loss of the store");
+        assert!(events(Some(ended), &reopened).is_empty());
+        // Repeated before the row is closed again, then after.
+        assert_eq!(accepts(&reopened, over_http("bo"), 8).record, None);
+        let again = *accepts(&reopened, over_http("bo"), 9).record.expect("it is kept");
+        assert_eq!(callbacks(Some(&reopened), &again), close(14, 18));
+    }
+    assert_eq!(accepts(&hung_up, over_http("bo"), 4).refusal, Refusal::Over);
+    assert_eq!(accepts(&hung_up, bo(), 4), Refusal::Over.into(), "a phone changes nothing");
+    assert_eq!(step(&hung_up, &Command::Accept { by: over_http("ana") }, at(4)), Err(Refusal::NotAParticipant.into()));
+    // An accept that lost: its twin over REST is undone with it, a later one by itself.
+    let cancelled = after(&ringing(), Command::Cancel { by: ana(), reason: None }, 3);
+    let lost = *accepts(&cancelled, bo(), 4).record.expect("it is kept");
+    assert_eq!(accepts(&lost, over_http("bo"), 5), Refusal::InvalidState.into());
+    let again = *accepts(&lost, over_http("bo"), 10).record.expect("it is kept");
+    assert_eq!(callbacks(Some(&lost), &again), close(15, 19));
+    assert_eq!(again.end().unwrap().late_accept, lost.end().unwrap().late_accept);
+}
+
+/// Fails before: the row of a call that nobody can end any more stayed ongoing.
+#[test]
+fn the_row_of_a_lost_call_is_closed_with_the_time_both_were_there() {
+    let lost = |call: &Call| call.ended(EndReason::Lost { party: Role::Caller }, None, None, at(70));
+    let told = |before: &Call, ended: &Call| callbacks(Some(before), ended);
+    let close = |seconds, end: u64| {
+        let ask = Ask::EndOngoing { seconds };
+        Some(Callback { ask, by: Role::Caller, due: at(end + 10), until: at(end + 120) })
+    };
+    let leaves = |call: &Call, role, now| after(call, Command::Leave { role, at: at(now) }, now);
+    let one_left = leaves(&active(), Role::Callee, 30);
+    let both_left = leaves(&one_left, Role::Caller, 20);
+    assert_eq!(told(&active(), &lost(&active())), close(68, 70), "accepted at 2");
+    assert_eq!(told(&one_left, &lost(&one_left)), close(28, 70));
+    assert_eq!(told(&both_left, &lost(&both_left)), close(18, 70));
+    let early = leaves(&ringing(), Role::Caller, 1);
+    let early = after(&early, Command::Accept { by: bo() }, 2);
+    assert_eq!(told(&early, &lost(&early)), close(0, 70), "he left before it was accepted");
+    // At the maximum whoever is there hears of it and tells the backend himself.
+    let max = |call: &Call| call.ended(EndReason::MaxDuration, None, None, at(70));
+    assert_eq!(told(&active(), &max(&active())), None);
+    assert_eq!(told(&one_left, &max(&one_left)), None);
+    assert_eq!(told(&both_left, &max(&both_left)), close(18, 70));
+    let mut nobody = active_over_http();
+    (nobody.caller.attended, nobody.callee.attended) = (false, false);
+    assert_eq!(told(&nobody, &max(&nobody)), None, "it never had a phone that could be gone");
+}
+
+#[test]
+fn what_a_row_leaves_to_say() {
+    let reject = Ask::Reject { reason: "Later".into() };
+    let cancel = Ask::Cancel { reason: "No answer".into(), unless_reported: false };
+    let close = Ask::EndOngoing { seconds: 7 };
+    let over = after(&ringing(), Command::Reject { by: bo(), reason: None }, 3);
+    let left = |ask: &Ask, row| left_to_say(ask, &over, row, at(20));
+    for ask in [&reject, &cancel, &Ask::End, &close] {
+        for row in [RowStatus::Rejected, RowStatus::Cancelled, RowStatus::Missed, RowStatus::Ended] {
+            assert_eq!(left(ask, row), Left::Nothing, "{ask:?} {row:?}");
+        }
+    }
+    assert_eq!([&reject, &cancel].map(|ask| left(ask, RowStatus::Open)), [Left::Same; 2]);
+    assert_eq!([&Ask::End, &close].map(|ask| left(ask, RowStatus::Ongoing)), [Left::Same; 2]);
+    assert_eq!([&Ask::End, &close].map(|ask| left(ask, RowStatus::Open)), [Left::Nothing, Left::Unclear]);
+    // Accepted there and never told: an end without talking time, as long as that is certainly the truth.
+    assert_eq!(left(&reject, RowStatus::Ongoing), Left::Unclear);
+    assert_eq!(left_to_say(&reject, &over, RowStatus::Ongoing, at(8)), Left::End);
+    let late = step(&over, &Command::Accept { by: bo() }, at(4)).unwrap_err().record.unwrap();
+    assert_eq!(left_to_say(&reject, &late, RowStatus::Ongoing, at(20)), Left::Nothing, "another request undoes it");
 }
 
 #[test]

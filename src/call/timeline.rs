@@ -137,6 +137,11 @@ pub fn milestones(
     if let (Some(late), None) = (&end.late_accept, ended_before.and_then(|end| end.late_accept.as_ref())) {
         added.push(milestone(What::AcceptRefused, late.at).of(Role::Callee, late.device.clone()).because("ended"));
     }
+    if let Some(at) = end.reopened
+        && ended_before.is_some_and(|before| before.reopened != Some(at))
+    {
+        added.push(milestone(What::AcceptRefused, at).of(Role::Callee, device).because("ended"));
+    }
     added
 }
 

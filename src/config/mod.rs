@@ -304,5 +304,6 @@ mod tests {
         assert_eq!(read["PORT"], "3002");
         assert_eq!(read["AUTH"], "insecure");
         assert_eq!(read["LARAVEL_API_SECRET"], "a=b");
+        assert_eq!(parse_dotenv("\u{feff}PORT=3002\n"), parse_dotenv("PORT=3002\n"), "a byte order mark is no name");
     }
 }

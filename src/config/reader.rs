@@ -250,7 +250,8 @@ impl Reader {
             self.errors.push(format!("{name} and {name}_FILE are both set"));
         }
         match std::fs::read_to_string(path) {
-            Ok(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+            // Some editors begin a file with a byte order mark, which is no part of a secret.
+            Ok(text) => Some(text.trim_start_matches('\u{feff}').trim().to_owned()).filter(|text| !text.is_empty()),
             Err(error) => {
                 self.errors.push(format!("{name}_FILE can't be read: {error}"));
                 None
@@ -354,7 +355,8 @@ fn unescaped(text: &str) -> Option<String> {
 
 /// `NAME=value` lines; quotes around a value are dropped, comments and other lines ignored.
 pub(super) fn parse_dotenv(text: &str) -> BTreeMap<String, String> {
-    text.lines()
+    text.trim_start_matches('\u{feff}')
+        .lines()
         .filter_map(|line| line.trim().strip_prefix("export ").unwrap_or(line.trim()).split_once('='))
         .filter(|(name, _)| !name.trim_start().starts_with('#'))
         .map(|(name, value)| {

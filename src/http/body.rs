@@ -40,9 +40,15 @@ impl IntoResponse for Unread {
     }
 }
 
+/// Before some backends' JSON.
+const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+
 pub(super) fn fields(body: &Body) -> Result<Fields, Unread> {
     match body {
-        Ok(body) => Ok(Fields::new(serde_json::from_slice(body).ok())?),
+        Ok(body) => {
+            let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+            Ok(Fields::new(serde_json::from_slice(text).ok())?)
+        }
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Unread::TooLarge),
         Err(_) => Err(FieldError::NoObject.into()),
     }

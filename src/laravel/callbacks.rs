@@ -8,20 +8,19 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::client::{Client, Posted};
+use super::lanes::{CALLBACKS_AT_ONCE, Lane};
 use super::seal::Sealer;
-use crate::call::{Ask, Asked, Call, CallId, Callback, SealedToken};
+use crate::call::{Ask, Asked, Call, CallId, Callback, Left, SealedToken, Timestamp, left_to_say};
 use crate::clock::Clock;
 use crate::courier::Carrier;
 use crate::store::{CallStore, Claim, Queue, Settled, StoreError};
 use crate::telemetry::metrics::{self, CallbackOutcome};
 
-const AT_ONCE: usize = 16;
 const MARGIN: Duration = Duration::from_secs(10);
 /// While another call rings the callee, or Laravel is not to be asked; the least after a 429.
 const WAIT: Duration = Duration::from_secs(1);
-/// Pauses between attempts to cancel.
-const CANCEL_AGAIN: [u64; 5] = [2, 5, 10, 20, 30];
-const REJECT_AGAIN: Duration = Duration::from_millis(1500);
+/// Pauses between attempts.
+const AGAIN: [u64; 5] = [2, 5, 10, 20, 30];
 /// Where a 429 names no time.
 const THROTTLED: Duration = Duration::from_secs(5);
 
@@ -51,14 +50,20 @@ impl Callbacks {
 
     /// What Laravel's table says of a call; the first token that it accepts decides.
     pub async fn row(&self, id: &CallId, tokens: &[SealedToken]) -> Asked {
+        let tokens: Vec<&SealedToken> = tokens.iter().collect();
+        self.look(id, &tokens, Lane::Questions).await.unwrap_or(Asked::Unknown)
+    }
+
+    /// Absent where Laravel accepts none of the tokens.
+    async fn look(&self, id: &CallId, tokens: &[&SealedToken], lane: Lane) -> Option<Asked> {
         for token in tokens {
             let Some(token) = self.open(token) else { continue };
-            match self.client.row(&token, id).await {
-                Some(asked) => return asked,
+            match self.client.row(&token, id, lane).await {
+                Some(asked) => return Some(asked),
                 None => metrics::token_dropped(),
             }
         }
-        Asked::Unknown
+        None
     }
 
     fn open(&self, token: &SealedToken) -> Option<String> {
@@ -80,7 +85,7 @@ impl Callbacks {
         for token in tokens {
             let Some(token) = self.open(token) else { continue };
             match self.client.post(name, &token, path, body, None).await {
-                Posted::Status { status: 401, .. } => metrics::token_dropped(),
+                Posted::Unauthenticated => metrics::token_dropped(),
                 posted => return Some((posted, token)),
             }
         }
@@ -88,74 +93,135 @@ impl Callbacks {
     }
 
     async fn carry_out(&self, claim: &Claim, callback: &Callback, call: &Call) -> Result<Settled, StoreError> {
-        let now = self.clock.now();
-        let done = |outcome| {
-            metrics::called_back(name_of(&callback.ask), outcome);
-            Ok(Settled::Done { lease: self.lease() })
-        };
-        let wait = |pause: Duration, attempts| Ok(Settled::Later { at: now + pause, attempts });
-        if let Ask::Cancel { unless_reported: true, .. } = callback.ask
-            && call.end().is_some_and(|end| end.reported)
-        {
-            return done(CallbackOutcome::Needless);
+        let errand = Errand { claim, callback, call, begun: self.clock.now() };
+        if errand.is_needless() {
+            return Ok(self.done(callback, CallbackOutcome::Needless));
+        }
+        if callback.until <= self.clock.now() {
+            return Ok(self.last_look(&errand).await);
         }
         if let Ask::Cancel { .. } = callback.ask {
             // The app silences any ring on a cancel push, whichever call it is for.
             let line = self.calls.line(&call.callee.user).await?;
             if line.is_some_and(|line| line.is_ringing() && line.id != call.id && line.callee.user == call.callee.user)
             {
-                return wait(WAIT, claim.attempts);
+                return Ok(errand.later(WAIT, claim.attempts));
             }
         }
-        let once = callback.ask == Ask::End;
-        if self.client.is_refusing() && !once {
-            return wait(WAIT, claim.attempts);
+        // Who is to be told within seconds is tried all the same.
+        if self.client.is_refusing() && callback.ask != Ask::End {
+            return Ok(errand.later(WAIT, claim.attempts));
         }
-        let action = name_of(&callback.ask);
-        let body = match &callback.ask {
+        let mut say = &callback.ask;
+        if self.is_looked_at_first(&errand) {
+            match self.left(&errand).await {
+                Looked::Row(Left::Same) => {}
+                Looked::Row(Left::End) => say = &Ask::End,
+                Looked::Row(Left::Nothing) => return Ok(self.done(callback, CallbackOutcome::Done)),
+                Looked::Row(Left::Unclear) => return Ok(self.give_up(&call.id, say, CallbackOutcome::Failed)),
+                Looked::Unknown => match say {
+                    // Its answer to the request itself is the last word.
+                    Ask::Reject { .. } | Ask::Cancel { .. } => {}
+                    Ask::EndOngoing { .. } if claim.attempts == 0 => {
+                        return Ok(self.done(callback, CallbackOutcome::Refused));
+                    }
+                    Ask::End | Ask::EndOngoing { .. } => {
+                        return Ok(self.give_up(&call.id, say, CallbackOutcome::Failed));
+                    }
+                },
+                Looked::Unavailable => return Ok(self.again(&errand)),
+                Looked::Unauthorized => return Ok(self.give_up(&call.id, say, CallbackOutcome::Unauthorized)),
+            }
+            // An end that comes too late costs money.
+            if callback.until <= self.clock.now() {
+                return Ok(self.give_up(&call.id, say, CallbackOutcome::Expired));
+            }
+        }
+        Ok(self.say(&errand, say).await)
+    }
+
+    /// Makes the request.
+    async fn say(&self, errand: &Errand<'_>, say: &Ask) -> Settled {
+        let Errand { claim, callback, call, .. } = errand;
+        let action = name_of(say);
+        let body = match say {
             Ask::Reject { reason } | Ask::Cancel { reason, .. } => json!({"reason": reason}),
             Ask::End => json!({"duration": 0}),
+            Ask::EndOngoing { seconds } => json!({"duration": seconds}),
         };
-        let tokens = call.party(callback.by).tokens.iter();
-        // Any party may end; only the one that acted may reject or cancel.
-        let others = if once { &call.party(callback.by.other()).tokens[..] } else { &[] };
-        let tokens: Vec<&SealedToken> = tokens.chain(others).collect();
+        let tokens = errand.tokens(is_end(say));
         let path = format!("calls/{}/{action}", call.id);
         let Some((posted, token)) = self.post(action, &tokens, &path, &body).await else {
-            if once {
-                open_row(call);
-            }
-            return done(CallbackOutcome::Unauthorized);
+            return self.give_up(&call.id, say, CallbackOutcome::Unauthorized);
         };
-        let attempts = claim.attempts + 1;
-        match (posted, &callback.ask) {
-            (Posted::Status { status: 200..=299, .. }, _) => done(CallbackOutcome::Done),
-            (_, Ask::End) => {
-                open_row(call);
-                done(CallbackOutcome::Failed)
-            }
+        match posted {
+            Posted::Status { status: 200..=299, .. } => self.done(callback, CallbackOutcome::Done),
             // Says nothing of the request: the first that fails is still the first.
-            (Posted::Status { status: 429, wait: asked }, _) => {
-                wait(asked.unwrap_or(THROTTLED).max(WAIT), claim.attempts)
+            Posted::Status { status: 429, wait } => errand.later(wait.unwrap_or(THROTTLED).max(WAIT), claim.attempts),
+            Posted::Status { status: 400..=499, .. } if is_end(say) => {
+                self.give_up(&call.id, say, CallbackOutcome::Refused)
             }
-            (Posted::Status { status: 300..=499, .. }, _) => done(CallbackOutcome::Refused),
-            (Posted::Status { .. } | Posted::Nothing, Ask::Reject { .. }) => {
-                if claim.attempts == 0 {
-                    return wait(REJECT_AGAIN, attempts);
-                }
-                done(CallbackOutcome::Failed)
-            }
-            (Posted::Status { .. } | Posted::Nothing, Ask::Cancel { reason, .. }) => {
-                if claim.attempts == 0 {
+            Posted::Status { status: 400..=499, .. } => self.done(callback, CallbackOutcome::Refused),
+            Posted::Status { .. } | Posted::NoAnswer => {
+                if let (Ask::Cancel { reason, .. }, 0) = (say, claim.attempts) {
                     self.notify_cancelled(&token, call, reason).await;
                 }
-                let pause = CANCEL_AGAIN.get(claim.attempts as usize).unwrap_or(&CANCEL_AGAIN[CANCEL_AGAIN.len() - 1]);
-                wait(Duration::from_secs(*pause), attempts)
+                self.again(errand)
             }
+            // Perhaps it waits in Laravel's queue: nothing is added to it, not even the push, before a look.
+            Posted::Nothing | Posted::Unauthenticated => self.again(errand),
         }
     }
 
-    /// Has at least the push sent that ends the ring, when the row could not be closed. Never after a refusal.
+    /// Whether an earlier attempt may have been obeyed, or others may have closed the row.
+    fn is_looked_at_first(&self, errand: &Errand<'_>) -> bool {
+        let Errand { claim, callback, .. } = errand;
+        // A lease ago: whoever had it may have died behind the request.
+        let is_old = claim.letter.due + self.lease() <= self.clock.now();
+        claim.attempts > 0 || is_old || matches!(callback.ask, Ask::EndOngoing { .. })
+    }
+
+    async fn left(&self, errand: &Errand<'_>) -> Looked {
+        let Errand { callback, call, .. } = errand;
+        match self.look(&call.id, &errand.tokens(true), Lane::Callbacks).await {
+            Some(Asked::Row(row)) => Looked::Row(left_to_say(&callback.ask, call, row.status, self.clock.now())),
+            Some(Asked::Unknown) => Looked::Unknown,
+            Some(Asked::Unavailable) => Looked::Unavailable,
+            None => Looked::Unauthorized,
+        }
+    }
+
+    /// Its time is over: what the row says then decides whether somebody has to hear of it.
+    async fn last_look(&self, errand: &Errand<'_>) -> Settled {
+        let Errand { callback, call, .. } = errand;
+        match self.left(errand).await {
+            Looked::Row(Left::Nothing) => self.done(callback, CallbackOutcome::Done),
+            Looked::Row(Left::Same | Left::End | Left::Unclear)
+            | Looked::Unknown
+            | Looked::Unavailable
+            | Looked::Unauthorized => self.give_up(&call.id, &callback.ask, CallbackOutcome::Expired),
+        }
+    }
+
+    fn again(&self, errand: &Errand<'_>) -> Settled {
+        let pause = AGAIN.get(errand.claim.attempts as usize).unwrap_or(&AGAIN[AGAIN.len() - 1]);
+        errand.later(Duration::from_secs(*pause), errand.claim.attempts + 1)
+    }
+
+    fn done(&self, callback: &Callback, outcome: CallbackOutcome) -> Settled {
+        metrics::called_back(name_of(&callback.ask), outcome);
+        Settled::Done { lease: self.lease() }
+    }
+
+    /// The one place where a row is left as it is, though it may be open.
+    fn give_up(&self, call: &CallId, ask: &Ask, outcome: CallbackOutcome) -> Settled {
+        let request = name_of(ask);
+        metrics::called_back(request, outcome);
+        open_row(call, request);
+        Settled::Done { lease: self.lease() }
+    }
+
+    /// Has at least the push sent that ends the ring, when Laravel failed to close the row. Never after a refusal.
     async fn notify_cancelled(&self, token: &str, call: &Call, reason: &str) {
         let body = json!({
             "receiverId": call.callee.user,
@@ -169,19 +235,61 @@ impl Callbacks {
     }
 }
 
+/// A callback that is to be carried out.
+struct Errand<'a> {
+    claim: &'a Claim,
+    callback: &'a Callback,
+    call: &'a Call,
+    begun: Timestamp,
+}
+
+/// What a look at the row came to.
+enum Looked {
+    Row(Left),
+    Unknown,
+    Unavailable,
+    /// Laravel accepts no token.
+    Unauthorized,
+}
+
+impl Errand<'_> {
+    fn is_needless(&self) -> bool {
+        matches!(self.callback.ask, Ask::Cancel { unless_reported: true, .. })
+            && self.call.end().is_some_and(|end| end.reported)
+    }
+
+    /// Any party may look and end; only the one that acted may reject or cancel.
+    fn tokens(&self, of_both: bool) -> Vec<&SealedToken> {
+        let others = if of_both { &self.call.party(self.callback.by.other()).tokens[..] } else { &[] };
+        self.call.party(self.callback.by).tokens.iter().chain(others).collect()
+    }
+
+    /// Not later than its time is over, when it is looked at for the last time.
+    fn later(&self, pause: Duration, attempts: u32) -> Settled {
+        Settled::Later { at: (self.begun + pause).min(self.callback.until), attempts }
+    }
+}
+
+fn is_end(ask: &Ask) -> bool {
+    match ask {
+        Ask::End | Ask::EndOngoing { .. } => true,
+        Ask::Reject { .. } | Ask::Cancel { .. } => false,
+    }
+}
+
 /// The last part of the path, and the request's name in metrics.
 fn name_of(ask: &Ask) -> &'static str {
     match ask {
         Ask::Reject { .. } => "reject",
         Ask::Cancel { .. } => "cancel",
-        Ask::End => "end",
+        Ask::End | Ask::EndOngoing { .. } => "end",
     }
 }
 
-/// Laravel has a call as ongoing in which nobody is, and the time in which that costs nothing is over.
-fn open_row(call: &Call) {
+/// Laravel may have a call open in which nobody is, and nothing more is done about it.
+fn open_row(call: &CallId, request: &'static str) {
     metrics::open_row();
-    tracing::error!(call = %call.id, "laravel has this call open though nobody is in it: end it there");
+    tracing::error!(%call, request, "laravel may have this call open though it is over: look, and end it there");
 }
 
 #[async_trait]
@@ -191,44 +299,43 @@ impl Carrier for Callbacks {
     }
 
     fn room(&self) -> usize {
-        AT_ONCE
+        CALLBACKS_AT_ONCE
     }
 
     fn lease(&self) -> Duration {
-        // A cancel may be followed by a notice, and each by a second token.
+        // A look, a cancel and its notice, one of them with a second token.
         self.timeout * 4 + MARGIN
     }
 
     async fn carry(&self, claim: &Claim) -> Settled {
-        let dropped = Settled::Done { lease: self.lease() };
+        let dead = |error: String| Settled::Dead { error, attempts: claim.attempts };
         let callback: Callback = match serde_json::from_str(&claim.letter.body) {
             Ok(callback) => callback,
-            Err(error) => return Settled::Dead { error: error.to_string(), attempts: claim.attempts },
+            Err(error) => return dead(error.to_string()),
         };
-        let Some(id) = &claim.letter.call else { return dropped };
-        let call = match self.calls.load(id).await {
-            Ok(Some(call)) => call,
-            Ok(None) => return dropped,
-            Err(_) => return Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts },
+        let Some(id) = &claim.letter.call else { return dead("names no call".into()) };
+        let carried = match self.calls.load(id).await {
+            Ok(Some(call)) => self.carry_out(claim, &callback, &call).await,
+            // With the call its tokens are gone.
+            Ok(None) => return self.give_up(id, &callback.ask, CallbackOutcome::Expired),
+            Err(error) => Err(error),
         };
-        if callback.until <= self.clock.now() {
-            metrics::called_back(name_of(&callback.ask), CallbackOutcome::Expired);
-            if callback.ask == Ask::End {
-                open_row(&call);
-            }
-            return dropped;
-        }
-        match self.carry_out(claim, &callback, &call).await {
-            Ok(settled) => settled,
-            Err(_) => Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts },
-        }
+        carried.unwrap_or_else(|_| Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts })
     }
 
     fn is_repeatable(&self, claim: &Claim) -> bool {
-        serde_json::from_str::<Callback>(&claim.letter.body).is_ok_and(|callback| callback.ask != Ask::End)
+        serde_json::from_str::<Callback>(&claim.letter.body).is_ok()
     }
 
-    fn given_up(&self, _: &Claim) {
+    /// It may have been obeyed: the next attempt looks first.
+    fn attempts_after_break(&self, claim: &Claim) -> u32 {
+        claim.attempts + 1
+    }
+
+    fn given_up(&self, claim: &Claim) {
         metrics::called_back("unreadable", CallbackOutcome::Dead);
+        if let Some(call) = &claim.letter.call {
+            open_row(call, "unreadable");
+        }
     }
 }

@@ -2,19 +2,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
+use super::answer::{Answer, address};
 use super::breaker::Breaker;
+use super::lanes::{Lane, Lanes};
 use crate::call::{Asked, CallId, Row, RowStatus, UserId};
 use crate::clock::Clock;
-use crate::courier::retry_after;
+use crate::courier::causes;
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{self, Kind};
-
-/// Requests to Laravel at the same time; more wait.
-const AT_ONCE: usize = 32;
-/// More than any answer.
-const ANSWER_LIMIT: usize = 256 * 1024;
 
 /// Whom Laravel says a token belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +21,7 @@ pub struct Identity {
 
 /// What Laravel says of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Whose {
     Valid(Identity),
     /// Said so in so many words.
     Invalid,
@@ -45,10 +41,12 @@ pub enum Confirmation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Posted {
     /// With the pause that Laravel asks for.
-    Status {
-        status: u16,
-        wait: Option<Duration>,
-    },
+    Status { status: u16, wait: Option<Duration> },
+    /// Laravel says that the token is no good.
+    Unauthenticated,
+    /// Something else than Laravel answered.
+    NoAnswer,
+    /// It was not reached, or was and gave no answer: then it may have obeyed.
     Nothing,
 }
 
@@ -63,7 +61,9 @@ pub struct Client {
     bases: [String; 2],
     /// Index into `bases` of the one that serves the API.
     route: Mutex<usize>,
-    places: Semaphore,
+    lanes: Lanes,
+    /// How long a request may take.
+    timeout: Duration,
     breaker: Breaker,
     clock: Clock,
 }
@@ -83,7 +83,8 @@ impl Client {
             http,
             bases: [format!("{base}/api/v1"), base.to_owned()],
             route: Mutex::new(0),
-            places: Semaphore::new(AT_ONCE),
+            lanes: Lanes::default(),
+            timeout,
             breaker: Breaker::default(),
             clock,
         })
@@ -95,15 +96,19 @@ impl Client {
             let url = format!("{base}/users/me");
             match self.http.get(&url).header("accept", "application/json").send().await {
                 Ok(response) => {
-                    let (status, location) = (response.status(), response.headers().get("location").cloned());
-                    if status == 401 && body(response).await.is_some_and(|body| says_unauthenticated(&body)) {
+                    let answer = Answer::read(response, self.clock.now()).await;
+                    if answer.says_unauthenticated() {
                         *self.route.lock() = index;
                         metrics::laravel_route_found(1);
                         return true;
                     }
-                    tracing::error!(%url, %status, ?location, "laravel does not serve users/me here");
+                    // It was asked without a token: nobody's data is in it.
+                    tracing::error!(url = address(&url), %answer, begins = answer.first, "laravel does not serve users/me here");
                 }
-                Err(error) => tracing::error!(%url, error = %error.without_url(), "laravel can't be reached"),
+                Err(error) => {
+                    let error = causes(&error.without_url());
+                    tracing::error!(url = address(&url), error, "laravel can't be reached");
+                }
             }
         }
         false
@@ -113,36 +118,39 @@ impl Client {
         self.breaker.is_open(self.clock.elapsed())
     }
 
-    pub(super) async fn whose(&self, token: &str) -> Answer {
-        let Some((status, body)) = self.get("users/me", token).await else { return Answer::Unavailable };
-        let answer = match (status, body) {
-            (200, Some(body)) => identity_in(&body).map_or(Answer::Unavailable, Answer::Valid),
-            (401, Some(body)) if says_unauthenticated(&body) => Answer::Invalid,
-            _ => Answer::Unavailable,
+    /// Asks whose a token is, after waiting for a place in the lane for no longer than `patience`.
+    pub(super) async fn whose(&self, token: &str, lane: Lane, patience: Duration) -> Whose {
+        let Some(answer) = self.get("users/me", token, lane, patience).await else { return Whose::Unavailable };
+        let whose = match (answer.status, &answer.body) {
+            (200, Some(body)) => identity_in(body).map_or(Whose::Unavailable, Whose::Valid),
+            _ if answer.says_unauthenticated() => Whose::Invalid,
+            _ => Whose::Unavailable,
         };
-        if answer == Answer::Unavailable {
-            tracing::warn!(status, "laravel gave no answer to a token");
+        if whose == Whose::Unavailable {
+            tracing::warn!(%answer, "laravel gave no answer to a token");
         }
-        self.judge(answer != Answer::Unavailable);
-        answer
+        self.judge(whose != Whose::Unavailable);
+        whose
     }
 
     /// Whether Laravel knows the call as one that `caller` is making to `receiver`.
     pub(super) async fn confirm(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Confirmation {
-        match self.call(token, id).await {
-            Some((200, Some(body))) => judge_call(&body, caller, receiver),
-            Some((404 | 403, _)) => Confirmation::Contradicted,
-            Some(_) | None => Confirmation::Unavailable,
+        let Some(answer) = self.call(token, id, Lane::Questions).await else { return Confirmation::Unavailable };
+        match (answer.status, &answer.body) {
+            (200, Some(body)) => judge_call(body, caller, receiver),
+            (404 | 403, _) => Confirmation::Contradicted,
+            _ => Confirmation::Unavailable,
         }
     }
 
     /// The row of a call in Laravel's table; absent where the token is no good.
-    pub(super) async fn row(&self, token: &str, id: &CallId) -> Option<Asked> {
-        match self.call(token, id).await {
-            Some((200, Some(body))) => Some(Asked::Row(row_in(&body))),
-            Some((401, _)) => None,
-            Some((403 | 404, _)) => Some(Asked::Unknown),
-            Some(_) | None => Some(Asked::Unavailable),
+    pub(super) async fn row(&self, token: &str, id: &CallId, lane: Lane) -> Option<Asked> {
+        let Some(answer) = self.call(token, id, lane).await else { return Some(Asked::Unavailable) };
+        match (answer.status, &answer.body) {
+            (200, Some(body)) => Some(Asked::Row(row_in(body))),
+            _ if answer.says_unauthenticated() => None,
+            (403 | 404, _) => Some(Asked::Unknown),
+            _ => Some(Asked::Unavailable),
         }
     }
 
@@ -157,7 +165,7 @@ impl Client {
     ) -> Posted {
         let posted = async {
             trace::note("path", || path.to_owned());
-            let Ok(_place) = self.places.acquire().await else { return Posted::Nothing };
+            let Some(_place) = self.lanes.place(Lane::Callbacks, self.timeout).await else { return Posted::Nothing };
             let url = format!("{}/{path}", self.bases[*self.route.lock()]);
             let mut request = self.http.post(url).bearer_auth(token).header("accept", "application/json").json(body);
             if let Some(secret) = secret {
@@ -168,16 +176,23 @@ impl Client {
             metrics::callback_answered(name, self.clock.elapsed().saturating_sub(asked));
             match sent {
                 Ok(response) => {
-                    let status = response.status().as_u16();
-                    let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-                    let wait = asked.and_then(|value| retry_after(value, self.clock.now()));
-                    let unserved = response.status().is_success() && is_page(&response);
-                    self.judge(!unserved && is_well(status));
-                    trace::note("status", || i64::from(status));
-                    if unserved { Posted::Nothing } else { Posted::Status { status, wait } }
+                    let answer = Answer::read(response, self.clock.now()).await;
+                    self.judge(answer.is_well());
+                    trace::note("status", || i64::from(answer.status));
+                    if answer.says_unauthenticated() {
+                        return Posted::Unauthenticated;
+                    }
+                    if answer.is_no_answer() || answer.status >= 500 {
+                        tracing::warn!(request = name, %answer, "laravel did not take a callback");
+                    }
+                    if answer.is_no_answer() {
+                        return Posted::NoAnswer;
+                    }
+                    Posted::Status { status: answer.status, wait: answer.wait }
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error.without_url(), "calling laravel back failed");
+                    let error = causes(&error.without_url());
+                    tracing::warn!(request = name, error, "calling laravel back failed");
                     trace::note("outcome", || "unavailable");
                     self.breaker.failed(self.clock.elapsed());
                     Posted::Nothing
@@ -196,22 +211,26 @@ impl Client {
     }
 
     /// What is answered to a question about a call.
-    async fn call(&self, token: &str, id: &CallId) -> Option<(u16, Option<Value>)> {
-        let answer = self.get(&format!("calls/{id}"), token).await?;
-        self.judge(match &answer {
-            // A page in its place, as during maintenance.
-            (200, body) => body.is_some(),
-            (401, body) => body.as_ref().is_some_and(says_unauthenticated),
-            (status, _) => is_well(*status) && !(300..400).contains(status),
-        });
+    async fn call(&self, token: &str, id: &CallId, lane: Lane) -> Option<Answer> {
+        let answer = self.get(&format!("calls/{id}"), token, lane, self.timeout).await?;
+        // A page in its place, as during maintenance.
+        let went_well = answer.is_well() && (answer.status != 200 || answer.body.is_some());
+        if !went_well {
+            tracing::warn!(%answer, "laravel gave no answer to a question about a call");
+        }
+        self.judge(went_well);
         Some(answer)
     }
 
-    /// Status and JSON body of an answer, for the caller to judge; absent where there was none.
-    async fn get(&self, path: &str, token: &str) -> Option<(u16, Option<Value>)> {
+    /// An answer for the caller to judge; absent where there was none.
+    async fn get(&self, path: &str, token: &str, lane: Lane, patience: Duration) -> Option<Answer> {
         let got = async {
             trace::note("path", || path.to_owned());
-            let _place = self.places.acquire().await.ok()?;
+            let Some(_place) = self.lanes.place(lane, patience).await else {
+                tracing::warn!(?lane, "laravel is slow, a request got no place in time");
+                trace::note("outcome", || "no place");
+                return None;
+            };
             if !self.breaker.allows(self.clock.elapsed()) {
                 metrics::token_checked("refused_by_breaker");
                 return None;
@@ -221,14 +240,14 @@ impl Client {
             let response = self.http.get(url).bearer_auth(token).header("accept", "application/json").send().await;
             match response {
                 Ok(response) => {
-                    let status = response.status().as_u16();
-                    let body = body(response).await;
+                    let answer = Answer::read(response, self.clock.now()).await;
                     metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
-                    trace::note("status", || i64::from(status));
-                    Some((status, body))
+                    trace::note("status", || i64::from(answer.status));
+                    Some(answer)
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error.without_url(), "asking laravel failed");
+                    let error = causes(&error.without_url());
+                    tracing::warn!(error, "asking laravel failed");
                     trace::note("outcome", || "unavailable");
                     self.breaker.failed(self.clock.elapsed());
                     None
@@ -237,30 +256,6 @@ impl Client {
         };
         trace::part("laravel", Kind::Client, got).await
     }
-}
-
-fn is_well(status: u16) -> bool {
-    status != 429 && status < 500
-}
-
-/// Not the API's answer but a page in its place, as during maintenance.
-fn is_page(response: &reqwest::Response) -> bool {
-    response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
-}
-
-async fn body(mut response: reqwest::Response) -> Option<Value> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.ok()? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > ANSWER_LIMIT {
-            return None;
-        }
-    }
-    serde_json::from_slice(&bytes).ok()
-}
-
-fn says_unauthenticated(body: &Value) -> bool {
-    body["error"]["code"] == "UNAUTHENTICATED"
 }
 
 fn identity_in(body: &Value) -> Option<Identity> {

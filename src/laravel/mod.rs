@@ -1,10 +1,12 @@
 //! What this node asks Laravel: whose a token is, and whether a call is known (what a client may be told of the answer:
 //! semantics.md, Authentication). And what it tells a Laravel that knows no webhooks.
 
+mod answer;
 mod breaker;
 mod callbacks;
 mod checks;
 mod client;
+mod lanes;
 mod seal;
 mod verifier;
 

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::checks::Checks;
-use super::client::{Answer, Client, Confirmation, Identity};
+use super::client::{Client, Confirmation, Identity, Whose};
+use super::lanes::Lane;
 use super::seal::Sealer;
 use crate::call::{CallId, SealedToken, Timestamp, TokenHash, UserId};
 use crate::clock::Clock;
@@ -65,7 +66,7 @@ pub struct LaravelVerifier {
     clock: Clock,
     terms: Terms,
     known: Mutex<HashMap<TokenHash, KnownToken>>,
-    asking: Mutex<HashMap<TokenHash, Arc<OnceCell<Answer>>>>,
+    asking: Mutex<HashMap<TokenHash, Arc<OnceCell<Whose>>>>,
     checks: Checks,
     revoked: mpsc::Sender<Revoked>,
 }
@@ -113,17 +114,20 @@ impl LaravelVerifier {
                         metrics::token_checked("stale");
                         self.checks.add(hash, token);
                     }
-                    Answer::Valid(Identity { user: known.user, name: known.name })
+                    Whose::Valid(Identity { user: known.user, name: known.name })
                 }
-                None => self.ask_once(token, hash).await,
+                None => {
+                    // The wait for a place is part of the hold.
+                    self.ask_once(token, hash, Lane::Handshakes, started + hold).await
+                }
             };
             match answer {
-                Answer::Valid(identity) if identity.user == *user => return Verified::Valid(identity),
-                Answer::Valid(_) | Answer::Invalid => {
+                Whose::Valid(identity) if identity.user == *user => return Verified::Valid(identity),
+                Whose::Valid(_) | Whose::Invalid => {
                     metrics::token_checked("invalid");
                     return Verified::Invalid;
                 }
-                Answer::Unavailable => {
+                Whose::Unavailable => {
                     metrics::token_checked("unavailable");
                     if self.clock.elapsed().saturating_sub(started) + RETRY_PAUSE >= hold {
                         return Verified::Unavailable;
@@ -161,10 +165,10 @@ impl LaravelVerifier {
                 continue;
             }
             let Some((hash, token)) = self.checks.take() else { continue };
-            match self.ask_once(&token, hash).await {
-                Answer::Valid(_) => {}
-                Answer::Invalid => self.revoke(hash).await,
-                Answer::Unavailable => self.checks.add(hash, &token),
+            match self.ask_once(&token, hash, Lane::Checks, self.clock.elapsed() + self.terms.hold).await {
+                Whose::Valid(_) => {}
+                Whose::Invalid => self.revoke(hash).await,
+                Whose::Unavailable => self.checks.add(hash, &token),
             }
         }
     }
@@ -219,13 +223,16 @@ impl LaravelVerifier {
         self.clock.now().since(known.verified_at)
     }
 
-    /// One request per token at a time; whoever else asks meanwhile gets its answer.
-    async fn ask_once(&self, token: &str, hash: TokenHash) -> Answer {
+    /// One request per token at a time, which gets its place before `until` or none; whoever else asks meanwhile gets its
+    /// answer.
+    async fn ask_once(&self, token: &str, hash: TokenHash, lane: Lane, until: Duration) -> Whose {
         let cell = Arc::clone(self.asking.lock().entry(hash).or_default());
         let answer = cell
             .get_or_init(|| async {
-                let answer = self.client.whose(token).await;
-                if let Answer::Valid(identity) = &answer {
+                // Whoever asks may have waited for another who left.
+                let patience = until.saturating_sub(self.clock.elapsed());
+                let answer = self.client.whose(token, lane, patience).await;
+                if let Whose::Valid(identity) = &answer {
                     metrics::token_checked("valid");
                     self.learn(hash, identity, self.clock.now()).await;
                 }

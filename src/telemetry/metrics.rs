@@ -125,7 +125,7 @@ metrics_table! {
         push_required => "signaling_pushes_required_total";
         /// Users' tokens that Laravel refused when it was called back with them.
         token_dropped => "signaling_tokens_dropped_total";
-        /// Calls that Laravel has open though nobody is in them, and that could not be ended there in time.
+        /// Calls that are over and whose row in Laravel was given up: it may be open, the log names each.
         open_row => "signaling_open_rows_total";
         /// Requests to `/api/` without the right secret.
         secret_refused => "signaling_secrets_refused_total";

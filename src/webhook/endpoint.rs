@@ -11,7 +11,7 @@ use super::pace::Pace;
 use super::schedule::{push_failed, record_failed};
 use super::signature::{SigningSecret, signatures};
 use crate::clock::Clock;
-use crate::courier::{Carrier, retry_after};
+use crate::courier::{Carrier, causes, retry_after};
 use crate::store::{Claim, Outbox, Queue, Settled};
 use crate::telemetry::metrics;
 
@@ -215,17 +215,6 @@ impl Endpoint {
             }
         }
     }
-}
-
-/// An error with its causes.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// Carries the milestones of calls.

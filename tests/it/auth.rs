@@ -12,10 +12,11 @@ use onlycare_signaling::store::memory::MemoryStore;
 use serde_json::json;
 
 use crate::harness::cluster::config;
-use crate::harness::laravel::{Laravel, Mood};
+use crate::harness::laravel::{Laravel, Mood, Wrapping};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::redis::shared;
 use crate::harness::{Phone, Profile};
+use crate::processes::{Node, prefix};
 
 async fn node(laravel: &Laravel, suffix: &str) -> App {
     node_with(laravel, suffix, &[]).await
@@ -107,6 +108,102 @@ async fn five_failures_of_any_kind_open_the_breaker() {
         let asked = (laravel.asked(), laravel.rows_asked());
         assert_eq!(asked, (3, 2), "{mood:?}");
     }
+}
+
+/// Fails before (an answer that is wrapped up): a byte order mark, or compression that nobody asked for, held all phones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_read_however_it_is_wrapped() {
+    for wrapping in [Wrapping::ByteOrderMark, Wrapping::Gzip, Wrapping::Deflate] {
+        let laravel = Laravel::start().await;
+        laravel.wrap(wrapping);
+        let node = node_with(&laravel, "", &[("INITIATE_CHECK", "enforce")]).await;
+        let ana = Phone::connect(node.public, Profile::of(&unique("ana"))).await;
+        let bo = Phone::connect(node.public, Profile::of(&unique("bo"))).await;
+        let forged = json!({"token": "forged", "userId": "USR_1"});
+        let refused = Phone::open_with(node.public, "USR_x", forged, false).await;
+        assert_eq!(refused.expect_fate().await, "connect_error: Invalid token", "{wrapping:?}");
+        let (known, other) = (unique_call(), unique_call());
+        for (id, receiver) in [(&known, bo.user.as_str()), (&other, "USR_cleo")] {
+            laravel.row(id, json!({"caller_id": ana.user, "receiver_id": receiver, "status": "CONNECTING"}));
+        }
+        ana.rings(&known, &bo).await;
+        ana.cancel(&known).await;
+        bo.expect("call:cancelled").await;
+        assert_eq!(ana.call(&other, &bo.user).await["success"], false, "{wrapping:?}: rows are read too");
+    }
+}
+
+/// What unpacks to more than any answer is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_bounded_after_it_is_unpacked() {
+    let laravel = Laravel::start().await;
+    let node = node_with(&laravel, "", &[("LARAVEL_TIMEOUT_MS", "5000")]).await;
+    laravel.wrap(Wrapping::Bomb);
+    let phone = Phone::open(node.public, Profile::of(&unique("ana"))).await;
+    assert_eq!(phone.expect_fate().await, "closed");
+}
+
+/// Fails before: a backend that kept the framework's own words for a 401 was taken for one in trouble.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_frameworks_own_refusal_is_one() {
+    let laravel = Laravel::start().await;
+    laravel.mood(Mood::FrameworkWords);
+    // Its address is found by these words, too.
+    let node = node(&laravel, "/api/v1").await;
+    let forged = json!({"token": "forged", "userId": "USR_1"});
+    let refused = Phone::open_with(node.public, "USR_x", forged, false).await;
+    assert_eq!(refused.expect_fate().await, "connect_error: Invalid token");
+    Phone::open(node.public, Profile::of(&unique("ana"))).await.expect("session:ready").await;
+}
+
+/// Fails before: where no Laravel was found the log did not say what was there, nor why a request failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_names_what_answered_in_laravels_place() {
+    let laravel = Laravel::start().await;
+    let says = async |url: &str, what: &[&str]| {
+        let variables = [("AUTH", "laravel"), ("LARAVEL_API_URL", url), ("LARAVEL_API_SECRET", "s3cret")];
+        let node = Node::start(&prefix(), &variables);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !what.iter().all(|what| node.log().contains(what)) {
+            assert!(Instant::now() < deadline, "{what:?}: {}", node.log());
+            tokio::time::sleep(Duration::from_millis(20)).await; // the log is read by a thread
+        }
+        assert!(!node.log().contains("hunter2"), "{}", node.log());
+    };
+    let url = format!("http://user:hunter2@{}", laravel.address);
+    let seen = format!("http://{}/api/v1/users/me", laravel.address);
+    laravel.mood(Mood::Html);
+    says(&url, &[&seen, "status 200", "text/html", "24 bytes", "<html>maintenance</html>"]).await;
+    laravel.mood(Mood::Redirect);
+    says(&url, &[&seen, "status 302", "location https://elsewhere.test/"]).await;
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    says(&format!("http://{closed}"), &["laravel can't be reached", "Connection refused"]).await;
+}
+
+/// Fails before (one queue for everything): the wait for a place had no end, whatever the hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wait_for_a_place_is_part_of_the_hold() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (laravel, clock) = (Laravel::start().await, Clock::system());
+    laravel.pause_tokens(Duration::from_secs(3));
+    let minute = Duration::from_secs(60);
+    let terms = Terms { fresh: minute, stale: minute, hold: Duration::from_secs(1), checks_per_second: 1 };
+    let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
+    let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
+    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, terms, tokens, clock);
+    let started = Instant::now();
+    let verified = join_all((0..64).map(|place| {
+        let verifier = &verifier;
+        async move {
+            let user = UserId::parse(&format!("USR_{place}")).unwrap();
+            let verified = verifier.verify(&format!("token-of-{user}"), &user).await;
+            (matches!(verified, Verified::Valid(_)), started.elapsed())
+        }
+    }))
+    .await;
+    let (answered, held): (Vec<_>, Vec<_>) = verified.into_iter().partition(|(valid, _)| *valid);
+    assert_eq!((answered.len(), held.len()), (32, 32));
+    assert!(held.iter().all(|(_, after)| *after < Duration::from_secs(2)), "{held:?}");
 }
 
 /// A handshake is held while Laravel recovers.

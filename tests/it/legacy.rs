@@ -3,15 +3,18 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use onlycare_signaling::config::{Auth, Config};
 use serde_json::json;
 
 use crate::absence::{noted, wait_until_doubtful};
-use crate::harness::cluster::SECRET;
+use crate::harness::cluster::{SECRET, get};
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{initiate, unique, unique_call};
+use crate::harness::proxy::Proxy;
 use crate::harness::{Backend, Cluster, Phone, Profile};
 use crate::on_each_backend;
+use crate::processes::{Node, prefix};
 
 async fn cluster_of(backend: Backend, laravel: &Laravel, tune: impl Fn(&mut Config)) -> Cluster {
     let url = format!("http://{}", laravel.address);
@@ -54,6 +57,30 @@ async fn letters_are_gone(cluster: &Cluster) {
         assert!(Instant::now() < deadline, "letters are left");
         tokio::task::yield_now().await;
     }
+}
+
+/// Lets the time of a cluster with a manual clock pass, slowly enough for requests to time out, until it is so.
+async fn until(cluster: &Cluster, condition: impl Fn() -> bool) {
+    for _ in 0..150 {
+        if condition() {
+            return;
+        }
+        cluster.advance(1);
+        tokio::time::sleep(Duration::from_millis(100)).await; // time passes for all
+    }
+    panic!("it did not come to be in time");
+}
+
+/// The same while time passes.
+async fn letters_are_gone_in_time(cluster: &Cluster) {
+    for _ in 0..150 {
+        if cluster.shared.outbox.backlog().await.unwrap().waiting == 0 {
+            return;
+        }
+        cluster.advance(1);
+        tokio::time::sleep(Duration::from_millis(100)).await; // time passes for all
+    }
+    panic!("letters are left");
 }
 
 async fn deployed(cluster: &Cluster, node: usize, name: &str) -> Phone {
@@ -607,22 +634,293 @@ async fn no_push_is_asked_for_after_a_refusal() {
     cluster.close().await;
 }
 
-/// A rejection that Laravel could not take is told once more: later than that it would be worth nothing.
+/// Fails before (a word that is given up too soon): two tries, 1.5 s apart, were all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rejection_is_told_twice_at_most() {
-    let (cluster, laravel) = start(Backend::Memory).await;
-    laravel.answer_posts("reject", 500, None);
+async fn a_rejection_survives_a_restart_of_laravel() {
+    let laravel = Laravel::start().await;
+    let proxy = Proxy::before(laravel.address.port()).await;
+    let url = format!("http://{}", proxy.address);
+    let cluster =
+        cluster_of(Backend::Memory, &laravel, |config| config.auth = Auth::Laravel { url: url.clone() }).await;
     let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    ana.rings(&id, &bo).await;
+    laravel.row(&id, row("CONNECTING", &ana.user, &bo.user));
+    proxy.cut();
+    bo.reject(&id).await;
+    ana.expect("call:rejected").await;
+    tokio::time::sleep(Duration::from_secs(4)).await; // laravel restarts
+    proxy.mend();
+    let post = laravel.expect_post(&id, "reject").await;
+    assert_eq!(post.token, token_of(&bo));
+    letters_are_gone(&cluster).await;
+    assert_eq!(laravel.actions(&id), ["reject"], "once");
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// Fails before (the same): the pause that a throttle asks for outlived the callback.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_rejection_is_told_when_laravel_wants_it() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    laravel.answer_posts("reject", 429, Some(20));
     ana.rings(&id, &bo).await;
     bo.reject(&id).await;
     ana.expect("call:rejected").await;
-    let posts = laravel.expect_posts(&id, 2).await;
-    let pause = posts[1].at - posts[0].at;
-    assert!(pause > Duration::from_secs(1) && pause < Duration::from_secs(5), "{pause:?}");
+    laravel.expect_post(&id, "reject").await;
+    laravel.answer_posts("reject", 200, None);
+    until(&cluster, || laravel.posts(&id).len() == 2).await;
     letters_are_gone(&cluster).await;
-    assert_eq!(laravel.actions(&id), ["reject", "reject"]);
+    assert_eq!(laravel.rows_asked(), 0, "a throttle has obeyed nothing");
     drop((ana, bo));
     cluster.close().await;
+}
+
+/// Laravel fails for good: the row is looked at before each repeat, and at the end what it says is counted or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejection_is_told_for_two_minutes() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+    laravel.answer_posts("reject", 500, None);
+    laravel.row(&id, row("CONNECTING", &ana.user, &bo.user));
+    ana.rings(&id, &bo).await;
+    bo.reject(&id).await;
+    ana.expect("call:rejected").await;
+    laravel.expect_post(&id, "reject").await;
+    until(&cluster, || laravel.posts(&id).len() >= 4).await;
+    assert!(laravel.askers(&id).len() >= 3, "a look before each repeat");
+    cluster.advance(120);
+    letters_are_gone(&cluster).await;
+    assert!(laravel.actions(&id).iter().all(|action| action == "reject"), "no push of a cancel");
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// Fails before (repeats after an unknown outcome): a hanging Laravel got each request again and again into its queue,
+/// and the push of a cancel with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_laravel_collects_no_repeats() {
+    let laravel = Laravel::start().await;
+    let url = format!("http://{}", laravel.address);
+    let cluster = Cluster::manual_tuned(2, |config| {
+        config.auth = Auth::Laravel { url: url.clone() };
+        config.policy.callbacks = true;
+        config.auth_times.timeout = Duration::from_millis(300);
+    })
+    .await;
+    let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+    let (obeyed, lost, cancelled) = (unique_call(), unique_call(), unique_call());
+    for id in [&obeyed, &lost] {
+        ana.rings(id, &bo).await;
+        laravel.row(id, row("CONNECTING", &ana.user, &bo.user));
+        laravel.mood(Mood::Slow);
+        bo.reject(id).await;
+        ana.expect("call:rejected").await;
+        laravel.expect_post(id, "reject").await;
+        laravel.mood(Mood::Well);
+    }
+    laravel.mood(Mood::Slow);
+    ana.rings(&cancelled, &bo).await;
+    laravel.row(&cancelled, row("CONNECTING", &ana.user, &bo.user));
+    ana.cancel(&cancelled).await;
+    bo.expect("call:cancelled").await;
+    until(&cluster, || !laravel.posts(&cancelled).is_empty()).await;
+    let all = [(&obeyed, "reject"), (&lost, "reject"), (&cancelled, "cancel")];
+    until(&cluster, || all.iter().all(|(id, _)| !laravel.askers(id).is_empty())).await;
+    for (id, action) in all {
+        assert_eq!(laravel.actions(id), [action], "once, and no push");
+    }
+    // It goes on: what it had in its queue is done by then, but for one request that it lost.
+    laravel.row(&obeyed, row("REJECTED", &ana.user, &bo.user));
+    laravel.row(&cancelled, row("CANCELLED", &ana.user, &bo.user));
+    laravel.mood(Mood::Well);
+    until(&cluster, || laravel.posts(&lost).len() == 2).await;
+    letters_are_gone_in_time(&cluster).await;
+    assert_eq!(laravel.actions(&obeyed), ["reject"]);
+    assert_eq!(laravel.actions(&cancelled), ["cancel"]);
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// Fails before (a 401 of something in front of Laravel): each token was dropped for it, and the row given up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_in_for_laravel_drops_no_token() {
+    for mood in [Mood::Unrelated401, Mood::Redirect] {
+        let (cluster, laravel) = with_manual_time().await;
+        let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+        ana.rings(&id, &bo).await;
+        laravel.mood(mood);
+        bo.reject(&id).await;
+        ana.expect("call:rejected").await;
+        laravel.expect_post(&id, "reject").await;
+        laravel.mood(Mood::Well);
+        until(&cluster, || laravel.posts(&id).len() == 2).await;
+        letters_are_gone(&cluster).await;
+        drop((ana, bo));
+        cluster.close().await;
+    }
+}
+
+/// Fails before (a row that nobody closes): the accept's REST twin comes after the hang-up, and Laravel has the call as
+/// ongoing again. Only such a row is ended, and every time that it is accepted anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accept_over_rest_after_the_end_is_ended_in_laravel() {
+    let (cluster, laravel) = with_manual_time().await;
+    let (ana, bo) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await);
+    for (status, ends) in [("ONGOING", 1), ("ENDED", 0)] {
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        bo.accept(&id).await;
+        ana.expect("call:accepted").await;
+        ana.end(&id).await;
+        bo.expect("call:ended").await;
+        laravel.row(&id, row(status, &ana.user, &bo.user));
+        let word = json!({"callerId": ana.user, "callId": id, "receiverId": bo.user});
+        for asked in 1..=2 {
+            let (status, answer) = cluster.post(1, "/api/emit/call-accepted", word.clone()).await;
+            assert_eq!((status, &answer["reason"]), (200, &json!("Call ended")), "{answer}");
+            assert!(laravel.askers(&id).len() < asked, "not at once: the apps may end it");
+            cluster.advance(6);
+            laravel.expect_questions(&id, asked).await;
+            letters_are_gone(&cluster).await;
+            let posts = laravel.posts(&id);
+            assert_eq!(posts.len(), ends * asked, "{status}: {posts:?}");
+            for post in posts {
+                assert_eq!((&*post.action, post.token, post.body), ("end", token_of(&bo), json!({"duration": 0})));
+            }
+        }
+        ana.assert_nothing_more().await;
+        bo.assert_nothing_more().await;
+    }
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// Fails before (the same): the row of a call that ended as lost stayed ongoing for ever. It is ended once, with the time
+/// in which both were there, unless an app did it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_row_of_a_lost_call_is_ended_in_laravel() {
+    let (cluster, laravel) = with_manual_time().await;
+    for (status, both, ends) in
+        [("ONGOING", true, 1), ("ONGOING", false, 1), ("ENDED", true, 0), ("CANCELLED", true, 0)]
+    {
+        let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+        let (id, token) = (unique_call(), token_of(&ana));
+        ana.rings(&id, &bo).await;
+        bo.accept(&id).await;
+        ana.expect("call:accepted").await;
+        laravel.row(&id, row(status, &ana.user, &bo.user));
+        cluster.advance(30);
+        ana.vanish();
+        noted(&cluster, &id).await;
+        if both {
+            cluster.advance(10);
+            bo.vanish();
+        } else {
+            cluster.advance(61);
+            bo.expect("call:ended").await;
+            drop(bo);
+        }
+        until(&cluster, || !laravel.askers(&id).is_empty()).await;
+        assert_eq!(cluster.state(&id).await, ("ended", Some("lost")));
+        letters_are_gone(&cluster).await;
+        let posts = laravel.posts(&id);
+        assert_eq!(posts.len(), ends, "{status}: {posts:?}");
+        for post in posts {
+            assert_eq!((&*post.action, post.token, post.body), ("end", token.clone(), json!({"duration": 30})));
+        }
+    }
+    cluster.close().await;
+}
+
+/// An end that failed is said again only where the row still is ongoing: a second one would cost money.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_is_repeated_only_behind_a_look() {
+    let (cluster, laravel) = with_manual_time().await;
+    for (status, ends) in [("ONGOING", 2), ("ENDED", 1)] {
+        let (ana, bo, id) = (deployed(&cluster, 0, "ana").await, deployed(&cluster, 1, "bo").await, unique_call());
+        laravel.answer_posts("end", 500, None);
+        ana.rings(&id, &bo).await;
+        bo.accept(&id).await;
+        ana.cancel(&id).await;
+        laravel.row(&id, row(status, &ana.user, &bo.user));
+        cluster.advance(5);
+        laravel.expect_post(&id, "end").await;
+        laravel.answer_posts("end", 200, None);
+        tokio::time::sleep(Duration::from_millis(500)).await; // the answer comes in while time stands still
+        cluster.advance(2);
+        laravel.expect_questions(&id, 1).await;
+        letters_are_gone(&cluster).await;
+        assert_eq!(laravel.actions(&id), vec!["end"; ends], "{status}");
+        drop((ana, bo));
+    }
+    cluster.close().await;
+}
+
+/// Fails before (a silent loss): whatever row is given up is counted, and the log names the call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_given_up_is_counted_and_named() {
+    let laravel = Laravel::start().await;
+    let url = format!("http://{}", laravel.address);
+    let variables = [("AUTH", "laravel"), ("LARAVEL_API_URL", &*url), ("LARAVEL_API_SECRET", SECRET)];
+    let node = Node::start(&prefix(), &variables);
+    let phone = async |name: &str| Phone::connect(node.public, Profile::deployed(&unique(name))).await;
+    let (ana, bo) = (phone("ana").await, phone("bo").await);
+    let (rejected, superseded) = (unique_call(), unique_call());
+    ana.rings(&rejected, &bo).await;
+    laravel.revoke(&bo.user);
+    bo.reject(&rejected).await;
+    ana.expect("call:rejected").await;
+    laravel.revoke(&ana.user);
+    ana.rings(&superseded, &bo).await;
+    ana.call(&unique_call(), "USR_somebody").await;
+    let named = |id: &str| {
+        let log = node.log();
+        let given_up = log.split_inclusive('}').filter(|line| line.contains("laravel may have this call open"));
+        given_up.filter(|line| line.contains(id.trim_start_matches("CALL_"))).count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while named(&rejected) + named(&superseded) < 2 {
+        assert!(Instant::now() < deadline, "{}", node.log());
+        tokio::time::sleep(Duration::from_millis(20)).await; // the log is read by a thread
+    }
+    let metrics = get(node.admin, "/metrics").await.1.as_str().unwrap().to_owned();
+    assert!(metrics.contains("signaling_open_rows_total 2"), "{metrics}");
+}
+
+/// Fails before (one queue for everything): questions and callbacks waited behind the tokens of new handshakes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_are_in_nobodys_way() {
+    let laravel = Laravel::start().await;
+    let cluster = cluster_of(Backend::Memory, &laravel, |config| {
+        config.policy.ring_timeout = Duration::from_secs(4);
+        config.auth_times.timeout = Duration::from_secs(5);
+    })
+    .await;
+    let (ana, bo, cleo) =
+        (deployed(&cluster, 0, "ana").await, deployed(&cluster, 0, "bo").await, deployed(&cluster, 0, "cleo").await);
+    laravel.pause_tokens(Duration::from_secs(3));
+    let before = laravel.asked();
+    let crowd: Vec<_> = (0..200).map(|_| unique("new")).collect();
+    let crowd = join_all(crowd.iter().map(|user| Phone::open(cluster.address(0), Profile::deployed(user)))).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while laravel.asked() < before + 32 {
+        assert!(Instant::now() < deadline, "{} handshakes", laravel.asked() - before);
+        tokio::task::yield_now().await;
+    }
+    let (rejected, accepted) = (unique_call(), unique_call());
+    ana.rings(&rejected, &bo).await;
+    bo.reject(&rejected).await;
+    let said = Instant::now();
+    ana.expect("call:rejected").await;
+    let post = laravel.expect_post(&rejected, "reject").await;
+    assert!(post.at - said < Duration::from_secs(2), "{:?}", post.at - said);
+    laravel.row(&accepted, row("ONGOING", &cleo.user, &bo.user));
+    cleo.rings(&accepted, &bo).await;
+    cleo.expect("call:accepted").await; // asked in time
+    cleo.end(&accepted).await;
+    bo.expect("call:ended").await;
+    drop((ana, bo, cleo, crowd));
 }
 
 /// One phone held two sockets, with different tokens: the older is good for a question, too.

@@ -70,6 +70,11 @@ impl Node {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// What it printed so far.
+    pub fn log(&self) -> String {
+        self.log.lock().clone()
+    }
+
     fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,17 +1,23 @@
 use std::collections::{HashMap, HashSet};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+
+const LONGER_THAN_ANY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How the stand-in answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,20 @@ pub enum Mood {
     Unrelated401,
     Broken,
     Redirect,
+    /// Well, and refuses in the framework's own words.
+    FrameworkWords,
+}
+
+/// How its answers are wrapped up, though nobody asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrapping {
+    Plain,
+    /// Of a PHP file that was saved with it.
+    ByteOrderMark,
+    Gzip,
+    Deflate,
+    /// A small answer that is large when it is unpacked.
+    Bomb,
 }
 
 /// Laravel's `users/me`, as far as a token check sees it: `token-of-<user>` belongs to `<user>`, `token-of-<user>#2` too.
@@ -34,10 +54,12 @@ pub struct Laravel {
 
 struct Inner {
     mood: Mutex<Mood>,
+    wrapping: Mutex<Wrapping>,
     asked: AtomicUsize,
     revoked: Mutex<HashSet<String>>,
     calls: Mutex<HashMap<String, Value>>,
     pause: Mutex<Duration>,
+    token_pause: Mutex<Duration>,
     posts: Mutex<Vec<Post>>,
     /// Answers to posts, by action; none: 200.
     answers: Mutex<HashMap<String, (u16, Option<u64>)>>,
@@ -63,10 +85,12 @@ impl Laravel {
     pub async fn start() -> Self {
         let inner = Arc::new(Inner {
             mood: Mutex::new(Mood::Well),
+            wrapping: Mutex::new(Wrapping::Plain),
             asked: AtomicUsize::new(0),
             revoked: Mutex::default(),
             calls: Mutex::default(),
             pause: Mutex::new(Duration::ZERO),
+            token_pause: Mutex::new(Duration::ZERO),
             posts: Mutex::default(),
             answers: Mutex::default(),
             rows_asked: Mutex::default(),
@@ -79,6 +103,7 @@ impl Laravel {
             .route("/api/v1/calls/{id}", get(call))
             .route("/api/v1/calls/notify-cancelled", post(notify_cancelled))
             .route("/api/v1/calls/{id}/{action}", post(change))
+            .layer(axum::middleware::map_response_with_state(Arc::clone(&inner), wrapped))
             .with_state(Arc::clone(&inner));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, inner }
@@ -86,6 +111,10 @@ impl Laravel {
 
     pub fn mood(&self, mood: Mood) {
         *self.inner.mood.lock() = mood;
+    }
+
+    pub fn wrap(&self, wrapping: Wrapping) {
+        *self.inner.wrapping.lock() = wrapping;
     }
 
     /// From now on the user's token is refused.
@@ -105,6 +134,11 @@ impl Laravel {
     /// Answers after a pause.
     pub fn pause(&self, pause: Duration) {
         *self.inner.pause.lock() = pause;
+    }
+
+    /// Answers questions for tokens after a pause, all else at once.
+    pub fn pause_tokens(&self, pause: Duration) {
+        *self.inner.token_pause.lock() = pause;
     }
 
     /// From now on posts of this action are answered so.
@@ -178,15 +212,15 @@ async fn me(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
     if !token.is_empty() {
         inner.asked.fetch_add(1, Ordering::SeqCst);
     }
-    let pause = *inner.pause.lock();
+    let pause = *inner.pause.lock() + *inner.token_pause.lock();
     tokio::time::sleep(pause).await; // the slowness under test
     let mood = *inner.mood.lock();
     match mood {
-        Mood::Well => {}
+        Mood::Well | Mood::FrameworkWords => {}
         Mood::TooManyRequests => return (StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts.").into_response(),
         Mood::Html => return Html("<html>maintenance</html>").into_response(),
         Mood::Slow => {
-            tokio::time::sleep(Duration::from_secs(30)).await; // longer than any timeout
+            tokio::time::sleep(LONGER_THAN_ANY_TIMEOUT).await; // the trouble itself
             return StatusCode::OK.into_response();
         }
         Mood::Unrelated401 => return (StatusCode::UNAUTHORIZED, Html("<html>basic auth</html>")).into_response(),
@@ -200,13 +234,49 @@ async fn me(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
             let name = format!("Name of {user}");
             axum::Json(json!({"success": true, "data": {"id": user, "name": name, "gender": "F"}})).into_response()
         }
-        Some(_) | None => unauthenticated(),
+        Some(_) | None => unauthenticated(mood),
     }
 }
 
-fn unauthenticated() -> Response {
-    let body = json!({"success": false, "error": {"code": "UNAUTHENTICATED", "message": "Unauthenticated"}});
+fn unauthenticated(mood: Mood) -> Response {
+    let body = match mood {
+        Mood::FrameworkWords => json!({"message": "Unauthenticated."}),
+        _ => json!({"success": false, "error": {"code": "UNAUTHENTICATED", "message": "Unauthenticated"}}),
+    };
     (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response()
+}
+
+async fn wrapped(State(inner): State<Arc<Inner>>, response: Response) -> Response {
+    let wrapping = *inner.wrapping.lock();
+    if wrapping == Wrapping::Plain {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.expect("an answer");
+    let mut encoded_as = |name| drop(parts.headers.insert("content-encoding", HeaderValue::from_static(name)));
+    let body = match wrapping {
+        Wrapping::Plain => body.to_vec(),
+        Wrapping::ByteOrderMark => [&[0xef, 0xbb, 0xbf], &body[..]].concat(),
+        Wrapping::Gzip => {
+            encoded_as("gzip");
+            packed(GzEncoder::new(Vec::new(), Compression::default()), &body, GzEncoder::finish)
+        }
+        Wrapping::Deflate => {
+            encoded_as("deflate");
+            packed(ZlibEncoder::new(Vec::new(), Compression::default()), &body, ZlibEncoder::finish)
+        }
+        Wrapping::Bomb => {
+            encoded_as("gzip");
+            let spaces = [&body[..], &vec![b' '; 512 << 10]].concat();
+            packed(GzEncoder::new(Vec::new(), Compression::default()), &spaces, GzEncoder::finish)
+        }
+    };
+    parts.headers.remove("content-length");
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn packed<E: Write>(mut encoder: E, body: &[u8], finish: fn(E) -> std::io::Result<Vec<u8>>) -> Vec<u8> {
+    encoder.write_all(body).and_then(|()| finish(encoder)).expect("into memory")
 }
 
 async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
@@ -217,12 +287,14 @@ async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: 
     tokio::time::sleep(pause).await; // the slowness under test
     let mood = *inner.mood.lock();
     match mood {
-        Mood::Well => {}
+        Mood::Well | Mood::FrameworkWords => {}
+        Mood::Slow => tokio::time::sleep(LONGER_THAN_ANY_TIMEOUT).await, // the trouble itself
+        Mood::Unrelated401 => return (StatusCode::UNAUTHORIZED, Html("<html>basic auth</html>")).into_response(),
         Mood::Html => return Html("<html>maintenance</html>").into_response(),
         _ => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
     if inner.revoked.lock().contains(&bearer) {
-        return unauthenticated();
+        return unauthenticated(mood);
     }
     match inner.calls.lock().get(&id) {
         Some(row) => axum::Json(json!({"success": true, "data": row})).into_response(),
@@ -240,7 +312,7 @@ async fn change(
     headers: HeaderMap,
     axum::Json(body): axum::Json<Value>,
 ) -> Response {
-    inner.take(action, id, &headers, body)
+    inner.taken(action, id, &headers, body).await
 }
 
 async fn notify_cancelled(
@@ -249,11 +321,21 @@ async fn notify_cancelled(
     axum::Json(body): axum::Json<Value>,
 ) -> Response {
     let id = body["callId"].as_str().unwrap_or_default().trim_start_matches("CALL_").to_owned();
-    inner.take("notify-cancelled".into(), id, &headers, body)
+    inner.taken("notify-cancelled".into(), id, &headers, body).await
 }
 
 impl Inner {
-    fn take(&self, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
+    async fn taken(&self, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
+        let mood = *self.mood.lock();
+        let answer = self.take(mood, action, call, headers, body);
+        if mood == Mood::Slow {
+            // It waits in the queue, and whoever asked hears nothing.
+            tokio::time::sleep(LONGER_THAN_ANY_TIMEOUT).await; // the trouble itself
+        }
+        answer
+    }
+
+    fn take(&self, mood: Mood, action: String, call: String, headers: &HeaderMap, body: Value) -> Response {
         let bearer = text(headers, "authorization").unwrap_or_default();
         let revoked = self.revoked.lock().contains(&bearer);
         let answer = self.answers.lock().get(&action).copied().unwrap_or((200, None));
@@ -266,10 +348,16 @@ impl Inner {
             at: Instant::now(),
         });
         self.news.notify_waiters();
-        if *self.mood.lock() == Mood::Html {
-            return Html("<html>maintenance</html>").into_response();
+        match mood {
+            Mood::Html => return Html("<html>maintenance</html>").into_response(),
+            Mood::Unrelated401 => return (StatusCode::UNAUTHORIZED, Html("<html>basic auth</html>")).into_response(),
+            Mood::Redirect => return (StatusCode::FOUND, [("location", "https://elsewhere.test/")]).into_response(),
+            _ => {}
         }
         let (status, retry_after) = if revoked { (401, None) } else { answer };
+        if status == 401 {
+            return unauthenticated(mood);
+        }
         let status = StatusCode::from_u16(status).expect("a status");
         match retry_after {
             Some(seconds) => (status, [("retry-after", seconds.to_string())]).into_response(),
