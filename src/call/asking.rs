@@ -16,7 +16,7 @@ const ASKED_AT_MOST: u32 = 4;
 pub(super) fn ask_for_push(call: &Call, now: Timestamp) -> Result<Decision, Refused> {
     match call.push {
         Push::Due(_) => Ok(Decision::quiet(Call { push: Push::Asked(now), ..call.clone() })),
-        Push::Unwanted | Push::Asked(_) => Err(NotDue.into()),
+        Push::Unwanted | Push::Asked(_) | Push::Other(_) => Err(NotDue.into()),
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn stand(call: &Call) -> Result<Decision, Refused> {
 }
 
 pub(super) fn report(call: &Call, end: &End) -> Result<Decision, Refused> {
-    if end.reported {
+    if end.reported || end.reason.is_foreign() {
         return Ok(Decision::unchanged());
     }
     Ok(Decision::quiet(Call { state: Ended(End { reported: true, ..end.clone() }), ..call.clone() }))

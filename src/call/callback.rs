@@ -81,7 +81,7 @@ fn after_end(end: &End) -> Option<Callback> {
             by_phone.filter(|by| by.verb == Verb::Cancel && end.hold_until.is_some())?;
             Some(undo(end.accepted_at?))
         }
-        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => None,
+        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration | EndReason::Other(_) => None,
     }
 }
 
@@ -95,7 +95,7 @@ fn after_late_accept(end: &End) -> Option<Callback> {
         | EndReason::NoAnswer
         | EndReason::Busy => Some(undo(late.at)),
         // Media flowed: both apps end it themselves.
-        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => None,
+        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration | EndReason::Other(_) => None,
     }
 }
 

@@ -16,7 +16,9 @@ mod asking;
 mod callback;
 mod command;
 mod contend;
+mod end;
 mod event;
+mod foreign;
 mod hears;
 mod id;
 mod record;
@@ -29,12 +31,12 @@ mod verdict;
 pub use callback::{Ask, Callback, callbacks};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend, gives_way};
+pub use end::{EndReason, Ender, LateAccept, Verb};
 pub use event::{Event, EventKind, events, events_so_far};
+pub use foreign::{Foreign, Verbatim};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
-pub use record::{
-    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Verified, Version,
-};
+pub use record::{Call, End, Inquiry, Offer, Party, Push, Role, State, Terms, Verified, Version};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use time::Timestamp;

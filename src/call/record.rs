@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, Device, SealedToken, SessionId, Timestamp, UserId};
+use super::{
+    CallId, Device, EndReason, Ender, Foreign, LateAccept, SealedToken, SessionId, Timestamp, UserId, foreign,
+};
 
 /// Tokens kept of one party; the oldest goes first.
 const TOKENS_PER_PARTY: usize = 3;
@@ -49,7 +51,7 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_type: Option<String>,
     /// What else the callee's phone needs to ring; dropped once nobody can be rung any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub offer: Option<Offer>,
     pub terms: Terms,
     /// Since when a device of the callee rings.
@@ -57,9 +59,9 @@ pub struct Call {
     pub rang_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Push::is_unwanted")]
     pub push: Push,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub verified: Option<Verified>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub inquiry: Option<Inquiry>,
     pub state: State,
 }
@@ -73,6 +75,9 @@ pub enum Push {
     /// Asked for at this time unless a device confirms before.
     Due(Timestamp),
     Asked(Timestamp),
+    /// Neither due nor asked for: whoever wrote it sees to the push.
+    #[serde(untagged)]
+    Other(Foreign),
 }
 
 impl Push {
@@ -146,6 +151,7 @@ pub struct Terms {
     pub accept_hold: u64,
 }
 
+/// A call has two sides, whatever the version: no `Other`. An optional role that is not known is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -162,6 +168,8 @@ impl Role {
     }
 }
 
+/// No `Other`: a record in a state that is not known can't be read, so that nobody here decides on it. Whether it holds
+/// its lines is said beside it, in the field `live` of its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -172,8 +180,10 @@ pub enum State {
     Active {
         accepted_at: Timestamp,
         /// The upper bound, until it has been judged.
+        #[serde(default)]
         until: Option<Timestamp>,
         /// The line yields to any new call of either party: somebody was absent too long to be sure.
+        #[serde(default)]
         doubtful: bool,
     },
     Ended(End),
@@ -199,7 +209,7 @@ pub struct End {
     /// The sender's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub by: Option<Ender>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_at: Option<Timestamp>,
@@ -207,74 +217,11 @@ pub struct End {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_until: Option<Timestamp>,
     /// An accept that came after the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub late_accept: Option<LateAccept>,
     /// The backend reported the end too, so it need not be told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reported: bool,
-}
-
-/// Who ended the call and with which command: a repeat of it is answered like the first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ender {
-    pub role: Role,
-    pub device: Device,
-    pub verb: Verb,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verb {
-    Reject,
-    Cancel,
-    End,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LateAccept {
-    pub at: Timestamp,
-    pub device: Device,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// By the caller, before an accept.
-    Cancelled,
-    /// The caller's newer call took the line.
-    Superseded,
-    /// A ringing caller did not come back.
-    CallerGone,
-    Rejected,
-    NoAnswer,
-    Busy,
-    /// `by` is absent when Laravel ended it for nobody in particular.
-    HungUp {
-        by: Option<Role>,
-        /// It still rang by what we knew: an accept never reached us.
-        accept_missed: bool,
-    },
-    Lost {
-        party: Role,
-    },
-    MaxDuration,
-}
-
-impl EndReason {
-    /// The name in `session:ready`, in the timeline and in metrics.
-    pub fn name(&self) -> &'static str {
-        match self {
-            EndReason::Cancelled => "cancelled",
-            EndReason::Superseded => "superseded",
-            EndReason::CallerGone => "caller_gone",
-            EndReason::Rejected => "rejected",
-            EndReason::NoAnswer => "no_answer",
-            EndReason::Busy => "busy",
-            EndReason::HungUp { .. } => "hung_up",
-            EndReason::Lost { .. } => "lost",
-            EndReason::MaxDuration => "max_duration",
-        }
-    }
 }
 
 impl Call {
@@ -362,7 +309,7 @@ impl Call {
     pub(super) fn push_due(&self) -> Option<Timestamp> {
         match (&self.state, self.push) {
             (State::Trying, Push::Due(at)) => Some(at),
-            (State::Trying, Push::Unwanted | Push::Asked(_)) => None,
+            (State::Trying, Push::Unwanted | Push::Asked(_) | Push::Other(_)) => None,
             (State::Ringing | State::Active { .. } | State::Ended(_), _) => None,
         }
     }

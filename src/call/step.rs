@@ -67,7 +67,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             if end.accepted_at.is_some() {
                 return Err(Refusal::Over.into());
             }
-            if end.late_accept.is_some() {
+            if end.late_accept.is_some() || end.reason.is_foreign() {
                 return Err(InvalidState.into());
             }
             let mut next = call.clone();

@@ -203,6 +203,10 @@ impl Carrier for Callbacks {
         let dropped = Settled::Done { lease: self.lease() };
         let callback: Callback = match serde_json::from_str(&claim.letter.body) {
             Ok(callback) => callback,
+            // Of another version, perhaps: left to a node that knows it for as long as it may be made.
+            Err(_) if claim.letter.until.is_some_and(|until| until > self.clock.now()) => {
+                return Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts };
+            }
             Err(error) => return Settled::Dead { error: error.to_string(), attempts: claim.attempts },
         };
         let Some(id) = &claim.letter.call else { return dropped };

@@ -81,6 +81,8 @@ impl Signaling {
                     call = resolve(&self.trying(&call), &verdicts);
                     seen = verdicts;
                 }
+                // Nobody here can say whether it gives way.
+                Created::Taken => return self.answer_busy(call, None).await,
                 Created::Busy { caller, callee } => {
                     for line in [caller, callee].into_iter().flatten() {
                         match contend(&line, by, &call.callee.user) {

@@ -200,7 +200,8 @@ fn data(call: &Call, event: &Event) -> Value {
         | EndReason::NoAnswer
         | EndReason::Busy
         | EndReason::HungUp { .. }
-        | EndReason::MaxDuration => None,
+        | EndReason::MaxDuration
+        | EndReason::Other(_) => None,
     };
     if let Some(since) = absent {
         put("absentSince", since.as_millis().into());

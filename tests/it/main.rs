@@ -25,4 +25,5 @@ mod races;
 mod redis_failover;
 mod redis_trouble;
 mod traces;
+mod versions;
 mod webhooks;

@@ -3,6 +3,7 @@
 mod calls;
 mod connection;
 mod outbox;
+mod reading;
 mod script;
 mod sessions;
 mod timeline;
