@@ -106,6 +106,7 @@ write('nodes', 'Signaling: nodes', 'Each node by itself, the bus between them, a
     [`max(increase(${node('signaling_store_losses_total')}[10m]))`, 'losses of the store'],
     [`sum(${node('signaling_verdicts_waiting')})`, 'verdicts that wait'],
   ], 'verdicts that wait: hang-ups kept until Redis is back.'),
+  graph('Unreadable', 'cps', [[rate(node('signaling_unreadable_total'), 'what'), '{{what}}']], 'Stored items of another version, or damaged: some during an upgrade.'),
   graph('Redis healthy', 'none', [[node('signaling_store_healthy'), '{{instance}}']], '1 or 0.'),
   graph('Presence watched', 'none', [[node('signaling_presence_watched_users'), '{{instance}}']], 'Users whose presence somebody subscribed to.'),
   graph('Versions', 'none', [[`count by (version) (${node('signaling_build_info')})`, '{{version}}']], 'Two during an upgrade.'),

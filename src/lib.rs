@@ -25,3 +25,6 @@ pub mod socket;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;
+
+#[cfg(test)]
+mod versions_tests;

@@ -18,7 +18,7 @@ use crate::telemetry::About;
 #[error("bus did not answer: {0}")]
 pub struct BusError(pub String);
 
-/// A message to the sessions that one node holds. Unknown kinds are dropped and counted, so that a newer node can
+/// A message to the sessions that one node holds. Unknown kinds, words and foreign calls are dropped and counted, so that a newer node can
 /// speak to an older one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {

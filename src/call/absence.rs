@@ -72,7 +72,7 @@ impl Call {
     pub(super) fn push_due(&self) -> Option<Timestamp> {
         match (&self.state, self.push) {
             (Trying, Push::Due(at)) => Some(at),
-            (Trying, Push::Unwanted | Push::Asked(_)) => None,
+            (Trying, Push::Unwanted | Push::Asked(_) | Push::Other(_)) => None,
             (Ringing | Active { .. } | Ended(_), _) => None,
         }
     }

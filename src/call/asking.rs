@@ -19,7 +19,7 @@ const ASKED_ABOUT_ABSENT_AT_MOST: u32 = 10;
 pub(super) fn ask_for_push(call: &Call, now: Timestamp) -> Result<Decision, Refused> {
     match call.push {
         Push::Due(_) => Ok(Decision::quiet(Call { push: Push::Asked(now), ..call.clone() })),
-        Push::Unwanted | Push::Asked(_) => Err(NotDue.into()),
+        Push::Unwanted | Push::Asked(_) | Push::Other(_) => Err(NotDue.into()),
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn stand(call: &Call) -> Result<Decision, Refused> {
 }
 
 pub(super) fn report(call: &Call, end: &End) -> Result<Decision, Refused> {
-    if end.reported {
+    if end.reported || end.reason.is_foreign() {
         return Ok(Decision::unchanged());
     }
     Ok(Decision::quiet(Call { state: Ended(End { reported: true, ..end.clone() }), ..call.clone() }))

@@ -137,7 +137,7 @@ fn after_end(call: &Call, end: &End) -> Option<Callback> {
             by_phone.filter(|by| by.verb == Verb::Cancel && end.hold_until.is_some())?;
             Some(undo(end.accepted_at?))
         }
-        EndReason::HungUp { .. } => None,
+        EndReason::HungUp { .. } | EndReason::Other(_) => None,
         // Nobody else can close the row.
         EndReason::Lost { .. } => Some(close(call, end)),
         EndReason::MaxDuration => is_left(call).then(|| close(call, end)),
@@ -157,6 +157,7 @@ fn after_late_accept(end: &End) -> Option<Callback> {
         EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => {
             (!late.device.is_known()).then(|| close_again(late.at))
         }
+        EndReason::Other(_) => None,
     }
 }
 

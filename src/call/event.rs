@@ -79,7 +79,9 @@ fn kind_of(reason: EndReason) -> EventKind {
         EndReason::Cancelled | EndReason::Superseded | EndReason::CallerGone => EventKind::Cancelled,
         EndReason::Rejected => EventKind::Rejected,
         EndReason::NoAnswer | EndReason::Busy => EventKind::Missed,
-        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration => EventKind::Ended,
+        EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration | EndReason::Other(_) => {
+            EventKind::Ended
+        }
     }
 }
 
@@ -96,7 +98,8 @@ impl Call {
             | EndReason::NoAnswer
             | EndReason::Busy
             | EndReason::Lost { .. }
-            | EndReason::MaxDuration => None,
+            | EndReason::MaxDuration
+            | EndReason::Other(_) => None,
         })?;
         Some(&self.party(role).user)
     }

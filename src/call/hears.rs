@@ -155,6 +155,12 @@ fn after_end(call: &Call, end: &End, role: Role, device: &Device, session: Optio
                 says.push(ended_by_nobody(call, "User disconnected"));
             }
         }
+        // Whyever it ended: nobody is left ringing, dialling or in the call.
+        (EndReason::Other(_), role) => says.push(match role {
+            _ if end.accepted_at.is_some() && in_the_call(call, role, device) => ended_by_nobody(call, "Call ended"),
+            Role::Caller => Say::Timeout,
+            Role::Callee => Say::cancelled("Call ended"),
+        }),
         (EndReason::MaxDuration, role) => {
             if in_the_call(call, role, device) {
                 says.push(ended_by_nobody(call, "Maximum duration reached"));

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Verbatim;
+
 /// Why a text is no id: protocol.md 2 allows 1 to 64 of `[A-Za-z0-9_.:-]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 64 characters of A-Z a-z 0-9 _ . : -")]
@@ -140,13 +142,16 @@ pub enum Device {
     /// A socket that gave no `deviceId`.
     Unnamed,
     Named(Arc<str>),
+    /// It named itself in a way that this version does not know: it is itself and no other, and stays so in the record.
+    #[serde(untagged)]
+    Other(Verbatim),
 }
 
 impl Device {
     pub fn is_known(&self) -> bool {
         match self {
             Device::Unknown => false,
-            Device::Unnamed | Device::Named(_) => true,
+            Device::Unnamed | Device::Named(_) | Device::Other(_) => true,
         }
     }
 

@@ -16,7 +16,9 @@ mod asking;
 mod callback;
 mod command;
 mod contend;
+mod end;
 mod event;
+mod foreign;
 mod hears;
 mod id;
 mod order;
@@ -33,12 +35,12 @@ mod version;
 pub use callback::{Ask, Callback, Left, callbacks, left_to_say};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend, gives_way};
+pub use end::{EndReason, Ender, LateAccept, Verb};
 pub use event::{Event, EventKind, events, events_so_far};
+pub use foreign::{Foreign, Verbatim};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
-pub use record::{
-    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Verb, Verified,
-};
+pub use record::{Call, End, Inquiry, Offer, Party, Push, Role, State, Verified};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use terms::Terms;

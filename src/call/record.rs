@@ -1,6 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, Device, SealedToken, SessionId, Terms, Timestamp, UserId, Version};
+use super::{
+    CallId, Device, EndReason, Ender, Foreign, LateAccept, SealedToken, SessionId, Terms, Timestamp, UserId, Version,
+    foreign,
+};
 
 /// Tokens kept of one party; the oldest goes first.
 const TOKENS_PER_PARTY: usize = 3;
@@ -31,7 +34,7 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_type: Option<String>,
     /// What else the callee's phone needs to ring; dropped once nobody can be rung any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub offer: Option<Offer>,
     pub terms: Terms,
     /// Since when a device of the callee rings.
@@ -39,9 +42,9 @@ pub struct Call {
     pub rang_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Push::is_unwanted")]
     pub push: Push,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub verified: Option<Verified>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub inquiry: Option<Inquiry>,
     /// Both parties are away, which without `acks` proves nothing: called lost at this time, unless somebody knows
     /// better before.
@@ -59,6 +62,9 @@ pub enum Push {
     /// Asked for at this time unless a device confirms before.
     Due(Timestamp),
     Asked(Timestamp),
+    /// Neither due nor asked for: whoever wrote it sees to the push.
+    #[serde(untagged)]
+    Other(Foreign),
 }
 
 impl Push {
@@ -123,6 +129,7 @@ pub struct Offer {
     pub extra: String,
 }
 
+/// A call has two sides, whatever the version: no `Other`. An optional role that is not known is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -139,6 +146,8 @@ impl Role {
     }
 }
 
+/// No `Other`: a record in a state that is not known can't be read, so that nobody here decides on it. Whether it holds
+/// its lines is said beside it, in the field `live` of its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -149,9 +158,11 @@ pub enum State {
     Active {
         accepted_at: Timestamp,
         /// The upper bound, until it has been judged.
+        #[serde(default)]
         until: Option<Timestamp>,
         /// Somebody was absent too long to be sure that it goes on, or the upper bound passed: [`super::contend`] says
         /// whom the line yields to.
+        #[serde(default)]
         doubtful: bool,
     },
     Ended(End),
@@ -177,7 +188,7 @@ pub struct End {
     /// The sender's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub by: Option<Ender>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_at: Option<Timestamp>,
@@ -185,7 +196,7 @@ pub struct End {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_until: Option<Timestamp>,
     /// An accept that came after the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub late_accept: Option<LateAccept>,
     /// The backend took an accept after the end of an accepted call, or once more: its row is ongoing since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,69 +204,6 @@ pub struct End {
     /// The backend reported the end too, so it need not be told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reported: bool,
-}
-
-/// Who ended the call and with which command: a repeat of it is answered like the first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ender {
-    pub role: Role,
-    pub device: Device,
-    pub verb: Verb,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verb {
-    Reject,
-    Cancel,
-    End,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LateAccept {
-    pub at: Timestamp,
-    pub device: Device,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// By the caller, before an accept.
-    Cancelled,
-    /// The caller's newer call took the line.
-    Superseded,
-    /// A ringing caller did not come back.
-    CallerGone,
-    Rejected,
-    NoAnswer,
-    Busy,
-    /// `by` is absent when Laravel ended it for nobody in particular.
-    HungUp {
-        by: Option<Role>,
-        /// It still rang by what we knew: an accept never reached us.
-        accept_missed: bool,
-    },
-    Lost {
-        party: Role,
-    },
-    MaxDuration,
-}
-
-impl EndReason {
-    /// The name in `session:ready`, in the timeline and in metrics.
-    pub fn name(&self) -> &'static str {
-        match self {
-            EndReason::Cancelled => "cancelled",
-            EndReason::Superseded => "superseded",
-            EndReason::CallerGone => "caller_gone",
-            EndReason::Rejected => "rejected",
-            EndReason::NoAnswer => "no_answer",
-            EndReason::Busy => "busy",
-            EndReason::HungUp { .. } => "hung_up",
-            EndReason::Lost { .. } => "lost",
-            EndReason::MaxDuration => "max_duration",
-        }
-    }
 }
 
 fn is_zero(number: &u64) -> bool {

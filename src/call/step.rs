@@ -68,6 +68,9 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             if end.accepted_at.is_some() {
                 return Err(Refused { refusal: Refusal::Over, record: reopened(call, end, by, now) });
             }
+            if end.reason.is_foreign() {
+                return Err(InvalidState.into());
+            }
             if end.late_accept.is_some() {
                 return Err(Refused { refusal: InvalidState, record: reopened(call, end, by, now) });
             }

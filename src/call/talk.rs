@@ -41,7 +41,8 @@ impl Call {
             | EndReason::Rejected
             | EndReason::NoAnswer
             | EndReason::Busy
-            | EndReason::HungUp { .. } => false,
+            | EndReason::HungUp { .. }
+            | EndReason::Other(_) => false,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Call, Command, Device, NodeId, Push, Refusal, Role, State, Timestamp};
+use super::{Actor, Call, Command, Device, Foreign, NodeId, Push, Refusal, Role, State, Timestamp, foreign};
 
 /// Milestones kept of one call; the oldest goes first.
 pub const MILESTONES: usize = 64;
@@ -18,7 +18,7 @@ pub struct Milestone {
     #[serde(default, skip_serializing_if = "is_unknown")]
     pub device: Device,
     /// Whose side it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub party: Option<Role>,
     /// Why, as a word of a closed set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +52,9 @@ pub enum What {
     Ended,
     /// The store had lost the call, a node put it back; what came before is lost.
     Restored,
+    /// Listed with its time and node, whatever it was.
+    #[serde(untagged)]
+    Other(Foreign),
 }
 
 impl What {
@@ -73,6 +76,7 @@ impl What {
             What::Doubtful => "doubtful",
             What::Ended => "ended",
             What::Restored => "restored",
+            What::Other(_) => "other",
         }
     }
 }

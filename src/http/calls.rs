@@ -109,7 +109,7 @@ fn entry(call: &Call, milestone: &Milestone) -> TimelineEntry {
         user_id: milestone.party.map(|party| call.party(party).user.to_string()),
         device: match &milestone.device {
             Device::Named(device) => Some(device.to_string()),
-            Device::Unknown | Device::Unnamed => None,
+            Device::Unknown | Device::Unnamed | Device::Other(_) => None,
         },
         node: milestone.node.as_ref().map(ToString::to_string),
         reason: milestone.reason.clone(),

@@ -311,6 +311,10 @@ impl Carrier for Callbacks {
         let dead = |error: String| Settled::Dead { error, attempts: claim.attempts };
         let callback: Callback = match serde_json::from_str(&claim.letter.body) {
             Ok(callback) => callback,
+            // Of another version, perhaps: left to a node that knows it for as long as it may be made.
+            Err(_) if claim.letter.until.is_some_and(|until| until > self.clock.now()) => {
+                return Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts };
+            }
             Err(error) => return dead(error.to_string()),
         };
         let Some(id) = &claim.letter.call else { return dead("names no call".into()) };

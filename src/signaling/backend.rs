@@ -162,6 +162,8 @@ impl Node {
                         self.displace(&line, Command::Preempt { by }).await?;
                     }
                 }
+                // Laravel has this one ongoing, but what holds the line is not ours to end: said again later.
+                Created::Taken => return Err(Failure::Unavailable),
                 Created::Exists(_) | Created::Verdicts(_) | Created::TooManyRings { .. } => {}
             }
         }

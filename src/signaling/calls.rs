@@ -93,6 +93,8 @@ impl Node {
                     call = resolve(&self.trying(&call), &verdicts);
                     seen = verdicts;
                 }
+                // Nobody here can say whether it gives way.
+                Created::Taken => return self.answer_busy(call, None).await,
                 Created::Busy { caller, callee } => {
                     // The callee's line first: only a dial that rings may end a call of the dialer's own.
                     for line in [callee, caller].into_iter().flatten() {

@@ -247,6 +247,10 @@ impl Node {
         for role in [Role::Caller, Role::Callee] {
             let user = &call.party(role).user;
             let desk = self.calls.desk(user).await?;
+            if desk.taken {
+                // By a call of another version: looked at again when that is over.
+                return Ok(());
+            }
             let other = match desk.line {
                 Some(line) if line.id == call.id => continue,
                 line => line.or(desk.last),

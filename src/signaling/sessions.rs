@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use super::delivery::{Audience, NOTICE_TTL};
 use super::{Failure, Node, Session};
@@ -210,7 +210,12 @@ impl Node {
     pub(super) async fn absent(self: &Arc<Self>, gone: &SessionRecord, at: Timestamp) -> Result<(), StoreError> {
         self.post_presence(&gone.user, false);
         self.all_put_back().await?;
-        let Some(call) = self.calls.line(&gone.user).await? else { return Ok(()) };
+        let call = match self.calls.line(&gone.user).await {
+            Ok(Some(call)) => call,
+            // A call of another version is not ours to judge: its maximum ends it.
+            Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let Some(role) = call.role_of(&gone.user) else { return Ok(()) };
         if !call.party(role).device.matches(&gone.device) || self.is_present(&call, role).await {
             return Ok(());
@@ -250,15 +255,34 @@ impl Node {
         }
     }
 
-    /// Registers all sessions of this node, under the epoch of now.
+    /// Registers all sessions of this node, under the epoch of now. One that fails does not keep the others from it; as
+    /// many as are on their way at once mean that the store is away. The first failure is returned in the end.
     pub(super) async fn register_all(self: &Arc<Self>) -> Result<(), StoreError> {
         let sessions = self.floor.all();
         if !sessions.is_empty() {
             tracing::info!(sessions = sessions.len(), "registering all sessions again");
         }
-        stream::iter(sessions.into_iter().map(Ok))
-            .try_for_each_concurrent(AT_ONCE, |session| async move { self.register_again(&session).await })
-            .await?;
+        let total = sessions.len();
+        let mut registered = stream::iter(sessions)
+            .map(|session| async move { (session.id.clone(), self.register_again(&session).await) })
+            .buffer_unordered(AT_ONCE);
+        let (mut failed, mut first) = (0, None);
+        while let Some((session, outcome)) = registered.next().await {
+            let Err(error) = outcome else { continue };
+            failed += 1;
+            if first.is_none() {
+                tracing::warn!(%session, %error, "registering a session again failed, to be repeated");
+                first = Some(error);
+            }
+            if failed >= AT_ONCE {
+                break;
+            }
+        }
+        drop(registered);
+        if let Some(error) = first {
+            tracing::warn!(failed, total, "not all sessions could be registered again");
+            return Err(error);
+        }
         self.watch_all_again().await
     }
 

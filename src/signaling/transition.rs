@@ -51,8 +51,14 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "the store failed a command");
-        metrics::store_failed();
+        match error {
+            // Counted and named where it was read.
+            StoreError::Corrupt { .. } => tracing::debug!(%error, "a command met a record of another version"),
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "the store failed a command");
+                metrics::store_failed();
+            }
+        }
         Failure::Unavailable
     }
 }
@@ -172,6 +178,8 @@ impl Node {
                 Ok(Swap::Gone) => return Ok(Written::Gone),
                 Ok(Swap::Stale(stored)) if stored.version == next.version => return Ok(Written::Done(stored)),
                 Ok(Swap::Stale(stored)) => return Ok(Written::Stale(stored)),
+                // Another won, and wrote what this version can't read: nothing is unknown.
+                Err(error @ StoreError::Corrupt { .. }) => return Err(error.into()),
                 Err(error) => {
                     metrics::store_failed();
                     tracing::warn!(call = %next.id, %error, "outcome of a swap unknown, reading back");

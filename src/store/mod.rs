@@ -8,6 +8,8 @@ pub mod redis;
 #[cfg(test)]
 pub mod contract;
 #[cfg(test)]
+mod foreign_contract;
+#[cfg(test)]
 mod outbox_contract;
 
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub enum StoreError {
     /// Nobody knows whether the command ran: a write is to be read back.
     #[error("store did not answer: {0}")]
     Unavailable(String),
+    /// A single record that was asked for is of another version, or damaged: nothing was written, nobody here decides on
+    /// it. Among others it is passed over and counted instead.
     #[error("stored {what} can't be read: {reason}")]
     Corrupt { what: &'static str, reason: String },
 }
@@ -61,6 +65,8 @@ pub enum Created {
     Verdicts(Vec<Verdict>),
     /// The caller rang this callee too often within a minute; nothing was written.
     TooManyRings { wait: Duration },
+    /// A line is taken by a live call that this version can't read, and so can't judge; nothing was written.
+    Taken,
     /// A line is taken by a live call; nothing was written.
     Busy { caller: Option<Box<Call>>, callee: Option<Box<Call>> },
 }
@@ -97,6 +103,8 @@ pub struct Outcome {
 pub struct Desk {
     /// The live call on his line.
     pub line: Option<Call>,
+    /// There is one that this version can't read.
+    pub taken: bool,
     /// His last ended calls, newest first.
     pub outcomes: Vec<Outcome>,
     /// The record of the newest outcome, while it is kept.
@@ -298,6 +306,7 @@ pub struct Lease {
     #[serde(default)]
     pub probe: String,
     pub expires_at: Timestamp,
+    #[serde(default)]
     pub sessions: u64,
 }
 

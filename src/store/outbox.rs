@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::StoreError;
 use crate::call::{CallId, Timestamp};
 
-/// Each queue is claimed and retried on its own.
+/// Each queue is claimed and retried on its own. No `Other`: a queue that is not known is claimed by nodes that know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Queue {

@@ -192,7 +192,9 @@ metrics_table! {
         /// Live calls this node has to do with, by state.
         "signaling_calls", "gauge", "state: trying, ringing, active";
         /// Calls that ended, by reason.
-        "signaling_calls_ended_total", "counter", "reason: cancelled, superseded, caller_gone, rejected, no_answer, busy, hung_up, lost, max_duration";
+        "signaling_calls_ended_total", "counter", "reason: cancelled, superseded, caller_gone, rejected, no_answer, busy, hung_up, lost, max_duration, other";
+        /// Stored items that this version can't read and passes over: of another version, or damaged.
+        "signaling_unreadable_total", "counter", "what: call, session, outcome, milestone, verdict, version, line, deadline, lease, letter, token, node";
         /// Calls that this node put back after the store had lost them.
         "signaling_calls_restored_total", "counter", "";
         /// Sessions of dead nodes that this node removed.
@@ -321,7 +323,7 @@ pub fn metrics_table() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{EndReason, Role};
+    use crate::call::{EndReason, Foreign, Role};
 
     #[test]
     fn series_are_all_combinations_of_label_values() {
@@ -351,6 +353,7 @@ mod tests {
             EndReason::HungUp { by: None, accept_missed: false },
             EndReason::Lost { party: Role::Caller },
             EndReason::MaxDuration,
+            EndReason::Other(Foreign),
         ];
         assert_eq!(listed, reasons.map(|reason| reason.name()));
     }

@@ -25,5 +25,6 @@ mod races;
 mod redis_failover;
 mod redis_trouble;
 mod traces;
+mod versions;
 mod webhooks;
 mod words;

@@ -252,7 +252,8 @@ impl CallStore for MemoryStore {
         let calls = self.calls.lock();
         let outcomes = calls.outcomes.get(user).cloned().unwrap_or_default();
         let last = outcomes.first().and_then(|outcome| calls.records.get(&outcome.call_id)).cloned();
-        Ok(Desk { line: calls.live_on_line(user).cloned(), outcomes, last, order: calls.order })
+        let line = calls.live_on_line(user).cloned();
+        Ok(Desk { line, taken: false, outcomes, last, order: calls.order })
     }
 
     async fn claim_due(

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
-use serde::de::DeserializeOwned;
 
 use super::life::Life;
+use super::reading::{Key, optional, parse_at, passed_over, readable, verdict};
+pub(super) use super::reading::{json, number, parse, unexpected};
 use super::{outbox, script, timeline};
-use crate::call::{Call, CallId, InvalidId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
 use crate::store::{
@@ -135,15 +136,22 @@ impl CallStore for RedisCalls {
                 let over = if call.is_live() { call.over } else { order };
                 Ok(Created::Created(Box::new(Call { order, over, ..call.clone() })))
             }
-            (Some("exists"), Some(record), _) => Ok(Created::Exists(Box::new(parse("call", record)?))),
+            (Some("exists"), Some(record), _) => {
+                Ok(Created::Exists(Box::new(parse_at("call", Key::Call(&call.id), record)?)))
+            }
             (Some("limited"), Some(wait), _) => {
                 Ok(Created::TooManyRings { wait: Duration::from_millis(wait.parse().unwrap_or(1000)) })
             }
-            (Some("busy"), Some(caller), Some(callee)) => {
-                Ok(Created::Busy { caller: optional(caller)?.map(Box::new), callee: optional(callee)?.map(Box::new) })
+            (Some("busy"), Some(on_caller), Some(on_callee)) => {
+                match (optional(Key::User(caller), on_caller), optional(Key::User(callee), on_callee)) {
+                    (Ok(caller), Ok(callee)) => {
+                        Ok(Created::Busy { caller: caller.map(Box::new), callee: callee.map(Box::new) })
+                    }
+                    (Err(_), _) | (_, Err(_)) => Ok(Created::Taken),
+                }
             }
             (Some("verdicts"), ..) => {
-                let verdicts = reply[1..].iter().map(|text| parse("verdict", text)).collect::<Result<_, _>>()?;
+                let verdicts = reply[1..].iter().map(|text| verdict(text, callee)).collect::<Result<_, _>>()?;
                 Ok(Created::Verdicts(verdicts))
             }
             _ => Err(unexpected("create", &reply)),
@@ -152,7 +160,7 @@ impl CallStore for RedisCalls {
 
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
         let record: Option<String> = script::timed("load", self.client.hget(self.call_key(id), "d")).await?;
-        record.map(|record| parse("call", &record)).transpose()
+        record.map(|record| parse_at("call", Key::Call(id), &record)).transpose()
     }
 
     async fn swap(
@@ -186,7 +194,7 @@ impl CallStore for RedisCalls {
         match (reply.first().map(String::as_str), reply.get(1)) {
             (Some("done"), Some(over)) => Ok(Swap::Done { over: order_in(over)?.max(next.over) }),
             (Some("gone"), _) => Ok(Swap::Gone),
-            (Some("stale"), Some(record)) => Ok(Swap::Stale(Box::new(parse("call", record)?))),
+            (Some("stale"), Some(record)) => Ok(Swap::Stale(Box::new(parse_at("call", Key::Call(&next.id), record)?))),
             _ => Err(unexpected("swap", &reply)),
         }
     }
@@ -214,7 +222,8 @@ impl CallStore for RedisCalls {
         }
         let keys = ids.iter().map(|id| self.call_key(id)).collect();
         let reply: Vec<String> = script::VERSIONS.run(&self.client, keys, vec![]).await?;
-        reply.iter().map(|text| if text.is_empty() { Ok(None) } else { parse_version(text).map(Some) }).collect()
+        let version = |(id, text): (&CallId, &String)| (!text.is_empty()).then(|| parse_version(id, text));
+        Ok(ids.iter().zip(&reply).map(version).collect())
     }
 
     async fn lines(&self, users: &[UserId]) -> Result<Vec<Option<CallId>>, StoreError> {
@@ -223,22 +232,27 @@ impl CallStore for RedisCalls {
         }
         let keys: Vec<String> = users.iter().map(|user| self.key("line", user)).collect();
         let lines: Vec<Option<String>> = self.client.mget(keys).await?;
-        let corrupt = |error: InvalidId| StoreError::Corrupt { what: "line", reason: error.to_string() };
-        lines.into_iter().map(|id| id.map(|id| CallId::parse(&id)).transpose().map_err(corrupt)).collect()
+        let read = |(user, id): (&UserId, Option<String>)| {
+            let parsed = CallId::parse(&id?);
+            parsed.inspect_err(|_| passed_over("line", Key::User(user), "no call id")).ok()
+        };
+        Ok(users.iter().zip(lines).map(read).collect())
     }
 
     async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError> {
         let reply = self.line_script(user, 0).await?;
-        reply.first().map_or(Ok(None), |record| optional(record))
+        reply.first().map_or(Ok(None), |record| optional(Key::User(user), record))
     }
 
     async fn desk(&self, user: &UserId) -> Result<Desk, StoreError> {
         let reply = self.line_script(user, OUTCOMES_PER_USER).await?;
         let [line, order, last, outcomes @ ..] = reply.as_slice() else { return Err(unexpected("line", &reply)) };
+        let (line, last) = (optional(Key::User(user), line), optional(Key::User(user), last));
         Ok(Desk {
-            line: optional(line)?,
-            last: optional(last)?,
-            outcomes: outcomes.iter().map(|text| parse("outcome", text)).collect::<Result<_, _>>()?,
+            taken: line.is_err(),
+            line: line.unwrap_or(None),
+            last: last.unwrap_or(None),
+            outcomes: readable("outcome", Key::User(user), outcomes),
             order: order_in(order)?,
         })
     }
@@ -257,7 +271,9 @@ impl CallStore for RedisCalls {
             self.call_prefix().into(),
         ];
         let reply: Vec<String> = script::CLAIM.run(&self.client, vec![self.due_key()], arguments).await?;
-        Ok(reply.iter().filter_map(|id| CallId::parse(id).ok()).collect())
+        let read =
+            |id: &String| CallId::parse(id).inspect_err(|_| passed_over("deadline", Key::Other(id), "no call id")).ok();
+        Ok(reply.iter().filter_map(read).collect())
     }
 
     async fn keep_verdict(&self, id: &CallId, verdict: &Verdict, now: Timestamp) -> Result<Option<Call>, StoreError> {
@@ -271,7 +287,7 @@ impl CallStore for RedisCalls {
             number(VERDICTS_PER_USER as u64),
         ];
         let reply: String = script::VERDICT.run(&self.client, keys, arguments).await?;
-        optional(&reply)
+        optional(Key::Call(id), &reply)
     }
 
     async fn leave_notice(&self, user: &UserId, call: &CallId, ttl: Duration) -> Result<(), StoreError> {
@@ -352,11 +368,15 @@ fn version_text(version: Version) -> String {
     format!("{}:{}", version.counter, version.nonce)
 }
 
-fn parse_version(text: &str) -> Result<Version, StoreError> {
+/// One that can't be read is of some version: not that of any record here.
+fn parse_version(id: &CallId, text: &str) -> Version {
     let parsed = text
         .split_once(':')
         .and_then(|(counter, nonce)| Some(Version { counter: counter.parse().ok()?, nonce: nonce.parse().ok()? }));
-    parsed.ok_or_else(|| StoreError::Corrupt { what: "version", reason: "not counter:nonce".into() })
+    if parsed.is_none() {
+        passed_over("version", Key::Call(id), "not counter:nonce");
+    }
+    parsed.unwrap_or_default()
 }
 
 fn order_in(text: &str) -> Result<u64, StoreError> {
@@ -375,26 +395,6 @@ fn flag(value: bool) -> Value {
     if value { "1".into() } else { "0".into() }
 }
 
-pub(super) fn number(value: u64) -> Value {
-    value.to_string().into()
-}
-
 pub(super) fn duration(value: Duration) -> Value {
     value.as_millis().to_string().into()
-}
-
-pub(super) fn json(what: &'static str, value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt { what, reason: error.to_string() })
-}
-
-pub(super) fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Corrupt { what, reason: error.to_string() })
-}
-
-fn optional(text: &str) -> Result<Option<Call>, StoreError> {
-    if text.is_empty() { Ok(None) } else { parse("call", text).map(Some) }
-}
-
-pub(super) fn unexpected(what: &'static str, reply: &[String]) -> StoreError {
-    StoreError::Corrupt { what, reason: format!("unexpected reply of {} parts", reply.len()) }
 }

@@ -4,6 +4,7 @@ mod calls;
 mod connection;
 mod life;
 mod outbox;
+mod reading;
 mod script;
 mod sessions;
 mod timeline;

@@ -6,6 +6,7 @@ use fred::interfaces::KeysInterface;
 use fred::types::Value;
 
 use super::calls::{json, number, parse, tag, unexpected};
+use super::reading::{Key, parse_at};
 use super::script;
 use crate::call::Timestamp;
 use crate::store::{Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, StoreError, Which};
@@ -35,7 +36,7 @@ impl RedisOutbox {
 
     fn claimed(&self, member: &str, attempts: &str, letter: &str, token: &str) -> Result<Claim, StoreError> {
         Ok(Claim {
-            letter: parse("letter", letter)?,
+            letter: parse_at("letter", Key::Other(member), letter)?,
             attempts: attempts.parse().unwrap_or(0),
             token: token.to_owned(),
             member: member.to_owned(),
@@ -91,7 +92,8 @@ impl Outbox for RedisOutbox {
             token.as_str().into(),
         ];
         let reply: Vec<String> = script::OUTBOX_CLAIM.run(&self.client, self.keys(), arguments).await?;
-        reply.chunks_exact(3).map(|part| self.claimed(&part[0], &part[1], &part[2], &token)).collect()
+        // The lease of one that can't be read runs out: perhaps a node of its version takes it.
+        Ok(reply.chunks_exact(3).filter_map(|part| self.claimed(&part[0], &part[1], &part[2], &token).ok()).collect())
     }
 
     async fn settle(&self, claim: &Claim, settled: &Settled, now: Timestamp) -> Result<Option<Claim>, StoreError> {
@@ -116,7 +118,7 @@ impl Outbox for RedisOutbox {
         let reply: Vec<String> = script::OUTBOX_SETTLE.run(&self.client, self.keys(), arguments).await?;
         match reply.as_slice() {
             [] => Ok(None),
-            [attempts, letter] => self.claimed(&claim.member, attempts, letter, &claim.token).map(Some),
+            [attempts, letter] => Ok(self.claimed(&claim.member, attempts, letter, &claim.token).ok()),
             _ => Err(unexpected("outbox_settle", &reply)),
         }
     }
@@ -151,17 +153,15 @@ impl Outbox for RedisOutbox {
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         let arguments = vec![prefix(&self.tag).into(), number(limit as u64)];
         let reply: Vec<String> = script::OUTBOX_DEAD.run(&self.client, self.keys(), arguments).await?;
-        reply
-            .chunks_exact(4)
-            .map(|part| {
-                Ok(DeadLetter {
-                    letter: parse("letter", &part[3])?,
-                    died_at: Timestamp::from_millis(part[0].parse::<f64>().unwrap_or(0.0) as u64),
-                    attempts: part[1].parse().unwrap_or(0),
-                    error: part[2].clone(),
-                })
+        let listed = reply.chunks_exact(4).filter_map(|part| {
+            Some(DeadLetter {
+                letter: parse("letter", &part[3]).ok()?,
+                died_at: Timestamp::from_millis(part[0].parse::<f64>().unwrap_or(0.0) as u64),
+                attempts: part[1].parse().unwrap_or(0),
+                error: part[2].clone(),
             })
-            .collect()
+        });
+        Ok(listed.collect())
     }
 
     async fn replay(&self, which: &Which, now: Timestamp) -> Result<u64, StoreError> {

@@ -7,7 +7,8 @@ use fred::interfaces::{HashesInterface, KeysInterface, SetsInterface};
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 
-use super::calls::{json, parse, unexpected};
+use super::calls::{json, unexpected};
+use super::reading::{Key, parse_at, passed_over, readable};
 use super::script;
 use crate::call::{NodeId, Timestamp, UserId};
 use crate::clock::{SLEW, Shift};
@@ -73,7 +74,9 @@ fn holder(node: &NodeId, epoch: u64) -> String {
 }
 
 fn nodes(texts: &[String]) -> Vec<NodeId> {
-    texts.iter().filter_map(|text| NodeId::parse(text).ok()).collect()
+    let read =
+        |text: &String| NodeId::parse(text).inspect_err(|_| passed_over("node", Key::Other(text), "no node id")).ok();
+    texts.iter().filter_map(read).collect()
 }
 
 #[async_trait]
@@ -89,7 +92,7 @@ impl SessionStore for RedisSessions {
         keys.push(self.watchers_key(&session.user));
         let (sessions, watchers): (Vec<String>, Vec<String>) =
             script::REGISTER.run(&self.client, keys, arguments).await?;
-        let sessions = sessions.iter().map(|text| parse("session", text)).collect::<Result<_, _>>()?;
+        let sessions = readable("session", Key::User(&session.user), &sessions);
         Ok(Registered { sessions, watchers: nodes(&watchers) })
     }
 
@@ -126,7 +129,7 @@ impl SessionStore for RedisSessions {
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
         let asked = self.client.hvals(format!("{}sessions:{user}", self.tag(user)));
         let values: Vec<String> = script::timed("sessions", asked).await?;
-        values.iter().map(|text| parse("session", text)).collect()
+        Ok(readable("session", Key::User(user), &values))
     }
 
     async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError> {
@@ -142,7 +145,7 @@ impl SessionStore for RedisSessions {
         });
         let mut sessions = vec![Vec::new(); users.len()];
         for (place, found) in try_join_all(reads).await?.into_iter().flatten() {
-            sessions[place] = found.iter().map(|text| parse("session", text)).collect::<Result<_, _>>()?;
+            sessions[place] = readable("session", Key::User(&users[place]), &found);
         }
         Ok(sessions)
     }
@@ -195,7 +198,7 @@ impl SessionStore for RedisSessions {
             .chunks_exact(3)
             .filter_map(|part| {
                 // A description that a newer version wrote in another form is not ours to judge.
-                let lease: Lease = parse("lease", &part[1]).ok()?;
+                let lease: Lease = parse_at("lease", Key::Other(&part[0]), &part[1]).ok()?;
                 let expires_at = Timestamp::from_millis(part[2].parse::<f64>().ok()? as u64);
                 Some(Lease { expires_at, ..lease })
             })
@@ -228,7 +231,7 @@ impl SessionStore for RedisSessions {
         for swept in try_join_all(swept).await? {
             let [claimed, sessions @ ..] = swept.as_slice() else { return Err(unexpected("sweep", &swept)) };
             all.claimed += claimed.parse::<usize>().unwrap_or(0);
-            all.sessions.extend(sessions.iter().filter_map(|text| parse("session", text).ok()));
+            all.sessions.extend(readable("session", Key::Other(lease.node.as_str()), sessions));
         }
         if all.claimed == 0 {
             let arguments = vec![lease.node.as_str().into(), lease.epoch.to_string().into()];

@@ -2,7 +2,8 @@ use fred::clients::Client;
 use fred::interfaces::ListInterface;
 use fred::types::Value;
 
-use super::calls::{json, number, parse};
+use super::calls::{json, number};
+use super::reading::{Key, readable};
 use crate::call::Milestone;
 use crate::store::StoreError;
 
@@ -17,7 +18,7 @@ pub(super) fn arguments<'m>(milestones: impl IntoIterator<Item = &'m Milestone>)
 }
 
 pub(super) async fn read(client: &Client, key: String) -> Result<Vec<Milestone>, StoreError> {
-    let texts: Vec<String> = client.lrange(key, 0, -1).await?;
+    let texts: Vec<String> = client.lrange(key.as_str(), 0, -1).await?;
     // One that a newer version wrote is not ours to judge.
-    Ok(texts.iter().filter_map(|text| parse("milestone", text).ok()).collect())
+    Ok(readable("milestone", Key::Other(&key), &texts))
 }

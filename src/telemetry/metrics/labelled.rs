@@ -300,6 +300,11 @@ pub fn call_ended(call: &Call) {
     }
 }
 
+/// `what` is one of the documented values.
+pub fn unreadable(what: &'static str) {
+    counter!("signaling_unreadable_total", "what" => what).increment(1);
+}
+
 /// `outcome` is one of the documented values.
 pub fn token_checked(outcome: &'static str) {
     counter!("signaling_token_checks_total", "outcome" => outcome).increment(1);

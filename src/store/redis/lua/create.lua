@@ -17,9 +17,9 @@ local kept, signature = {'verdicts'}, {}
 for place = 5, 6 do
   local values = redis.call('HMGET', KEYS[place], id, id .. '|t')
   for side = 1, 2 do
-    local at, verdict = string.match(values[side] or '', '^(%d+)|(.*)$')
+    local at = string.match(values[side] or '', '^(%d+)|')
     if at and tonumber(at) + retention > now then
-      kept[#kept + 1] = verdict
+      kept[#kept + 1] = values[side]
       signature[#signature + 1] = at
     end
   end

@@ -10,5 +10,8 @@ local id = redis.call('GET', KEYS[1])
 local line = id and record(id, true) or ''
 if ARGV[2] == '0' then return {line} end
 local outcomes = redis.call('LRANGE', KEYS[2], 0, ARGV[2] - 1)
-local last = outcomes[1] and record(cjson.decode(outcomes[1]).call_id, false) or ''
+-- One that another version wrote in another form names no call.
+local readable, newest = pcall(cjson.decode, outcomes[1] or '{}')
+local last_id = readable and type(newest) == 'table' and newest.call_id
+local last = type(last_id) == 'string' and record(last_id, false) or ''
 return {line, redis.call('GET', KEYS[3]) or '0', last, unpack(outcomes)}

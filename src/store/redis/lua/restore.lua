@@ -33,9 +33,14 @@ if known then return without end
 if ARGV[8] ~= '' then
   for place = 5, 6 do
     -- Newer calls may have ended since: newest first all the same.
-    local ended = {{cjson.decode(ARGV[8]).ended_at, ARGV[8]}}
+    local function ended_at(outcome)
+      -- One that another version wrote in another form comes last.
+      local readable, read = pcall(cjson.decode, outcome)
+      return readable and type(read) == 'table' and tonumber(read.ended_at) or 0
+    end
+    local ended = {{ended_at(ARGV[8]), ARGV[8]}}
     for _, outcome in ipairs(redis.call('LRANGE', KEYS[place], 0, -1)) do
-      if outcome ~= ARGV[8] then ended[#ended + 1] = {cjson.decode(outcome).ended_at, outcome} end
+      if outcome ~= ARGV[8] then ended[#ended + 1] = {ended_at(outcome), outcome} end
     end
     table.sort(ended, function(one, other) return one[1] > other[1] end)
     redis.call('DEL', KEYS[place])
