@@ -10,6 +10,7 @@ mod documents;
 mod drain;
 mod faults;
 mod forwarding;
+mod half_store;
 mod http;
 mod http_calls;
 mod http_users;
