@@ -26,15 +26,14 @@ mod time;
 mod timeline;
 mod verdict;
 
+pub use asking::{Inquiry, Verified};
 pub use callback::{Ask, Callback, callbacks};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend, gives_way};
 pub use event::{Event, EventKind, events, events_so_far};
-pub use hears::{Say, SayKind, hears, held_until};
+pub use hears::{Say, SayKind, hears, held_until, is_stale_ring};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
-pub use record::{
-    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Verified, Version,
-};
+pub use record::{Call, End, EndReason, Ender, LateAccept, Offer, Party, Push, Role, State, Terms, Verb, Version};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use time::Timestamp;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, Device, SealedToken, SessionId, Timestamp, UserId};
+use super::{CallId, Device, Inquiry, SealedToken, SessionId, Timestamp, UserId, Verified};
 
 /// Tokens kept of one party; the oldest goes first.
 const TOKENS_PER_PARTY: usize = 3;
@@ -61,6 +61,9 @@ pub struct Call {
     pub verified: Option<Verified>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inquiry: Option<Inquiry>,
+    /// The store came back older, and no node knew this accepted call: it may have ended long ago.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unvouched: bool,
     pub state: State,
 }
 
@@ -79,22 +82,6 @@ impl Push {
     fn is_unwanted(&self) -> bool {
         *self == Push::Unwanted
     }
-}
-
-/// How often, and when last, the backend was asked by webhook whether an active call still is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verified {
-    pub times: u64,
-    pub at: Timestamp,
-}
-
-/// The question to an unmodified backend whether it knows better than the ring deadline. As long as it is open, the
-/// call is not judged by its ring deadline: one lost emit must not cut a call that was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inquiry {
-    /// When it is asked, or asked again.
-    pub at: Timestamp,
-    pub asked: u32,
 }
 
 /// One side of a call.

@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 use super::{Session, Signaling};
 use crate::bus::{Body, Envelope, Inbound};
-use crate::call::{Call, CallId, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What};
+use crate::call::{
+    Call, CallId, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What, is_stale_ring,
+};
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
 use crate::telemetry::metrics::{self, Departure, Outcome};
@@ -159,6 +161,10 @@ impl Signaling {
         call: &Call,
         wanted: impl Fn(SayKind) -> bool,
     ) -> Vec<SayKind> {
+        // Neither is what a store that came back older says of a call that nobody knows.
+        if is_stale_ring(call, session.connected_at) || (call.unvouched && call.is_live()) {
+            return Vec::new();
+        }
         let heard = session.hear(call, self.clock.now(), wanted);
         if heard.deaf {
             metrics::deaf_session();

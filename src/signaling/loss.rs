@@ -54,7 +54,7 @@ impl Drop for AtWork<'_> {
 }
 
 impl Trust {
-    fn is_quiet(&self, now: Timestamp) -> bool {
+    pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
         self.seen.lock().quiet_until > now
     }
 }
@@ -132,6 +132,9 @@ impl Signaling {
         if lost {
             metrics::store_lost();
             tracing::error!("the store is another than before or lost writes, putting back what this node holds");
+            // Before anything is read: it may be from before what this node knows.
+            self.nodes.begin_anew();
+            self.spawn(Arc::clone(self).sort_out_revived(generation));
             self.spawn(Arc::clone(self).put_back());
         }
         Ok(())

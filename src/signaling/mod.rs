@@ -6,6 +6,7 @@ mod calls;
 mod deadlines;
 mod delivery;
 mod drain;
+mod epochs;
 mod floor;
 mod healing;
 mod isolation;
@@ -23,6 +24,7 @@ mod sessions;
 mod sweep;
 mod timeline;
 mod transition;
+mod vouch;
 mod waiting;
 mod watch;
 

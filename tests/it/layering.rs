@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("fred::", &["store/redis", "bus/redis.rs", "app.rs"]),
     ("socketioxide::", &["socket/", "app.rs"]),
-    ("axum::", &["http/", "app.rs"]),
+    ("axum::", &["http/", "app.rs", "app/admin.rs"]),
     ("utoipa", &["http/"]),
     ("reqwest::", &["laravel/", "webhook/", "telemetry/trace/"]),
     ("opentelemetry", &["telemetry/trace/"]),

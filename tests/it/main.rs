@@ -19,6 +19,7 @@ mod layering;
 mod legacy;
 mod limits;
 mod metrics;
+mod old_snapshot;
 mod payloads;
 mod presence;
 mod processes;

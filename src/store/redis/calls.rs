@@ -26,12 +26,12 @@ const CONNECTION_PAUSE: Duration = Duration::from_millis(5);
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
-    client: Client,
+    pub(super) client: Client,
     connections: Mutex<Connections>,
     retention: Retention,
     bounds: OutboxBounds,
     /// `{prefix:c}:`; the braces are the hash tag.
-    tag: String,
+    pub(super) tag: String,
 }
 
 /// Connections that were made again, counted when somebody asks.
@@ -51,7 +51,7 @@ impl RedisCalls {
         Self { bounds, ..self }
     }
 
-    fn call_prefix(&self) -> String {
+    pub(super) fn call_prefix(&self) -> String {
         format!("{}call:", self.tag)
     }
 
@@ -67,7 +67,7 @@ impl RedisCalls {
         format!("{}timeline:{id}", self.tag)
     }
 
-    fn due_key(&self) -> String {
+    pub(super) fn due_key(&self) -> String {
         format!("{}due", self.tag)
     }
 
