@@ -1,5 +1,6 @@
 //! The wiring: everything is put together here and nowhere else.
 
+mod admin;
 mod auth;
 mod delivery;
 mod laravel;
@@ -8,8 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fred::error::ErrorKind;
 use socketioxide::SocketIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,21 +23,24 @@ use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Counts, Gate, Peer, PhoneListener, Readiness, RefusedSecrets, Relay,
-    admin_router, any_ready, api_limit, compact, cors, guard, public_router, refuse_forwarded, route,
+    admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route,
 };
-use crate::signaling::{Parts, Signaling, StartError};
+use crate::signaling::{Parts, Signaling, Waiting};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, builder, connect};
 use crate::store::{Bell, CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{TraceError, Traces};
+use admin::AdminPort;
 use auth::authenticator;
 use delivery::deliver;
 use laravel::Laravel;
 
-const STORE_ATTEMPTS: u32 = 10;
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// A password that Redis refuses so often in a row is wrong; before, it may just be changed on both sides.
+const PASSWORD_ATTEMPTS: u32 = 5;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// A node without the store for so long asks others whether they have it.
 const ISOLATED_AFTER: Duration = Duration::from_secs(15);
@@ -43,6 +48,8 @@ const ISOLATION_TICK: Duration = Duration::from_secs(2);
 /// What was said and waits for a store that fails has so long after a drain, and less when the node stops at once.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 const VERY_LAST_WORDS: Duration = Duration::from_secs(3);
+/// Before the second look, up to twice as long: nodes that are cut off together do not let go of their phones at once.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// Farewells, open requests and loops together get this long when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -54,8 +61,6 @@ pub enum AppError {
     Redis(fred::error::Error),
     #[error(transparent)]
     Bus(#[from] BusError),
-    #[error(transparent)]
-    Start(#[from] StartError),
     #[error(transparent)]
     Laravel(#[from] crate::laravel::ClientError),
     #[error(transparent)]
@@ -96,8 +101,9 @@ impl App {
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let clock = Clock::system();
         let tasks = TaskTracker::new();
+        let admin = AdminPort::open(&config, &tasks).await?;
         let shared = Shared::open(&config, &clock, &tasks).await?;
-        Self::start_with(config, clock, shared, tasks).await
+        Self::start_behind(admin, config, clock, shared, tasks).await
     }
 
     /// Starts a node on a given clock, store and bus.
@@ -107,11 +113,20 @@ impl App {
         shared: Shared,
         tasks: TaskTracker,
     ) -> Result<Self, AppError> {
-        metrics::start()?;
-        let public = bind("the public port", SocketAddr::new(config.host, config.port)).await?;
-        let admin = bind("the admin port", SocketAddr::new(config.host, config.admin_port)).await?;
-        let (public_address, admin_address) = (local(&public), local(&admin));
-        let stop = CancellationToken::new();
+        let admin = AdminPort::open(&config, &tasks).await?;
+        Self::start_behind(admin, config, clock, shared, tasks).await
+    }
+
+    async fn start_behind(
+        admin: AdminPort,
+        config: Config,
+        clock: Clock,
+        shared: Shared,
+        tasks: TaskTracker,
+    ) -> Result<Self, AppError> {
+        let AdminPort { address: admin_address, door, stop, unless_started } = admin;
+        let public = reserve("the public port", SocketAddr::new(config.host, config.port))?;
+        let public_address = public.local_addr().unwrap_or(SocketAddr::new(config.host, config.port));
         let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
 
         let traces = Traces::start(config.traces.as_ref(), &config.node_id, &config.redis_prefix, &clock)?;
@@ -133,7 +148,13 @@ impl App {
             tasks: tasks.clone(),
             stop: stop.clone(),
         })
-        .await?;
+        .await;
+        // Until now a phone was refused at once, and its load balancer went on to the next node.
+        let public = public.listen(BACKLOG).map_err(|source| AppError::Bind {
+            what: "the public port",
+            address: public_address,
+            source,
+        })?;
 
         deliver(&config, &clock, laravel.as_ref(), &signaling, &shared.outbox, &bell)?;
         let authenticate = authenticator(&config, &clock, laravel, &signaling, shared.tokens, &tasks, &stop);
@@ -197,9 +218,8 @@ impl App {
         tasks.spawn(async move { axum::serve(public, service).with_graceful_shutdown(ended).await });
 
         let readiness = Readiness::default();
-        let service = admin_router(Arc::clone(&signaling), readiness.clone());
-        let ended = stop.clone().cancelled_owned();
-        tasks.spawn(async move { axum::serve(admin, service).with_graceful_shutdown(ended).await });
+        door.open(admin_router(Arc::clone(&signaling), readiness.clone()));
+        signaling.run("standing", readiness.clone().keep(Arc::clone(&signaling)));
         let cleaned = Arc::clone(&gate);
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
@@ -215,6 +235,7 @@ impl App {
         }));
 
         readiness.set(true);
+        unless_started.disarm();
         tracing::info!(public = %public_address, admin = %admin_address, "listening");
         Ok(Self {
             public: public_address,
@@ -240,13 +261,18 @@ impl App {
         self.stop.cancelled().await;
     }
 
-    /// Resolves when this node is cut from the store while another is not: its phones are better off there. Where no
-    /// node has the store they stay.
+    /// Resolves when this node is cut from the store while another is not, twice in a row: its phones are better off
+    /// there. Where no node has the store they stay, and a node that drains itself counts for none.
     pub async fn isolated(&self) {
+        let is_cut_off =
+            async || self.signaling.without_store_for() > ISOLATED_AFTER && is_cut_off(&self.signaling).await;
         loop {
             tokio::time::sleep(ISOLATION_TICK).await;
-            if self.signaling.without_store_for() > ISOLATED_AFTER && any_ready(self.signaling.probes_of_others()).await
-            {
+            if !is_cut_off().await {
+                continue;
+            }
+            tokio::time::sleep(SECOND_LOOK.mul_f64(rand::random_range(1.0..2.0))).await;
+            if is_cut_off().await {
                 tracing::error!("this node is cut from the store, others are not: letting its phones go");
                 return;
             }
@@ -299,19 +325,22 @@ impl Shared {
     /// Redis by the configuration, or memory for one node.
     pub async fn open(config: &Config, clock: &Clock, tasks: &TaskTracker) -> Result<Self, AppError> {
         let Some(url) = &config.redis_url else { return Ok(Self::memory(config, clock)) };
-        let mut attempt = 1;
+        let subscriptions = builder(url.expose()).map_err(AppError::Redis)?;
+        let mut waiting = Waiting::new(clock);
+        let mut refused = 0;
         let client = loop {
             match connect(url.expose(), tasks).await {
                 Ok(client) => break client,
-                Err(error) if attempt >= STORE_ATTEMPTS => return Err(AppError::Redis(error)),
                 Err(error) => {
-                    tracing::warn!(%error, attempt, "connecting to redis failed, trying again");
-                    attempt += 1;
-                    tokio::time::sleep(STORE_PAUSE).await;
+                    refused = if *error.kind() == ErrorKind::Auth { refused + 1 } else { 0 };
+                    if *error.kind() == ErrorKind::Config || refused >= PASSWORD_ATTEMPTS {
+                        return Err(AppError::Redis(error));
+                    }
+                    waiting.after(&error).await;
                 }
             }
         };
-        let subscriptions = builder(url.expose()).map_err(AppError::Redis)?;
+        waiting.over();
         Ok(Self {
             calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
             sessions: Arc::new(RedisSessions::new(client.clone(), &config.redis_prefix)),
@@ -335,6 +364,17 @@ impl Shared {
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|source| AppError::Bind { what, address, source })
+}
+
+/// Takes an address and refuses whoever comes, until the node listens.
+fn reserve(what: &'static str, address: SocketAddr) -> Result<TcpSocket, AppError> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    open().map_err(|source| AppError::Bind { what, address, source })
 }
 
 /// How other nodes reach this one, as far as this one can tell: by the address it would leave the machine with.

@@ -118,14 +118,22 @@ impl Bus for RedisBus {
             let _ = client.quit().await;
         });
 
-        subscriber.init().await?;
+        if let Err(error) = self.start(&subscriber, node).await {
+            // Another will be made: this one must not hear for nobody.
+            let _ = subscriber.quit().await;
+            return Err(error);
+        }
         *self.subscriber.lock() = Some(subscriber);
-        self.prove(node).await?;
         Ok(receiver)
     }
 }
 
 impl RedisBus {
+    async fn start(&self, subscriber: &SubscriberClient, node: &NodeId) -> Result<(), BusError> {
+        subscriber.init().await?;
+        self.prove(node).await
+    }
+
     /// A subscription is written, not confirmed, when fred returns: waits until Redis counts a listener.
     async fn prove(&self, node: &NodeId) -> Result<(), BusError> {
         let hello = Envelope {

@@ -37,7 +37,7 @@ pub(super) fn come_back(call: &mut Call, role: Role) {
     let other_is_away = call.party(role.other()).is_away();
     if let Active { doubtful, until, .. } = &mut call.state {
         // Doubt about the maximum stays, doubt about an absence goes with it.
-        *doubtful = *doubtful && (other_is_away || until.is_none());
+        *doubtful = *doubtful && (other_is_away || until.is_none() || call.unvouched);
         call.lost_at = None;
         call.inquiry = None;
     }

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Refusal::NotDue;
 use super::State::Ended;
-use super::{Call, Decision, End, Inquiry, Push, Refused, Timestamp, Verified};
+use super::{Call, Decision, End, Push, Refused, Timestamp};
 
 /// One question about a call that makes others busy in this time.
 const VERIFIED_FOR: Duration = Duration::from_secs(5);
@@ -15,6 +17,22 @@ const ASKED_AT_MOST: u32 = 4;
 /// Likewise of an accepted call whose parties are both away.
 const ASK_ABOUT_ABSENT_AGAIN: Duration = Duration::from_secs(60);
 const ASKED_ABOUT_ABSENT_AT_MOST: u32 = 10;
+
+/// How often, and when last, the backend was asked by webhook whether an active call still is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    pub times: u64,
+    pub at: Timestamp,
+}
+
+/// The question to an unmodified backend whether it knows better than the ring deadline. As long as it is open, the
+/// call is not judged by its ring deadline: one lost emit must not cut a call that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// When it is asked, or asked again.
+    pub at: Timestamp,
+    pub asked: u32,
+}
 
 pub(super) fn ask_for_push(call: &Call, now: Timestamp) -> Result<Decision, Refused> {
     match call.push {

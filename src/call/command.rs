@@ -77,6 +77,8 @@ pub enum Command {
     Push,
     /// An initiate was refused because of this call: the backend is to say whether it still is one.
     Verify,
+    /// The store came back older, and no node knows this accepted call.
+    Doubt,
     /// The backend knows no better than the ring deadline.
     Stand,
     /// The backend reports an end that happened here.
@@ -102,6 +104,7 @@ impl Command {
             Command::Return { .. } => "return",
             Command::Push => "push",
             Command::Verify => "verify",
+            Command::Doubt => "doubt",
             Command::Stand => "stand",
             Command::Report => "report",
             Command::Expire(_) => "expire",
@@ -125,6 +128,7 @@ impl Command {
             | Command::Return { .. }
             | Command::Push
             | Command::Verify
+            | Command::Doubt
             | Command::Stand
             | Command::Report
             | Command::Expire(_) => None,

@@ -36,6 +36,11 @@ pub fn contend(line: &Call, dialer: &Actor, receiver: &UserId) -> Contention {
         (Trying | Ringing, Some(Role::Callee)) if line.caller.user == *receiver => Contention::Glare,
         (Trying | Ringing, Some(Role::Callee)) => Contention::Displace(Role::Callee),
         (Trying | Ringing, None) => Contention::Busy,
+        // Nobody is in it as far as any node knows: its line is for whoever calls or is called.
+        (Active { .. }, Some(role)) if line.unvouched => Contention::Displace(role),
+        (Active { .. }, None) if line.unvouched => {
+            line.role_of(receiver).map_or(Contention::Busy, Contention::Displace)
+        }
         (Active { doubtful: true, .. }, Some(role)) => Contention::Displace(role),
         // One lost socket is not a dead phone: who calls a party must not cut what may be a paid call.
         (Active { doubtful: true, .. }, None) if line.are_both_away() => {

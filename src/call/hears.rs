@@ -29,6 +29,16 @@ pub enum SayKind {
     Busy,
 }
 
+/// A ring that is judged so late was read from a store that came back older, or nobody could judge it.
+const JUDGED_LATE: Duration = Duration::from_secs(10);
+
+/// Whether the end of a ring is no news to a session: it connected after the ring was over by its deadline, and that was
+/// judged much later. Said all the same, it would close whatever screen is open by now.
+pub fn is_stale_ring(call: &Call, connected_at: Timestamp) -> bool {
+    let Some(end) = call.end().filter(|end| end.accepted_at.is_none()) else { return false };
+    connected_at > call.ring_until && end.at.since(call.ring_until) > JUDGED_LATE
+}
+
 impl SayKind {
     pub fn name(self) -> &'static str {
         match self {

@@ -32,15 +32,16 @@ mod timeline;
 mod verdict;
 mod version;
 
+pub use asking::{Inquiry, Verified};
 pub use callback::{Ask, Callback, Left, callbacks, left_to_say};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend, gives_way};
 pub use end::{EndReason, Ender, LateAccept, Verb};
 pub use event::{Event, EventKind, events, events_so_far};
 pub use foreign::{Foreign, Verbatim};
-pub use hears::{Say, SayKind, hears, held_until};
+pub use hears::{Say, SayKind, hears, held_until, is_stale_ring};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
-pub use record::{Call, End, Inquiry, Offer, Party, Push, Role, State, Verified};
+pub use record::{Call, End, Offer, Party, Push, Role, State};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use terms::Terms;

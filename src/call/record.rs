@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallId, Device, EndReason, Ender, Foreign, LateAccept, SealedToken, SessionId, Terms, Timestamp, UserId, Version,
-    foreign,
+    CallId, Device, EndReason, Ender, Foreign, Inquiry, LateAccept, SealedToken, SessionId, Terms, Timestamp, UserId,
+    Verified, Version, foreign,
 };
 
 /// Tokens kept of one party; the oldest goes first.
@@ -50,6 +50,9 @@ pub struct Call {
     /// better before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_at: Option<Timestamp>,
+    /// The store came back older, and no node knew this accepted call: it may have ended long ago.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unvouched: bool,
     pub state: State,
 }
 
@@ -71,23 +74,6 @@ impl Push {
     fn is_unwanted(&self) -> bool {
         *self == Push::Unwanted
     }
-}
-
-/// How often, and when last, the backend was asked by webhook whether an active call still is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verified {
-    pub times: u64,
-    pub at: Timestamp,
-}
-
-/// The question to an unmodified backend whether it knows better than the ring deadline, or of an accepted call both of
-/// whose parties are away whether it goes on. As long as it is open, a ring is not judged by its deadline: one lost emit
-/// must not cut a call that was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inquiry {
-    /// When it is asked, or asked again.
-    pub at: Timestamp,
-    pub asked: u32,
 }
 
 /// One side of a call.

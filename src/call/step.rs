@@ -199,6 +199,16 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         (Active { .. }, Command::Verify) => verify(call, now),
         (Trying | Ringing | Ended(_), Command::Verify) => Err(NotDue.into()),
 
+        (Active { accepted_at, until, .. }, Command::Doubt) => {
+            if call.unvouched {
+                return Err(NotDue.into());
+            }
+            let state = Active { accepted_at: *accepted_at, until: *until, doubtful: true };
+            Ok(Decision::quiet(Call { unvouched: true, state, ..call.clone() }))
+        }
+        // A ring has its own deadline, and that is near.
+        (Trying | Ringing | Ended(_), Command::Doubt) => Err(NotDue.into()),
+
         (Trying | Ringing, Command::Stand) => stand(call),
         (Active { .. } | Ended(_), Command::Stand) => Err(NotDue.into()),
 

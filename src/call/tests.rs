@@ -59,6 +59,7 @@ fn trying() -> Call {
         call_type: Some("AUDIO".into()),
         rang_at: None,
         push: Push::Unwanted,
+        unvouched: false,
         verified: None,
         inquiry: None,
         lost_at: None,
@@ -274,6 +275,7 @@ fn every_cell_of_the_table() {
         ("expire before the deadline", expire.clone(), ["NotDue"; 5]),
         ("a push that nobody wants", Command::Push, ["NotDue"; 5]),
         ("a question about it", Command::Verify, ["NotDue", "NotDue", "active", "active", "NotDue"]),
+        ("nobody knows it after a loss", Command::Doubt, ["NotDue", "NotDue", "active", "active", "NotDue"]),
         ("the deadline stands anyway", Command::Stand, ["NotDue"; 5]),
         ("the backend reports its end", Command::Report, ["NotDue", "NotDue", "NotDue", "NotDue", "cancelled"]),
     ];
@@ -800,6 +802,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Push),
         Just(Command::Verify),
         Just(Command::Stand),
+        Just(Command::Doubt),
         Just(Command::Report),
         (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(caller_present, callee_present, storm)| {
             Command::Expire(Witness { caller_present, callee_present, storm })

@@ -1,37 +1,50 @@
 //! The internal port: probes, metrics, the outbox.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::Deserialize;
+use tower::ServiceExt;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::Problem;
+use super::standing::Readiness;
 use super::{error, not_found, openapi, outbox, wrong_method};
 use crate::signaling::Signaling;
 use crate::telemetry::metrics;
 
-const PATIENCE: Duration = Duration::from_millis(1500);
-
-/// Whether the node takes part: off before it started and while it stops.
+/// What the admin port answers with: little before the node started, all after.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct AdminDoor(Arc<OnceLock<Router>>);
 
-impl Readiness {
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+impl AdminDoor {
+    pub fn open(&self, router: Router) {
+        // A second call changes nothing.
+        let _ = self.0.set(router);
     }
 
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub fn router(&self) -> Router {
+        let door = Arc::clone(&self.0);
+        let before = Router::new()
+            .route("/live", get(live))
+            .route("/metrics", get(render))
+            .fallback(async || error(StatusCode::SERVICE_UNAVAILABLE, STARTING, "unavailable"));
+        Router::new().fallback(async move |request: Request| {
+            let router = door.get().unwrap_or(&before).clone();
+            router.oneshot(request).await
+        })
     }
 }
+
+const STARTING: &str = "Node is starting or stopping";
 
 pub(super) struct Admin {
     pub signaling: Arc<Signaling>,
@@ -50,7 +63,7 @@ pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness) -> Router {
 }
 
 pub(super) fn probes() -> OpenApiRouter<Arc<Admin>> {
-    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(render))
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(lease)).routes(routes!(render))
 }
 
 /// Does the process answer?
@@ -63,22 +76,49 @@ async fn live() -> &'static str {
 }
 
 /// Does the node take part?
+///
+/// Without the store it does as well, unless another node is known to be better off.
 #[utoipa::path(get, path = "/ready", tag = "operations", security(()), responses(
-    (status = 200, description = "It does, and the store answers", body = String, content_type = "text/plain"),
+    (status = 200, description = "It does", body = String, content_type = "text/plain"),
     (status = 405, description = "Not asked with GET", body = Problem),
-    (status = 503, description = "It starts, stops, or is cut off", body = Problem),
+    (status = 503, description = "It starts, stops, or can't use the store while another node can", body = Problem),
 ))]
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    if !admin.readiness.is_set() {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "Node is starting or stopping", "unavailable");
+    if !admin.readiness.is_serving() {
+        return error(StatusCode::SERVICE_UNAVAILABLE, STARTING, "unavailable");
     }
-    if !admin.signaling.hears_itself() {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "Node does not hear its own channel", "unavailable");
+    if admin.readiness.is_cut_off() {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "Another node can use the store, this one can't", "unavailable");
     }
-    match tokio::time::timeout(PATIENCE, admin.signaling.counts()).await {
-        Ok(Ok(_)) => "ready\n".into_response(),
-        Ok(Err(_)) | Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "Store does not answer", "unavailable"),
+    "ready\n".into_response()
+}
+
+#[derive(Deserialize, IntoParams)]
+struct Within {
+    /// Milliseconds; without it two renewals may have failed
+    within: Option<u64>,
+}
+
+/// Can the node use the store?
+///
+/// Nodes ask each other for this before one calls itself cut off.
+#[utoipa::path(get, path = "/lease", tag = "operations", security(()), params(Within), responses(
+    (status = 200, description = "The store renewed its lease and carried its messages within this time", body = String,
+        content_type = "text/plain"),
+    (status = 400, description = "Not a number", body = String, content_type = "text/plain"),
+    (status = 405, description = "Not asked with GET", body = Problem),
+    (status = 503, description = "It did not, or the node starts or stops", body = Problem),
+))]
+async fn lease(State(admin): State<Arc<Admin>>, Query(asked): Query<Within>) -> Response {
+    if !admin.readiness.is_serving() {
+        return error(StatusCode::SERVICE_UNAVAILABLE, STARTING, "unavailable");
     }
+    let since = admin.signaling.unproven_for();
+    let lately = asked.within.is_none_or(|within| since <= Duration::from_millis(within));
+    if admin.signaling.is_well() && lately {
+        return format!("used the store {} ms ago\n", since.as_millis()).into_response();
+    }
+    error(StatusCode::SERVICE_UNAVAILABLE, "Store does not take writes", "unavailable")
 }
 
 /// All metrics, as Prometheus reads them

@@ -17,6 +17,7 @@ mod peers;
 mod queries;
 mod relay;
 mod schema;
+mod standing;
 mod users;
 
 use std::sync::Arc;
@@ -32,13 +33,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use access::{Access, RefusedSecrets, refuse_forwarded};
-pub use admin::{Readiness, admin_router};
+pub use admin::{AdminDoor, admin_router};
 pub use compact::compact;
 pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
 pub use health::Counts;
 pub use listener::{Peer, PhoneListener};
-pub use peers::any_ready;
 pub use relay::{Relay, route};
+pub use standing::{Readiness, is_cut_off};
 
 use crate::call::{CallId, UserId};
 use crate::signaling::Signaling;

@@ -18,24 +18,28 @@ pub(super) fn client() -> Client<HttpConnector, Body> {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// Whether any of these probes (addresses of `/ready`) says that its node is ready.
-pub async fn any_ready(probes: Vec<String>) -> bool {
-    let client = client();
-    let mut answers: FuturesUnordered<_> = probes
-        .into_iter()
-        .map(|probe| {
-            let client = client.clone();
-            async move {
-                let request = Request::get(probe).body(Body::empty()).ok()?;
-                let answer = tokio::time::timeout(PATIENCE, client.request(request)).await.ok()?.ok()?;
-                (answer.status() == StatusCode::OK).then_some(())
-            }
-        })
-        .collect();
-    while let Some(answer) = answers.next().await {
-        if answer.is_some() {
+/// Whether any of these nodes (addresses of `/ready`) says that the store took a write of it within this time. They are
+/// asked for the fact: whether they are ready depends on what they hear of others.
+pub(super) async fn any_wrote(client: &Client<HttpConnector, Body>, probes: Vec<String>, within: Duration) -> bool {
+    let mut answers: FuturesUnordered<_> = probes.iter().map(|probe| wrote(client, probe, within)).collect();
+    while let Some(wrote) = answers.next().await {
+        if wrote {
             return true;
         }
     }
     false
+}
+
+async fn wrote(client: &Client<HttpConnector, Body>, probe: &str, within: Duration) -> bool {
+    let base = probe.strip_suffix("/ready").unwrap_or(probe);
+    match ask(client, format!("{base}/lease?within={}", within.as_millis())).await {
+        // An older node, which is ready while it can read.
+        Some(StatusCode::NOT_FOUND) => ask(client, probe.to_owned()).await == Some(StatusCode::OK),
+        status => status == Some(StatusCode::OK),
+    }
+}
+
+async fn ask(client: &Client<HttpConnector, Body>, url: String) -> Option<StatusCode> {
+    let request = Request::get(url).body(Body::empty()).ok()?;
+    Some(tokio::time::timeout(PATIENCE, client.request(request)).await.ok()?.ok()?.status())
 }

@@ -148,6 +148,7 @@ impl Node {
             terms: self.policy.terms(by.acks),
             rang_at: None,
             push: if self.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
+            unvouched: false,
             verified: None,
             inquiry: self.policy.callbacks.then(|| Inquiry { at: ring_until - ASKED_AHEAD, asked: 0 }),
             lost_at: None,

@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 use super::{Node, Session};
 use crate::bus::{Body, Envelope, Inbound};
-use crate::call::{Call, CallId, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What};
+use crate::call::{
+    Call, CallId, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What, is_stale_ring,
+};
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
 use crate::telemetry::metrics::{self, Departure, Outcome};
@@ -163,6 +165,10 @@ impl Node {
         call: &Call,
         wanted: impl Fn(SayKind) -> bool,
     ) -> Vec<SayKind> {
+        // Neither is what a store that came back older says of a call that nobody knows.
+        if is_stale_ring(call, session.connected_at) || (call.unvouched && call.is_live()) {
+            return Vec::new();
+        }
         // Its sockets were away, its media may be fine: who was called lost without proof does not hear it.
         let goes_on = !session.acks && call.may_go_on_with(&session.user);
         let heard = session.hear(call, self.clock.now(), |kind| wanted(kind) && !(goes_on && kind == SayKind::Ended));

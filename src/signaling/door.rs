@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{BackendWord, WordOutcome};
-use super::{DeadLetter, Failure, Initiate, Initiated, Node, Page, Parts, Session, StartError, SubscribeError, Which};
+use super::{DeadLetter, Failure, Initiate, Initiated, Node, Page, Parts, Session, SubscribeError, Which};
 use crate::call::{Actor, Call, CallId, Milestone, NodeId, Refusal, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::store::StoreError;
@@ -23,10 +23,10 @@ pub struct Signaling {
 }
 
 impl Signaling {
-    /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
-    /// of one before that is an error that stops the node.
-    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        Ok(Arc::new(Self { node: Node::start(parts).await? }))
+    /// Takes a lease, listens to the node's channel and starts the loops; waits for a store that is away or refuses. The
+    /// loops end with the parts' `stop`; the death of one before that is an error that stops the node.
+    pub async fn start(parts: Parts) -> Arc<Self> {
+        Arc::new(Self { node: Node::start(parts).await })
     }
 
     /// Runs work to its end in a task of the node, whatever becomes of whoever waits for it here.
@@ -274,14 +274,29 @@ impl Signaling {
         self.node.hears_itself()
     }
 
+    /// Whether the store takes this node's writes and the node hears its own channel.
+    pub fn is_well(&self) -> bool {
+        self.node.is_well()
+    }
+
     /// How long the store has not renewed this node's lease, by a clock that counts suspension.
     pub fn without_store_for(&self) -> Duration {
         self.node.without_store_for()
     }
 
-    /// Waits for a renewal of the lease that begins from now on; false where it failed.
-    pub async fn look_again(&self) -> bool {
-        self.node.look_again().await
+    /// How long it has not been proved that the node is well.
+    pub fn unproven_for(&self) -> Duration {
+        self.node.unproven_for()
+    }
+
+    /// Within how long another node must have proved to be well, to be better off than this one; absent while this one is.
+    pub fn better_off_within(&self) -> Option<Duration> {
+        self.node.better_off_within()
+    }
+
+    /// Has the lease renewed once more, and says whether it is fresh then.
+    pub async fn renew_once_more(&self) -> bool {
+        self.node.renew_once_more().await
     }
 
     /// Where the other nodes known last say whether they are ready.

@@ -68,6 +68,7 @@ impl Node {
             for id in lines.into_iter().flatten().filter(|id| self.watch.last_seen(id).is_none()) {
                 if let Ok(Some(call)) = self.calls.load(&id).await
                     && call.is_live()
+                    && !self.may_be_revived(&call)
                 {
                     self.learn_healed(&call).await;
                 }

@@ -20,9 +20,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Sessions of a phone or of the past that are removed at the same time.
 const AT_ONCE: usize = 64;
-const SWEPT_AT_ONCE: usize = 512;
-/// What a node removes of its own past is nobody else's to remove.
-const OWN_CLAIM: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Renews the lease again and again, and at once where somebody asks.
@@ -65,37 +62,32 @@ impl Node {
         self.remove_leftovers().await?;
         let wanted = self.nodes.registrations();
         let refresh = self.clock.uptime().saturating_sub(self.nodes.renewals.lock().refreshed_at) >= REFRESH;
-        if continued && wanted.is_none() && !refresh {
+        let anew = !continued || self.nodes.begins_anew();
+        if !anew && wanted.is_none() && !refresh {
             return Ok(());
         }
         let old = self.own_lease();
-        if !continued {
+        if anew {
             self.nodes.register_again();
             self.nodes.begin_epoch(self.clock.now());
+        }
+        // Sessions of an epoch that others do not know yet live; those of one that they know to be over do not.
+        if !continued {
             self.ask_renewal().await?;
         }
         let wanted = self.nodes.registrations();
+        let mut past = self.sessions.begin(&self.nodes.own, self.nodes.epoch()).await?;
+        past.push(old.epoch);
         self.register_all().await?;
+        if anew && continued {
+            self.ask_renewal().await?;
+        }
         self.nodes.renewals.lock().refreshed_at = self.clock.uptime();
         if let Some(wanted) = wanted {
             self.nodes.registered(wanted);
         }
-        if !continued {
-            self.forget_epoch(&old).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes what an old epoch of this node left behind: it has been registered under the new one.
-    async fn forget_epoch(&self, old: &Lease) -> Result<(), StoreError> {
-        loop {
-            let swept = self.sessions.sweep(old, self.clock.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
-            if swept.sessions.is_empty() {
-                return Ok(());
-            }
-            let users: Vec<_> = swept.sessions.into_iter().map(|session| session.user).collect();
-            self.sessions.swept(old, &users).await?;
-        }
+        // What lives has been registered under the new epoch.
+        self.sweep_own_past(old, past).await
     }
 
     /// Removes sessions that left while the store failed; each is forgotten here only when that is done.

@@ -68,7 +68,7 @@ impl Questions {
 }
 
 /// What the backend says of a live call that was not said here, counted; absent where it could not be asked.
-fn decided_elsewhere(call: &Call, asked: &Asked) -> Option<Option<Command>> {
+pub(super) fn decided_elsewhere(call: &Call, asked: &Asked) -> Option<Option<Command>> {
     let decided = match asked {
         Asked::Row(row) => command_of(call, row.status),
         Asked::Unknown => None,
@@ -102,7 +102,7 @@ fn command_of(call: &Call, status: RowStatus) -> Option<Command> {
 }
 
 impl Node {
-    async fn ask(&self, id: &CallId, tokens: &[SealedToken], patience: Duration) -> Asked {
+    pub(super) async fn ask(&self, id: &CallId, tokens: &[SealedToken], patience: Duration) -> Asked {
         let Some(ledger) = &self.ledger else { return Asked::Unknown };
         if tokens.is_empty() {
             return Asked::Unknown;

@@ -55,7 +55,7 @@ impl Drop for AtWork<'_> {
 }
 
 impl Trust {
-    fn is_quiet(&self, now: Duration) -> bool {
+    pub(super) fn is_quiet(&self, now: Duration) -> bool {
         self.seen.lock().quiet_until > now
     }
 }
@@ -125,6 +125,9 @@ impl Node {
         if lost {
             metrics::store_lost();
             tracing::error!("the store is another than before or lost writes, putting back what this node holds");
+            // Before anything is read: it may be from before what this node knows.
+            self.nodes.begin_anew();
+            self.spawn(Arc::clone(self).sort_out_revived(generation.clone()));
             self.spawn(Arc::clone(self).put_back(generation));
         }
         Ok(())

@@ -7,8 +7,10 @@ mod deadlines;
 mod delivery;
 mod door;
 mod drain;
+mod epochs;
 mod floor;
 mod healing;
+mod isolation;
 mod lease;
 mod ledger;
 mod loss;
@@ -23,11 +25,14 @@ mod sessions;
 mod sweep;
 mod timeline;
 mod transition;
+mod vouch;
+mod waiting;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,8 +46,9 @@ pub use ledger::Ledger;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Ready, ReadyCall};
 pub use transition::Failure;
+pub use waiting::Waiting;
 
-use crate::bus::{Bus, BusError};
+use crate::bus::{Bus, BusError, Inbound};
 use crate::call::{NodeId, Terms};
 use crate::clock::Clock;
 use crate::store::{Bell, CallStore, Outbox, SessionStore, StoreError};
@@ -60,10 +66,6 @@ use retry::RetryQueue;
 use selftest::SelfTest;
 use timeline::Notes;
 use watch::Watch;
-
-/// A store that just came up may not answer at once.
-const LEASE_ATTEMPTS: u32 = 5;
-const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The times and bounds that decide what happens when; all from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -155,9 +157,9 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
-/// The node could not join the cluster.
+/// The node could not join the cluster yet.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+enum JoinError {
     #[error("taking the node's lease failed")]
     Lease(#[from] StoreError),
     #[error("listening to the node's channel failed")]
@@ -165,9 +167,9 @@ pub enum StartError {
 }
 
 impl Node {
-    /// Takes a lease, listens to the node's channel and starts the loops. They end with the parts' `stop`; the death
-    /// of one before that is an error that stops the node.
-    async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+    /// Takes a lease, listens to the node's channel and starts the loops; waits for a store that is away or refuses. The
+    /// loops end with the parts' `stop`; the death of one before that is an error that stops the node.
+    async fn start(parts: Parts) -> Arc<Self> {
         let Parts { node, address, probe, clock, policy, calls, sessions, bus, outbox, bell, ledger, .. } = parts;
         let Parts { traces, tasks, stop, .. } = parts;
         let signaling = Arc::new(Self {
@@ -194,16 +196,14 @@ impl Node {
             tasks,
             stop,
         });
-        let mut attempt = 1;
-        while let Err(error) = signaling.renew_lease().await {
-            if attempt >= LEASE_ATTEMPTS {
-                return Err(error.into());
+        let mut waiting = Waiting::new(&signaling.clock);
+        let inbox = loop {
+            match signaling.join_cluster().await {
+                Ok(inbox) => break inbox,
+                Err(error) => waiting.after(&error).await,
             }
-            tracing::warn!(%error, attempt, "taking the node's lease failed, trying again");
-            attempt += 1;
-            tokio::time::sleep(LEASE_PAUSE).await;
-        }
-        let inbox = signaling.bus.listen(&signaling.nodes.own).await?;
+        };
+        waiting.over();
         signaling.run("inbox", Arc::clone(&signaling).read_inbox(inbox));
         signaling.run("lease", Arc::clone(&signaling).keep_lease());
         signaling.run("sweep", Arc::clone(&signaling).sweep_dead_nodes());
@@ -215,7 +215,12 @@ impl Node {
         signaling.run("pulse", Arc::clone(&signaling).keep_pulse());
         signaling.run("timelines", Arc::clone(&signaling).write_notes());
         signaling.run("retries", Arc::clone(&signaling).retry_words());
-        Ok(signaling)
+        signaling
+    }
+
+    async fn join_cluster(self: &Arc<Self>) -> Result<mpsc::Receiver<Inbound>, JoinError> {
+        self.renew_lease().await?;
+        Ok(self.bus.listen(&self.nodes.own).await?)
     }
 
     fn node(&self) -> &NodeId {

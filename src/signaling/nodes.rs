@@ -46,6 +46,7 @@ pub(super) struct Nodes {
     /// How often all sessions were to be registered again, and how many of these wishes were met.
     registrations_wanted: AtomicU64,
     registrations_made: AtomicU64,
+    begin_anew: AtomicBool,
     /// Sessions that left while the store failed.
     leftovers: Mutex<Vec<SessionRecord>>,
     leaves_something: AtomicBool,
@@ -96,6 +97,7 @@ impl Nodes {
             rounds: watch::Sender::new(Round::default()),
             registrations_wanted: AtomicU64::new(0),
             registrations_made: AtomicU64::new(0),
+            begin_anew: AtomicBool::new(false),
             leftovers: Mutex::default(),
             leaves_something: AtomicBool::new(false),
         }
@@ -136,6 +138,16 @@ impl Nodes {
 
     pub fn is_removed(&self, session: &SessionRecord) {
         self.leftovers.lock().retain(|left| left != session);
+    }
+
+    /// Asks for a new epoch with the next renewal: in a store that came back older, sessions that left live under an old one.
+    pub fn begin_anew(&self) {
+        self.begin_anew.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was asked for; for the lease task, which begins it.
+    pub fn begins_anew(&self) -> bool {
+        self.begin_anew.swap(false, Ordering::Relaxed)
     }
 
     /// Keeps a session whose removal failed, to be removed with the next renewal.

@@ -11,7 +11,7 @@ use crate::telemetry::metrics;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 /// A node that has not heard itself for so long is not ready.
-const DEAF_AFTER: Duration = Duration::from_secs(6);
+pub(super) const DEAF_AFTER: Duration = Duration::from_secs(6);
 /// Unanswered questions before the subscription is made anew.
 const PATIENCE: u32 = 2;
 
@@ -37,7 +37,12 @@ impl SelfTest {
 impl Node {
     /// Whether this node heard itself lately.
     pub(super) fn hears_itself(&self) -> bool {
-        self.clock.elapsed().saturating_sub(*self.self_test.heard_at.lock()) < DEAF_AFTER
+        self.deaf_for() < DEAF_AFTER
+    }
+
+    /// Since when this node has not heard itself, by a clock that counts suspension.
+    pub(super) fn deaf_for(&self) -> Duration {
+        self.clock.elapsed().saturating_sub(*self.self_test.heard_at.lock())
     }
 
     pub(super) async fn test_bus(self: Arc<Self>) {

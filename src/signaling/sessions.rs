@@ -142,6 +142,9 @@ impl Node {
     async fn replay(self: &Arc<Self>, session: &Arc<Session>, desk: &Desk) {
         let now = self.clock.now();
         if let Some(call) = &desk.line {
+            if self.may_be_revived(call) {
+                return;
+            }
             self.watch.see(call, now);
             self.tell_session(session, call, |kind| matches!(kind, SayKind::Incoming | SayKind::Accepted));
             return;

@@ -96,6 +96,7 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         terms: Terms { caller_grace: 1, call_grace: 1, max: 1, accept_hold: 1, lost: 1 },
         rang_at: None,
         push: Push::Unwanted,
+        unvouched: false,
         verified: None,
         inquiry: None,
         lost_at: None,
@@ -419,6 +420,41 @@ contract! {
         said.sort();
         assert_eq!(said, [(one.clone(), PutBack::All), (two.clone(), PutBack::Told)]);
         assert_eq!(calls.have_put_back(&second, &two, PutBack::Told).await.unwrap(), [(two, PutBack::Told)]);
+    }
+
+    /// A store that comes back older is sorted out by those who saw it.
+    async fn who_saw_the_loss_vouches_for_calls(stores: Stores) {
+        let (calls, now, of) = (stores.calls, stores.now, Generation::new("now|run"));
+        let third = call("3", "eve", "fay", now);
+        for call in [&call("1", "ana", "bo", now), &call("2", "cleo", "dan", now), &third] {
+            calls.create(call, &[], &[], &[], now).await.unwrap();
+        }
+        let over = apply(&third, Command::Cancel { by: by("eve"), reason: None }, now);
+        assert!(matches!(calls.swap(&over, third.version, &[], &[]).await.unwrap(), Swap::Done { .. }));
+        let nobody = calls.unvouched(&of, 0, 100).await.unwrap();
+        assert_eq!((nobody.calls.len(), nobody.lost_at, nobody.next), (2, None, None), "live ones, and no date");
+        calls.vouch(&of, &[CallId::parse("1").unwrap()]).await.unwrap();
+        let first = calls.unvouched(&of, 0, 100).await.unwrap();
+        assert_eq!(first.calls, [CallId::parse("2").unwrap()]);
+        assert!(first.lost_at.is_some());
+        calls.vouch(&of, &[]).await.unwrap();
+        assert_eq!(calls.unvouched(&of, 0, 100).await.unwrap(), first, "the first dates it");
+        let another = calls.unvouched(&Generation::new("now|other"), 0, 100).await.unwrap();
+        assert_eq!((another.calls.len(), another.lost_at), (2, None), "of each generation anew");
+    }
+
+    /// A node that comes again under its name, or finds its store older, learns what it left there.
+    async fn earlier_epochs_are_known_until_swept(stores: Stores) {
+        let (sessions, node) = (stores.sessions, NodeId::parse("n1").unwrap());
+        assert_eq!(sessions.begin(&node, 1).await.unwrap(), [0; 0]);
+        assert_eq!(sessions.begin(&node, 1).await.unwrap(), [0; 0]);
+        assert_eq!(sessions.begin(&node, 2).await.unwrap(), [1]);
+        let mut earlier = sessions.begin(&node, 3).await.unwrap();
+        earlier.sort_unstable();
+        assert_eq!(earlier, [1, 2]);
+        assert!(sessions.sweep(&lease("n1", 1), stores.now, Duration::from_secs(1), 10).await.unwrap().sessions.is_empty());
+        assert_eq!(sessions.begin(&node, 3).await.unwrap(), [2]);
+        assert_eq!(sessions.begin(&NodeId::parse("n2").unwrap(), 9).await.unwrap(), [0; 0], "each its own");
     }
 
     /// A store that goes on is the one it was.

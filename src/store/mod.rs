@@ -4,6 +4,7 @@
 pub mod memory;
 mod outbox;
 pub mod redis;
+mod vouch;
 
 #[cfg(test)]
 pub mod contract;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 use crate::clock::Shift;
+
+pub use vouch::{Unvouched, Vouches};
 
 pub use outbox::{Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
 
@@ -141,7 +144,7 @@ pub enum PutBack {
 }
 
 #[async_trait]
-pub trait CallStore: Send + Sync {
+pub trait CallStore: Vouches {
     /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
     /// lost reply the same call (same nonce) is answered `Exists` with itself. `letters` are appended to the outbox and
@@ -375,6 +378,10 @@ pub trait SessionStore: Send + Sync {
 
     /// Removes the sessions that such a node had of these users: what follows from their end is done.
     async fn swept(&self, lease: &Lease, users: &[UserId]) -> Result<(), StoreError>;
+
+    /// Notes the epoch under which a node lives from now on, for some hours, and returns its earlier ones that nobody
+    /// swept: of a process before it, or of its own in a store that came back older.
+    async fn begin(&self, node: &NodeId, epoch: u64) -> Result<Vec<u64>, StoreError>;
 
     /// Ends the node's own lease.
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError>;

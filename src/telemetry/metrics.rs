@@ -103,6 +103,8 @@ metrics_table! {
         healed => "signaling_healed_total";
         /// News of a call that a session was not told because it had turned to a newer one.
         older_call_dropped => "signaling_older_calls_dropped_total";
+        /// Accepted calls of a store that came back older which no node knew: asked about, and they yield to new calls.
+        call_doubted => "signaling_calls_doubted_total";
         /// Decisions that had grown too old to be spoken.
         late_decision => "signaling_late_decisions_total";
         /// Calls that were ended while they rang: an accept never reached this cluster.

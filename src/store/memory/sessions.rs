@@ -20,6 +20,7 @@ pub(super) struct Sessions {
     watchers: HashMap<UserId, BTreeSet<NodeId>>,
     /// Users of dead nodes that somebody sweeps, and until when.
     sweeping: HashMap<(NodeId, u64, UserId), Timestamp>,
+    epochs: HashMap<NodeId, BTreeSet<u64>>,
 }
 
 impl Sessions {
@@ -135,6 +136,9 @@ impl SessionStore for MemoryStore {
             if sessions.leases.get(&lease.node).is_some_and(|known| known.epoch == lease.epoch) {
                 sessions.leases.remove(&lease.node);
             }
+            if let Some(epochs) = sessions.epochs.get_mut(&lease.node) {
+                epochs.remove(&lease.epoch);
+            }
             return Ok(Swept::default());
         }
         let (mut swept, mut free) = (Swept::default(), limit);
@@ -160,6 +164,13 @@ impl SessionStore for MemoryStore {
             }
         }
         Ok(())
+    }
+
+    async fn begin(&self, node: &NodeId, epoch: u64) -> Result<Vec<u64>, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let epochs = sessions.epochs.entry(node.clone()).or_default();
+        epochs.insert(epoch);
+        Ok(epochs.iter().copied().filter(|other| *other != epoch).collect())
     }
 
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {

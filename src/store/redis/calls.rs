@@ -20,12 +20,12 @@ use crate::telemetry::metrics::{self, Freed};
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
-    client: Client,
+    pub(super) client: Client,
     life: Life,
     retention: Retention,
     bounds: OutboxBounds,
     /// `{prefix:c}:`; the braces are the hash tag.
-    tag: String,
+    pub(super) tag: String,
 }
 
 impl RedisCalls {
@@ -39,7 +39,7 @@ impl RedisCalls {
         Self { bounds, ..self }
     }
 
-    fn call_prefix(&self) -> String {
+    pub(super) fn call_prefix(&self) -> String {
         format!("{}call:", self.tag)
     }
 
@@ -55,7 +55,7 @@ impl RedisCalls {
         format!("{}timeline:{id}", self.tag)
     }
 
-    fn due_key(&self) -> String {
+    pub(super) fn due_key(&self) -> String {
         format!("{}due", self.tag)
     }
 

@@ -9,6 +9,7 @@ mod script;
 mod sessions;
 mod timeline;
 mod tokens;
+mod vouch;
 
 pub use calls::RedisCalls;
 pub use connection::{builder, connect};

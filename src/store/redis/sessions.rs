@@ -55,6 +55,10 @@ impl RedisSessions {
         format!("{{{}:n}}:clock", self.prefix)
     }
 
+    fn epochs_key(&self, node: &NodeId) -> String {
+        format!("{{{}:n}}:epochs:{node}", self.prefix)
+    }
+
     fn session_keys(&self, session: &SessionRecord) -> Vec<String> {
         let tag = self.tag(&session.user);
         vec![
@@ -236,6 +240,7 @@ impl SessionStore for RedisSessions {
         if all.claimed == 0 {
             let arguments = vec![lease.node.as_str().into(), lease.epoch.to_string().into()];
             script::RETIRE.run::<u64>(&self.client, self.lease_keys(), arguments).await?;
+            self.client.srem::<(), _, _>(self.epochs_key(&lease.node), lease.epoch.to_string()).await?;
         }
         Ok(all)
     }
@@ -255,6 +260,12 @@ impl SessionStore for RedisSessions {
         });
         try_join_all(removals).await?;
         Ok(())
+    }
+
+    async fn begin(&self, node: &NodeId, epoch: u64) -> Result<Vec<u64>, StoreError> {
+        let arguments = vec![epoch.to_string().into(), GARBAGE_TTL.as_millis().to_string().into()];
+        let others: Vec<String> = script::EPOCHS.run(&self.client, vec![self.epochs_key(node)], arguments).await?;
+        Ok(others.iter().filter_map(|epoch| epoch.parse().ok()).collect())
     }
 
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {

@@ -1,0 +1,145 @@
+//! Redis comes back with an old snapshot: who left is gone, what ended is over, and nobody hears of it.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::cluster::{SECRET, get_with};
+use crate::harness::phone::{unique, unique_call};
+use crate::harness::redis::Redis;
+use crate::harness::{Cluster, Phone};
+
+/// The revived leases run out, and those who sweep were well for one more.
+const TWO_LEASES: Duration = Duration::from_secs(30);
+/// Nodes remember calls that ended for so long, and put them back as ended.
+const REMEMBERED: Duration = Duration::from_secs(61);
+
+async fn until(what: &str, within: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < within, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await; // asked, not waited for
+    }
+}
+
+/// What every node says, and what the store counts.
+async fn are_online(cluster: &Cluster, online: &[&str], offline: &[&str]) -> bool {
+    for node in &cluster.nodes {
+        for (users, expected) in [(online, true), (offline, false)] {
+            for user in users {
+                let path = format!("/api/users/{user}/online");
+                let (_, answer) = get_with(node.public, &path, ("x-internal-secret", SECRET)).await;
+                if answer["isOnline"] != expected {
+                    return false;
+                }
+            }
+        }
+        let (_, health) = get_with(node.public, "/health", ("accept", "*/*")).await;
+        if health["connectedUsers"] != online.len() {
+            return false;
+        }
+    }
+    true
+}
+
+/// So young that the leases in it have not run out: their epochs would go on, and with them whoever left since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_left_since_a_young_snapshot_is_gone() {
+    let mut redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let (left, also_left) = (cluster.phone(0, &unique("left")).await, cluster.phone(1, &unique("also")).await);
+    let gone = [left.user.clone(), also_left.user.clone()];
+    let (here, gone_names) = ([ana.user.as_str(), bo.user.as_str()], [gone[0].as_str(), gone[1].as_str()]);
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    left.vanish();
+    also_left.vanish();
+    until("they left", Duration::from_secs(5), async || are_online(&cluster, &here, &gone_names).await).await;
+    redis.restart();
+    assert!(redis.command(&["--scan", "--pattern", "*sessions:*"]).lines().count() >= 4, "they are there again");
+    until("they are gone again", Duration::from_secs(10), async || are_online(&cluster, &here, &gone_names).await)
+        .await;
+    for _ in 0..20 {
+        assert!(are_online(&cluster, &here, &gone_names).await, "and stay so");
+    }
+    ana.completes_call(&bo).await;
+    assert!(ana.keep_connected() && bo.keep_connected());
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ended_long_before_the_loss_is_over() {
+    let mut redis = Redis::start();
+    let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let (cleo, dan) = (cluster.phone(0, &unique("cleo")).await, cluster.phone(1, &unique("dan")).await);
+    let (gus, hal) = (cluster.phone(0, &unique("gus")).await, cluster.phone(1, &unique("hal")).await);
+    let (fay, eve) = (cluster.phone(2, &unique("fay")).await, cluster.phone(1, &unique("eve")).await);
+    let (active, ringing, lasting) = (unique_call(), unique_call(), unique_call());
+    for (caller, callee, id) in [(&ana, &bo, &active), (&gus, &hal, &lasting)] {
+        caller.rings(id, callee).await;
+        callee.accept(id).await;
+        caller.expect("call:accepted").await;
+    }
+    cleo.rings(&ringing, &dan).await;
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    let ended = Instant::now();
+    assert_eq!(ana.end(&active).await["success"], true);
+    bo.expect("call:ended").await;
+    assert_eq!(cleo.cancel(&ringing).await["success"], true);
+    dan.expect("call:cancelled").await;
+    // A node that is gone for good, with its user.
+    let fays = fay.user.clone();
+    fay.vanish();
+    cluster.nodes.pop().expect("a third node").stop().await;
+
+    while ended.elapsed() < REMEMBERED {
+        tokio::time::sleep(Duration::from_millis(100)).await; // what is remembered is forgotten by time alone
+    }
+    // Phones reconnect now and then: these know nothing of what their users did before.
+    let mut fresh = Vec::new();
+    for (node, phone) in [(0, ana), (1, bo), (0, cleo), (1, dan)] {
+        let user = phone.user.clone();
+        phone.vanish();
+        fresh.push(cluster.phone(node, &user).await);
+    }
+    let [ana, bo, cleo, dan] = &fresh[..] else { panic!("four phones") };
+    let online: Vec<&str> = [ana, bo, cleo, dan, &gus, &hal, &eve].iter().map(|phone| phone.user.as_str()).collect();
+    until("as before", Duration::from_secs(5), async || are_online(&cluster, &online, &[&fays]).await).await;
+
+    redis.restart();
+    until("presence is right", TWO_LEASES, async || are_online(&cluster, &online, &[&fays]).await).await;
+    // The line of the call that ended yields; that of the call that lasts does not.
+    let mut id = unique_call();
+    let rings = async || {
+        id = unique_call();
+        eve.call(&id, &ana.user).await["success"] == true
+    };
+    until("ana can be called", TWO_LEASES, rings).await;
+    ana.expect("call:incoming").await;
+    assert_eq!(ana.accept(&id).await["success"], true);
+    eve.expect("call:accepted").await;
+    assert_eq!(cluster.state(&active).await.0, "ended");
+    assert_eq!(cluster.state(&lasting).await.0, "active");
+    let busy = dan.call(&unique_call(), &gus.user).await;
+    assert_eq!(busy["busy"], true, "gus is in a call: {busy}");
+    dan.expect("call:busy").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    eve.expect("call:ended").await;
+    // The ring is judged by its own deadline, and nobody is told.
+    until("the ring is over", TWO_LEASES, async || cluster.state(&ringing).await.0 == "ended").await;
+    bo.completes_call(cleo).await;
+    assert_eq!(hal.end(&lasting).await["success"], true);
+    gus.expect("call:ended").await;
+    for phone in [ana, bo, cleo, dan, &gus, &hal] {
+        let stale = |heard: &&crate::harness::phone::Heard| {
+            // `call:ended` closes the screen of that call and no other.
+            [&active, &ringing].iter().any(|id| heard.payload["callId"] == id.as_str()) && heard.event != "call:ended"
+        };
+        let heard = phone.heard();
+        assert_eq!(heard.iter().find(stale), None, "{} heard of a call that was over", phone.user);
+        assert!(phone.keep_connected());
+    }
+    let lines: Vec<&Phone> = vec![ana, bo, cleo, dan, &gus, &hal, &eve];
+    let users: Vec<&str> = lines.iter().map(|phone| phone.user.as_str()).collect();
+    cluster.assert_free(&users).await;
+    cluster.close().await;
+}
