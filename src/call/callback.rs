@@ -171,7 +171,7 @@ fn close_again(accepted_at: Timestamp) -> Callback {
 
 fn close(call: &Call, end: &End) -> Callback {
     Callback {
-        ask: Ask::EndOngoing { seconds: talked(call, end).as_secs() },
+        ask: Ask::EndOngoing { seconds: call.talk().unwrap_or_default().as_secs() },
         by: Role::Caller,
         due: end.at + LOSS_SETTLES,
         until: end.at + TOLD_FOR,
@@ -184,11 +184,4 @@ fn is_left(call: &Call) -> bool {
     let parties = [&call.caller, &call.callee];
     parties.iter().any(|party| party.attended)
         && parties.iter().all(|party| !party.attended || party.absent_since.is_some())
-}
-
-/// From the accept until the last moment at which both were there.
-fn talked(call: &Call, end: &End) -> Duration {
-    let absent = [call.caller.absent_since, call.callee.absent_since].into_iter().flatten();
-    let until = absent.fold(end.at, Timestamp::min);
-    end.accepted_at.map_or(Duration::ZERO, |accepted_at| until.since(accepted_at))
 }

@@ -649,11 +649,13 @@ async fn a_rejection_survives_a_restart_of_laravel() {
     bo.reject(&id).await;
     ana.expect("call:rejected").await;
     tokio::time::sleep(Duration::from_secs(4)).await; // laravel restarts
+    // The first may have come through while the connection broke, and its answer not.
+    let before = laravel.posts(&id).len();
     proxy.mend();
-    let post = laravel.expect_post(&id, "reject").await;
-    assert_eq!(post.token, token_of(&bo));
+    let posts = laravel.expect_posts(&id, before + 1).await;
+    assert!(posts.iter().all(|post| post.action == "reject" && post.token == token_of(&bo)), "{posts:?}");
     letters_are_gone(&cluster).await;
-    assert_eq!(laravel.actions(&id), ["reject"], "once");
+    assert_eq!(laravel.posts(&id).len(), before + 1, "and no more");
     drop((ana, bo));
     cluster.close().await;
 }
@@ -1037,6 +1039,7 @@ async fn at_the_maximum_a_deployed_app_hears_nothing() {
     ana.rings(&id, &bo).await;
     bo.accept(&id).await;
     ana.expect("call:accepted").await;
+    tokio::time::sleep(Duration::from_millis(200)).await; // the repeat is planned just behind the word itself
     cluster.advance(14_401);
     assert_eq!(ana.expect("call:accepted").await["repeat"], true);
     wait_until_doubtful(&cluster, &id).await;
