@@ -294,22 +294,13 @@ impl Shared {
     /// Redis by the configuration, or memory for one node.
     pub async fn open(config: &Config, clock: &Clock, tasks: &TaskTracker) -> Result<Self, AppError> {
         let Some(url) = &config.redis_url else { return Ok(Self::memory(config, clock)) };
-        let mut attempt = 1;
-        let client = loop {
-            match connect(url.expose(), tasks).await {
-                Ok(client) => break client,
-                Err(error) if attempt >= STORE_ATTEMPTS => return Err(AppError::Redis(error)),
-                Err(error) => {
-                    tracing::warn!(%error, attempt, "connecting to redis failed, trying again");
-                    attempt += 1;
-                    tokio::time::sleep(STORE_PAUSE).await;
-                }
-            }
-        };
+        let client = reach(url.expose(), tasks).await?;
+        // Whoever asks who is online is in no call's way.
+        let presence = reach(url.expose(), tasks).await?;
         let subscriptions = builder(url.expose()).map_err(AppError::Redis)?;
         Ok(Self {
             calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
-            sessions: Arc::new(RedisSessions::new(client.clone(), &config.redis_prefix)),
+            sessions: Arc::new(RedisSessions::new(client.clone(), presence, &config.redis_prefix)),
             tokens: Arc::new(RedisTokens::new(client.clone(), &config.redis_prefix)),
             outbox: Arc::new(RedisOutbox::new(client.clone(), &config.redis_prefix, OutboxBounds::default())),
             bus: Arc::new(RedisBus::new(client, subscriptions, &config.redis_prefix, tasks.clone())),
@@ -324,6 +315,21 @@ impl Shared {
             tokens: store.clone(),
             outbox: store,
             bus: Arc::new(MemoryBus::default()),
+        }
+    }
+}
+
+async fn reach(url: &str, tasks: &TaskTracker) -> Result<fred::clients::Client, AppError> {
+    let mut attempt = 1;
+    loop {
+        match connect(url, tasks).await {
+            Ok(client) => return Ok(client),
+            Err(error) if attempt >= STORE_ATTEMPTS => return Err(AppError::Redis(error)),
+            Err(error) => {
+                tracing::warn!(%error, attempt, "connecting to redis failed, trying again");
+                attempt += 1;
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
         }
     }
 }

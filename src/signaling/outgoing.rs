@@ -9,7 +9,7 @@ use super::{Failure, Signaling};
 use crate::call::{
     Call, CallId, Command, EndReason, Event, EventKind, Timestamp, UserId, Verdict, callbacks, events, milestones,
 };
-use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
+use crate::store::{Created, DeadLetter, Letter, Queue, Replayed, StoreError, Which};
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{self, Kind};
 
@@ -79,8 +79,8 @@ impl Signaling {
         self.outbox.dead_letters(limit).await
     }
 
-    /// Has dead letters sent again; returns how many.
-    pub async fn replay_letters(&self, which: &Which) -> Result<u64, StoreError> {
+    /// Has dead letters sent again, some at most.
+    pub async fn replay_letters(&self, which: &Which) -> Result<Replayed, StoreError> {
         self.outbox.replay(which, self.clock.now()).await
     }
 

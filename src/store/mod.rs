@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 use crate::clock::Shift;
 
-pub use outbox::{Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
+pub use outbox::{
+    Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
+};
 
 /// What a lease is over: all letters of a call that wait for each other, or one alone.
 fn member_of(chain: Option<&CallId>, id: &str) -> String {

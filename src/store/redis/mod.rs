@@ -2,8 +2,12 @@
 
 mod calls;
 mod connection;
+#[cfg(test)]
+mod lost_replies_contract;
 mod outbox;
 mod script;
+#[cfg(test)]
+mod script_contract;
 mod sessions;
 mod timeline;
 mod tokens;
