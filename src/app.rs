@@ -327,23 +327,13 @@ impl Shared {
         let Some(url) = &config.redis_url else { return Ok(Self::memory(config, clock)) };
         let subscriptions = builder(url.expose()).map_err(AppError::Redis)?;
         let mut waiting = Waiting::new(clock);
-        let mut refused = 0;
-        let client = loop {
-            match connect(url.expose(), tasks).await {
-                Ok(client) => break client,
-                Err(error) => {
-                    refused = if *error.kind() == ErrorKind::Auth { refused + 1 } else { 0 };
-                    if *error.kind() == ErrorKind::Config || refused >= PASSWORD_ATTEMPTS {
-                        return Err(AppError::Redis(error));
-                    }
-                    waiting.after(&error).await;
-                }
-            }
-        };
+        let client = reach(url.expose(), tasks, &mut waiting).await?;
+        // Whoever asks who is online is in no call's way.
+        let presence = reach(url.expose(), tasks, &mut waiting).await?;
         waiting.over();
         Ok(Self {
             calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
-            sessions: Arc::new(RedisSessions::new(client.clone(), &config.redis_prefix)),
+            sessions: Arc::new(RedisSessions::new(client.clone(), presence, &config.redis_prefix)),
             tokens: Arc::new(RedisTokens::new(client.clone(), &config.redis_prefix)),
             outbox: Arc::new(RedisOutbox::new(client.clone(), &config.redis_prefix, OutboxBounds::default())),
             bus: Arc::new(RedisBus::new(client, subscriptions, &config.redis_prefix, tasks.clone())),
@@ -358,6 +348,23 @@ impl Shared {
             tokens: store.clone(),
             outbox: store,
             bus: Arc::new(MemoryBus::default()),
+        }
+    }
+}
+
+/// A command client; waits for a server that is away.
+async fn reach(url: &str, tasks: &TaskTracker, waiting: &mut Waiting<'_>) -> Result<fred::clients::Client, AppError> {
+    let mut refused = 0;
+    loop {
+        match connect(url, tasks).await {
+            Ok(client) => return Ok(client),
+            Err(error) => {
+                refused = if *error.kind() == ErrorKind::Auth { refused + 1 } else { 0 };
+                if *error.kind() == ErrorKind::Config || refused >= PASSWORD_ATTEMPTS {
+                    return Err(AppError::Redis(error));
+                }
+                waiting.after(&error).await;
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::admin::Admin;
 use super::{error, unavailable};
 use crate::call::{CallId, Timestamp};
-use crate::signaling::Which;
+use crate::signaling::{Replayed, Which};
 
 const LISTED: usize = 200;
 
@@ -43,7 +43,7 @@ pub(super) async fn dead(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-/// Sends dead letters again: `{"id": …}`, `{"call": …}` or `{"since": milliseconds}`.
+/// Sends dead letters again: `{"id": …}`, `{"call": …}` or `{"since": milliseconds}`. `more` says that this was not all.
 pub(super) async fn replay(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let call = body["call"].as_str().and_then(|call| CallId::parse(call).ok());
@@ -54,7 +54,8 @@ pub(super) async fn replay(State(admin): State<Arc<Admin>>, body: Bytes) -> Resp
         _ => return error(StatusCode::BAD_REQUEST, "give one of id, call, since", "invalid_payload"),
     };
     match admin.signaling.replay_letters(&which).await {
-        Ok(replayed) => Json(json!({"replayed": replayed})).into_response(),
+        Ok(Replayed { letters, more: true }) => Json(json!({"replayed": letters, "more": true})).into_response(),
+        Ok(Replayed { letters, more: false }) => Json(json!({"replayed": letters})).into_response(),
         Err(_) => unavailable(),
     }
 }

@@ -12,7 +12,7 @@ use super::backend::{BackendWord, WordOutcome};
 use super::{DeadLetter, Failure, Initiate, Initiated, Node, Page, Parts, Session, SubscribeError, Which};
 use crate::call::{Actor, Call, CallId, Milestone, NodeId, Refusal, TokenHash, UserId};
 use crate::clock::Clock;
-use crate::store::StoreError;
+use crate::store::{Replayed, StoreError};
 use crate::telemetry::carry;
 use crate::telemetry::metrics::Departure;
 use crate::telemetry::trace::Traces;
@@ -167,8 +167,8 @@ impl Signaling {
 
 /// What operators say.
 impl Signaling {
-    /// Has dead letters sent again; returns how many.
-    pub async fn replay_letters(&self, which: &Which) -> Result<u64, StoreError> {
+    /// Has dead letters sent again, some at most.
+    pub async fn replay_letters(&self, which: &Which) -> Result<Replayed, StoreError> {
         let which = which.clone();
         self.to_its_end(async move |node| node.replay_letters(&which).await).await
     }

@@ -52,7 +52,7 @@ use crate::bus::{Bus, BusError, Inbound};
 use crate::call::{NodeId, Terms};
 use crate::clock::Clock;
 use crate::store::{Bell, CallStore, Outbox, SessionStore, StoreError};
-pub use crate::store::{DeadLetter, Which};
+pub use crate::store::{DeadLetter, Replayed, Which};
 use crate::telemetry::carry;
 use crate::telemetry::trace::Traces;
 use floor::Floor;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Node};
 use crate::call::{Call, CallId, Command, Event, EventKind, Timestamp, UserId, Verdict, callbacks, events, milestones};
-use crate::store::{Created, DeadLetter, Letter, Queue, StoreError, Which};
+use crate::store::{Created, DeadLetter, Letter, Queue, Replayed, StoreError, Which};
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{self, Kind};
 
@@ -77,8 +77,8 @@ impl Node {
         self.outbox.dead_letters(limit).await
     }
 
-    /// Has dead letters sent again; returns how many.
-    pub(super) async fn replay_letters(&self, which: &Which) -> Result<u64, StoreError> {
+    /// Has dead letters sent again, some at most.
+    pub(super) async fn replay_letters(&self, which: &Which) -> Result<Replayed, StoreError> {
         self.outbox.replay(which, self.clock.now()).await
     }
 

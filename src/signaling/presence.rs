@@ -17,7 +17,8 @@ pub const WATCHED_PER_SESSION: usize = 500;
 /// A user is offline when he stayed away for this long: a network switch is not told.
 const DAMPING: Duration = Duration::from_secs(3);
 const NEWS_LIFE: Duration = Duration::from_secs(30);
-const ASKED_AT_ONCE: usize = 256;
+/// A whole subscription: what a store has in one place is asked for in one command.
+const ASKED_AT_ONCE: usize = 500;
 
 /// Why a subscription was not taken.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ async fn redis() -> Stores {
     let prefix = format!("c{:016x}", rand::random::<u64>());
     Stores {
         calls: Arc::new(RedisCalls::new(client.clone(), &prefix, RETENTION)),
-        sessions: Arc::new(RedisSessions::new(client.clone(), &prefix)),
+        sessions: Arc::new(RedisSessions::new(client.clone(), client.clone(), &prefix)),
         tokens: Arc::new(RedisTokens::new(client, &prefix)),
         now: Clock::system().now(),
     }
@@ -67,7 +67,7 @@ macro_rules! contract {
 }
 pub(super) use contract;
 
-fn user(name: &str) -> UserId {
+pub fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
@@ -130,11 +130,11 @@ async fn swap(calls: &Arc<dyn CallStore>, next: &Call, seen: Version) -> Call {
     }
 }
 
-fn verdict(name: &str, kind: VerdictKind, at: Timestamp) -> Verdict {
+pub fn verdict(name: &str, kind: VerdictKind, at: Timestamp) -> Verdict {
     Verdict { user: user(name), device: Device::Unnamed, kind, trusted: false, reason: None, at, token: None }
 }
 
-fn session(id: u128, name: &str, node: &str, epoch: u64) -> SessionRecord {
+pub fn session(id: u128, name: &str, node: &str, epoch: u64) -> SessionRecord {
     SessionRecord {
         id: SessionId::from_random(id),
         user: user(name),
@@ -146,7 +146,7 @@ fn session(id: u128, name: &str, node: &str, epoch: u64) -> SessionRecord {
     }
 }
 
-fn lease(node: &str, epoch: u64) -> Lease {
+pub fn lease(node: &str, epoch: u64) -> Lease {
     Lease {
         node: NodeId::parse(node).unwrap(),
         epoch,
@@ -654,7 +654,7 @@ contract! {
     }
 }
 
-fn milestone(what: What, at: u64) -> Milestone {
+pub fn milestone(what: What, at: u64) -> Milestone {
     Milestone::new(what, Timestamp::from_millis(at), &NodeId::parse("n1").unwrap())
 }
 

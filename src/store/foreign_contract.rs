@@ -200,7 +200,7 @@ async fn a_verdict_that_cannot_be_read_waits_beside_the_others() {
 #[tokio::test]
 async fn sessions_leases_and_tokens_beside_foreign_ones() {
     let stage = Stage::set().await;
-    let sessions = RedisSessions::new(stage.client.clone(), &stage.prefix);
+    let sessions = RedisSessions::new(stage.client.clone(), stage.client.clone(), &stage.prefix);
     let session = |number: u128| SessionRecord {
         id: SessionId::from_random(number),
         user: user("bo"),

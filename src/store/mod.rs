@@ -23,7 +23,9 @@ use crate::clock::Shift;
 
 pub use vouch::{Unvouched, Vouches};
 
-pub use outbox::{Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, Which};
+pub use outbox::{
+    Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
+};
 
 /// What a lease is over: all letters of a call that wait for each other, or one alone.
 fn member_of(chain: Option<&CallId>, id: &str) -> String {

@@ -111,6 +111,17 @@ pub enum Which {
     Since(Timestamp),
 }
 
+/// What came of a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    pub letters: u64,
+    /// There may be more that were meant: ask again.
+    pub more: bool,
+}
+
+/// Letters replayed by one request: nobody waits for more than some seconds, and calls hardly notice.
+pub const REPLAYED_AT_ONCE: u64 = 10_000;
+
 /// The outbox at a glance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
@@ -186,11 +197,12 @@ pub trait Outbox: Send + Sync {
     /// The newest dead letters, newest first.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// Sends dead letters again, from the first attempt on; returns how many.
-    async fn replay(&self, which: &Which, now: Timestamp) -> Result<u64, StoreError>;
+    /// Sends dead letters again, from the first attempt on, [`REPLAYED_AT_ONCE`] at most.
+    async fn replay(&self, which: &Which, now: Timestamp) -> Result<Replayed, StoreError>;
 
-    /// Forgets letters that died before `before`; returns how many.
-    async fn bury(&self, before: Timestamp) -> Result<u64, StoreError>;
+    /// Forgets letters that died before `before`, drops what is beyond the bounds, and makes dead letters of nodes of an
+    /// older version known by their calls; of each some at most. Returns how many were forgotten or dropped.
+    async fn bury(&self, before: Timestamp, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Remembers that the receiver of this name wants nothing more; none: it wants again.
     async fn switch_off(&self, receiver: Option<&str>) -> Result<(), StoreError>;

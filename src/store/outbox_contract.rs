@@ -217,9 +217,9 @@ contract! {
         assert_eq!((backlog.waiting, backlog.dead, backlog.oldest), (0, 4, None));
         assert!(outbox.claim(Queue::Events, after(now, 1000), LEASE, 10).await.unwrap().is_empty());
         let later = after(now, 50);
-        assert_eq!(outbox.replay(&Which::Id("a.1".into()), later).await.unwrap(), 1);
-        assert_eq!(outbox.replay(&Which::Id("a.1".into()), later).await.unwrap(), 0);
-        assert_eq!(outbox.replay(&Which::Call(CallId::parse("CALL_b").unwrap()), later).await.unwrap(), 2);
+        assert_eq!(outbox.replay(&Which::Id("a.1".into()), later).await.unwrap().letters, 1);
+        assert_eq!(outbox.replay(&Which::Id("a.1".into()), later).await.unwrap().letters, 0);
+        assert_eq!(outbox.replay(&Which::Call(CallId::parse("CALL_b").unwrap()), later).await.unwrap().letters, 2);
         let mut claims = outbox.claim(Queue::Events, later, LEASE, 10).await.unwrap();
         claims.sort_by_key(|claim| claim.letter.id.clone());
         assert_eq!(ids(&claims), vec!["a.1", "b.1", "b.2"]);
@@ -227,11 +227,11 @@ contract! {
         for claim in &claims {
             outbox.settle(claim, &DONE, later).await.unwrap();
         }
-        assert_eq!(outbox.replay(&Which::Since(after(now, 4)), later).await.unwrap(), 0);
-        assert_eq!(outbox.replay(&Which::Since(after(now, 3)), later).await.unwrap(), 1);
+        assert_eq!(outbox.replay(&Which::Since(after(now, 4)), later).await.unwrap().letters, 0);
+        assert_eq!(outbox.replay(&Which::Since(after(now, 3)), later).await.unwrap().letters, 1);
         die("d.1", after(now, 60)).await;
-        assert_eq!(outbox.bury(after(now, 60)).await.unwrap(), 0);
-        assert_eq!(outbox.bury(after(now, 61)).await.unwrap() + outbox.bury(after(now, 61)).await.unwrap(), 1);
+        assert_eq!(outbox.bury(after(now, 60), later).await.unwrap(), 0);
+        assert_eq!(outbox.bury(after(now, 61), later).await.unwrap() + outbox.bury(after(now, 61), later).await.unwrap(), 1);
         assert_eq!(outbox.backlog().await.unwrap().dead, 0);
     }
 
@@ -298,6 +298,45 @@ contract! {
         outbox.switch_off(None).await.unwrap();
         assert_eq!(outbox.switched_off().await.unwrap(), None);
     }
+}
+
+/// A node of an older version gives letters up without listing them under their calls, and removes listed ones: the
+/// first are found all the same, the others are not.
+#[tokio::test]
+async fn dead_letters_of_older_nodes_are_found_by_their_call() {
+    use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
+    let client = connect(&test_server::shared().url(), &TaskTracker::new()).await.expect("redis answers");
+    let prefix = format!("c{:016x}", rand::random::<u64>());
+    let outbox = RedisOutbox::new(client.clone(), &prefix, OutboxBounds::default());
+    let key = |name: &str| format!("{{{prefix}:c}}:outbox:{name}");
+    let (now, dead) = (Clock::system().now(), Settled::Dead { error: "HTTP 500".into(), attempts: 10 });
+    let which = |call: &str| Which::Call(CallId::parse(call).unwrap());
+    let listed = async |call: &str| client.zcard::<u64, _>(key(&format!("dead_of:{call}"))).await.unwrap();
+    for (number, call) in ["old", "young", "gone"].into_iter().enumerate() {
+        let at = now + Duration::from_secs(100 * number as u64);
+        let letters: Vec<Letter> = (0..100).map(|n| letter(call, &format!("{call}.{n}"), Queue::Pushes, now)).collect();
+        outbox.append(&letters).await.unwrap();
+        for claim in outbox.claim(Queue::Pushes, at, LEASE, 100).await.unwrap() {
+            outbox.settle(&claim, &dead, at).await.unwrap();
+        }
+        assert_eq!(listed(call).await, 100);
+    }
+    for call in ["old", "young"] {
+        client.del::<(), _>(key(&format!("dead_of:{call}"))).await.unwrap();
+    }
+    for n in 0..100 {
+        client.zrem::<(), _, _>(key("dead"), format!("gone.{n}")).await.unwrap();
+        client.hdel::<(), _, _>(key("letters"), format!("gone.{n}")).await.unwrap();
+    }
+    // Upkeep lists what no node can add to any more.
+    outbox.bury(now, after(now, 121)).await.unwrap();
+    assert_eq!((listed("old").await, listed("young").await), (100, 0));
+    let replayed = |letters| Replayed { letters, more: false };
+    assert_eq!(outbox.replay(&which("young"), after(now, 121)).await.unwrap(), replayed(100), "who asks finds all");
+    assert_eq!(outbox.replay(&which("old"), after(now, 121)).await.unwrap(), replayed(100));
+    assert_eq!(outbox.replay(&which("gone"), after(now, 121)).await.unwrap(), replayed(0));
+    assert_eq!((listed("old").await, listed("gone").await), (0, 0));
+    assert_eq!(outbox.backlog().await.unwrap().dead, 0);
 }
 
 /// A call ends even when Redis is out of memory, and its letter is written; a delivered letter goes.

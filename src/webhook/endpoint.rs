@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{StatusCode, Url};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use super::network::{PublicOnly, is_public};
 use super::pace::Pace;
@@ -57,6 +58,8 @@ pub struct Endpoint {
     pace: Pace,
     outbox: Arc<dyn Outbox>,
     clock: Clock,
+    /// What waits for a later attempt is to be made due.
+    is_back: Notify,
 }
 
 /// What an attempt came to.
@@ -107,6 +110,7 @@ impl Endpoint {
             pace: Pace::new(RECORDS_AT_ONCE),
             outbox,
             clock,
+            is_back: Notify::new(),
         })
     }
 
@@ -118,15 +122,21 @@ impl Endpoint {
         metrics::webhooks_off(usize::from(off));
         if was_off && !off {
             tracing::info!("webhooks are switched on again");
-            self.hurry().await;
+            self.is_back.notify_one();
         }
     }
 
-    /// The receiver is back: what waits for a later attempt goes at once.
-    async fn hurry(&self) {
+    /// Waits for `pause`, or until the receiver is back: then what waits for a later attempt goes at once. Where the store
+    /// fails that is owed until it has succeeded: own times are up to a day away.
+    pub(super) async fn hurry_within(&self, pause: Duration) {
+        if tokio::time::timeout(pause, self.is_back.notified()).await.is_err() {
+            return;
+        }
         for queue in [Queue::Events, Queue::Pushes] {
             if let Err(error) = self.outbox.hurry(queue, self.clock.now()).await {
-                tracing::warn!(%error, "webhooks that wait go at their own time");
+                tracing::warn!(%error, "making webhooks due that wait failed, to be repeated");
+                self.is_back.notify_one();
+                return tokio::time::sleep(pause).await;
             }
         }
     }
@@ -191,7 +201,8 @@ impl Endpoint {
             Attempt::Delivered => {
                 if self.pace.succeeded() {
                     tracing::info!("the receiver of webhooks is back");
-                    self.hurry().await;
+                    // Not here: a million letters take longer than the lease over this one.
+                    self.is_back.notify_one();
                 }
                 Settled::Done { lease: timeout + MARGIN }
             }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Endpoint;
-use crate::call::Timestamp;
 use crate::clock::Clock;
 use crate::store::Outbox;
 use crate::telemetry::metrics;
@@ -34,9 +33,11 @@ pub async fn watch(outbox: Arc<dyn Outbox>, endpoint: Option<Arc<Endpoint>>, clo
             }
             Err(error) => tracing::warn!(%error, "reading the outbox's backlog failed"),
         }
-        let kept_since = now.as_millis().saturating_sub(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
         // Tried again in a moment.
-        let _ = outbox.bury(Timestamp::from_millis(kept_since)).await;
-        tokio::time::sleep(PAUSE).await;
+        let _ = outbox.bury(now - KEPT, now).await;
+        match &endpoint {
+            Some(endpoint) => endpoint.hurry_within(PAUSE).await,
+            None => tokio::time::sleep(PAUSE).await,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The outbox of one node: the reference for what the scripts do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::RangeBounds;
 use std::time::Duration;
 
@@ -9,8 +9,12 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::call::{CallId, Timestamp};
 use crate::store::{
-    Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, StoreError, Which, member_of,
+    Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, StoreError,
+    Which, member_of,
 };
+
+/// Forgotten in one go: nobody else has the lock meanwhile.
+const BURIED_AT_ONCE: usize = 2000;
 
 #[derive(Default)]
 pub(super) struct Letters {
@@ -21,7 +25,10 @@ pub(super) struct Letters {
     /// By member: a call's chain, or a letter alone.
     due: Schedule,
     leased: HashMap<String, Lease>,
-    dead: BTreeMap<String, DeadLetter>,
+    dead: HashMap<String, DeadLetter>,
+    /// The same by time of death, and by call.
+    graves: BTreeSet<(Timestamp, String)>,
+    dead_of: HashMap<CallId, BTreeSet<String>>,
     bytes: u64,
     dropped: u64,
     leases: u64,
@@ -87,8 +94,7 @@ impl Letters {
 
     fn drop_oldest(&mut self) {
         while (self.letters.len() + self.dead.len()) as u64 > self.bounds.letters || self.bytes > self.bounds.bytes {
-            let first_dead = self.dead.values().min_by_key(|dead| dead.died_at).map(|dead| dead.letter.id.clone());
-            let Some(oldest) = first_dead.or_else(|| self.order.first().map(|(_, id)| id.clone())) else { return };
+            let Some((_, oldest)) = self.graves.first().or_else(|| self.order.first()).cloned() else { return };
             self.forget(&oldest);
             self.dropped += 1;
         }
@@ -98,6 +104,15 @@ impl Letters {
     fn forget(&mut self, id: &str) {
         if let Some(dead) = self.dead.remove(id) {
             self.bytes -= size(&dead.letter);
+            self.graves.remove(&(dead.died_at, id.to_owned()));
+            if let Some(call) = &dead.letter.call
+                && let Some(of_call) = self.dead_of.get_mut(call)
+            {
+                of_call.remove(id);
+                if of_call.is_empty() {
+                    self.dead_of.remove(call);
+                }
+            }
         }
         let Some((letter, _)) = self.letters.remove(id) else { return };
         self.bytes -= size(&letter);
@@ -180,6 +195,10 @@ impl Letters {
                 let letter = claim.letter.clone();
                 self.forget(id);
                 self.bytes += size(&letter);
+                self.graves.insert((now, id.clone()));
+                if let Some(call) = &letter.call {
+                    self.dead_of.entry(call.clone()).or_default().insert(id.clone());
+                }
                 let dead = DeadLetter { letter, died_at: now, attempts: *attempts, error: error.clone() };
                 self.dead.insert(id.clone(), dead);
             }
@@ -191,23 +210,24 @@ impl Letters {
         None
     }
 
-    fn replay(&mut self, which: &Which, now: Timestamp) -> u64 {
-        let meant = |dead: &DeadLetter| match which {
-            Which::Id(id) => dead.letter.id == *id,
-            Which::Call(call) => dead.letter.call.as_ref() == Some(call),
-            Which::Since(since) => dead.died_at >= *since,
+    fn replay(&mut self, which: &Which, now: Timestamp) -> Replayed {
+        let most = usize::try_from(REPLAYED_AT_ONCE).unwrap_or(usize::MAX);
+        let again: Vec<String> = match which {
+            Which::Id(id) => self.dead.contains_key(id).then(|| id.clone()).into_iter().collect(),
+            Which::Call(call) => self.dead_of.get(call).into_iter().flatten().take(most).cloned().collect(),
+            Which::Since(since) => {
+                self.graves.range((*since, String::new())..).take(most).map(|(_, id)| id.clone()).collect()
+            }
         };
-        let mut again: Vec<Letter> =
-            self.dead.values().filter(|dead| meant(dead)).map(|dead| dead.letter.clone()).collect();
-        again.sort_by_key(|letter| (letter.at, letter.id.clone()));
-        for letter in &again {
-            self.forget(&letter.id);
-            self.bytes += size(letter);
+        for id in &again {
+            let Some(letter) = self.dead.get(id).map(|dead| dead.letter.clone()) else { continue };
+            self.forget(id);
+            self.bytes += size(&letter);
             self.order.insert((letter.at, letter.id.clone()));
-            self.letters.insert(letter.id.clone(), (letter.clone(), 0));
             self.due.set(&member_of(None, &letter.id), letter.queue, now);
+            self.letters.insert(letter.id.clone(), (letter, 0));
         }
-        again.len() as u64
+        Replayed { letters: again.len() as u64, more: again.len() == most }
     }
 }
 
@@ -261,20 +281,19 @@ impl Outbox for MemoryStore {
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        let mut dead: Vec<DeadLetter> = self.letters.lock().dead.values().cloned().collect();
-        dead.sort_by_key(|dead| std::cmp::Reverse(dead.died_at));
-        dead.truncate(limit);
-        Ok(dead)
+        let letters = self.letters.lock();
+        let newest = letters.graves.iter().rev().take(limit);
+        Ok(newest.filter_map(|(_, id)| letters.dead.get(id).cloned()).collect())
     }
 
-    async fn replay(&self, which: &Which, now: Timestamp) -> Result<u64, StoreError> {
+    async fn replay(&self, which: &Which, now: Timestamp) -> Result<Replayed, StoreError> {
         Ok(self.letters.lock().replay(which, now))
     }
 
-    async fn bury(&self, before: Timestamp) -> Result<u64, StoreError> {
+    async fn bury(&self, before: Timestamp, _now: Timestamp) -> Result<u64, StoreError> {
         let mut letters = self.letters.lock();
-        let old: Vec<String> =
-            letters.dead.values().filter(|dead| dead.died_at < before).map(|dead| dead.letter.id.clone()).collect();
+        let old = letters.graves.range(..(before, String::new())).take(BURIED_AT_ONCE);
+        let old: Vec<String> = old.map(|(_, id)| id.clone()).collect();
         for id in &old {
             letters.forget(id);
         }

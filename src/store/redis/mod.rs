@@ -3,9 +3,13 @@
 mod calls;
 mod connection;
 mod life;
+#[cfg(test)]
+mod lost_replies_contract;
 mod outbox;
 mod reading;
 mod script;
+#[cfg(test)]
+mod script_contract;
 mod sessions;
 mod timeline;
 mod tokens;

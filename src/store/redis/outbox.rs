@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fred::clients::Client;
@@ -9,10 +9,23 @@ use super::calls::{json, number, parse, tag, unexpected};
 use super::reading::{Key, parse_at};
 use super::script;
 use crate::call::Timestamp;
-use crate::store::{Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, Settled, StoreError, Which};
+use crate::store::{
+    Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, StoreError,
+    Which,
+};
 
-/// Letters moved by one run of a script.
-const AT_ONCE: u64 = 1000;
+/// Letters moved by one run of a script: calls wait behind it.
+const BITE: u64 = 25;
+/// Members made due by one run, in two commands.
+const HURRIED_AT_ONCE: u64 = 500;
+/// Calls go first: between two bites the store is left alone for as long as a bite took.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// Letters forgotten, dropped or listed by one round of upkeep.
+const UPKEEP: u64 = 2000;
+/// Dead letters looked at by one request because a node of an older version did not list them under their calls.
+const LOOKED_AT: u64 = 20_000;
+/// What a node of an older version gave up is stored after this at the latest, by whatever clock.
+const SETTLED_AFTER: Duration = Duration::from_secs(120);
 
 /// The outbox, in the slot of the calls.
 pub struct RedisOutbox {
@@ -34,6 +47,40 @@ impl RedisOutbox {
         format!("{}off", prefix(&self.tag))
     }
 
+    /// Lists dead letters of nodes of an older version under their calls, from where it was left on: those that are
+    /// `settled` for all, from then on only for who goes on from `place`. Returns how many it looked at, and where it is.
+    async fn index(
+        &self,
+        settled: Timestamp,
+        place: Option<&(String, String)>,
+    ) -> Result<(u64, Option<(String, String)>), StoreError> {
+        let (time, letter) = place.map_or(("", ""), |(time, letter)| (time, letter));
+        let arguments =
+            vec![prefix(&self.tag).into(), number(settled.as_millis()), number(BITE), time.into(), letter.into()];
+        let reply: Vec<String> = script::OUTBOX_INDEX.run(&self.client, self.keys(), arguments).await?;
+        let [count, time, letter] = reply.as_slice() else { return Err(unexpected("outbox_index", &reply)) };
+        let place = (!time.is_empty()).then(|| (time.clone(), letter.clone()));
+        Ok((count.parse().unwrap_or(0), place))
+    }
+
+    /// Lists dead letters under their calls, also those that died a moment ago. True where none is left.
+    async fn index_all(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let mut place = None;
+        for _ in 0..LOOKED_AT / BITE {
+            let asked = Instant::now();
+            let (count, reached) = self.index(now - SETTLED_AFTER, place.as_ref()).await?;
+            match place {
+                // What is settled is listed for all; what is younger, for this request.
+                None if count < BITE => place = reached.or_else(|| Some(("0".into(), String::new()))),
+                None => {}
+                Some(_) if count < BITE => return Ok(true),
+                Some(_) => place = reached,
+            }
+            rest(asked).await;
+        }
+        Ok(false)
+    }
+
     fn claimed(&self, member: &str, attempts: &str, letter: &str, token: &str) -> Result<Claim, StoreError> {
         Ok(Claim {
             letter: parse_at("letter", Key::Other(member), letter)?,
@@ -46,6 +93,11 @@ impl RedisOutbox {
 
 fn prefix(tag: &str) -> String {
     format!("{tag}outbox:")
+}
+
+/// Waits after a bite that was `asked` for then.
+async fn rest(asked: Instant) {
+    tokio::time::sleep(asked.elapsed().clamp(PAUSE.0, PAUSE.1)).await;
 }
 
 /// What a script that appends is given behind its own arguments; nothing where there is nothing to append.
@@ -125,12 +177,14 @@ impl Outbox for RedisOutbox {
 
     async fn hurry(&self, queue: Queue, now: Timestamp) -> Result<(), StoreError> {
         loop {
+            let asked = Instant::now();
             let arguments =
-                vec![prefix(&self.tag).into(), queue.name().into(), number(now.as_millis()), number(AT_ONCE)];
+                vec![prefix(&self.tag).into(), queue.name().into(), number(now.as_millis()), number(HURRIED_AT_ONCE)];
             let moved: u64 = script::OUTBOX_HURRY.run(&self.client, self.keys(), arguments).await?;
-            if moved < AT_ONCE {
+            if moved < HURRIED_AT_ONCE {
                 return Ok(());
             }
+            rest(asked).await;
         }
     }
 
@@ -164,32 +218,64 @@ impl Outbox for RedisOutbox {
         Ok(listed.collect())
     }
 
-    async fn replay(&self, which: &Which, now: Timestamp) -> Result<u64, StoreError> {
+    async fn replay(&self, which: &Which, now: Timestamp) -> Result<Replayed, StoreError> {
         let (kind, value) = match which {
             Which::Id(id) => ("id", id.clone()),
             Which::Call(call) => ("call", call.to_string()),
             Which::Since(since) => ("since", since.as_millis().to_string()),
         };
-        let mut replayed = 0;
-        loop {
+        let all_listed = kind != "call" || self.index_all(now).await?;
+        let mut letters = 0;
+        while letters < REPLAYED_AT_ONCE {
+            let asked = Instant::now();
             let arguments = vec![
                 prefix(&self.tag).into(),
                 number(now.as_millis()),
                 kind.into(),
                 value.as_str().into(),
-                number(AT_ONCE),
+                number(BITE),
             ];
-            let some: u64 = script::OUTBOX_REPLAY.run(&self.client, self.keys(), arguments).await?;
-            replayed += some;
-            if some < AT_ONCE {
-                return Ok(replayed);
+            let (looked_at, replayed): (u64, u64) =
+                script::OUTBOX_REPLAY.run(&self.client, self.keys(), arguments).await?;
+            letters += replayed;
+            if looked_at < BITE {
+                return Ok(Replayed { letters, more: !all_listed });
             }
+            rest(asked).await;
         }
+        Ok(Replayed { letters, more: true })
     }
 
-    async fn bury(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let arguments = vec![prefix(&self.tag).into(), number(before.as_millis()), number(AT_ONCE)];
-        Ok(script::OUTBOX_BURY.run(&self.client, self.keys(), arguments).await?)
+    async fn bury(&self, before: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        while gone < UPKEEP {
+            let asked = Instant::now();
+            let arguments = vec![
+                prefix(&self.tag).into(),
+                number(before.as_millis()),
+                number(BITE),
+                number(self.bounds.letters),
+                number(self.bounds.bytes),
+            ];
+            let (forgotten, dropped): (u64, u64) =
+                script::OUTBOX_BURY.run(&self.client, self.keys(), arguments).await?;
+            gone += forgotten + dropped;
+            if forgotten + dropped < BITE {
+                break;
+            }
+            rest(asked).await;
+        }
+        let mut listed = 0;
+        while listed < UPKEEP {
+            let asked = Instant::now();
+            let (count, _) = self.index(now - SETTLED_AFTER, None).await?;
+            listed += count;
+            if count < BITE {
+                break;
+            }
+            rest(asked).await;
+        }
+        Ok(gone)
     }
 
     async fn switch_off(&self, receiver: Option<&str>) -> Result<(), StoreError> {

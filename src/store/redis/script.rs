@@ -96,6 +96,8 @@ script!(NOTICE, "notice.lua");
 script!(SESSIONS, "sessions.lua");
 script!(REGISTER, without_memory, "register.lua");
 script!(UNREGISTER, "unregister.lua");
+script!(WATCH, "watch.lua");
+script!(UNWATCH, "unwatch.lua");
 script!(SWEEP, without_memory, "sweep.lua");
 script!(SWEPT, "swept.lua");
 script!(RENEW, without_memory, "renew.lua");
@@ -110,6 +112,7 @@ script!(OUTBOX_SETTLE, outbox_without_memory, "outbox_settle.lua");
 script!(OUTBOX_HURRY, outbox_without_memory, "outbox_hurry.lua");
 script!(OUTBOX_REPLAY, outbox_without_memory, "outbox_replay.lua");
 script!(OUTBOX_BURY, outbox_without_memory, "outbox_bury.lua");
+script!(OUTBOX_INDEX, outbox, "outbox_index.lua");
 script!(OUTBOX_DEAD, outbox, "outbox_dead.lua");
 script!(OUTBOX_BACKLOG, "outbox_backlog.lua");
 script!(GENERATION, without_memory, "generation.lua");
@@ -117,7 +120,52 @@ script!(PUT_BACK, "put_back.lua");
 script!(RESTORE, order_and_outbox_without_memory, "restore.lua");
 script!(RAISE, order, "raise.lua");
 
+#[cfg(test)]
+pub static ALL: [&Script; 30] = [
+    &CREATE,
+    &SWAP,
+    &NOTE,
+    &LINE,
+    &VERSIONS,
+    &CLAIM,
+    &VERDICT,
+    &NOTICE,
+    &SESSIONS,
+    &REGISTER,
+    &UNREGISTER,
+    &WATCH,
+    &UNWATCH,
+    &SWEEP,
+    &SWEPT,
+    &RENEW,
+    &RETIRE,
+    &SHIFT,
+    &OUTBOX_APPEND,
+    &OUTBOX_CLAIM,
+    &OUTBOX_SETTLE,
+    &OUTBOX_HURRY,
+    &OUTBOX_REPLAY,
+    &OUTBOX_BURY,
+    &OUTBOX_INDEX,
+    &OUTBOX_DEAD,
+    &OUTBOX_BACKLOG,
+    &GENERATION,
+    &RESTORE,
+    &RAISE,
+];
+
 impl Script {
+    /// The file without its ending.
+    pub fn name(&self) -> &'static str {
+        self.file.trim_end_matches(".lua")
+    }
+
+    /// How it is called on the wire.
+    #[cfg(test)]
+    pub fn sha(&self) -> &str {
+        &self.sha
+    }
+
     /// Runs the script; loads it where the server does not know it, which means that it has not run.
     pub async fn run<R: FromValue>(
         &self,
@@ -134,7 +182,7 @@ impl Script {
             let command = CustomCommand::new_static(command, ClusterHash::Offset(2), false);
             client.custom::<R, Value>(command, all)
         };
-        timed(self.file.trim_end_matches(".lua"), async {
+        timed(self.name(), async {
             match call("EVALSHA", &self.sha).await {
                 Err(error) if error.details().starts_with("NOSCRIPT") => call("EVAL", self.source).await,
                 answered => answered,

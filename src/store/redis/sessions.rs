@@ -3,9 +3,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fred::clients::Client;
-use fred::interfaces::{HashesInterface, KeysInterface, SetsInterface};
+use fred::interfaces::{HashesInterface, SetsInterface};
+use fred::types::{FromValue, Value};
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use super::calls::{json, unexpected};
 use super::reading::{Key, parse_at, passed_over, readable};
@@ -20,14 +22,24 @@ const SHARDS: u8 = 64;
 /// Only collects what even the sweep forgot; nodes register their sessions again every hour.
 const GARBAGE_TTL: Duration = Duration::from_secs(3 * 3600);
 
+/// Commands on presence that one node has on their way at the same time.
+const PRESENCE_AT_ONCE: usize = 8;
+/// Users of one shard in one command.
+const USERS_AT_ONCE: usize = 64;
+
 pub struct RedisSessions {
     client: Client,
+    /// Who watches whom and who is online, which calls never wait for: a connection of its own, and few commands at a
+    /// time.
+    presence: Client,
+    presence_at_once: Semaphore,
     prefix: String,
 }
 
 impl RedisSessions {
-    pub fn new(client: Client, prefix: &str) -> Self {
-        Self { client, prefix: prefix.to_owned() }
+    pub fn new(client: Client, presence: Client, prefix: &str) -> Self {
+        let presence_at_once = Semaphore::new(PRESENCE_AT_ONCE);
+        Self { client, presence, presence_at_once, prefix: prefix.to_owned() }
     }
 
     fn shard_tag(&self, shard: u8) -> String {
@@ -40,6 +52,30 @@ impl RedisSessions {
 
     fn watchers_key(&self, user: &UserId) -> String {
         format!("{}watchers:{user}", self.tag(user))
+    }
+
+    /// Runs a script on a key of each of these users, as few times as shards allow; `key` is what it is called in the
+    /// user's shard. Returns the places of users and what the script said of them.
+    async fn by_shard<R: FromValue>(
+        &self,
+        script: &script::Script,
+        users: &[UserId],
+        key: &str,
+        arguments: &[Value],
+    ) -> Result<Vec<(Vec<usize>, R)>, StoreError> {
+        let mut by_shard: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
+        for (place, user) in users.iter().enumerate() {
+            by_shard.entry(shard_of(user)).or_default().push(place);
+        }
+        let runs = by_shard.values().flat_map(|places| places.chunks(USERS_AT_ONCE)).map(|places| async move {
+            let keys =
+                places.iter().map(|place| format!("{}{key}:{}", self.tag(&users[*place]), users[*place])).collect();
+            // Never closed.
+            let _turn = self.presence_at_once.acquire().await;
+            let answer = script.run(&self.presence, keys, arguments.to_vec()).await?;
+            Ok::<_, StoreError>((places.to_vec(), answer))
+        });
+        try_join_all(runs).await
     }
 
     fn tags(&self) -> impl Iterator<Item = String> + '_ {
@@ -101,24 +137,18 @@ impl SessionStore for RedisSessions {
     }
 
     async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
-        let ttl = i64::try_from(GARBAGE_TTL.as_millis()).unwrap_or(i64::MAX);
-        let writes = users.iter().map(|user| async move {
-            let key = self.watchers_key(user);
-            self.client.sadd::<(), _, _>(key.as_str(), node.as_str()).await?;
-            self.client.pexpire::<(), _>(key, ttl, None).await
-        });
-        try_join_all(writes).await?;
+        let arguments = [node.as_str().into(), GARBAGE_TTL.as_millis().to_string().into()];
+        self.by_shard::<u64>(&script::WATCH, users, "watchers", &arguments).await?;
         Ok(())
     }
 
     async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
-        let writes = users.iter().map(|user| self.client.srem::<(), _, _>(self.watchers_key(user), node.as_str()));
-        try_join_all(writes).await?;
+        self.by_shard::<u64>(&script::UNWATCH, users, "watchers", &[node.as_str().into()]).await?;
         Ok(())
     }
 
     async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
-        let watchers: Vec<String> = self.client.smembers(self.watchers_key(user)).await?;
+        let watchers: Vec<String> = self.presence.smembers(self.watchers_key(user)).await?;
         Ok(nodes(&watchers))
     }
 
@@ -137,30 +167,22 @@ impl SessionStore for RedisSessions {
     }
 
     async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError> {
-        let mut by_shard: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
-        for (place, user) in users.iter().enumerate() {
-            by_shard.entry(shard_of(user)).or_default().push(place);
-        }
-        let reads = by_shard.into_values().map(|places| async move {
-            let key = |place: &usize| format!("{}sessions:{}", self.tag(&users[*place]), users[*place]);
-            let keys = places.iter().map(key).collect();
-            let found: Vec<Vec<String>> = script::SESSIONS.run(&self.client, keys, vec![]).await?;
-            Ok::<_, StoreError>(places.into_iter().zip(found))
-        });
         let mut sessions = vec![Vec::new(); users.len()];
-        for (place, found) in try_join_all(reads).await?.into_iter().flatten() {
-            sessions[place] = readable("session", Key::User(&users[place]), &found);
+        for (places, found) in self.by_shard::<Vec<Vec<String>>>(&script::SESSIONS, users, "sessions", &[]).await? {
+            for (place, found) in places.into_iter().zip(found) {
+                sessions[place] = readable("session", Key::User(&users[place]), &found);
+            }
         }
         Ok(sessions)
     }
 
     async fn online_count(&self) -> Result<u64, StoreError> {
-        let counts = self.tags().map(|tag| self.client.scard::<u64, _>(format!("{tag}online")));
+        let counts = self.tags().map(|tag| self.presence.scard::<u64, _>(format!("{tag}online")));
         Ok(try_join_all(counts).await?.into_iter().sum())
     }
 
     async fn online_users(&self) -> Result<Vec<UserId>, StoreError> {
-        let members = self.tags().map(|tag| self.client.smembers::<Vec<String>, _>(format!("{tag}online")));
+        let members = self.tags().map(|tag| self.presence.smembers::<Vec<String>, _>(format!("{tag}online")));
         let members = try_join_all(members).await?;
         Ok(members.iter().flatten().filter_map(|user| UserId::parse(user).ok()).collect())
     }
@@ -169,7 +191,7 @@ impl SessionStore for RedisSessions {
         let mut page = Vec::new();
         let first = after.map_or(0, |after| after.shard);
         for shard in first..SHARDS {
-            let members: Vec<String> = self.client.smembers(format!("{}online", self.shard_tag(shard))).await?;
+            let members: Vec<String> = self.presence.smembers(format!("{}online", self.shard_tag(shard))).await?;
             let mut users: Vec<UserId> = members.iter().filter_map(|user| UserId::parse(user).ok()).collect();
             users.sort();
             users.retain(|user| after.is_none_or(|after| shard > after.shard || *user > after.user));

@@ -1,12 +1,14 @@
 -- The outbox, for every script that touches it. Beside the letters it keeps: order (pending letters by age), a list
 -- for each call's chain, due and leased (members: c:call or r:letter) for each queue, holders (member to lease token),
--- dead, errors, stats. All keys share the prefix, and with it the slot.
+-- dead (by time of death), dead_of:<call> (its dead letters), errors, stats. All keys share the prefix, and with it the
+-- slot.
 -- A letter is stored as queue|chain|attempts|json; chain is empty for a letter that waits for no other.
 local function outbox(prefix)
   local box = {}
   local function key(name) return prefix .. name end
 
-  local function parts(stored) return string.match(stored, '^(.-)|(.-)|(.-)|(.*)$') end
+  -- Queue, chain, attempts and letter of what is stored.
+  function box.parts(stored) return string.match(stored, '^(.-)|(.-)|(.-)|(.*)$') end
 
   function box.member(chain, id) return chain ~= '' and 'c:' .. chain or 'r:' .. id end
 
@@ -19,15 +21,45 @@ local function outbox(prefix)
     if redis.call('EXISTS', key('chain:' .. chain)) == 0 then redis.call('ZREM', key('due:' .. queue), 'c:' .. chain) end
   end
 
+  -- Lists a dead letter under its call. What a node of an older version removes stays listed until it expires: letters
+  -- are dead for 30 days at most.
+  function box.index(id, call, died)
+    if not call then return end
+    redis.call('ZADD', key('dead_of:' .. call), died, id)
+    redis.call('PEXPIRE', key('dead_of:' .. call), 60 * 24 * 3600 * 1000)
+  end
+
+  function box.unindex(id, call)
+    if call then redis.call('ZREM', key('dead_of:' .. call), id) end
+  end
+
+  -- Removes dead letters altogether, all in few commands.
+  function box.forget_dead(ids)
+    if #ids == 0 then return end
+    local bytes = 0
+    for place, stored in ipairs(redis.call('HMGET', key('letters'), unpack(ids))) do
+      if stored then
+        local _, _, _, json = box.parts(stored)
+        box.unindex(ids[place], cjson.decode(json).call)
+        bytes = bytes + #stored
+      end
+    end
+    redis.call('HDEL', key('letters'), unpack(ids))
+    redis.call('ZREM', key('dead'), unpack(ids))
+    redis.call('HDEL', key('errors'), unpack(ids))
+    box.bytes(-bytes)
+  end
+
   -- Removes a letter from wherever it is, but not the lease over it.
   function box.forget(id)
     local stored = redis.call('HGET', key('letters'), id)
+    if redis.call('ZREM', key('order'), id) == 0 and redis.call('ZSCORE', key('dead'), id) then
+      return box.forget_dead({id})
+    end
     if not stored then return end
-    local queue, chain = parts(stored)
+    local queue, chain = box.parts(stored)
     redis.call('HDEL', key('letters'), id)
     box.bytes(-#stored)
-    redis.call('ZREM', key('order'), id)
-    if redis.call('ZREM', key('dead'), id) == 1 then redis.call('HDEL', key('errors'), id) end
     redis.call('ZREM', key('due:' .. queue), 'r:' .. id)
     box.unchain(queue, chain, id)
   end
@@ -42,7 +74,7 @@ local function outbox(prefix)
   function box.read(id)
     local stored = id and redis.call('HGET', key('letters'), id)
     if not stored then return end
-    return parts(stored)
+    return box.parts(stored)
   end
 
   function box.wait(queue, member, at) redis.call('ZADD', key('due:' .. queue), at, member) end
@@ -78,15 +110,26 @@ local function outbox(prefix)
         end
       end
     end
-    local most, most_bytes = tonumber(ARGV[from]), tonumber(ARGV[from + 1])
-    for _ = 1, 1000 do
+    -- As much as comes goes; what is over the bounds all the same goes with the next, or in upkeep.
+    box.trim(tonumber(ARGV[from]), tonumber(ARGV[from + 1]), 20)
+  end
+
+  -- Drops the oldest beyond the bounds, dead ones first; returns how many, `limit` at most.
+  function box.trim(most, most_bytes, limit)
+    local over = math.min(redis.call('HLEN', key('letters')) - most, limit)
+    local dead = over > 0 and redis.call('ZRANGE', key('dead'), 0, over - 1) or {}
+    box.forget_dead(dead)
+    local dropped = #dead
+    while dropped < limit do
       if redis.call('HLEN', key('letters')) <= most
         and tonumber(redis.call('HGET', key('stats'), 'bytes') or 0) <= most_bytes then break end
       local oldest = redis.call('ZRANGE', key('dead'), 0, 0)[1] or redis.call('ZRANGE', key('order'), 0, 0)[1]
       if not oldest then break end
       box.forget(oldest)
-      redis.call('HINCRBY', key('stats'), 'dropped', 1)
+      dropped = dropped + 1
     end
+    if dropped > 0 then redis.call('HINCRBY', key('stats'), 'dropped', dropped) end
+    return dropped
   end
 
   return box

@@ -1,7 +1,8 @@
 -- KEYS: letters
--- ARGV: outbox prefix, died before, limit
--- Returns: how many were forgotten
-local old = redis.call('ZRANGEBYSCORE', ARGV[1] .. 'dead', '-inf', '(' .. ARGV[2], 'LIMIT', 0, ARGV[3])
-local box = outbox(ARGV[1])
-for _, id in ipairs(old) do box.forget(id) end
-return #old
+-- ARGV: outbox prefix, died before, limit, most letters, most bytes
+-- Returns: how many dead ones were forgotten for their age, how many letters were dropped beyond the bounds
+local prefix, before, limit, most, most_bytes = unpack(ARGV)
+local box = outbox(prefix)
+local old = redis.call('ZRANGEBYSCORE', prefix .. 'dead', '-inf', '(' .. before, 'LIMIT', 0, limit)
+box.forget_dead(old)
+return {#old, box.trim(tonumber(most), tonumber(most_bytes), limit - #old)}

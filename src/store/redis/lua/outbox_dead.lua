@@ -1,14 +1,22 @@
 -- KEYS: letters
 -- ARGV: outbox prefix, limit
 -- Returns: died at, attempts, error, letter of each, newest first
-local box, listed = outbox(ARGV[1]), {}
-local newest = redis.call('ZREVRANGE', ARGV[1] .. 'dead', 0, ARGV[2] - 1, 'WITHSCORES')
+local prefix, limit = unpack(ARGV)
+local box, ids, times, listed = outbox(prefix), {}, {}, {}
+local newest = redis.call('ZREVRANGE', prefix .. 'dead', 0, limit - 1, 'WITHSCORES')
 for place = 1, #newest, 2 do
-  local _, _, attempts, json = box.read(newest[place])
-  if json then
-    listed[#listed + 1] = newest[place + 1]
+  ids[#ids + 1] = newest[place]
+  times[#times + 1] = newest[place + 1]
+end
+if #ids == 0 then return {} end
+local letters = redis.call('HMGET', prefix .. 'letters', unpack(ids))
+local errors = redis.call('HMGET', prefix .. 'errors', unpack(ids))
+for place, stored in ipairs(letters) do
+  if stored then
+    local _, _, attempts, json = box.parts(stored)
+    listed[#listed + 1] = times[place]
     listed[#listed + 1] = attempts
-    listed[#listed + 1] = redis.call('HGET', ARGV[1] .. 'errors', newest[place]) or ''
+    listed[#listed + 1] = errors[place] or ''
     listed[#listed + 1] = json
   end
 end

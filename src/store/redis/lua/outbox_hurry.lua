@@ -3,5 +3,10 @@
 -- Returns: how many were made due
 local due = ARGV[1] .. 'due:' .. ARGV[2]
 local later = redis.call('ZRANGEBYSCORE', due, '(' .. ARGV[3], '+inf', 'LIMIT', 0, ARGV[4])
-for _, member in ipairs(later) do redis.call('ZADD', due, ARGV[3], member) end
+local at = {}
+for _, member in ipairs(later) do
+  at[#at + 1] = ARGV[3]
+  at[#at + 1] = member
+end
+if #at > 0 then redis.call('ZADD', due, unpack(at)) end
 return #later

@@ -1,21 +1,28 @@
 -- KEYS: letters
 -- ARGV: outbox prefix, now, which (id, call, since), value, limit
--- Returns: how many were replayed
+-- Returns: how many were looked at, how many of them were replayed
 local prefix, now, which, value, limit = unpack(ARGV)
-local box, replayed = outbox(prefix), 0
-local from = which == 'since' and value or '-inf'
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'dead', from, '+inf')) do
+local box, dead, of_call = outbox(prefix), prefix .. 'dead', prefix .. 'dead_of:' .. value
+local ids = {value}
+if which == 'call' then
+  ids = redis.call('ZRANGE', of_call, 0, limit - 1)
+elseif which == 'since' then
+  ids = redis.call('ZRANGEBYSCORE', dead, value, '+inf', 'LIMIT', 0, limit)
+end
+local replayed = 0
+for _, id in ipairs(ids) do
   local queue, _, _, json = box.read(id)
-  local meant = which == 'since' or (which == 'id' and id == value)
-  if which == 'call' and json then meant = cjson.decode(json).call == value end
-  if meant and json then
-    redis.call('ZREM', prefix .. 'dead', id)
+  -- A node of an older version may have removed it since it was listed.
+  if redis.call('ZREM', dead, id) == 1 and json then
+    local letter = cjson.decode(json)
+    box.unindex(id, letter.call)
     redis.call('HDEL', prefix .. 'errors', id)
-    redis.call('ZADD', prefix .. 'order', cjson.decode(json).at, id)
+    redis.call('ZADD', prefix .. 'order', letter.at, id)
     box.write(id, queue, '', 0, json)
     box.wait(queue, 'r:' .. id, now)
     replayed = replayed + 1
-    if replayed >= tonumber(limit) then break end
+  elseif which == 'call' then
+    redis.call('ZREM', of_call, id)
   end
 end
-return replayed
+return {#ids, replayed}
