@@ -41,6 +41,7 @@ impl Signaling {
     /// Laravel rings the receiver in the caller's name, at once; the caller has no session in it. The same call once more
     /// is answered like the first time, a busy one too.
     pub async fn word_initiated(self: &Arc<Self>, caller: &UserId, request: Initiate) -> Result<Initiated, Failure> {
+        let (receiver, call_type) = (request.receiver.clone(), request.call_type.clone());
         match self.initiate(&Actor::over_http(caller, None), request).await {
             Ok(answer) => {
                 if let Initiated::Settled(call) = &answer {
@@ -49,7 +50,8 @@ impl Signaling {
                 Ok(answer)
             }
             Err(Failure::Refused { refusal: Refusal::InvalidState, call })
-                if call.end().is_some_and(|end| end.reason == EndReason::Busy) =>
+                if call.end().is_some_and(|end| end.reason == EndReason::Busy)
+                    && call.is_dialled_as(&receiver, call_type.as_deref()) =>
             {
                 Ok(Initiated::Busy { ringing: None })
             }

@@ -241,7 +241,7 @@ impl CallStore for RedisCalls {
         let keys: Vec<String> = users.iter().map(|user| self.key("line", user)).collect();
         let lines: Vec<Option<String>> = self.client.mget(keys).await?;
         let corrupt = |error: InvalidId| StoreError::Corrupt { what: "line", reason: error.to_string() };
-        lines.into_iter().map(|id| id.map(|id| CallId::parse(&id)).transpose().map_err(corrupt)).collect()
+        lines.into_iter().map(|id| id.map(|id| CallId::stored(&id)).transpose().map_err(corrupt)).collect()
     }
 
     async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError> {
@@ -274,7 +274,7 @@ impl CallStore for RedisCalls {
             self.call_prefix().into(),
         ];
         let reply: Vec<String> = script::CLAIM.run(&self.client, vec![self.due_key()], arguments).await?;
-        Ok(reply.iter().filter_map(|id| CallId::parse(id).ok()).collect())
+        Ok(reply.iter().filter_map(|id| CallId::stored(id).ok()).collect())
     }
 
     async fn keep_verdict(&self, id: &CallId, verdict: &Verdict, now: Timestamp) -> Result<Option<Call>, StoreError> {
@@ -299,7 +299,7 @@ impl CallStore for RedisCalls {
     async fn claim_notice(&self, user: &UserId, claimant: u64, claim: Duration) -> Result<Option<CallId>, StoreError> {
         let keys = vec![self.key("notice", user), self.key("noticed", user)];
         let taken: String = script::NOTICE.run(&self.client, keys, vec![number(claimant), duration(claim)]).await?;
-        Ok(CallId::parse(&taken).ok())
+        Ok(CallId::stored(&taken).ok())
     }
 
     async fn drop_notice(&self, user: &UserId) -> Result<(), StoreError> {
