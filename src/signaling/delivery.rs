@@ -161,8 +161,6 @@ impl Signaling {
     ) -> Vec<SayKind> {
         let heard = session.hear(call, self.clock.now(), wanted);
         if heard.deaf {
-            metrics::deaf_session();
-            tracing::warn!(session = %session.id, "the phone no longer reads, its queue is full");
             self.note_callee(call, What::Deaf, session.device.clone());
         }
         for held in heard.held {

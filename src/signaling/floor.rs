@@ -17,28 +17,72 @@ use crate::telemetry::metrics::{self, Departure};
 /// A phone that is told to ring so long after the end of the call rang for nobody.
 const GHOST_AFTER: Duration = Duration::from_secs(2);
 
-/// How a session's phone is spoken to; the socket edge puts it into wire events.
+/// What became of an event for a phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    Queued,
+    /// Its queue is full: the phone no longer reads.
+    Full,
+    /// Its socket has ended.
+    Gone,
+}
+
+/// How a session's phone is spoken to; the socket edge puts it into wire events. What is about calls is queued or fails;
+/// presence and the application's events wait for room, and are the first to be lost.
 pub trait Voice: Send + Sync {
-    /// Queues what a session hears about a call. False: its queue is full, the phone no longer reads.
-    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool;
+    /// Queues what a session hears about a call.
+    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Spoken;
 
-    fn ready(&self, ready: &Ready) -> bool;
+    fn ready(&self, ready: &Ready) -> Spoken;
 
-    fn word(&self, word: &Word, now: Timestamp) -> bool;
+    fn word(&self, word: &Word, now: Timestamp) -> Spoken;
 
     /// `call:busy` for an initiate of this very session.
-    fn busy(&self, call_id: &str) -> bool;
+    fn busy(&self, call_id: &str) -> Spoken;
 
-    fn reject_confirmed(&self, call_id: &str) -> bool;
+    fn reject_confirmed(&self, call_id: &str) -> Spoken;
 
     /// A watched user came or went.
-    fn presence(&self, user: &UserId, online: bool, now: Timestamp) -> bool;
+    fn presence(&self, user: &UserId, online: bool, now: Timestamp);
 
     /// Ends the session with a disconnect packet: the phone will not come back by itself.
-    fn disconnect(&self);
+    fn disconnect(&self) -> Spoken;
 
     /// Closes the session's transport: the phone comes back by itself.
     fn close(&self);
+
+    /// Closes it, and the session leaves at once: nobody waits for a phone that does not read.
+    fn abandon(&self);
+}
+
+/// Speaks to a session's phone. One that no longer reads what is about calls is let go: it comes back and is told how
+/// things stand. False where it did not hear.
+pub struct Speech<'s>(&'s Session);
+
+impl Speech<'_> {
+    pub fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool {
+        self.0.judge(self.0.voice.say(call, say, now, repeat))
+    }
+
+    pub fn ready(&self, ready: &Ready) -> bool {
+        self.0.judge(self.0.voice.ready(ready))
+    }
+
+    pub fn word(&self, word: &Word, now: Timestamp) -> bool {
+        self.0.judge(self.0.voice.word(word, now))
+    }
+
+    pub fn busy(&self, call_id: &str) -> bool {
+        self.0.judge(self.0.voice.busy(call_id))
+    }
+
+    pub fn reject_confirmed(&self, call_id: &str) -> bool {
+        self.0.judge(self.0.voice.reject_confirmed(call_id))
+    }
+
+    pub fn presence(&self, user: &UserId, online: bool, now: Timestamp) {
+        self.0.voice.presence(user, online, now);
+    }
 }
 
 /// Who joins with a socket.
@@ -156,14 +200,26 @@ impl Session {
         }
     }
 
-    pub fn voice(&self) -> &dyn Voice {
-        &*self.voice
+    pub fn voice(&self) -> Speech<'_> {
+        Speech(self)
+    }
+
+    /// Notes what became of an event, an acknowledgement among them; true where it was queued.
+    pub fn judge(&self, spoken: Spoken) -> bool {
+        if spoken == Spoken::Full {
+            if self.ended.set(Departure::Deaf).is_ok() {
+                metrics::deaf_session();
+                tracing::warn!(session = %self.id, "the phone no longer reads, its queue is full: closing its transport");
+            }
+            self.voice.abandon();
+        }
+        spoken == Spoken::Queued
     }
 
     /// Ends the session with a disconnect packet: the phone will not come back by itself.
     pub(super) fn dismiss(&self, cause: Departure) {
         self.ended.get_or_init(|| cause);
-        self.voice.disconnect();
+        self.judge(self.voice.disconnect());
     }
 
     /// Closes the session's transport: the phone comes back by itself.
@@ -189,11 +245,7 @@ impl Session {
             if ear.has_heard(kind) || !wanted(kind) || (kind == SayKind::Incoming && call.ring_until <= now) {
                 continue;
             }
-            ear.said |= 1 << kind as u8;
-            if kind == SayKind::Incoming {
-                ear.rung_at = now;
-            } else if ear.has_heard(SayKind::Incoming)
-                && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)
+            if ear.has_heard(SayKind::Incoming) && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)
             {
                 metrics::ghost_ring();
             }
@@ -202,8 +254,16 @@ impl Session {
             }
             match held_until(call, role, self.acks, kind).filter(|at| *at > now) {
                 Some(at) => heard.held.push(Held { say, at }),
-                None if self.voice.say(call, &say, now, false) => heard.said.push(kind),
-                None => heard.deaf = true,
+                None if self.voice().say(call, &say, now, false) => heard.said.push(kind),
+                // Not said: a replay or the next look tells it.
+                None => {
+                    heard.deaf = self.ended.get() == Some(&Departure::Deaf);
+                    return heard;
+                }
+            }
+            ear.said |= 1 << kind as u8;
+            if kind == SayKind::Incoming {
+                ear.rung_at = now;
             }
             if kind == SayKind::Cancelled && sabotage::is_on(Bug::LateIncoming) {
                 self.voice.say(call, &Say::Incoming, now, false);
@@ -225,7 +285,7 @@ impl Session {
             .flatten()
             .any(|ear| ear.call.as_ref() == Some(&call.id))
         {
-            self.voice.say(call, say, now, false);
+            self.voice().say(call, say, now, false);
         }
     }
 
@@ -237,7 +297,7 @@ impl Session {
             && !ear.has_heard(SayKind::Ended)
             && call.role_of(&self.user) == Some(Role::Caller)
         {
-            self.voice.say(call, &Say::Accepted, now, true);
+            self.voice().say(call, &Say::Accepted, now, true);
         }
     }
 

@@ -34,7 +34,7 @@ pub use crate::bus::Word;
 pub use crate::store::Page;
 pub use backend::{Told, WordOutcome};
 pub use calls::{Initiate, Initiated};
-pub use floor::{Newcomer, Session, Voice};
+pub use floor::{Newcomer, Session, Spoken, Voice};
 pub use ledger::Ledger;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Ready, ReadyCall};

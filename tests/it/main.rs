@@ -6,8 +6,10 @@ mod harness;
 
 mod absence;
 mod auth;
+mod deafness;
 mod documents;
 mod drain;
+mod endings;
 mod faults;
 mod forwarding;
 mod http;
@@ -24,5 +26,6 @@ mod processes;
 mod races;
 mod redis_failover;
 mod redis_trouble;
+mod repeats;
 mod traces;
 mod webhooks;
