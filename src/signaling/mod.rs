@@ -22,6 +22,7 @@ mod sessions;
 mod sweep;
 mod timeline;
 mod transition;
+mod voice;
 mod watch;
 
 use std::sync::Arc;
@@ -34,11 +35,12 @@ pub use crate::bus::Word;
 pub use crate::store::Page;
 pub use backend::{Told, WordOutcome};
 pub use calls::{Initiate, Initiated};
-pub use floor::{Newcomer, Session, Spoken, Voice};
+pub use floor::{Newcomer, Session};
 pub use ledger::Ledger;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Ready, ReadyCall};
 pub use transition::Failure;
+pub use voice::{Spoken, Voice};
 
 use crate::bus::{Bus, BusError};
 use crate::call::{NodeId, Terms};
