@@ -166,11 +166,12 @@ impl App {
             handshakes_per_address: limits.handshakes_per_address,
             sessions: limits.sessions,
         };
-        let wires = Arc::new(Wires::default());
+        let unanswered = config.ping_interval + config.ping_timeout;
+        let wires = Arc::new(Wires::new(2 * unanswered + config.auth_times.hold));
         let relay = Arc::new(Relay::new(
             Arc::clone(&signaling),
             config.node_keys(),
-            config.ping_interval + config.ping_timeout + Duration::from_secs(5),
+            unanswered + Duration::from_secs(5),
             Arc::clone(&wires),
             tasks.clone(),
             stop.clone(),
@@ -212,7 +213,7 @@ impl App {
             .layer(cors(&config.allowed_origins));
         let router = if local_development { router.layer(axum::middleware::from_fn(refuse_forwarded)) } else { router };
         // A phone that stopped reading ends when a ping would have.
-        let public = PhoneListener::new(public, config.ping_interval + config.ping_timeout);
+        let public = PhoneListener::new(public, unanswered);
         let service = router.into_make_service_with_connect_info::<Peer>();
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(async move { axum::serve(public, service).with_graceful_shutdown(ended).await });
@@ -283,6 +284,7 @@ impl App {
     /// the transports of all sessions are closed little by little.
     pub async fn drain(&self) {
         self.readiness.set(false);
+        self.relay.turn_upgrades_away();
         metrics::draining(1);
         tracing::info!(sessions = self.signaling.local_sessions(), "draining");
         tokio::time::sleep(self.drain.delay).await;

@@ -23,9 +23,11 @@ impl Actor {
 /// What may be done to a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// The same initiate once more.
+    /// An initiate of a call that exists: the same once more, or another one under its id.
     Initiate {
         by: Actor,
+        receiver: UserId,
+        call_type: Option<String>,
     },
     /// A device confirmed that it rings.
     Alert {
@@ -114,7 +116,7 @@ impl Command {
     /// Who sent it; absent for what nodes say among themselves.
     pub fn by(&self) -> Option<&Actor> {
         match self {
-            Command::Initiate { by }
+            Command::Initiate { by, .. }
             | Command::Alert { by }
             | Command::Accept { by }
             | Command::Reject { by, .. }

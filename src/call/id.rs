@@ -26,6 +26,11 @@ macro_rules! text_id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// An id as this cluster stored it: it is in its normal form already, and stays as it is.
+            pub fn stored(text: &str) -> Result<Self, InvalidId> {
+                if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId) }
+            }
         }
 
         impl fmt::Display for $name {
@@ -41,7 +46,7 @@ text_id! {
     UserId
 }
 text_id! {
-    /// A call in its normal form, without the `CALL_` prefix: `CALL_123` and `123` are one call.
+    /// A call in its normal form, without any `CALL_` prefix: `CALL_CALL_123`, `CALL_123` and `123` are one call.
     CallId
 }
 text_id! {
@@ -54,7 +59,7 @@ text_id! {
 }
 
 impl UserId {
-    /// Reads a user id; the doubled prefix of some builds (`USR_USR_1`) is read as one.
+    /// Reads a user id; the doubled prefix of some builds (`USR_USR_1`) is read as one. The normal form reads as itself.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let mut text = text;
         while text.starts_with("USR_USR_") {
@@ -65,19 +70,17 @@ impl UserId {
 }
 
 impl CallId {
-    /// Reads a call id in either spelling.
+    /// Reads a call id in any spelling; what is nothing but the prefix names no call. The normal form reads as itself.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        if !valid(text) {
-            return Err(InvalidId);
-        }
-        let bare = text.strip_prefix("CALL_").filter(|rest| !rest.is_empty()).unwrap_or(text);
-        Ok(Self(bare.into()))
+        let bare = text.trim_start_matches("CALL_");
+        // The length is that of the text as it was sent.
+        if valid(text) && !bare.is_empty() { Ok(Self(bare.into())) } else { Err(InvalidId) }
     }
 }
 
 impl NodeId {
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId) }
+        Self::stored(text)
     }
 }
 

@@ -12,11 +12,15 @@ use State::{Active, Ended, Ringing, Trying};
 /// Decides what `command` does to `call` at `now`; touches nothing.
 pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, Refused> {
     match (&call.state, command) {
-        (Trying | Ringing | Active { .. }, Command::Initiate { by }) => {
+        (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type }) => {
             require(call, by, Role::Caller)?;
-            Ok(Decision::unchanged())
+            if call.is_dialled_as(receiver, call_type.as_deref()) {
+                Ok(Decision::unchanged())
+            } else {
+                Err(InvalidState.into())
+            }
         }
-        (Ended(_), Command::Initiate { by }) => {
+        (Ended(_), Command::Initiate { by, .. }) => {
             require(call, by, Role::Caller)?;
             Err(InvalidState.into())
         }

@@ -30,6 +30,10 @@ fn ana() -> Actor {
     actor("ana", named("a1"))
 }
 
+fn initiate(by: Actor) -> Command {
+    Command::Initiate { by, receiver: user("bo"), call_type: Some("AUDIO".into()) }
+}
+
 fn bo() -> Actor {
     actor("bo", named("b1"))
 }
@@ -132,13 +136,24 @@ fn every_cell_of_the_table() {
 
     let table: Vec<(&str, Command, [&str; 5])> = vec![
         // columns: trying, ringing, active, doubtful, ended (cancelled by the caller)
+        ("initiate again", initiate(ana()), ["as before", "as before", "as before", "as before", "InvalidState"]),
         (
-            "initiate again",
-            Command::Initiate { by: ana() },
+            "initiate, other receiver",
+            Command::Initiate { by: ana(), receiver: user("cleo"), call_type: Some("AUDIO".into()) },
+            ["InvalidState"; 5],
+        ),
+        (
+            "initiate, other type",
+            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("VIDEO".into()) },
+            ["InvalidState"; 5],
+        ),
+        (
+            "initiate, type in other letters",
+            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("audio".into()) },
             ["as before", "as before", "as before", "as before", "InvalidState"],
         ),
-        ("initiate, another's call", Command::Initiate { by: stranger() }, ["NotAParticipant"; 5]),
-        ("initiate by the callee", Command::Initiate { by: bo() }, ["NotAParticipant"; 5]),
+        ("initiate, another's call", initiate(stranger()), ["NotAParticipant"; 5]),
+        ("initiate by the callee", initiate(bo()), ["NotAParticipant"; 5]),
         (
             "alert",
             Command::Alert { by: bo() },
@@ -763,7 +778,28 @@ fn ids_in_their_spellings() {
     for bad in ["", "with space", "ü", &"x".repeat(65), "a/b"] {
         assert!(UserId::parse(bad).is_err() && CallId::parse(bad).is_err(), "{bad:?}");
     }
-    assert_eq!(CallId::parse("CALL_").unwrap().as_str(), "CALL_");
+    for (text, id) in [("CALL_CALL_5", "5"), ("CALL_CALL_CALL_5", "5"), ("CALL_CAL_5", "CAL_5"), ("5CALL_", "5CALL_")] {
+        assert_eq!(CallId::parse(text).unwrap().as_str(), id);
+    }
+    for prefix in ["CALL_", "CALL_CALL_"] {
+        assert!(CallId::parse(prefix).is_err(), "{prefix} names no call");
+        assert_eq!(CallId::stored(prefix).unwrap().as_str(), prefix, "what is stored is not judged again");
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_id_reads_as_itself(text in "(CALL_|USR_){0,4}[A-Za-z0-9_.:-]{0,8}") {
+        if let Ok(id) = CallId::parse(&text) {
+            prop_assert_eq!(CallId::parse(id.as_str()), Ok(id.clone()));
+            prop_assert_eq!(CallId::parse(&format!("CALL_{id}")), Ok(id.clone()));
+            prop_assert_eq!(CallId::stored(id.as_str()), Ok(id));
+        }
+        if let Ok(user) = UserId::parse(&text) {
+            prop_assert_eq!(UserId::parse(user.as_str()), Ok(user.clone()));
+            prop_assert_eq!(UserId::stored(user.as_str()), Ok(user));
+        }
+    }
 }
 
 fn any_actor() -> impl Strategy<Value = Actor> {
@@ -787,7 +823,7 @@ fn any_role() -> impl Strategy<Value = Role> {
 
 fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        any_actor().prop_map(|by| Command::Initiate { by }),
+        any_actor().prop_map(initiate),
         any_actor().prop_map(|by| Command::Alert { by }),
         any_actor().prop_map(|by| Command::Accept { by }),
         any_actor().prop_map(|by| Command::Reject { by, reason: None }),
@@ -828,7 +864,7 @@ proptest! {
             now += pause;
             let stranger = matches!(&command,
                 Command::Accept { by } | Command::Reject { by, .. } | Command::Cancel { by, .. } | Command::End { by, .. }
-                | Command::Alert { by } | Command::Initiate { by } if by.user == user("eve"));
+                | Command::Alert { by } | Command::Initiate { by, .. } if by.user == user("eve"));
             let next = match step(&call, &command, at(now)) {
                 Ok(decision) => {
                     prop_assert!(!stranger, "a stranger was obeyed");

@@ -2,7 +2,7 @@
 //! upgrade of another node's session on to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -26,8 +26,8 @@ use super::peers::client;
 use super::{Peer, error};
 use crate::call::Timestamp;
 use crate::signaling::Signaling;
-use crate::socket::Wires;
-use crate::telemetry::metrics::{self, Relayed};
+use crate::socket::{Wire, Wires};
+use crate::telemetry::metrics::{self, Limit, Relayed};
 
 /// Carries the proof that a request comes from another node; whatever comes in from outside under this name is
 /// dropped.
@@ -52,6 +52,8 @@ pub struct Relay {
     websockets: Arc<AtomicUsize>,
     /// Connections of this node's own sessions.
     wires: Arc<Wires>,
+    /// A websocket that begins here ends with this node.
+    turns_upgrades_away: AtomicBool,
     /// Set when the websockets that run through this node are to end, each at a random time within.
     draining: watch::Sender<Option<Duration>>,
     tasks: TaskTracker,
@@ -92,10 +94,17 @@ impl Relay {
             open: Arc::default(),
             websockets: Arc::default(),
             wires,
+            turns_upgrades_away: AtomicBool::new(false),
             draining: watch::Sender::new(None),
             tasks,
             stop,
         }
+    }
+
+    /// A websocket that would run through this node from now on would end with it: 503, and a load balancer asks another
+    /// node.
+    pub fn turn_upgrades_away(&self) {
+        self.turns_upgrades_away.store(true, Ordering::Relaxed);
     }
 
     /// Ends the websockets that run through this node, spread over `window`. New ones end likewise.
@@ -205,28 +214,49 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
     let websocket = parameter(&query, "transport") == Some("websocket");
     let wire = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.wire.clone());
     let Some(sid) = parameter(&query, "sid") else {
-        if let Some(wire) = wire.filter(|_| websocket) {
-            request.extensions_mut().insert(wire);
+        let wire = wire.filter(|_| websocket);
+        if let Some(wire) = &wire {
+            request.extensions_mut().insert(wire.clone());
         }
         let hands_out_an_id = request.method() == Method::GET && parameter(&query, "transport") == Some("polling");
         let response = next.run(request).await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            wire.iter().for_each(Wire::becomes_websocket);
+        }
         return if hands_out_an_id { name_the_node(response, &relay.signaling.own_tag()).await } else { response };
     };
-    let Some((id, tag)) = sid.split_once('.') else { return next.run(request).await };
-    if tag == relay.signaling.own_tag() {
+    let own_tag = relay.signaling.own_tag();
+    let (id, tag) = sid.split_once('.').unwrap_or((sid, &own_tag));
+    if tag == own_tag {
         let Ok(uri) = target.replacen(sid, id, 1).parse::<Uri>() else { return unknown_session() };
         *request.uri_mut() = uri;
-        if let Some(wire) = wire.filter(|_| websocket) {
-            relay.wires.upgrade(id, &wire);
+        let polls = !websocket && request.method() == Method::GET;
+        let wire = wire.filter(|_| websocket);
+        if let Some(wire) = &wire {
+            relay.wires.upgrade(id, wire);
         }
-        return tokio::select! {
-            () = relay.wires.closed(id) => unknown_session(),
+        let response = tokio::select! {
+            () = relay.wires.closed(id) => return unknown_session(),
             response = next.run(request) => response,
         };
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => wire.iter().for_each(Wire::becomes_websocket),
+            StatusCode::OK if polls => relay.wires.was_polled(id),
+            _ => {}
+        }
+        return response;
     }
     match relay.signaling.address_of(tag).await {
         // A node that does not know itself by this name: nobody will.
         Some(_) if from_a_node => unknown_session(),
+        Some(_) if websocket && relay.turns_upgrades_away.load(Ordering::Relaxed) => {
+            metrics::limited(Limit::Draining);
+            metrics::relayed(Relayed::Refused);
+            let mut response =
+                error(StatusCode::SERVICE_UNAVAILABLE, "This node stops, please come back", "unavailable");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+            response
+        }
         Some(address) => relay.pass_on(&address, &target, request).await,
         None => {
             metrics::relayed(Relayed::Unknown);

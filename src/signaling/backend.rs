@@ -59,6 +59,7 @@ impl Node {
         caller: &UserId,
         request: Initiate,
     ) -> Result<Initiated, Failure> {
+        let (receiver, call_type) = (request.receiver.clone(), request.call_type.clone());
         match self.initiate(&Actor::over_http(caller, None), request).await {
             Ok(answer) => {
                 if let Initiated::Settled(call) = &answer {
@@ -67,7 +68,8 @@ impl Node {
                 Ok(answer)
             }
             Err(Failure::Refused { refusal: Refusal::InvalidState, call })
-                if call.end().is_some_and(|end| end.reason == EndReason::Busy) =>
+                if call.end().is_some_and(|end| end.reason == EndReason::Busy)
+                    && call.is_dialled_as(&receiver, call_type.as_deref()) =>
             {
                 Ok(Initiated::Busy { ringing: None })
             }

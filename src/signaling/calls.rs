@@ -84,7 +84,7 @@ impl Node {
                 Created::Exists(existing) if existing.version == call.version => {
                     return Ok(self.ring(*existing, decided_at).await);
                 }
-                Created::Exists(existing) => return self.initiate_again(by, *existing).await,
+                Created::Exists(existing) => return self.initiate_again(by, &call, *existing).await,
                 Created::TooManyRings { wait } => {
                     metrics::limited(Limit::Rings);
                     return Err(Failure::TooManyRings { wait });
@@ -187,8 +187,15 @@ impl Node {
     }
 
     /// The same id once more: the first answer again, or a refusal.
-    async fn initiate_again(self: &Arc<Self>, by: &Actor, existing: Call) -> Result<Initiated, Failure> {
-        let call = self.transition(&existing.id, &Command::Initiate { by: by.clone() }).await?;
+    async fn initiate_again(
+        self: &Arc<Self>,
+        by: &Actor,
+        dialled: &Call,
+        existing: Call,
+    ) -> Result<Initiated, Failure> {
+        let (receiver, call_type) = (dialled.callee.user.clone(), dialled.call_type.clone());
+        let again = Command::Initiate { by: by.clone(), receiver, call_type };
+        let call = self.transition(&existing.id, &again).await?;
         if let State::Active { .. } = call.state {
             return Ok(Initiated::Settled(Box::new(call)));
         }

@@ -173,8 +173,6 @@ impl Node {
         let goes_on = !session.acks && call.may_go_on_with(&session.user);
         let heard = session.hear(call, self.clock.now(), |kind| wanted(kind) && !(goes_on && kind == SayKind::Ended));
         if heard.deaf {
-            metrics::deaf_session();
-            tracing::warn!(session = %session.id, "the phone no longer reads, its queue is full");
             self.note_callee(call, What::Deaf, session.device.clone());
         }
         for held in heard.held {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::Ready;
-use crate::bus::Word;
+use super::voice::{Speech, Spoken, Voice};
 use crate::call::{
     Actor, Call, CallId, Device, Role, Say, SayKind, SealedToken, SessionId, Timestamp, TokenHash, UserId, hears,
     held_until,
@@ -16,30 +15,6 @@ use crate::telemetry::metrics::{self, Departure};
 
 /// A phone that is told to ring so long after the end of the call rang for nobody.
 const GHOST_AFTER: Duration = Duration::from_secs(2);
-
-/// How a session's phone is spoken to; the socket edge puts it into wire events.
-pub trait Voice: Send + Sync {
-    /// Queues what a session hears about a call. False: its queue is full, the phone no longer reads.
-    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool;
-
-    fn ready(&self, ready: &Ready) -> bool;
-
-    fn word(&self, word: &Word, now: Timestamp) -> bool;
-
-    /// `call:busy` for an initiate of this very session.
-    fn busy(&self, call_id: &str) -> bool;
-
-    fn reject_confirmed(&self, call_id: &str) -> bool;
-
-    /// A watched user came or went.
-    fn presence(&self, user: &UserId, online: bool, now: Timestamp) -> bool;
-
-    /// Ends the session with a disconnect packet: the phone will not come back by itself.
-    fn disconnect(&self);
-
-    /// Closes the session's transport: the phone comes back by itself.
-    fn close(&self);
-}
 
 /// Who joins with a socket.
 pub struct Newcomer {
@@ -64,7 +39,7 @@ pub struct Session {
     pub token: Option<TokenHash>,
     /// The same token, for callbacks in its user's name.
     sealed: Option<SealedToken>,
-    voice: Box<dyn Voice>,
+    pub(super) voice: Box<dyn Voice>,
     ears: Mutex<Ears>,
     /// The newest order of the store when it had registered and read what its user missed; 0 until then. What ended
     /// after that is told to it as to anybody who was there, what ended before by replay, if at all.
@@ -156,14 +131,26 @@ impl Session {
         }
     }
 
-    pub fn voice(&self) -> &dyn Voice {
-        &*self.voice
+    pub fn voice(&self) -> Speech<'_> {
+        Speech(self)
+    }
+
+    /// Notes what became of an event, an acknowledgement among them; true where it was queued.
+    pub fn judge(&self, spoken: Spoken) -> bool {
+        if spoken == Spoken::Full {
+            if self.ended.set(Departure::Deaf).is_ok() {
+                metrics::deaf_session();
+                tracing::warn!(session = %self.id, "the phone no longer reads, its queue is full: closing its transport");
+            }
+            self.voice.abandon();
+        }
+        spoken == Spoken::Queued
     }
 
     /// Ends the session with a disconnect packet: the phone will not come back by itself.
     pub(super) fn dismiss(&self, cause: Departure) {
         self.ended.get_or_init(|| cause);
-        self.voice.disconnect();
+        self.judge(self.voice.disconnect());
     }
 
     /// Closes the session's transport: the phone comes back by itself.
@@ -189,11 +176,7 @@ impl Session {
             if ear.has_heard(kind) || !wanted(kind) || (kind == SayKind::Incoming && call.ring_until <= now) {
                 continue;
             }
-            ear.said |= 1 << kind as u8;
-            if kind == SayKind::Incoming {
-                ear.rung_at = now;
-            } else if ear.has_heard(SayKind::Incoming)
-                && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)
+            if ear.has_heard(SayKind::Incoming) && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)
             {
                 metrics::ghost_ring();
             }
@@ -202,8 +185,16 @@ impl Session {
             }
             match held_until(call, role, self.acks, kind).filter(|at| *at > now) {
                 Some(at) => heard.held.push(Held { say, at }),
-                None if self.voice.say(call, &say, now, false) => heard.said.push(kind),
-                None => heard.deaf = true,
+                None if self.voice().say(call, &say, now, false) => heard.said.push(kind),
+                // Not said: a replay or the next look tells it.
+                None => {
+                    heard.deaf = self.ended.get() == Some(&Departure::Deaf);
+                    return heard;
+                }
+            }
+            ear.said |= 1 << kind as u8;
+            if kind == SayKind::Incoming {
+                ear.rung_at = now;
             }
             if kind == SayKind::Cancelled && sabotage::is_on(Bug::LateIncoming) {
                 self.voice.say(call, &Say::Incoming, now, false);
@@ -225,7 +216,7 @@ impl Session {
             .flatten()
             .any(|ear| ear.call.as_ref() == Some(&call.id))
         {
-            self.voice.say(call, say, now, false);
+            self.voice().say(call, say, now, false);
         }
     }
 
@@ -237,7 +228,7 @@ impl Session {
             && !ear.has_heard(SayKind::Ended)
             && call.role_of(&self.user) == Some(Role::Caller)
         {
-            self.voice.say(call, &Say::Accepted, now, true);
+            self.voice().say(call, &Say::Accepted, now, true);
         }
     }
 

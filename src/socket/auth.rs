@@ -10,12 +10,13 @@ use socketioxide::socket::DisconnectReason;
 use super::Edge;
 use super::handlers::{Inlet, disconnected};
 use super::line::Line;
+use super::wire::Wire;
 use crate::call::{CallId, Device, SealedToken, TokenHash, UserId};
 use crate::telemetry::About;
 use crate::telemetry::metrics::{self, Handshake};
 use crate::telemetry::trace::Kind;
 
-/// Longer than any connect timeout: the transport is closed meanwhile.
+/// Longer than any connect timeout: the engine finds its end meanwhile, and says nothing more over it.
 const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(60);
 const TOKEN_LIMIT: usize = 8192;
 const DEVICE_LIMIT: usize = 64;
@@ -112,6 +113,8 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): Tr
         Authenticated::No => Err(deny(Handshake::InvalidToken, "Invalid token")),
         Authenticated::Unavailable => {
             let denied = deny(Handshake::Unavailable, "Authentication failed");
+            let opened_with = socket.req_parts().extensions.get::<Wire>();
+            edge.wires.close(&socket.id.to_string(), opened_with);
             tokio::time::sleep(UNTIL_THE_TRANSPORT_CLOSES).await;
             Err(denied)
         }

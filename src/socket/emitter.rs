@@ -1,15 +1,19 @@
 use std::sync::{Arc, Weak};
 
 use serde_json::Value;
-use socketioxide::AckError;
 use socketioxide::extract::SocketRef;
+use socketioxide::{AckError, SendError, SocketError};
 use tokio_util::task::TaskTracker;
 
-use super::events::{Event, busy, call_event, presence_event, ready_event, reject_confirmed, word_event};
-use super::wire::{Wire, Wires};
+use super::events::{Event, busy, call_event, ready_event, reject_confirmed, word_event};
+use super::line::Line;
+use super::news::{Item, News};
+use super::wire::Wire;
+use super::wires::Wires;
 use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp, UserId};
 use crate::signaling::Word;
-use crate::signaling::{Ready, Signaling, Voice};
+use crate::signaling::{Ready, Signaling, Spoken, Voice};
+use crate::telemetry::metrics::Departure;
 use crate::telemetry::{carry, metrics};
 
 /// Speaks to one phone over its socket.
@@ -20,15 +24,35 @@ pub(super) struct PhoneVoice {
     pub signaling: Weak<Signaling>,
     pub tasks: TaskTracker,
     pub wires: Arc<Wires>,
+    pub news: Arc<News>,
+}
+
+pub(super) fn emit(socket: &SocketRef, (name, payload): &Event<'_>) -> Spoken {
+    spoken(&socket.emit(name, payload))
+}
+
+/// What became of a packet for the engine's queue.
+pub(super) fn spoken<T>(sent: &Result<T, SendError>) -> Spoken {
+    match sent {
+        Ok(_) => Spoken::Queued,
+        Err(SendError::Socket(SocketError::InternalChannelFull)) => Spoken::Full,
+        Err(SendError::Socket(SocketError::Closed) | SendError::Serialize(_)) => Spoken::Gone,
+    }
 }
 
 impl PhoneVoice {
-    fn emit(&self, (name, payload): &Event<'_>) -> bool {
-        self.socket.emit(name, payload).is_ok()
+    fn emit(&self, event: &Event<'_>) -> Spoken {
+        emit(&self.socket, event)
     }
 
-    fn emit_confirmed(&self, (name, payload): &Event<'_>, by: Actor, id: CallId) -> bool {
-        let Ok(acknowledged) = self.socket.emit_with_ack::<_, Value>(name, payload) else { return false };
+    fn opened_with(&self) -> Option<&Wire> {
+        self.socket.req_parts().extensions.get::<Wire>()
+    }
+
+    fn emit_confirmed(&self, (name, payload): &Event<'_>, by: Actor, id: CallId) -> Spoken {
+        let sent = self.socket.emit_with_ack::<_, Value>(name, payload);
+        let spoken = spoken(&sent);
+        let Ok(acknowledged) = sent else { return spoken };
         let signaling = Weak::clone(&self.signaling);
         self.tasks.spawn(carry(async move {
             // What the phone answered does not matter, only that it did.
@@ -39,12 +63,12 @@ impl PhoneVoice {
                 let _ = Arc::clone(&signaling).alert(by, &id).await;
             }
         }));
-        true
+        spoken
     }
 }
 
 impl Voice for PhoneVoice {
-    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool {
+    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Spoken {
         let event = call_event(call, say, now, repeat);
         match &self.confirms_as {
             Some(by) if say.kind() == SayKind::Incoming => self.emit_confirmed(&event, by.clone(), call.id.clone()),
@@ -52,33 +76,51 @@ impl Voice for PhoneVoice {
         }
     }
 
-    fn ready(&self, ready: &Ready) -> bool {
+    fn ready(&self, ready: &Ready) -> Spoken {
         self.emit(&ready_event(ready))
     }
 
-    fn word(&self, word: &Word, now: Timestamp) -> bool {
-        self.emit(&word_event(word, now))
+    fn word(&self, word: &Word, now: Timestamp) -> Spoken {
+        let (name, payload) = word_event(word, now);
+        match word {
+            Word::Cancelled { .. } | Word::Rejected { .. } => self.emit(&(name, payload)),
+            Word::Message { .. } | Word::App { .. } => {
+                self.news.tell(Item::Word { name: name.to_owned(), payload });
+                Spoken::Queued
+            }
+        }
     }
 
-    fn busy(&self, call_id: &str) -> bool {
+    fn busy(&self, call_id: &str) -> Spoken {
         self.emit(&busy(call_id))
     }
 
-    fn reject_confirmed(&self, call_id: &str) -> bool {
+    fn reject_confirmed(&self, call_id: &str) -> Spoken {
         self.emit(&reject_confirmed(call_id))
     }
 
-    fn presence(&self, user: &UserId, online: bool, now: Timestamp) -> bool {
-        self.emit(&presence_event(user, online, now))
+    fn presence(&self, user: &UserId, online: bool, now: Timestamp) {
+        self.news.tell(Item::Presence { user: user.clone(), online, at: now });
     }
 
-    fn disconnect(&self) {
-        // Refused while the queue is full; the heartbeat ends such a phone.
-        let _ = self.socket.clone().disconnect();
+    fn disconnect(&self) -> Spoken {
+        match self.socket.clone().disconnect() {
+            Ok(()) => Spoken::Queued,
+            Err(SocketError::InternalChannelFull) => Spoken::Full,
+            Err(SocketError::Closed) => Spoken::Gone,
+        }
     }
 
     fn close(&self) {
-        let opened_with = self.socket.req_parts().extensions.get::<Wire>();
-        self.wires.close(&self.socket.id.to_string(), opened_with);
+        self.wires.close(&self.socket.id.to_string(), self.opened_with());
+    }
+
+    fn abandon(&self) {
+        self.close();
+        let session = self.socket.extensions.get::<Arc<Line>>().and_then(|line| line.close(Departure::Deaf));
+        if let (Some(session), Some(signaling)) = (session, self.signaling.upgrade()) {
+            // The engine notices only when a ping stays unanswered.
+            self.tasks.spawn(carry(async move { signaling.disconnect(&session, Departure::Deaf).await }));
+        }
     }
 }

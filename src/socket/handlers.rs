@@ -11,8 +11,10 @@ use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value as RawValue;
 
 use super::acks::Refused;
-use super::emitter::PhoneVoice;
+use super::emitter::{PhoneVoice, spoken};
 use super::line::{Incoming, Line};
+use super::news::News;
+use super::wire::Wire;
 use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate};
 use crate::call::{Actor, Call, CallId, SessionId};
 use crate::signaling::{Failure, Initiate, Initiated, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
@@ -48,10 +50,10 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
         let text = match &message {
             RawValue::Str(text, _) if text.len() <= EVENT_LIMIT => text.as_str().to_owned(),
             RawValue::Str(..) => {
-                return refuse(ack, acks::invalid_text("payload is larger than 16 KiB"));
+                return turn_away(ack, &acks::invalid_text("payload is larger than 16 KiB"));
             }
             RawValue::Bytes(_) => {
-                return refuse(ack, acks::invalid_text("payload must be JSON"));
+                return turn_away(ack, &acks::invalid_text("payload must be JSON"));
             }
         };
         let hangs_up = HANG_UPS.iter().any(|event| text[1..].trim_start().trim_start_matches('"').starts_with(event));
@@ -61,7 +63,7 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
             Ok(None) => {}
             Err(refused) => {
                 metrics::limited(Limit::Events);
-                refuse(refused.ack, acks::rate_limited(WHEN_QUEUE_IS_FULL));
+                turn_away(refused.ack, &acks::rate_limited(WHEN_QUEUE_IS_FULL));
             }
         }
     }
@@ -72,6 +74,8 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
     let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
     let caller = line.caller.clone();
     let id = SessionId::from_random(rand::random());
+    let news = Arc::new(News::new(socket.clone()));
+    edge.wires.feed(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>(), &news);
     let voice = PhoneVoice {
         socket,
         confirms_as: caller.acks.then(|| Actor {
@@ -84,6 +88,7 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         signaling: Arc::downgrade(&edge.signaling),
         tasks: edge.tasks.clone(),
         wires: Arc::clone(&edge.wires),
+        news,
     };
     let newcomer = Newcomer {
         id,
@@ -178,7 +183,7 @@ async fn survived(session: &Session, work: impl Future<Output = ()>) {
 async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incoming: Incoming) {
     let Incoming { text, ack, arrived, .. } = incoming;
     let Ok(parts) = serde_json::from_str::<Vec<Value>>(&text) else {
-        return refuse(ack, acks::invalid_text("payload can't be read"));
+        return refuse(session, ack, acks::invalid_text("payload can't be read"));
     };
     let mut parts = parts.into_iter();
     let event = parts.next();
@@ -202,7 +207,7 @@ async fn dispatch(
     arrived: Duration,
 ) {
     if let Err(wait) = allowed(edge, session, event, payload.as_ref()).await {
-        return refuse(ack, acks::rate_limited(wait));
+        return refuse(session, ack, acks::rate_limited(wait));
     }
     match event {
         "call:initiate" => initiate(edge, session, caller, payload, ack, arrived).await,
@@ -211,11 +216,11 @@ async fn dispatch(
         }
         "call:message" => message(edge, session, payload, ack).await,
         "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" => {
-            answer(ack, &acks::not_supported())
+            answer(session, ack, &acks::not_supported())
         }
         "presence:subscribe" | "presence:unsubscribe" => presence(edge, session, event, payload, ack).await,
         _ => {
-            refuse(ack, acks::invalid_text("unknown event"));
+            refuse(session, ack, acks::invalid_text("unknown event"));
         }
     }
 }
@@ -231,23 +236,23 @@ async fn initiate(
     let request = match Fields::new(payload).and_then(|fields| read_initiate(fields, &session.user, &caller.name)) {
         Ok(request) => request,
         Err(error) => {
-            return refuse(ack, acks::invalid(&error));
+            return refuse(session, ack, acks::invalid(&error));
         }
     };
     let (id, spelled) = (request.id.clone(), request.spelled.clone());
     if !confirmed(edge, caller, &request).await {
-        return refuse(ack, acks::contradicted());
+        return refuse(session, ack, acks::contradicted());
     }
     match edge.signaling.initiate(&session.actor(), request).await {
         Ok(answered) => {
             metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
-            answer(ack, &acks::initiated(&spelled, &answered));
+            answer(session, ack, &acks::initiated(&spelled, &answered));
             if let Initiated::Busy { .. } = answered {
                 session.voice().busy(&spelled);
             }
             edge.signaling.after_initiate(session, &id, &answered).await;
         }
-        Err(failure) => refuse(ack, acks::failed(&failure)),
+        Err(failure) => refuse(session, ack, acks::failed(&failure)),
     }
 }
 
@@ -290,7 +295,7 @@ async fn verdict(
     let ((id, spelled), reason) = match read {
         Ok(read) => read,
         Err(error) => {
-            return refuse(ack, acks::invalid(&error));
+            return refuse(session, ack, acks::invalid(&error));
         }
     };
     let (signaling, by) = (&edge.signaling, session.actor());
@@ -305,8 +310,8 @@ async fn verdict(
         metrics::event_done(timed, signaling.clock().elapsed().saturating_sub(arrived));
     }
     match &judged {
-        Ok(call) => answer(ack, &acks::done(&spelled, call)),
-        Err(failure) => refuse(ack, acks::failed(failure)),
+        Ok(call) => answer(session, ack, &acks::done(&spelled, call)),
+        Err(failure) => refuse(session, ack, acks::failed(failure)),
     }
     match judged {
         Ok(_) if event == "call:reject" => {
@@ -328,7 +333,7 @@ async fn presence(
     let users = match Fields::new(payload).and_then(|fields| fields.users("userIds", WATCHED_PER_SESSION)) {
         Ok(users) => users,
         Err(error) => {
-            return refuse(ack, acks::invalid(&error));
+            return refuse(session, ack, acks::invalid(&error));
         }
     };
     let answered = match event {
@@ -336,11 +341,11 @@ async fn presence(
         _ => edge.signaling.unsubscribe(session, &users).await,
     };
     match answered {
-        Ok(users) => answer(ack, &acks::presence(&users)),
+        Ok(users) => answer(session, ack, &acks::presence(&users)),
         Err(SubscribeError::TooMany) => {
-            refuse(ack, acks::invalid(&FieldError::TooMany("userIds", WATCHED_PER_SESSION)));
+            refuse(session, ack, acks::invalid(&FieldError::TooMany("userIds", WATCHED_PER_SESSION)));
         }
-        Err(SubscribeError::Unavailable) => refuse(ack, acks::failed(&Failure::Unavailable)),
+        Err(SubscribeError::Unavailable) => refuse(session, ack, acks::failed(&Failure::Unavailable)),
     }
 }
 
@@ -348,23 +353,31 @@ async fn message(edge: &Arc<Edge>, session: &Arc<Session>, payload: Option<Value
     let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.data()?)));
     match read {
         Ok(((id, spelled), data)) => match edge.signaling.message(&session.actor(), &id, data).await {
-            Ok(call) => answer(ack, &acks::done(&spelled, &call)),
-            Err(failure) => refuse(ack, acks::failed(&failure)),
+            Ok(call) => answer(session, ack, &acks::done(&spelled, &call)),
+            Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },
-        Err(error) => refuse(ack, acks::invalid(&error)),
+        Err(error) => refuse(session, ack, acks::invalid(&error)),
     }
 }
 
 /// Counted whether it is heard or not: the deployed app asks for hardly any acknowledgement.
-fn refuse(ack: Option<AckSender>, refused: Refused) {
+fn refuse(session: &Session, ack: Option<AckSender>, refused: Refused) {
     metrics::event_refused(refused.code);
-    answer(ack, &refused.body);
+    answer(session, ack, &refused.body);
 }
 
-fn answer(ack: Option<AckSender>, body: &Value) {
+fn answer(session: &Session, ack: Option<AckSender>, body: &Value) {
     trace::note("outcome", || acks::outcome(body));
     if let Some(ack) = ack {
-        // A full queue or a closed socket: nobody is left to hear it.
-        let _ = ack.send(body);
+        session.judge(spoken(&ack.send(body)));
+    }
+}
+
+/// Refuses what came faster than it can be looked at. A phone that does not read these answers either floods, and loses
+/// them.
+fn turn_away(ack: Option<AckSender>, refused: &Refused) {
+    metrics::event_refused(refused.code);
+    if let Some(ack) = ack {
+        let _ = ack.send(&refused.body);
     }
 }

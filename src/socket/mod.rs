@@ -4,11 +4,14 @@ mod acks;
 mod auth;
 mod emitter;
 mod events;
+mod frames;
 mod handlers;
 mod limits;
 mod line;
+mod news;
 mod payload;
 mod wire;
+mod wires;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +25,15 @@ pub use acks::{failed as initiate_refusal, initiated as initiate_ack, outcome};
 pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
 pub use limits::EventLimits;
 pub use payload::{FieldError, Fields, read_initiate};
-pub use wire::{Wire, WiredStream, Wires};
+pub use wire::{Wire, WiredStream};
+pub use wires::Wires;
 
 use crate::signaling::Signaling;
 
 /// A message of 1 MB is still read, to be answered with a clear error; the engine closes what is larger.
 const MESSAGE_LIMIT: usize = 1_200_000;
-/// Packets queued for one phone.
-const OUTGOING_LIMIT: usize = 128;
+/// Packets queued for one phone: what is about calls, and news ahead of its reading (twice [`news::AHEAD_AT_MOST`]).
+const OUTGOING_LIMIT: usize = 256;
 /// How long a phone has to acknowledge `call:incoming`.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 

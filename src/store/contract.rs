@@ -465,6 +465,30 @@ contract! {
         assert_eq!(stores.calls.connection(), 0);
     }
 
+    /// An id comes back as it was stored, also one that a phone may not send (any more): else its deadline is never
+    /// found, and its parties stay busy.
+    async fn a_stored_id_stays_as_it_is(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        for (round, spelled) in ["CALL_CALL_1", "CALL_2", "3", "CALL_", "CALL_CALL_"].into_iter().enumerate() {
+            let (caller, callee) = (format!("ana{round}"), format!("bo{round}"));
+            for id in [CallId::stored(spelled).ok(), CallId::parse(spelled).ok()].into_iter().flatten() {
+                let first = Call { id: id.clone(), ..call("x", &caller, &callee, now) };
+                calls.create(&first, &[], &[], &[], now).await.unwrap();
+                let lines = calls.lines(&[user(&caller), user(&callee)]).await.unwrap();
+                assert_eq!(lines, vec![Some(id.clone()), Some(id.clone())]);
+                let (due, lease) = (first.ring_until, Duration::from_secs(5));
+                assert_eq!(calls.claim_due(due, now, lease, 10).await.unwrap(), vec![id.clone()]);
+                calls.leave_notice(&user(&caller), &id, lease).await.unwrap();
+                assert_eq!(calls.claim_notice(&user(&caller), 1, lease).await.unwrap(), Some(id.clone()));
+                let ended = apply(&first, Command::Cancel { by: by(&caller), reason: None }, now);
+                assert!(matches!(calls.swap(&ended, first.version, &[], &[]).await.unwrap(), Swap::Done { .. }));
+                let stored = calls.load(&id).await.unwrap();
+                assert!(stored.is_some_and(|call| call.id == id && !call.is_live()), "{id}");
+                calls.drop_notice(&user(&caller)).await.unwrap();
+            }
+        }
+    }
+
     /// Versions of many calls in one read.
     async fn versions_in_order(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);

@@ -75,6 +75,16 @@ fn ids(claims: &[Claim]) -> Vec<&str> {
 const DONE: Settled = Settled::Done { lease: LEASE };
 
 contract! {
+    /// The letters of a call are found by its id as it is stored.
+    async fn letters_of_any_stored_id_are_claimed(stores: Stores) {
+        let (outbox, now) = (stores.outbox, stores.now);
+        for (id, call) in [("a", "CALL_CALL_1"), ("b", "CALL_2"), ("c", "CALL_")] {
+            let letter = Letter { call: Some(CallId::stored(call).unwrap()), ..event("x", id, now) };
+            outbox.append(&[letter]).await.unwrap();
+        }
+        assert_eq!(ids(&outbox.claim(Queue::Events, now, LEASE, 8).await.unwrap()), ["a", "b", "c"]);
+    }
+
     /// A change of a call and its letters are written together, or neither is.
     async fn letters_come_with_their_change(stores: Stores) {
         let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);

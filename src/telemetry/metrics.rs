@@ -111,8 +111,10 @@ metrics_table! {
         accept_missed => "signaling_accepts_missed_total";
         /// Verdicts given up while the store failed.
         verdict_dropped => "signaling_verdicts_dropped_total";
-        /// Sessions whose queue was full because the phone no longer reads.
+        /// Sessions whose transport was closed because their queue was full: the phone no longer reads.
         deaf_session => "signaling_sessions_deaf_total";
+        /// Presence and application events that were dropped because too many waited for a phone to read.
+        news_dropped => "signaling_news_dropped_total";
         /// Sessions ended because their device had too many.
         session_evicted => "signaling_sessions_evicted_total";
         /// Sessions whose transport was closed because the node drains.
@@ -176,7 +178,7 @@ metrics_table! {
         /// Sockets that wanted to be sessions, by outcome: let in, beyond a limit, or refused for what they brought.
         "signaling_handshakes_total", "counter", "outcome: accepted, limited, no_credentials, malformed, invalid_token, unavailable";
         /// Sessions that left this node: the phone said so or closed its transport, it broke, went silent or spoke nonsense, or this side ended it.
-        "signaling_disconnects_total", "counter", "cause: left, closed, lost, silent, protocol, evicted, revoked, sent_away, drained, stopped, panicked";
+        "signaling_disconnects_total", "counter", "cause: left, closed, lost, silent, protocol, evicted, revoked, sent_away, drained, stopped, panicked, deaf";
         /// Events that were refused, by the code of the acknowledgement.
         "signaling_event_errors_total", "counter", "code: invalid_payload, rate_limited, not_a_participant, call_not_found, invalid_state, unavailable";
         /// From an event's arrival to the moment all it caused was sent on.

@@ -121,3 +121,36 @@ async fn a_draining_node_ends_the_websockets_it_passes_on() {
     ended.expect("the websocket ends");
     assert!(started.elapsed() >= WINDOW * 2 / 3, "relays go last");
 }
+
+/// A phone that upgraded through a draining node lost its connection twice: once with that node, once with its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draining_node_takes_no_upgrade_for_another() {
+    let cluster = cluster().await;
+    let (bo, id) = (unique("bo"), unique_call());
+    let through = |node: usize, sid: &str| {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={sid}", cluster.address(node));
+        tokio_tungstenite::connect_async(url)
+    };
+    let wanderer = Wanderer::open(vec![cluster.address(1), cluster.address(0)], &bo).await;
+    let busy = cluster.phone(0, &unique("busy")).await;
+    let upgraded = async {
+        while crate::harness::cluster::get(cluster.nodes[0].admin, "/ready").await.0 == 200 {}
+        let Err(tokio_tungstenite::tungstenite::Error::Http(refused)) = through(0, &wanderer.sid).await else {
+            panic!("a draining node took an upgrade for another");
+        };
+        assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+        // The balancer asks the next; its polls may still come by here.
+        through(1, &wanderer.sid).await.expect("an upgrade")
+    };
+    let (_, mut upgraded) = tokio::join!(cluster.nodes[0].drain(), upgraded);
+    assert_eq!(busy.expect_fate().await, "closed");
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
+    upgraded.0.send(Message::text("2probe")).await.unwrap();
+    assert_eq!(upgraded.0.next().await.unwrap().unwrap(), Message::text("3probe"));
+    upgraded.0.send(Message::text("5")).await.unwrap();
+    let ana = cluster.phone(1, &unique("ana")).await;
+    assert_eq!(ana.call(&id, &bo).await["success"], true);
+    while !upgraded.0.next().await.unwrap().unwrap().into_text().unwrap().contains("call:incoming") {}
+    ana.cancel(&id).await;
+}

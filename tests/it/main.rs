@@ -6,8 +6,10 @@ mod harness;
 
 mod absence;
 mod auth;
+mod deafness;
 mod documents;
 mod drain;
+mod endings;
 mod faults;
 mod forwarding;
 mod half_store;
@@ -26,6 +28,7 @@ mod processes;
 mod races;
 mod redis_failover;
 mod redis_trouble;
+mod repeats;
 mod traces;
 mod versions;
 mod webhooks;

@@ -65,7 +65,7 @@ fn two_lost_sockets_are_not_two_dead_phones() {
     assert_eq!(after(&again, away(), 1060).lost_at, Some(at(1600)), "the time begins anew");
 
     let commands: [(Command, &str); 17] = [
-        (Command::Initiate { by: ana() }, "as before"),
+        (initiate(ana()), "as before"),
         (Command::Alert { by: bo() }, "InvalidState"),
         (Command::Accept { by: bo() }, "as before"),
         (Command::Accept { by: over_http("bo") }, "as before"),

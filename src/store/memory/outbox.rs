@@ -135,7 +135,7 @@ impl Letters {
     fn first_of(&self, member: &str) -> Option<&(Letter, u32)> {
         let (kind, name) = member.split_once(':')?;
         let id = match kind {
-            "c" => self.chains.get(&CallId::parse(name).ok()?)?.front()?,
+            "c" => self.chains.get(&CallId::stored(name).ok()?)?.front()?,
             _ => name,
         };
         self.letters.get(id)

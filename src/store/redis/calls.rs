@@ -233,7 +233,7 @@ impl CallStore for RedisCalls {
         let keys: Vec<String> = users.iter().map(|user| self.key("line", user)).collect();
         let lines: Vec<Option<String>> = self.client.mget(keys).await?;
         let read = |(user, id): (&UserId, Option<String>)| {
-            let parsed = CallId::parse(&id?);
+            let parsed = CallId::stored(&id?);
             parsed.inspect_err(|_| passed_over("line", Key::User(user), "no call id")).ok()
         };
         Ok(users.iter().zip(lines).map(read).collect())
@@ -271,8 +271,9 @@ impl CallStore for RedisCalls {
             self.call_prefix().into(),
         ];
         let reply: Vec<String> = script::CLAIM.run(&self.client, vec![self.due_key()], arguments).await?;
-        let read =
-            |id: &String| CallId::parse(id).inspect_err(|_| passed_over("deadline", Key::Other(id), "no call id")).ok();
+        let read = |id: &String| {
+            CallId::stored(id).inspect_err(|_| passed_over("deadline", Key::Other(id), "no call id")).ok()
+        };
         Ok(reply.iter().filter_map(read).collect())
     }
 
@@ -298,7 +299,7 @@ impl CallStore for RedisCalls {
     async fn claim_notice(&self, user: &UserId, claimant: u64, claim: Duration) -> Result<Option<CallId>, StoreError> {
         let keys = vec![self.key("notice", user), self.key("noticed", user)];
         let taken: String = script::NOTICE.run(&self.client, keys, vec![number(claimant), duration(claim)]).await?;
-        Ok(CallId::parse(&taken).ok())
+        Ok(CallId::stored(&taken).ok())
     }
 
     async fn drop_notice(&self, user: &UserId) -> Result<(), StoreError> {

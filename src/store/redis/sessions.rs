@@ -184,7 +184,7 @@ impl SessionStore for RedisSessions {
     async fn online_users(&self) -> Result<Vec<UserId>, StoreError> {
         let members = self.tags().map(|tag| self.presence.smembers::<Vec<String>, _>(format!("{tag}online")));
         let members = try_join_all(members).await?;
-        Ok(members.iter().flatten().filter_map(|user| UserId::parse(user).ok()).collect())
+        Ok(members.iter().flatten().filter_map(|user| UserId::stored(user).ok()).collect())
     }
 
     async fn online_page(&self, after: Option<&Page>, limit: usize) -> Result<(Vec<UserId>, Option<Page>), StoreError> {
@@ -192,7 +192,7 @@ impl SessionStore for RedisSessions {
         let first = after.map_or(0, |after| after.shard);
         for shard in first..SHARDS {
             let members: Vec<String> = self.presence.smembers(format!("{}online", self.shard_tag(shard))).await?;
-            let mut users: Vec<UserId> = members.iter().filter_map(|user| UserId::parse(user).ok()).collect();
+            let mut users: Vec<UserId> = members.iter().filter_map(|user| UserId::stored(user).ok()).collect();
             users.sort();
             users.retain(|user| after.is_none_or(|after| shard > after.shard || *user > after.user));
             let room = limit - page.len();

@@ -42,7 +42,7 @@ impl Vouches for RedisCalls {
         let reply: Vec<String> = script::UNVOUCHED.run(&self.client, keys, arguments).await?;
         let [next, lost_at, ids @ ..] = reply.as_slice() else { return Err(unexpected("unvouched", &reply)) };
         Ok(Unvouched {
-            calls: ids.iter().filter_map(|id| CallId::parse(id).ok()).collect(),
+            calls: ids.iter().filter_map(|id| CallId::stored(id).ok()).collect(),
             lost_at: lost_at.parse().ok().map(Timestamp::from_millis),
             next: next.parse().ok().filter(|next| *next != 0),
         })

@@ -41,6 +41,8 @@ pub enum Departure {
     Stopped,
     /// A bug: what was done for it panicked.
     Panicked,
+    /// The phone no longer read what was for it.
+    Deaf,
 }
 
 /// The code of an event that was refused (protocol.md 3).
@@ -149,7 +151,7 @@ pub fn handshake(outcome: Handshake) {
 }
 
 pub fn departed(cause: Departure) {
-    static HANDLES: LazyLock<[Counter; 11]> = LazyLock::new(|| {
+    static HANDLES: LazyLock<[Counter; 12]> = LazyLock::new(|| {
         [
             "left",
             "closed",
@@ -162,6 +164,7 @@ pub fn departed(cause: Departure) {
             "drained",
             "stopped",
             "panicked",
+            "deaf",
         ]
         .map(|cause| counter!("signaling_disconnects_total", "cause" => cause))
     });

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// A phone on polling whose every request goes to the next node.
@@ -9,12 +10,14 @@ pub struct Wanderer {
     pub http: reqwest::Client,
     pub sid: String,
     next: AtomicUsize,
+    /// Heard together with what was expected.
+    waiting: Mutex<Vec<(String, Value)>>,
 }
 
 impl Wanderer {
     pub async fn open(nodes: Vec<SocketAddr>, user: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut phone = Self { nodes, http, sid: String::new(), next: AtomicUsize::new(0) };
+        let mut phone = Self { nodes, http, sid: String::new(), next: AtomicUsize::new(0), waiting: Mutex::default() };
         let opened = phone.get().await;
         let packet: Value = serde_json::from_str(opened.strip_prefix('0').unwrap()).unwrap();
         phone.sid = packet["sid"].as_str().unwrap().to_owned();
@@ -47,19 +50,29 @@ impl Wanderer {
         assert_eq!(response.status(), 200);
     }
 
+    /// The events of one poll.
+    pub async fn hear(&self) -> Vec<(String, Value)> {
+        let mut heard = Vec::new();
+        for packet in self.get().await.split('\u{1e}') {
+            if packet == "2" {
+                self.post("3").await;
+            } else if let Some(array) = packet.strip_prefix("42") {
+                let array = array.trim_start_matches(|c: char| c.is_ascii_digit());
+                let parts: Vec<Value> = serde_json::from_str(array).unwrap();
+                heard.push((parts[0].as_str().unwrap().to_owned(), parts[1].clone()));
+            }
+        }
+        heard
+    }
+
     pub async fn expect(&self, event: &str) -> Value {
         loop {
-            for packet in self.get().await.split('\u{1e}') {
-                if packet == "2" {
-                    self.post("3").await;
-                } else if let Some(array) = packet.strip_prefix("42") {
-                    let array = array.trim_start_matches(|c: char| c.is_ascii_digit());
-                    let parts: Vec<Value> = serde_json::from_str(array).unwrap();
-                    if parts[0] == event {
-                        return parts[1].clone();
-                    }
-                }
+            let place = self.waiting.lock().iter().position(|(heard, _)| heard == event);
+            if let Some(place) = place {
+                return self.waiting.lock().remove(place).1;
             }
+            let heard = self.hear().await;
+            self.waiting.lock().extend(heard);
         }
     }
 }

@@ -1,0 +1,71 @@
+use super::{Ready, Session};
+use crate::bus::Word;
+use crate::call::{Call, Say, Timestamp, UserId};
+
+/// What became of an event for a phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    Queued,
+    /// Its queue is full: the phone no longer reads.
+    Full,
+    /// Its socket has ended.
+    Gone,
+}
+
+/// How a session's phone is spoken to; the socket edge puts it into wire events. What is about calls is queued or fails;
+/// presence and the application's events wait for room, and are the first to be lost.
+pub trait Voice: Send + Sync {
+    /// Queues what a session hears about a call.
+    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Spoken;
+
+    fn ready(&self, ready: &Ready) -> Spoken;
+
+    fn word(&self, word: &Word, now: Timestamp) -> Spoken;
+
+    /// `call:busy` for an initiate of this very session.
+    fn busy(&self, call_id: &str) -> Spoken;
+
+    fn reject_confirmed(&self, call_id: &str) -> Spoken;
+
+    /// A watched user came or went.
+    fn presence(&self, user: &UserId, online: bool, now: Timestamp);
+
+    /// Ends the session with a disconnect packet: the phone will not come back by itself.
+    fn disconnect(&self) -> Spoken;
+
+    /// Closes the session's transport: the phone comes back by itself.
+    fn close(&self);
+
+    /// Closes it, and the session leaves at once: nobody waits for a phone that does not read.
+    fn abandon(&self);
+}
+
+/// Speaks to a session's phone. One that no longer reads what is about calls is let go: it comes back and is told how
+/// things stand. False where it did not hear.
+pub struct Speech<'s>(pub(super) &'s Session);
+
+impl Speech<'_> {
+    pub fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool {
+        self.0.judge(self.0.voice.say(call, say, now, repeat))
+    }
+
+    pub fn ready(&self, ready: &Ready) -> bool {
+        self.0.judge(self.0.voice.ready(ready))
+    }
+
+    pub fn word(&self, word: &Word, now: Timestamp) -> bool {
+        self.0.judge(self.0.voice.word(word, now))
+    }
+
+    pub fn busy(&self, call_id: &str) -> bool {
+        self.0.judge(self.0.voice.busy(call_id))
+    }
+
+    pub fn reject_confirmed(&self, call_id: &str) -> bool {
+        self.0.judge(self.0.voice.reject_confirmed(call_id))
+    }
+
+    pub fn presence(&self, user: &UserId, online: bool, now: Timestamp) {
+        self.0.voice.presence(user, online, now);
+    }
+}
