@@ -23,6 +23,7 @@ use crate::http::{
     Access, Api, Bounds, ClientAddress, Counts, Gate, Peer, PhoneListener, Readiness, RefusedSecrets, Relay,
     admin_router, any_ready, api_limit, compact, cors, guard, public_router, refuse_forwarded, route,
 };
+use crate::sabotage::{self, Bug};
 use crate::signaling::{Parts, Signaling, StartError};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::memory::MemoryStore;
@@ -245,6 +246,9 @@ impl App {
     pub async fn isolated(&self) {
         loop {
             tokio::time::sleep(ISOLATION_TICK).await;
+            if sabotage::is_on(Bug::GiveUpEarly) && self.signaling.without_store_for() > Duration::from_secs(5) {
+                return;
+            }
             if self.signaling.without_store_for() > ISOLATED_AFTER && any_ready(self.signaling.probes_of_others()).await
             {
                 tracing::error!("this node is cut from the store, others are not: letting its phones go");

@@ -190,6 +190,9 @@ impl Session {
                 continue;
             }
             ear.said |= 1 << kind as u8;
+            if kind == SayKind::Incoming && sabotage::strikes(Bug::SaidBeforeEmit, 10) {
+                continue;
+            }
             if kind == SayKind::Incoming {
                 ear.rung_at = now;
             } else if ear.has_heard(SayKind::Incoming)

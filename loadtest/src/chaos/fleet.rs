@@ -102,6 +102,10 @@ impl Fleet {
         self.places()[place].node.as_ref().map(|node| node.name.clone())
     }
 
+    pub fn address(&self, place: usize) -> Option<SocketAddr> {
+        self.places()[place].node.as_ref().map(|node| node.public)
+    }
+
     pub fn names(&self) -> Vec<(String, SocketAddr)> {
         let places = self.places();
         places.iter().filter_map(|place| place.node.as_ref()).map(|node| (node.name.clone(), node.public)).collect()
