@@ -91,7 +91,12 @@ fn a_lost_deadline_is_noticed() {
 
 #[test]
 fn an_order_of_calls_by_the_clock_is_noticed() {
-    is_noticed_with(&["--faults", "dial-flood"], "order_by_clock", ["2", "14s", "25"], &["silent ring"]);
+    is_noticed_with(
+        &["--faults", "dial-flood"],
+        "order_by_clock",
+        ["2", "14s", "25"],
+        &["silent ring", "overdue ring"],
+    );
 }
 
 #[test]

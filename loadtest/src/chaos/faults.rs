@@ -124,7 +124,9 @@ impl Kind {
             Kind::RedisPause => 5_000..5_001,
             Kind::RedisRestart | Kind::RedisWipe | Kind::OldSnapshot => 200..2_000,
             Kind::Failover => 1_000..3_000,
-            Kind::Unsubscribe | Kind::Phones | Kind::ClockStep => 0..1,
+            Kind::Unsubscribe | Kind::Phones => 0..1,
+            // All nodes have renewed their leases by then.
+            Kind::ClockStep => 4_000..6_000,
             Kind::Deaf => 2_000..7_000,
             Kind::Jitter => 8_000..15_000,
             Kind::RefuseWrites => 4_000..20_000,

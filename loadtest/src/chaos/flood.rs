@@ -57,19 +57,26 @@ pub async fn dial(node: SocketAddr, fault: usize, lasts: Duration) {
     });
     let counts = futures_util::future::join_all(diallers).await;
     rung.abort();
-    let dials: u64 = counts.into_iter().flatten().sum();
-    eprintln!("  {dials} dials were answered in {:.1} s", lasts.as_secs_f64());
+    let [rang, busy, refused] = counts
+        .into_iter()
+        .flatten()
+        .fold([0; 3], |sum: [u64; 3], count| [sum[0] + count[0], sum[1] + count[1], sum[2] + count[2]]);
+    let seconds = lasts.as_secs_f64();
+    eprintln!("  dials: {rang} rang, {busy} met a busy user, {refused} were refused, in {seconds:.1} s");
 }
 
-/// A phone that dials in a closed loop, or only answers. Returns how many dials were answered.
-async fn press(line: Line, dials: Option<(String, String, usize)>, until: Instant) -> u64 {
+/// A phone that dials in a closed loop, or only answers. Returns how many dials rang, met a busy user, were refused.
+async fn press(line: Line, dials: Option<(String, String, usize)>, until: Instant) -> [u64; 3] {
     let Line { mut socket, mut ahead, .. } = line;
-    let (mut sent, mut answered) = (0u64, 0u64);
+    let (mut sent, mut answered) = (0u64, [0u64; 3]);
     loop {
         if let Some((name, target, window)) = &dials {
-            while sent - answered < *window as u64 && Instant::now() < until {
+            while sent - answered.iter().sum::<u64>() < *window as u64 && Instant::now() < until {
                 sent += 1;
-                let payload = json!({"callId": format!("{name}_{sent}"), "receiverId": target, "callType": "AUDIO"});
+                let payload = json!({
+                    "callId": format!("{name}_{sent}"), "receiverId": target, "callType": "AUDIO",
+                    "channelName": format!("channel-{sent}"), "agoraToken": "",
+                });
                 if socket.send(Message::text(packet::event(sent, "call:initiate", &payload))).await.is_err() {
                     return answered;
                 }
@@ -80,8 +87,12 @@ async fn press(line: Line, dials: Option<(String, String, usize)>, until: Instan
         let reply = match Packet::parse(&text) {
             Packet::Ping => Some(packet::PONG.to_owned()),
             Packet::Event { ack: Some(id), .. } => Some(packet::acknowledge(id)),
-            Packet::Ack { .. } => {
-                answered += 1;
+            Packet::Ack { payload, .. } => {
+                let is_busy = payload["busy"] == true;
+                if !is_busy && payload["success"] != true && answered[2] == 0 {
+                    eprintln!("  a dial was refused: {payload}");
+                }
+                answered[if payload["success"] == true { 0 } else { 1 + usize::from(!is_busy) }] += 1;
                 None
             }
             _ => None,

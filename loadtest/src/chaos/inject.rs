@@ -123,6 +123,7 @@ impl Injector {
             Kind::ClockStep => {
                 const STEPS: [i64; 4] = [-20, -9, 9, 20];
                 self.store.step_clock(STEPS[(strength * 1000.0) as usize % STEPS.len()])?;
+                tokio::time::sleep(lasts).await;
             }
             Kind::RefuseWrites => {
                 // A Sentinel asks on a connection on which it writes too, and would take the primary for dead.

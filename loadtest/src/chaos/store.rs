@@ -350,7 +350,7 @@ mod tests {
         let refused = store.refuse_writes(Refusal::NoReplicas, Duration::from_millis(300));
         let meanwhile = async {
             answers(address, "SET key 1", |reply| reply.contains("NOREPLICAS")).await.expect("refused");
-            assert!(ask(address, "GET key").await.expect("a reply").contains("$-1"));
+            assert!(ask(address, "GET another").await.expect("a reply").contains("$-1"));
         };
         let (refused, ()) = tokio::join!(refused, meanwhile);
         refused.expect("it takes writes again");
