@@ -73,7 +73,7 @@ impl Clients {
     async fn presence(&self, index: usize, lasts: Duration) {
         let mut random = StdRng::seed_from_u64(self.seed ^ index as u64);
         let visitors: Arc<Vec<String>> = Arc::new((0..VISITORS).map(|number| flood::visitor(index, number)).collect());
-        let watches = |phone: &usize| phone % WATCHES == 0 || phone % WATCHES == 7;
+        let watches = |phone: &usize| phone.is_multiple_of(WATCHES) || phone % WATCHES == 7;
         self.world.harm(Harm::Watch(Arc::clone(&visitors)), |phone| watches(&phone));
         let until = Instant::now() + lasts;
         let stalls = async {

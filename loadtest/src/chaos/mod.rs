@@ -195,7 +195,7 @@ fn seat(
             index,
             who,
             transport,
-            stays_polling: index % STAYS_POLLING == 0,
+            stays_polling: index.is_multiple_of(STAYS_POLLING),
             silence: PING_INTERVAL + PING_TIMEOUT,
             fleet: Arc::clone(fleet),
             world: Arc::clone(&world),
