@@ -36,9 +36,7 @@ pub use contend::{Contention, contend, gives_way};
 pub use event::{Event, EventKind, events, events_so_far};
 pub use hears::{Say, SayKind, hears, held_until};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
-pub use record::{
-    Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Verb, Verified,
-};
+pub use record::{Call, End, EndReason, Ender, Inquiry, LateAccept, Offer, Party, Push, Role, State, Verb, Verified};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use terms::Terms;
