@@ -25,6 +25,7 @@ use crate::http::{
     Access, Api, Bounds, ClientAddress, Counts, Gate, Peer, PhoneListener, Readiness, RefusedSecrets, Relay,
     admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route,
 };
+use crate::sabotage::{self, Bug};
 use crate::signaling::{Parts, Signaling, Waiting};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::memory::MemoryStore;
@@ -269,6 +270,9 @@ impl App {
             async || self.signaling.without_store_for() > ISOLATED_AFTER && is_cut_off(&self.signaling).await;
         loop {
             tokio::time::sleep(ISOLATION_TICK).await;
+            if sabotage::is_on(Bug::GiveUpEarly) && self.signaling.without_store_for() > Duration::from_secs(5) {
+                return;
+            }
             if !is_cut_off().await {
                 continue;
             }

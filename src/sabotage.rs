@@ -1,6 +1,8 @@
 //! Bugs on purpose, switched on by `SABOTAGE` in debug builds, to prove that the chaos suite would notice them. Release
 //! builds have none: there every question is answered with a constant no.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// A bug that can be switched on by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
@@ -16,6 +18,16 @@ pub enum Bug {
     LateIncoming,
     /// `lose_deadline`: no deadline is ever judged.
     LoseDeadline,
+    /// `order_by_clock`: the order of calls comes from the clock of their node, which runs ahead by 10 ms a dial.
+    OrderByClock,
+    /// `drop_on_disconnect`: a word over HTTP is forgotten when its client goes away.
+    DropOnDisconnect,
+    /// `forget_queue`: a verdict that finds no store is not kept.
+    ForgetQueue,
+    /// `said_before_emit`: one ring in ten counts as said and is not.
+    SaidBeforeEmit,
+    /// `give_up_early`: a node drains itself when the store has failed for five seconds, whoever else has it.
+    GiveUpEarly,
 }
 
 #[cfg(debug_assertions)]
@@ -25,13 +37,18 @@ mod on {
 
     use super::Bug;
 
-    const NAMES: [(Bug, &str); 6] = [
+    const NAMES: [(Bug, &str); 11] = [
         (Bug::DropEnvelopes, "drop_envelopes"),
         (Bug::SkipVersionCheck, "skip_version_check"),
         (Bug::LeakLine, "leak_line"),
         (Bug::EmitTwice, "emit_twice"),
         (Bug::LateIncoming, "late_incoming"),
         (Bug::LoseDeadline, "lose_deadline"),
+        (Bug::OrderByClock, "order_by_clock"),
+        (Bug::DropOnDisconnect, "drop_on_disconnect"),
+        (Bug::ForgetQueue, "forget_queue"),
+        (Bug::SaidBeforeEmit, "said_before_emit"),
+        (Bug::GiveUpEarly, "give_up_early"),
     ];
 
     struct Switches {
@@ -92,6 +109,12 @@ pub const fn is_on(_: Bug) -> bool {
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub async fn after_swap(_: &(dyn std::fmt::Display + Sync)) {}
+
+/// How far an order that is handed out here is ahead of the store's, in its units (millionths of a second).
+pub fn ahead() -> u64 {
+    static DIALS: AtomicU64 = AtomicU64::new(0);
+    if is_on(Bug::OrderByClock) { DIALS.fetch_add(1, Ordering::Relaxed) * 10_000 } else { 0 }
+}
 
 /// Whether the bug is on and its turn has come: one time in `of`.
 pub fn strikes(bug: Bug, of: u32) -> bool {

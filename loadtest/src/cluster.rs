@@ -17,6 +17,9 @@ use crate::options::Target;
 use crate::redis::{Commands, Redis};
 use crate::{procfs, targets};
 
+/// What nodes started here and whoever speaks for Laravel share.
+pub const SECRET: &str = "load";
+
 pub struct Cluster {
     pub addresses: Vec<SocketAddr>,
     nodes: Vec<Child>,
@@ -197,7 +200,7 @@ pub fn common_environment() -> Vec<(String, String)> {
         ("HOST", "127.0.0.1"),
         ("PORT", "0"),
         ("ADMIN_PORT", "0"),
-        ("LARAVEL_API_SECRET", "load"),
+        ("LARAVEL_API_SECRET", SECRET),
         ("LOG_FORMAT", "json"),
         // The line that names the address is of this level.
         ("LOG_LEVEL", "info"),

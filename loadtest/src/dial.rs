@@ -19,7 +19,8 @@ use crate::packet::{self, Packet, Who};
 
 /// A phone that is not connected by then has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
-const PATH: &str = "/socket.io/?EIO=4&transport=";
+/// Of the engine, up to the name of a transport.
+pub const PATH: &str = "/socket.io/?EIO=4&transport=";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {

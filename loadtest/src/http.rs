@@ -27,16 +27,24 @@ impl Connection {
 
     /// Sends a request and reads its answer; a body makes it a POST.
     pub async fn ask(&mut self, path: &str, body: Option<&str>) -> anyhow::Result<Answer> {
-        let head = match body {
-            None => format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host),
-            Some(body) => {
-                let (host, length) = (&self.host, body.len());
-                let kind = "text/plain;charset=UTF-8";
-                format!(
-                    "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
-                )
+        match body {
+            None => {
+                let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+                self.exchange(&head).await
             }
-        };
+            Some(body) => self.post(path, "Content-Type: text/plain;charset=UTF-8\r\n", body).await,
+        }
+    }
+
+    /// Sends a POST with these headers, each with its line break, and reads its answer.
+    pub async fn post(&mut self, path: &str, headers: &str, body: &str) -> anyhow::Result<Answer> {
+        let (host, length) = (&self.host, body.len());
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+        self.exchange(&request).await
+    }
+
+    async fn exchange(&mut self, head: &str) -> anyhow::Result<Answer> {
         self.stream.write_all(head.as_bytes()).await.context("the request can't be sent")?;
         let head = self.head().await?.context("closed before an answer")?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{PoisonError, RwLock};
 
 use serde_json::Value;
 
@@ -11,8 +12,16 @@ fn node() -> PathBuf {
     binary
 }
 
+/// A flood of dials takes the whole machine: what runs beside it would find everything late.
+static MACHINE: RwLock<()> = RwLock::new(());
+
 /// Runs a short chaos. Returns what it said and its figures.
 fn chaos(name: &str, seed: &str, arguments: &[&str]) -> (Output, String, Value) {
+    let (_alone, _beside_others) = if arguments.contains(&"dial-flood") {
+        (Some(MACHINE.write().unwrap_or_else(PoisonError::into_inner)), None)
+    } else {
+        (None, Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner)))
+    };
     let json = std::env::temp_dir().join(format!("chaos-{name}-{}.json", std::process::id()));
     let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
         .args(["chaos", "--seed", seed, "--ring-timeout", "5s", "--sentinel", "false", "--phones", "240"])
@@ -32,11 +41,15 @@ fn chaos(name: &str, seed: &str, arguments: &[&str]) -> (Output, String, Value) 
 
 /// A node with this bug has to break one of these rules.
 fn is_noticed(bug: &str, load: [&str; 3], rules: &[&str]) {
+    is_noticed_with(&["--no-faults"], bug, load, rules);
+}
+
+fn is_noticed_with(faults: &[&str], bug: &str, load: [&str; 3], rules: &[&str]) {
     let sabotage = format!("SABOTAGE={bug}");
     let [nodes, duration, rate] = load;
-    let arguments = ["--no-faults", "--nodes", nodes, "--duration", duration, "--rate", rate, "--settle", "20s"];
+    let arguments = ["--nodes", nodes, "--duration", duration, "--rate", rate, "--settle", "20s"];
     // Whether it strikes where it shows is chance: it has to in one of three runs.
-    let run = |seed| chaos(bug, seed, &[&arguments[..], &["--node-env", &sabotage]].concat());
+    let run = |seed| chaos(bug, seed, &[&arguments[..], faults, &["--node-env", &sabotage]].concat());
     let is_quiet = |(output, ..): &(Output, String, Value)| output.status.success();
     let (output, said, figures) =
         ["1", "2"].into_iter().map(run).find(|run| !is_quiet(run)).unwrap_or_else(|| run("3"));
@@ -83,4 +96,34 @@ fn a_ring_after_the_end_is_noticed() {
 #[test]
 fn a_lost_deadline_is_noticed() {
     is_noticed("lose_deadline", ["2", "8s", "25"], &["endless", "overdue ring"]);
+}
+
+#[test]
+fn an_order_of_calls_by_the_clock_is_noticed() {
+    is_noticed_with(
+        &["--faults", "dial-flood"],
+        "order_by_clock",
+        ["2", "14s", "25"],
+        &["silent ring", "overdue ring"],
+    );
+}
+
+#[test]
+fn a_word_that_is_dropped_with_its_client_is_noticed() {
+    is_noticed_with(&["--faults", "impatient"], "drop_on_disconnect", ["2", "14s", "25"], &["lost word"]);
+}
+
+#[test]
+fn a_queue_that_is_forgotten_is_noticed() {
+    is_noticed_with(&["--faults", "redis-pause"], "forget_queue", ["2", "14s", "25"], &["lost word"]);
+}
+
+#[test]
+fn a_ring_that_counts_as_said_is_noticed() {
+    is_noticed("said_before_emit", ["2", "6s", "25"], &["silent ring"]);
+}
+
+#[test]
+fn a_node_that_gives_up_without_the_store_is_noticed() {
+    is_noticed_with(&["--faults", "refuse-writes"], "give_up_early", ["2", "24s", "10"], &["died"]);
 }

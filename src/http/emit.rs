@@ -11,6 +11,7 @@ use super::body::{Body, Unread, fields};
 use super::schema::{AcceptedRequest, CancelledRequest, EndedRequest, Guarded, Judged, RejectedRequest};
 use super::{Api, traced, unavailable};
 use crate::call::{CallId, Device, Refusal, UserId};
+use crate::sabotage::{self, Bug};
 use crate::signaling::{BackendWord, Failure, Told, WordOutcome};
 use crate::socket::Fields;
 use crate::telemetry::trace;
@@ -79,6 +80,9 @@ fn parties(fields: &Fields) -> Result<((CallId, String), UserId, UserId), Unread
 }
 
 async fn respond(told: impl Future<Output = WordOutcome>, absent: &'static str) -> Response {
+    if sabotage::is_on(Bug::DropOnDisconnect) {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
     let told = told.await;
     trace::note("outcome", || match &told {
         Ok(Told::Emitted(true)) => "ok",

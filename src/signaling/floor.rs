@@ -176,6 +176,10 @@ impl Session {
             if ear.has_heard(kind) || !wanted(kind) || (kind == SayKind::Incoming && call.ring_until <= now) {
                 continue;
             }
+            if kind == SayKind::Incoming && sabotage::strikes(Bug::SaidBeforeEmit, 10) {
+                ear.said |= 1 << kind as u8;
+                continue;
+            }
             if ear.has_heard(SayKind::Incoming) && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)
             {
                 metrics::ghost_ring();

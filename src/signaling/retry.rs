@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::{BackendWord, Failure, Node};
 use crate::call::{Actor, CallId, Command, UserId};
+use crate::sabotage::{self, Bug};
 use crate::telemetry::metrics;
 
 /// Retried for this long.
@@ -40,6 +41,9 @@ struct Waiting {
 
 impl RetryQueue {
     pub fn push(&self, id: CallId, owed: Owed, since: Duration) {
+        if sabotage::is_on(Bug::ForgetQueue) {
+            return;
+        }
         let mut queue = self.0.lock();
         if queue.len() >= CAPACITY
             && let Some(dropped) = queue.pop_front()

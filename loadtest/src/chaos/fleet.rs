@@ -14,6 +14,9 @@ use super::link::Link;
 use crate::child::Child;
 use crate::cluster::listening;
 
+/// A node that ended by itself is started so often.
+const STARTS: u32 = 30;
+
 pub struct Fleet {
     binary: PathBuf,
     environment: Vec<(String, String)>,
@@ -102,6 +105,10 @@ impl Fleet {
         self.places()[place].node.as_ref().map(|node| node.name.clone())
     }
 
+    pub fn address(&self, place: usize) -> Option<SocketAddr> {
+        self.places()[place].node.as_ref().map(|node| node.public)
+    }
+
     pub fn names(&self) -> Vec<(String, SocketAddr)> {
         let places = self.places();
         places.iter().filter_map(|place| place.node.as_ref()).map(|node| (node.name.clone(), node.public)).collect()
@@ -157,7 +164,21 @@ impl Fleet {
             eprintln!("  {name} ended by itself, another takes its place");
             self.history.add(What::Died { node: name });
             self.kill(place);
-            self.start(place).await?;
+            self.start_again(place).await?;
+        }
+    }
+
+    /// Starts a node in a place once more, and again where it ends at once: a store may refuse it.
+    async fn start_again(self: &Arc<Self>, place: usize) -> anyhow::Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.start(place).await {
+                Ok(()) => return Ok(()),
+                Err(error) if tries == STARTS => return Err(error),
+                Err(error) => eprintln!("  {error:#}"),
+            }
+            tries += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await; // as a process manager does
         }
     }
 

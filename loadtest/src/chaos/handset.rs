@@ -4,18 +4,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::SinkExt;
 use rand::Rng;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::fleet::Fleet;
 use super::history::{History, What};
+use super::wire::{self, CLOSED, Wire};
 use super::world::World;
-use crate::dial::{self, Line, Transport};
+use crate::dial::Transport;
 use crate::packet::{self, Packet, Who};
-use crate::phone;
 
 /// Tries of the app's client before it gives up, and their pauses: doubling, half of each random.
 pub const TRIES: u32 = 5;
@@ -26,13 +24,17 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// When the user of a phone that gave up looks at it again.
 const RESUMED_AFTER: Duration = Duration::from_secs(8);
 
-/// What is done to a phone's connection.
-#[derive(Clone, Copy, Debug)]
+/// What is done to a phone or its connection.
+#[derive(Clone, Debug)]
 pub enum Harm {
     /// It breaks.
     Cut,
     /// Nothing comes through for so long, then it breaks.
     Deaf(Duration),
+    /// The phone stands still for so long, then reads on what came meanwhile.
+    Stall(Duration),
+    /// Its app watches these users come and go.
+    Watch(Arc<Vec<String>>),
 }
 
 /// An event for the server.
@@ -47,6 +49,8 @@ pub struct Handset {
     pub index: usize,
     pub who: Who,
     pub transport: Transport,
+    /// It never upgrades.
+    pub stays_polling: bool,
     /// Longest silence of a server that pings.
     pub silence: Duration,
     pub fleet: Arc<Fleet>,
@@ -63,13 +67,13 @@ impl Handset {
     pub async fn live(mut self) {
         let mut owed = Owed::new();
         loop {
-            let Some((line, node)) = self.come_back().await else {
+            let Some((wire, ready, node)) = self.come_back().await else {
                 self.history.add(What::GaveUp { phone: self.name() });
                 tokio::time::sleep(RESUMED_AFTER).await;
                 continue;
             };
-            let session = self.open(&line, node);
-            let (why, unacknowledged) = self.talk(line, session, std::mem::take(&mut owed)).await;
+            let session = self.open(&ready, node);
+            let (why, unacknowledged) = self.talk(wire, session, std::mem::take(&mut owed)).await;
             owed = unacknowledged;
             self.world.closed(self.index);
             if why == BURNT {
@@ -80,7 +84,7 @@ impl Handset {
     }
 
     /// Tries as the client would; the first pause is that after a connection broke.
-    async fn come_back(&self) -> Option<(Line, String)> {
+    async fn come_back(&self) -> Option<(Wire, Value, String)> {
         let mut pause = FIRST_PAUSE;
         for _ in 0..TRIES {
             if self.world.has_been(self.index) {
@@ -89,9 +93,9 @@ impl Handset {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             let Some((node, address)) = self.fleet.pick() else { continue };
-            let dialed = dial::dial(address, None, self.transport, &self.who);
+            let dialed = wire::dial(address, self.transport, self.stays_polling, &self.who);
             match tokio::time::timeout(CONNECT_WITHIN, dialed).await {
-                Ok(Ok(line)) => return Some((line, node)),
+                Ok(Ok((wire, ready))) => return Some((wire, ready, node)),
                 Ok(Err(failure)) if failure.0.starts_with("CONNECT_ERROR") => {
                     self.history.add(What::Burnt { phone: self.name(), why: failure.0 });
                 }
@@ -101,12 +105,12 @@ impl Handset {
         None
     }
 
-    fn open(&mut self, line: &Line, node: String) -> u64 {
+    fn open(&mut self, ready: &Value, node: String) -> u64 {
         // What was to happen to the last connection does not happen to this one.
         while self.harms.try_recv().is_ok() {}
         let session = self.history.new_session();
-        let call = line.ready.get("call").cloned();
-        let ended = line.ready["ended"].as_array().cloned().unwrap_or_default();
+        let call = ready.get("call").cloned();
+        let ended = ready["ended"].as_array().cloned().unwrap_or_default();
         self.history.add(What::Open {
             phone: self.name(),
             user: self.who.user.clone(),
@@ -121,8 +125,7 @@ impl Handset {
     }
 
     /// Lives a session to its end. Returns why it ended and what was not acknowledged.
-    async fn talk(&mut self, line: Line, session: u64, owed: Owed) -> (String, Owed) {
-        let Line { mut socket, mut ahead, .. } = line;
+    async fn talk(&mut self, mut wire: Wire, session: u64, owed: Owed) -> (String, Owed) {
         let mut queue: VecDeque<Saying> = owed.into();
         let mut waiting: HashMap<u64, Saying> = HashMap::new();
         let mut last_id = 0;
@@ -135,8 +138,8 @@ impl Handset {
                 self.note_sent(session, &saying);
                 let text = packet::event(last_id, saying.event, &saying.payload);
                 waiting.insert(last_id, saying);
-                if let Err(error) = socket.send(Message::text(text)).await {
-                    break error.to_string();
+                if let Err(error) = wire.send(text).await {
+                    break error;
                 }
                 continue;
             }
@@ -149,19 +152,29 @@ impl Handset {
                         tokio::time::sleep(time).await;
                         break "deaf".into();
                     }
+                    Some(Harm::Stall(time)) => {
+                        self.history.add(What::Stopped { phone: self.name(), session });
+                        tokio::time::sleep(time).await;
+                        self.history.add(What::Reads { phone: self.name(), session });
+                    }
+                    Some(Harm::Watch(users)) => {
+                        last_id += 1;
+                        let text = packet::event(last_id, "presence:subscribe", &json!({"userIds": *users}));
+                        if let Err(error) = wire.send(text).await {
+                            break error;
+                        }
+                    }
                 },
                 Some(saying) = self.sayings.recv() => queue.push_back(saying),
-                heard = tokio::time::timeout(self.silence, phone::next(&mut ahead, &mut socket)) => {
+                heard = tokio::time::timeout(self.silence, wire.next()) => {
                     let at = Instant::now();
                     let text = match heard {
-                        Ok(Some(Ok(Message::Text(text)))) => text,
-                        Ok(Some(Ok(Message::Close(_))) | None) => break "closed by the server".into(),
-                        Ok(Some(Ok(_))) => continue,
-                        Ok(Some(Err(error))) => break error.to_string(),
+                        Ok(Ok(text)) => text,
+                        Ok(Err(why)) => break why,
                         Err(_) => break "ping timeout".into(),
                     };
                     let reply = match Packet::parse(&text) {
-                        Packet::Close => break "closed by the server".into(),
+                        Packet::Close => break CLOSED.into(),
                         Packet::Disconnected => break BURNT.into(),
                         Packet::Ping => Some(packet::PONG.to_owned()),
                         Packet::Event { ack, name, payload } => {
@@ -177,9 +190,9 @@ impl Handset {
                         _ => None,
                     };
                     if let Some(reply) = reply
-                        && let Err(error) = socket.send(Message::text(reply)).await
+                        && let Err(error) = wire.send(reply).await
                     {
-                        break error.to_string();
+                        break error;
                     }
                 }
             }
@@ -193,6 +206,9 @@ impl Handset {
     }
 
     fn hear(&self, session: u64, at: Instant, event: String, payload: Value) {
+        if event.starts_with("user:") {
+            return;
+        }
         let call = payload["callId"].as_str().unwrap_or_default().to_owned();
         self.world.heard(self.index, &event, &call);
         self.history.add_at(at, What::Heard { phone: self.name(), session, event, call, payload: brief(payload) });

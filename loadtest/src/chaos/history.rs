@@ -79,6 +79,33 @@ pub enum What {
         call: String,
         payload: Value,
     },
+    /// The phone hears nothing, though its session goes on.
+    Stopped {
+        phone: String,
+        session: u64,
+    },
+    /// It reads on.
+    Reads {
+        phone: String,
+        session: u64,
+    },
+    /// A word about a call is said over HTTP in the name of a phone's user.
+    Said {
+        phone: String,
+        node: String,
+        event: String,
+        call: String,
+        /// How long its client waits for an answer.
+        patience_ms: u64,
+    },
+    /// What became of it: no status where the client gave up.
+    Answered {
+        phone: String,
+        event: String,
+        call: String,
+        status: Option<u16>,
+        answer: Value,
+    },
     /// A fault begins; with the calls it meets.
     Begin {
         fault: usize,
@@ -86,6 +113,9 @@ pub enum What {
         target: String,
         ringing: usize,
         active: usize,
+        /// The store will come back as it was so long ago.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        lost_ms: u64,
     },
     Done {
         fault: usize,
@@ -123,6 +153,10 @@ impl What {
             _ => None,
         }
     }
+}
+
+fn is_zero(millis: &u64) -> bool {
+    *millis == 0
 }
 
 /// The times that the nodes of a run were given, in milliseconds.

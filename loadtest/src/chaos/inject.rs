@@ -3,24 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
+use super::clients::Clients;
 use super::faults::{Fault, Kind, PRIMARY_PAUSE};
 use super::fleet::{self, Fleet};
-use super::handset::Harm;
 use super::history::{History, What};
 use super::link::Mood;
-use super::store::Store;
+use super::store::{Refusal, Store};
 use super::world::World;
 
 /// A load balancer needs so long to see that a node stands still.
 const NOTICED_AFTER: Duration = Duration::from_secs(2);
 /// A node that drains is ended by force after this.
 const DRAIN_WITHIN: Duration = Duration::from_secs(45);
-/// How often a phone loses its connection while they jitter.
-const JITTER: Duration = Duration::from_secs(4);
 const LONGEST_DELAY: Duration = Duration::from_millis(800);
+/// A snapshot is kept this many faults before it comes back.
+const KEPT_AHEAD: usize = 3;
 
 pub struct Injector {
     pub fleet: Arc<Fleet>,
@@ -31,31 +28,47 @@ pub struct Injector {
 }
 
 impl Injector {
-    /// Lets all faults happen, each at its time or as soon as the one before is over.
+    /// Lets all faults happen, each at its time or as soon as the one before it in its row is over.
     pub async fn run(mut self, faults: Vec<Fault>, begin: Instant) -> anyhow::Result<Self> {
-        for (index, fault) in faults.into_iter().enumerate() {
-            tokio::time::sleep_until((begin + fault.at).into()).await;
-            if fault.kind.is_of_a_node() {
-                self.fleet.has_node(fault.place).await;
+        let (of_clients, others): (Vec<_>, Vec<_>) =
+            faults.into_iter().enumerate().partition(|(_, fault)| fault.kind.is_of_clients());
+        let clients = Clients { fleet: Arc::clone(&self.fleet), world: Arc::clone(&self.world), seed: self.seed };
+        let note = Notes {
+            fleet: Arc::clone(&self.fleet),
+            world: Arc::clone(&self.world),
+            history: Arc::clone(&self.history),
+        };
+        let (struck, ()) = tokio::join!(self.strike_all(&note, others, begin), async {
+            for (index, fault) in of_clients {
+                tokio::time::sleep_until((begin + fault.at).into()).await;
+                note.begin(index, fault, false, Duration::ZERO).await;
+                clients.strike(index, fault).await;
+                note.done(index);
             }
-            self.note(index, fault);
-            self.strike(index, fault).await?;
-            self.history.add(What::Done { fault: index });
-        }
+        });
+        struck?;
         Ok(self)
     }
 
-    fn note(&self, fault: usize, Fault { kind, place, .. }: Fault) {
-        let node = if kind.is_of_a_node() { self.fleet.name(place) } else { None };
-        let (ringing, active) = self.world.calls_at(node.as_deref());
-        let target = node.unwrap_or_else(|| if is_of_phones(kind) { "phones".into() } else { "redis".into() });
-        eprintln!("  {} at {target}: {ringing} calls ring, {active} are active", kind.name());
-        let is_primary = kind == Kind::RedisPause && self.store.only().is_none();
-        let kind = if is_primary { PRIMARY_PAUSE } else { kind.name() };
-        self.history.add(What::Begin { fault, kind: kind.into(), target, ringing, active });
+    async fn strike_all(&mut self, note: &Notes, faults: Vec<(usize, Fault)>, begin: Instant) -> anyhow::Result<()> {
+        let mut kept: Option<Instant> = None;
+        for (place, &(index, fault)) in faults.iter().enumerate() {
+            let mut next = faults[place..].iter().take(KEPT_AHEAD);
+            if kept.is_none() && next.any(|(_, fault)| fault.kind == Kind::OldSnapshot) {
+                self.store.remember()?;
+                kept = Some(Instant::now());
+            }
+            tokio::time::sleep_until((begin + fault.at).into()).await;
+            let age = if fault.kind == Kind::OldSnapshot { kept.take() } else { None };
+            let age = age.map_or(Duration::ZERO, |kept| kept.elapsed());
+            note.begin(index, fault, self.store.only().is_none(), age).await;
+            self.strike(fault).await?;
+            note.done(index);
+        }
+        Ok(())
     }
 
-    async fn strike(&mut self, index: usize, fault: Fault) -> anyhow::Result<()> {
+    async fn strike(&mut self, fault: Fault) -> anyhow::Result<()> {
         let Fault { kind, lasts, place, strength, .. } = fault;
         match kind {
             Kind::Kill => {
@@ -63,7 +76,7 @@ impl Injector {
                 tokio::time::sleep(lasts).await;
                 self.fleet.start(place).await?;
             }
-            Kind::Pause => {
+            Kind::Suspend => {
                 self.fleet.signal(place, "-STOP")?;
                 let noticed = NOTICED_AFTER.min(lasts);
                 tokio::time::sleep(noticed).await;
@@ -82,15 +95,19 @@ impl Injector {
             Kind::Delay => self.with_link(place, Mood::Slow(LONGEST_DELAY.mul_f64(strength)), lasts).await,
             Kind::RedisPause => {
                 let primary = self.store.primary().await?;
+                self.world.make_impatient(true);
                 fleet::send(primary, "-STOP")?;
                 tokio::time::sleep(lasts).await;
                 fleet::send(primary, "-CONT")?;
+                self.world.make_impatient(false);
                 self.store.is_whole().await?;
             }
-            Kind::RedisRestart | Kind::RedisWipe => {
+            Kind::RedisRestart | Kind::RedisWipe | Kind::OldSnapshot => {
                 let place = self.store.kill().await?;
-                if kind == Kind::RedisWipe {
-                    self.store.forget(place)?;
+                match kind {
+                    Kind::RedisWipe => self.store.forget(place)?,
+                    Kind::OldSnapshot => self.store.restore(place)?,
+                    _ => {}
                 }
                 tokio::time::sleep(lasts).await;
                 self.store.begin(place).await?;
@@ -103,16 +120,25 @@ impl Injector {
                 self.store.follows(old).await?;
             }
             Kind::Unsubscribe => self.store.end_subscriptions().await?,
-            Kind::Phones => {
-                let every = (1.0 / strength) as usize;
-                self.world.harm(Harm::Cut, |phone| phone % every.max(1) == index % every.max(1));
-            }
-            Kind::Deaf => {
-                let every = (1.0 / strength) as usize + 2;
-                self.world.harm(Harm::Deaf(lasts), |phone| phone % every == index % every);
+            Kind::ClockStep => {
+                const STEPS: [i64; 4] = [-20, -9, 9, 20];
+                self.store.step_clock(STEPS[(strength * 1000.0) as usize % STEPS.len()])?;
                 tokio::time::sleep(lasts).await;
             }
-            Kind::Jitter => self.jitter(lasts).await,
+            Kind::RefuseWrites => {
+                // A Sentinel asks on a connection on which it writes too, and would take the primary for dead.
+                let waits = self.store.only().is_some() && strength < 0.6;
+                let how = if waits { Refusal::Wait } else { Refusal::NoReplicas };
+                self.store.refuse_writes(how, lasts).await?;
+            }
+            Kind::LostReplies => {
+                self.with_link(place, Mood::Forgetful, lasts).await;
+                if let Some(link) = self.fleet.links.get(place) {
+                    let (replies, scripts) = link.lost();
+                    eprintln!("  {replies} replies of {scripts} scripts were lost on this link so far");
+                }
+            }
+            Kind::Phones | Kind::Deaf | Kind::Jitter | Kind::Impatient | Kind::PresenceFlood | Kind::DialFlood => {}
         }
         Ok(())
     }
@@ -123,20 +149,31 @@ impl Injector {
         tokio::time::sleep(lasts).await;
         link.set(Mood::Open);
     }
-
-    async fn jitter(&self, lasts: Duration) {
-        const TICK: Duration = Duration::from_millis(100);
-        let mut random = StdRng::seed_from_u64(self.seed);
-        let chance = TICK.as_secs_f64() / JITTER.as_secs_f64();
-        let until = Instant::now() + lasts;
-        while Instant::now() < until {
-            tokio::time::sleep(TICK).await;
-            let draws: Vec<bool> = (0..self.world.phones()).map(|_| random.random_bool(chance)).collect();
-            self.world.harm(Harm::Cut, |phone| draws[phone]);
-        }
-    }
 }
 
-fn is_of_phones(kind: Kind) -> bool {
-    matches!(kind, Kind::Phones | Kind::Deaf | Kind::Jitter)
+/// Writes down when a fault begins, with the calls it meets, and when it is over.
+struct Notes {
+    fleet: Arc<Fleet>,
+    world: Arc<World>,
+    history: Arc<History>,
+}
+
+impl Notes {
+    async fn begin(&self, fault: usize, Fault { kind, place, .. }: Fault, with_sentinel: bool, age: Duration) {
+        if kind.is_of_a_node() {
+            self.fleet.has_node(place).await;
+        }
+        let node = if kind.is_of_a_node() { self.fleet.name(place) } else { None };
+        let (ringing, active) = self.world.calls_at(node.as_deref());
+        let target = node.unwrap_or_else(|| if kind.is_of_clients() { "phones".into() } else { "redis".into() });
+        eprintln!("  {} at {target}: {ringing} calls ring, {active} are active", kind.name());
+        let is_primary = kind == Kind::RedisPause && with_sentinel;
+        let kind = if is_primary { PRIMARY_PAUSE } else { kind.name() };
+        let lost_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.history.add(What::Begin { fault, kind: kind.into(), target, ringing, active, lost_ms });
+    }
+
+    fn done(&self, fault: usize) {
+        self.history.add(What::Done { fault });
+    }
 }

@@ -1,8 +1,12 @@
 //! `loadtest chaos`: calls while everything breaks, and whether the rules held (docs/chaos.md).
 
+mod backend;
 mod check;
+mod clients;
+mod clock;
 mod faults;
 mod fleet;
+mod flood;
 mod handset;
 mod history;
 mod inject;
@@ -11,6 +15,7 @@ mod manner;
 mod seeds;
 mod store;
 mod table;
+mod wire;
 mod world;
 
 use std::path::PathBuf;
@@ -31,6 +36,7 @@ use crate::options::Chaos;
 use crate::packet::Who;
 use crate::report::Report;
 use crate::schedule::{self, Poisson};
+use backend::Backend;
 use faults::Fault;
 pub use faults::Kind;
 use fleet::Fleet;
@@ -54,6 +60,10 @@ const DUST: Duration = Duration::from_secs(5);
 const SECOND_PHONE: usize = 4;
 const DEPLOYED: usize = 5;
 const POLLS: usize = 3;
+/// One in so many of all phones never gets to upgrade.
+const STAYS_POLLING: usize = 2 * POLLS;
+/// What users are called who come for a fault and leave with it.
+const VISITOR: &str = "FLOOD";
 
 pub async fn run(options: &Chaos) -> anyhow::Result<Report> {
     if let Some(path) = &options.check {
@@ -174,13 +184,18 @@ fn seat(
         Seat { user: *user, sayings, harms }
     });
     let seats = seats.collect();
-    let world = World::new(users, seats, options.ring_timeout, StdRng::seed_from_u64(random.random()));
+    let (backend, requests) = unbounded_channel();
+    let world = World::new(users, seats, options.ring_timeout, StdRng::seed_from_u64(random.random()), backend);
+    let backend =
+        Backend { fleet: Arc::clone(fleet), world: Arc::clone(&world), history: Arc::clone(history), requests };
+    tasks.spawn(backend.serve());
     for (index, ((_, who), (sayings, harms))) in owners.into_iter().zip(ends).enumerate() {
         let transport = if index % POLLS == 0 { Transport::Polling } else { Transport::Websocket };
         let handset = Handset {
             index,
             who,
             transport,
+            stays_polling: index.is_multiple_of(STAYS_POLLING),
             silence: PING_INTERVAL + PING_TIMEOUT,
             fleet: Arc::clone(fleet),
             world: Arc::clone(&world),

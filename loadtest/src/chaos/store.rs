@@ -8,18 +8,30 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use super::clock::StoreClock;
 use crate::child::Child;
 use crate::redis::free_address;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(25);
 const SERVICE: &str = "chaos";
+const SNAPSHOT: &str = "snapshot";
 
 pub struct Store {
     folder: PathBuf,
     servers: Vec<Server>,
     sentinel: Option<Server>,
     is_replicated: bool,
+    clock: StoreClock,
+}
+
+/// What a store does with writes that it refuses.
+#[derive(Clone, Copy, Debug)]
+pub enum Refusal {
+    /// They wait without an answer, as those of a server under `CLIENT PAUSE … WRITE`.
+    Wait,
+    /// They are answered `NOREPLICAS`.
+    NoReplicas,
 }
 
 struct Server {
@@ -37,7 +49,8 @@ impl Store {
         for name in names {
             servers.push(Server { name, address: free_address()?, child: None });
         }
-        let mut store = Self { folder, servers, sentinel: None, is_replicated: with_sentinel };
+        let clock = StoreClock::build(&folder.join("clock"))?;
+        let mut store = Self { folder, servers, sentinel: None, is_replicated: with_sentinel, clock };
         store.begin(0).await?;
         if with_sentinel {
             store.begin(1).await?;
@@ -103,7 +116,9 @@ impl Store {
         if place != leader {
             arguments.extend(["--replicaof", &host, &primary_port]);
         }
-        server.child = Some(Child::start(server.name, "redis-server", &arguments, &[])?);
+        let [library, file] = self.clock.variables();
+        let arguments = [&[library.as_str(), file.as_str(), "redis-server"], &arguments[..]].concat();
+        server.child = Some(Child::start(server.name, "env", &arguments, &[])?);
         let address = server.address;
         answers(address, "PING", |reply| reply.starts_with("+PONG")).await
     }
@@ -112,6 +127,42 @@ impl Store {
     pub fn forget(&self, place: usize) -> anyhow::Result<()> {
         let folder = self.folder.join(self.servers[place].name.replace(' ', "-"));
         std::fs::remove_dir_all(&folder).with_context(|| format!("{} can't be removed", folder.display()))
+    }
+
+    /// Keeps what the only server has on disk now.
+    pub fn remember(&self) -> anyhow::Result<()> {
+        let kept = self.folder.join(SNAPSHOT);
+        if kept.exists() {
+            std::fs::remove_dir_all(&kept)?;
+        }
+        copy_folder(&self.folder.join(self.servers[0].name), &kept)
+    }
+
+    /// Puts back what was kept, under a server that was ended.
+    pub fn restore(&self, place: usize) -> anyhow::Result<()> {
+        self.forget(place)?;
+        copy_folder(&self.folder.join(SNAPSHOT), &self.folder.join(self.servers[place].name))
+    }
+
+    /// Lets the store's clock step.
+    pub fn step_clock(&self, seconds: i64) -> anyhow::Result<()> {
+        self.clock.step(seconds)
+    }
+
+    /// Lets the primary answer reads only, for so long.
+    pub async fn refuse_writes(&self, how: Refusal, lasts: Duration) -> anyhow::Result<()> {
+        let primary = self.servers[self.place_of_primary().await?].address;
+        let replicas = usize::from(self.is_replicated);
+        let (begin, end) = match how {
+            Refusal::Wait => (format!("CLIENT PAUSE {} WRITE", lasts.as_millis()), "CLIENT UNPAUSE".to_owned()),
+            Refusal::NoReplicas => {
+                let set = |count| format!("CONFIG SET min-replicas-to-write {count}");
+                (set(9), set(replicas))
+            }
+        };
+        answers(primary, &begin, |reply| reply.starts_with("+OK")).await?;
+        tokio::time::sleep(lasts).await;
+        answers(primary, &end, |reply| reply.starts_with("+OK")).await
     }
 
     /// Breaks all connections that subscribe.
@@ -193,6 +244,20 @@ impl Drop for Store {
     }
 }
 
+fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("{} can't be read", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
 fn remove(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder) {
         eprintln!("loadtest: {} is left behind: {error}", folder.display());
@@ -247,6 +312,49 @@ mod tests {
         store.forget(place).expect("its data is gone");
         store.begin(place).await.expect("it starts again");
         assert!(ask(address, "GET key").await.expect("a reply").contains("$-1"));
+    }
+
+    #[tokio::test]
+    async fn an_old_snapshot_comes_back() {
+        let mut store = Store::start(false).await.expect("it starts");
+        let address = store.only().expect("one server");
+        ask(address, "SET key old").await.expect("a reply");
+        store.remember().expect("it is kept");
+        ask(address, "SET key new").await.expect("a reply");
+        let place = store.kill().await.expect("it is killed");
+        store.restore(place).expect("the old data is back");
+        store.begin(place).await.expect("it starts again");
+        assert!(ask(address, "GET key").await.expect("a reply").contains("old"));
+    }
+
+    #[tokio::test]
+    async fn the_clock_steps_and_time_outs_do_not() {
+        let store = Store::start(false).await.expect("it starts");
+        let address = store.only().expect("one server");
+        let seconds = async || -> i64 {
+            let reply = ask(address, "TIME").await.expect("a reply");
+            reply.lines().nth(2).and_then(|line| line.parse().ok()).expect("seconds")
+        };
+        let before = seconds().await;
+        store.step_clock(-20).expect("it steps");
+        let after = seconds().await;
+        assert!((-20..=-18).contains(&(after - before)), "{before}, {after}");
+        store.step_clock(29).expect("it steps");
+        assert!((9..=12).contains(&(seconds().await - before)));
+    }
+
+    #[tokio::test]
+    async fn writes_are_refused_for_a_while() {
+        let store = Store::start(false).await.expect("it starts");
+        let address = store.only().expect("one server");
+        let refused = store.refuse_writes(Refusal::NoReplicas, Duration::from_millis(300));
+        let meanwhile = async {
+            answers(address, "SET key 1", |reply| reply.contains("NOREPLICAS")).await.expect("refused");
+            assert!(ask(address, "GET another").await.expect("a reply").contains("$-1"));
+        };
+        let (refused, ()) = tokio::join!(refused, meanwhile);
+        refused.expect("it takes writes again");
+        assert!(ask(address, "SET key 1").await.expect("a reply").starts_with("+OK"));
     }
 
     #[tokio::test]

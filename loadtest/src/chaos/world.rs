@@ -3,6 +3,7 @@
 mod state;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::backend::Request;
 use super::handset::{Harm, Saying};
 use super::manner::{Course, Manner};
 use state::{Known, Phone, State, User};
@@ -28,13 +30,29 @@ pub struct Seat {
     pub harms: UnboundedSender<Harm>,
 }
 
+/// Of the words of users with one phone, so many go over HTTP.
+const OVER_HTTP: f64 = 0.06;
+const OVER_HTTP_IMPATIENTLY: f64 = 0.6;
+/// How long such a client waits, in milliseconds.
+const PATIENT: std::ops::Range<u64> = 20_000..20_001;
+const IMPATIENT: std::ops::Range<u64> = 100..2_000;
+
 pub struct World {
     state: Mutex<State>,
     ring_timeout: Duration,
+    backend: UnboundedSender<Request>,
+    /// How many faults make clients over HTTP impatient.
+    impatience: AtomicUsize,
 }
 
 impl World {
-    pub fn new(users: Vec<String>, seats: Vec<Seat>, ring_timeout: Duration, random: StdRng) -> Arc<Self> {
+    pub fn new(
+        users: Vec<String>,
+        seats: Vec<Seat>,
+        ring_timeout: Duration,
+        random: StdRng,
+        backend: UnboundedSender<Request>,
+    ) -> Arc<Self> {
         let mut users: Vec<User> =
             users.into_iter().map(|name| User { name, phones: Vec::new(), call: None }).collect();
         for (phone, seat) in seats.iter().enumerate() {
@@ -42,7 +60,16 @@ impl World {
         }
         let seats = seats.into_iter().map(|seat| Phone { seat, node: None, has_been: false }).collect();
         let state = State { seats, users, calls: HashMap::new(), random, last_call: 0 };
-        Arc::new(Self { state: Mutex::new(state), ring_timeout })
+        Arc::new(Self { state: Mutex::new(state), ring_timeout, backend, impatience: AtomicUsize::new(0) })
+    }
+
+    /// Clients over HTTP have little patience, and there are many of them, until as many calls say that they have again.
+    pub fn make_impatient(&self, is_begin: bool) {
+        if is_begin {
+            self.impatience.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.impatience.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Lets a random idle user with a connected phone call a random one, busy ones sometimes included.
@@ -65,7 +92,7 @@ impl World {
         let saying = state.begin(caller, callee, manner, "CALL");
         let phone = state.users[caller].phones[0];
         let id = saying.call.clone();
-        let _ = state.seats[phone].seat.sayings.send(saying);
+        self.speak(&mut state, phone, saying);
         drop(state);
         let mut wait = manner.ring + manner.talk + IMPATIENCE;
         if manner.course == Course::NoAnswer {
@@ -113,7 +140,7 @@ impl World {
     pub fn harm(&self, harm: Harm, is_meant: impl Fn(usize) -> bool) -> usize {
         let state = self.state();
         let meant = state.seats.iter().enumerate().filter(|(index, phone)| phone.node.is_some() && is_meant(*index));
-        meant.map(|(_, phone)| phone.seat.harms.send(harm)).filter(Result::is_ok).count()
+        meant.map(|(_, phone)| phone.seat.harms.send(harm.clone())).filter(Result::is_ok).count()
     }
 
     pub fn has_been(&self, phone: usize) -> bool {
@@ -184,14 +211,7 @@ impl World {
 
     /// False where a call is over for the phone that wanted to say something about it.
     pub fn is_wanted(&self, phone: usize, saying: &Saying) -> bool {
-        let mut state = self.state();
-        let Some(call) = state.calls.get_mut(&saying.call) else { return false };
-        // A call that was given up may turn out to live.
-        let is_wanted = call.known.get(&phone) == Some(&Known::Live) || saying.payload["insist"] == true;
-        if is_wanted && saying.event == "call:accept" {
-            call.accepts.push(phone);
-        }
-        is_wanted
+        self.state().is_wanted(phone, saying)
     }
 
     fn is_ringing(self: &Arc<Self>, phone: usize, id: String) {
@@ -266,9 +286,43 @@ impl World {
         let world = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            let state = world.state();
-            let _ = state.seats[phone].seat.sayings.send(saying(event, &id));
+            let mut state = world.state();
+            world.speak(&mut state, phone, saying(event, &id));
         });
+    }
+
+    /// Over the socket, or over HTTP: then the phone that said it has done what it could.
+    fn speak(&self, state: &mut State, phone: usize, saying: Saying) {
+        let is_impatient = self.impatience.load(Ordering::Relaxed) > 0;
+        let (share, patience) = if is_impatient { (OVER_HTTP_IMPATIENTLY, IMPATIENT) } else { (OVER_HTTP, PATIENT) };
+        let request = if state.random.random_bool(share) { state.over_http(phone, &saying) } else { None };
+        let Some((path, body)) = request else {
+            let _ = state.seats[phone].seat.sayings.send(saying);
+            return;
+        };
+        if !state.is_wanted(phone, &saying) {
+            return;
+        }
+        let patience = Duration::from_millis(state.random.random_range(patience));
+        let name = state.users[state.seats[phone].seat.user].name.clone();
+        let _ = self.backend.send(Request { phone, name, saying, path, body, patience });
+    }
+
+    /// What became of a word over HTTP: the status and the body, or nothing in time.
+    pub fn answered(self: &Arc<Self>, phone: usize, said: &Saying, answer: Option<&(u16, Value)>) {
+        let id = said.call.clone();
+        let is_refused = answer.is_some_and(|(_, body)| !is_obeyed(body));
+        match (said.event, answer) {
+            ("call:initiate", Some((200, body))) => self.acked(phone, said, body),
+            // It may have been written all the same; the caller gives up, over his socket.
+            ("call:initiate", _) => {
+                let _ = self.state().seats[phone].seat.sayings.send(insist("call:cancel", &id));
+                self.state().over(&id, phone);
+            }
+            ("call:accept", Some((200, _))) if is_refused => self.state().over(&id, phone),
+            ("call:accept", _) => self.is_active(phone, &id),
+            _ => self.state().over(&id, phone),
+        }
     }
 
     /// Who sees the call for far too long hangs up.
@@ -299,6 +353,12 @@ impl World {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a word over HTTP was not refused.
+pub fn is_obeyed(answer: &Value) -> bool {
+    let is_known = !matches!(answer["reason"].as_str(), Some("Call ended" | "Call not found"));
+    answer["success"] == true && answer["state"].is_null() && is_known
 }
 
 fn saying(event: &'static str, call: &str) -> Saying {

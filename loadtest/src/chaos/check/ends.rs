@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::chaos::history::{Entry, What};
+use crate::chaos::world::is_obeyed;
 
 /// Ways in which a call may have ended, as a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,23 @@ pub fn word(entry: &Entry, id: &str, accepts: Accepts) -> Option<Word> {
             heard(event, payload["reason"].as_str().unwrap_or_default(), accepts.refused)
         }
         What::Acked { event, answer, .. } => acked(event, answer),
+        // Who said it has done what he could.
+        What::Said { event, .. } if event != "call:accept" => Word::FREED,
+        What::Answered { event, status: Some(200), answer, .. } => answered(event, answer),
+        _ => None,
+    }
+}
+
+/// Over HTTP.
+fn answered(event: &str, answer: &Value) -> Option<Word> {
+    if !is_obeyed(answer) {
+        return if answer["state"] == "ended" { Word::end(Ways::ANY) } else { Word::FREED };
+    }
+    match event {
+        "call:accept" => Word::accepted(),
+        "call:reject" => Word::end(Ways::REJECTED.or(Ways::HUNG_UP)),
+        "call:cancel" => Word::end(Ways::CANCELLED.or(Ways::HUNG_UP)),
+        "call:end" => Word::end(ANY_HANG_UP),
         _ => None,
     }
 }

@@ -20,6 +20,8 @@ pub struct Session<'a> {
     pub opened: u64,
     /// The end of the history where it did not end before.
     pub closed: u64,
+    /// When the phone did not read.
+    pub stalls: Vec<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,8 @@ struct Trouble<'a> {
     target: &'a str,
     from: u64,
     until: u64,
+    /// The store came back as it was so long before.
+    lost: u64,
 }
 
 pub struct Facts<'a> {
@@ -76,7 +80,7 @@ impl<'a> Facts<'a> {
             match &entry.what {
                 What::Run { terms, .. } => facts.terms = *terms,
                 What::Open { phone, user, acks, session, node, .. } => {
-                    let opened = Session { node, acks: *acks, opened: at, closed: facts.end };
+                    let opened = Session { node, acks: *acks, opened: at, closed: facts.end, stalls: Vec::new() };
                     facts.sessions.insert(*session, opened);
                     let known = facts.phones.entry(phone).or_default();
                     known.user = user;
@@ -87,13 +91,23 @@ impl<'a> Facts<'a> {
                         session.closed = session.closed.min(at);
                     }
                 }
+                What::Stopped { session, .. } => {
+                    if let Some(session) = facts.sessions.get_mut(session) {
+                        session.stalls.push((at, facts.end));
+                    }
+                }
+                What::Reads { session, .. } => {
+                    if let Some(stall) = facts.sessions.get_mut(session).and_then(|session| session.stalls.last_mut()) {
+                        stall.1 = at;
+                    }
+                }
                 What::Sent { phone, event, call, to: Some(to), .. } if event == "call:initiate" => {
                     let new = Call { id: call, caller: phone, callee_user: to, began: at, lines: Vec::new() };
                     facts.calls.entry(call).or_insert(new);
                 }
-                What::Begin { fault, kind, target, .. } => {
+                What::Begin { fault, kind, target, lost_ms, .. } => {
                     faults.insert(*fault, facts.troubles.len());
-                    facts.troubles.push(Trouble { kind, target, from: at, until: facts.end });
+                    facts.troubles.push(Trouble { kind, target, from: at, until: facts.end, lost: lost_ms * MILLI });
                 }
                 What::Done { fault } => {
                     if let Some(trouble) = faults.get(fault).and_then(|place| facts.troubles.get_mut(*place)) {
@@ -137,7 +151,11 @@ impl<'a> Facts<'a> {
     fn sort_lines(&mut self, entries: &'a [Entry]) {
         for entry in entries {
             match &entry.what {
-                What::Sent { call, .. } | What::Acked { call, .. } | What::Heard { call, .. } => {
+                What::Sent { call, .. }
+                | What::Acked { call, .. }
+                | What::Heard { call, .. }
+                | What::Said { call, .. }
+                | What::Answered { call, .. } => {
                     self.add_line(call, entry);
                 }
                 What::Open { call, ended, .. } => {
@@ -169,7 +187,9 @@ impl<'a> Facts<'a> {
             let meets = |trouble: &&Trouble<'_>| {
                 self.concerns(trouble, session.node) && trouble.from < end && self.over(trouble) > begin
             };
-            match self.troubles.iter().filter(meets).map(|trouble| self.over(trouble)).max() {
+            let stalls = session.stalls.iter().filter(|(from, until)| *from < end && *until > begin);
+            let troubles = self.troubles.iter().filter(meets).map(|trouble| self.over(trouble));
+            match troubles.chain(stalls.map(|(_, until)| *until)).max() {
                 Some(over) => begin = over,
                 None => return Some(end),
             }
@@ -180,7 +200,9 @@ impl<'a> Facts<'a> {
         match trouble.kind {
             // These end the sessions of the node, and concern no other.
             "kill" | "drain" | "phones" | "deaf" | "jitter" => false,
-            "pause" | "cut" | "delay" => trouble.target == node,
+            // These are no excuse.
+            "clock-step" | "impatient" | "presence-flood" | "dial-flood" => false,
+            "suspend" | "cut" | "delay" | "lost-replies" => trouble.target == node,
             _ => true,
         }
     }
@@ -193,12 +215,17 @@ impl<'a> Facts<'a> {
 
     /// Whether what was written at `at` may have been lost with the store before anybody else had it.
     pub fn may_be_lost(&self, at: u64) -> bool {
-        self.losses().any(|loss| (loss.from.saturating_sub(UNREPLICATED)..=loss.until + SECOND).contains(&at))
+        self.losses()
+            .any(|loss| (loss.from.saturating_sub(UNREPLICATED.max(loss.lost))..=loss.until + SECOND).contains(&at))
     }
 
     /// Whether the store lost its data between two moments.
     pub fn lost_between(&self, from: u64, until: u64) -> bool {
         self.losses().any(|loss| loss.until >= from && loss.from <= until)
+    }
+
+    pub fn loss_began_between(&self, from: u64, until: u64) -> bool {
+        self.losses().any(|loss| (from..=until).contains(&loss.from))
     }
 
     /// Whether all nodes through which phones had spoken or heard of a call died or stood still around a loss of the
@@ -223,15 +250,39 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether a node had reason to stop by itself: one that can't reach Redis for 15 s and knows a peer that can
-    /// drains itself, which may take as long again.
+    /// drains itself, which may take as long again. To have stood still is no reason, and what concerns all is none.
     pub fn may_drain_itself(&self, node: &str, at: u64) -> bool {
         self.troubles.iter().any(|trouble| {
-            let is_cut_off = match trouble.kind {
-                "cut" | "pause" => trouble.target == node,
-                _ => trouble.target == "redis" && trouble.until - trouble.from >= 15 * SECOND,
-            };
+            let is_cut_off = trouble.kind == "cut" && trouble.target == node;
             is_cut_off && trouble.from < at && at < self.over(trouble) + 30 * SECOND
         })
+    }
+
+    /// The fault of the store during which a session ended that had no other reason to: nobody's session ends because
+    /// Redis is away or refuses writes.
+    pub fn store_trouble_at(&self, session: &Session<'_>, at: u64) -> Option<&'a str> {
+        let is_near = |trouble: &&Trouble<'_>| trouble.from < at && at < trouble.until + 2 * RECOVERY;
+        let of_the_node = self.troubles.iter().any(|trouble| {
+            let ends_sessions = matches!(trouble.kind, "kill" | "suspend" | "drain" | "cut" | "lost-replies" | "delay");
+            ends_sessions && trouble.target == session.node && is_near(&trouble)
+        });
+        let is_down = self.downs.iter().any(|(node, down)| *node == session.node && *down < at + SECOND);
+        let is_stalled = session.stalls.iter().any(|(from, until)| *from < at && at < until + RECOVERY);
+        if of_the_node || is_down || is_stalled {
+            return None;
+        }
+        let of_the_store =
+            |kind: &str| matches!(kind, "refuse-writes" | "redis-pause" | "redis-restart" | "clock-step");
+        self.troubles.iter().filter(is_near).map(|trouble| trouble.kind).find(|kind| of_the_store(kind))
+    }
+
+    /// When a node ended whose memory went with it; one that drains hands over first.
+    pub fn killed_at(&self, node: &str, after: u64) -> Option<u64> {
+        let is_drained = |at: u64| {
+            self.troubles.iter().any(|trouble| trouble.kind == "drain" && trouble.target == node && trouble.from <= at)
+        };
+        let downs = self.downs.iter().filter(|(down, at)| *down == node && *at >= after && !is_drained(*at));
+        downs.map(|(_, at)| *at).min()
     }
 
     fn losses(&self) -> impl Iterator<Item = &Trouble<'a>> {

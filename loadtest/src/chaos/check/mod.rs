@@ -6,6 +6,7 @@ mod rest;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,20 +1,31 @@
 //! The rules of a run as a whole: what is left when everything is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
 use super::facts::Facts;
 use crate::chaos::history::{Entry, What};
+use crate::chaos::wire::CLOSED;
 
 pub fn judge(facts: &Facts<'_>, entries: &[Entry]) -> Vec<Violation> {
     let mut violations = Vec::new();
     let users: BTreeSet<&str> = facts.phones.values().map(|phone| phone.user).collect();
+    let mut dropped: BTreeMap<&str, usize> = BTreeMap::new();
     let mut answered: BTreeSet<&str> = BTreeSet::new();
     for Entry { at, what } in entries {
         let found = match what {
             What::Burnt { phone, why } => Some(("burnt", None, format!("{phone} may never come back: {why}"))),
             What::Died { node } => {
                 (!facts.may_drain_itself(node, *at)).then(|| ("died", None, format!("{node} ended by itself")))
+            }
+            What::Close { phone, session, why } if why == CLOSED => {
+                let trouble = facts.sessions.get(session).and_then(|session| facts.store_trouble_at(session, *at));
+                trouble.and_then(|trouble| {
+                    // One tells as much as all of them.
+                    let count = dropped.entry(trouble).or_default();
+                    *count += 1;
+                    (*count == 1).then(|| ("dropped", None, format!("{phone} is closed during {trouble}")))
+                })
             }
             What::Acked { phone, event, call, answer, .. } if is_probe(event, call) => {
                 answered.insert(call);

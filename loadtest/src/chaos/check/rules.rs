@@ -8,9 +8,9 @@ use super::{Learned, Violation};
 use crate::chaos::history::{Entry, What};
 
 /// Within this, in peace, an end reaches whoever is connected: active calls are compared every 10 s.
-const HEARD_WITHIN: u64 = 12 * SECOND;
+pub(super) const HEARD_WITHIN: u64 = 12 * SECOND;
 /// To a phone without `acks` an answer to an accept that lost is held this long.
-const HELD: u64 = 8 * SECOND;
+pub(super) const HELD: u64 = 8 * SECOND;
 /// An unconfirmed ring is told again with the comparison every 2 s.
 const RINGS_WITHIN: u64 = 4 * SECOND;
 /// A deadline that no timer fired is claimed within a second by another node.
@@ -32,11 +32,11 @@ pub struct Judged {
 
 /// What one phone has to do with a call.
 #[derive(Default)]
-struct Share<'a> {
+pub(super) struct Share<'a> {
     /// When it learned that the call exists.
-    knows: Option<u64>,
+    pub knows: Option<u64>,
     /// When it was done with it, and the line that said so.
-    freed: Option<(u64, &'a Entry)>,
+    pub freed: Option<(u64, &'a Entry)>,
 }
 
 pub fn judge(facts: &Facts<'_>, call: &Call<'_>) -> Judged {
@@ -47,6 +47,7 @@ pub fn judge(facts: &Facts<'_>, call: &Call<'_>) -> Judged {
     court.rings();
     court.overdue();
     court.early_ends();
+    court.words();
     Judged {
         learned: court.learned(),
         is_over: court.ended.is_some(),
@@ -56,13 +57,13 @@ pub fn judge(facts: &Facts<'_>, call: &Call<'_>) -> Judged {
     }
 }
 
-struct Court<'a> {
-    facts: &'a Facts<'a>,
-    call: &'a Call<'a>,
-    shares: BTreeMap<&'a str, Share<'a>>,
-    ways: Ways,
+pub(super) struct Court<'a> {
+    pub facts: &'a Facts<'a>,
+    pub call: &'a Call<'a>,
+    pub shares: BTreeMap<&'a str, Share<'a>>,
+    pub ways: Ways,
     /// When somebody first knew that it had ended.
-    ended: Option<u64>,
+    pub ended: Option<u64>,
     accepted_at: Option<u64>,
     violations: Vec<Violation>,
 }
@@ -73,7 +74,7 @@ impl<'a> Court<'a> {
         Self { facts, call, shares, ways: Ways::ANY, ended: None, accepted_at: None, violations: Vec::new() }
     }
 
-    fn blame(&mut self, rule: &'static str, at: u64, text: String) {
+    pub fn blame(&mut self, rule: &'static str, at: u64, text: String) {
         self.violations.push(Violation { rule, at, call: Some(self.call.id.to_owned()), text });
     }
 
@@ -87,6 +88,7 @@ impl<'a> Court<'a> {
             let (phone, session) = match &line.what {
                 What::Open { phone, session, .. } | What::Sent { phone, session, .. } => (phone.as_str(), *session),
                 What::Acked { phone, session, .. } | What::Heard { phone, session, .. } => (phone.as_str(), *session),
+                What::Said { phone, .. } | What::Answered { phone, .. } => (phone.as_str(), 0),
                 _ => continue,
             };
             let is_party = phone == self.call.caller || self.user_of(phone) == Some(self.call.callee_user);
@@ -116,7 +118,9 @@ impl<'a> Court<'a> {
                     accepts.entry(phone).or_default().refused = true;
                 }
             }
-            if matches!(&line.what, What::Sent { event, .. } if event == "call:accept") {
+            if let What::Sent { event, .. } | What::Said { event, .. } = &line.what
+                && event == "call:accept"
+            {
                 accepts.entry(phone).or_default().sent = true;
             }
             let said = word(line, self.call.id, accepts.get(phone).copied().unwrap_or_default());
@@ -142,8 +146,8 @@ impl<'a> Court<'a> {
         if said.ends {
             self.ended.get_or_insert(at);
         }
-        if let What::Acked { event, answer, .. } = &line.what
-            && answer["code"] == "call_not_found"
+        if let What::Acked { event, answer, .. } | What::Answered { event, answer, .. } = &line.what
+            && (answer["code"] == "call_not_found" || answer["reason"] == "Call not found")
             && knew
             && !self.facts.died_with_the_store(self.call, at)
             && !self.tolerates_loss()
@@ -154,7 +158,9 @@ impl<'a> Court<'a> {
 
     /// Nothing rings after its end.
     fn ring(&mut self, phone: &str, session: u64, at: u64) {
-        if let Some((freed, _)) = self.shares.get(phone).and_then(|share| share.freed)
+        // Who only said so himself has not been told.
+        let told = |(_, line): &(u64, &Entry)| !matches!(line.what, What::Said { .. });
+        if let Some((freed, _)) = self.shares.get(phone).and_then(|share| share.freed).filter(told)
             && !self.tolerates_loss()
         {
             let ago = (at - freed) / 1000;
@@ -344,7 +350,7 @@ impl<'a> Court<'a> {
         }
         for share in self.shares.values().filter(|share| share.knows.is_some()) {
             match share.freed.map(|(_, line)| &line.what) {
-                Some(What::Acked { .. }) => learned.by_own_word += 1,
+                Some(What::Acked { .. } | What::Said { .. } | What::Answered { .. }) => learned.by_own_word += 1,
                 Some(What::Open { .. }) => learned.by_ready += 1,
                 Some(_) => learned.by_event += 1,
                 None => learned.never += 1,
@@ -356,7 +362,9 @@ impl<'a> Court<'a> {
     /// An ended call is not put back after a loss of the store, only live ones are: what ended just before is not
     /// certain.
     fn tolerates_loss(&self) -> bool {
-        let acked = |line: &&&Entry| matches!(line.what, What::Acked { .. } | What::Heard { .. } | What::Sent { .. });
+        let acked = |line: &&&Entry| {
+            matches!(line.what, What::Acked { .. } | What::Heard { .. } | What::Sent { .. } | What::Answered { .. })
+        };
         self.call.lines.iter().filter(acked).any(|line| {
             self.facts.may_be_lost(line.at)
                 && word(line, self.call.id, Accepts::default()).is_some_and(|word| word.ends)

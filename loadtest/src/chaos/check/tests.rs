@@ -71,9 +71,9 @@ fn who_stays_connected_hears_of_the_end() {
     assert_eq!(untold().heard(14_000, ANA, "call:ended").broken(), CLEAN);
     assert_eq!(untold().heard(16_000, ANA, "call:ended").broken(), ["unheard end"]);
     // While her node stood still it could tell nothing.
-    let paused = untold().fault(3000, 15_000, "pause", "node 1");
+    let paused = untold().fault(3000, 15_000, "suspend", "node 1");
     assert_eq!(paused.heard(30_000, ANA, "call:ended").broken(), CLEAN);
-    let elsewhere = untold().fault(3000, 15_000, "pause", "node 2");
+    let elsewhere = untold().fault(3000, 15_000, "suspend", "node 2");
     assert_eq!(elsewhere.heard(30_000, ANA, "call:ended").broken(), ["unheard end"]);
 }
 
@@ -276,6 +276,8 @@ fn no_phone_is_sent_away_and_no_node_dies_by_itself() {
     assert_eq!(died(Tale::new()), ["died"]);
     assert_eq!(died(Tale::new().fault(5000, 20_000, "cut", "node 1")), CLEAN);
     assert_eq!(died(Tale::new().fault(5000, 20_000, "cut", "node 2")), ["died"]);
+    assert_eq!(died(Tale::new().fault(5000, 28_000, "suspend", "node 1")), ["died"]);
+    assert_eq!(died(Tale::new().fault(5000, 28_000, "refuse-writes", "redis")), ["died"]);
 }
 
 #[test]
@@ -285,4 +287,94 @@ fn lines_are_read_as_they_were_written() {
         let read: Entry = serde_json::from_str(&line).expect("an entry");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), line);
     }
+}
+
+#[test]
+fn a_word_over_http_takes_effect() {
+    let rings = || Tale::new().rings();
+    let timed_out = |tale: Tale| {
+        let timeout = |tale: Tale, phone| tale.heard_with(13_000, phone, "call:cancelled", because("Timeout"));
+        timeout(timeout(tale, BO), BO_TOO).heard(13_000, ANA, "call:timeout")
+    };
+    // Whoever gave up waiting is obeyed all the same.
+    let gave_up =
+        || rings().said(2000, ANA, "node 1", "call:cancel").answered_over_http(2500, ANA, "call:cancel", None);
+    assert_eq!(timed_out(gave_up()).broken(), ["lost word"]);
+    let told = |tale: Tale, at| {
+        let told = |tale: Tale, phone| tale.heard_with(at, phone, "call:cancelled", because("Caller ended call"));
+        told(told(tale, BO), BO_TOO)
+    };
+    assert_eq!(told(gave_up(), 4000).broken(), CLEAN);
+    // 503 says that it waits.
+    let queued =
+        rings().said(2000, ANA, "node 1", "call:cancel").answered_over_http(2500, ANA, "call:cancel", Some(503));
+    assert_eq!(timed_out(queued).broken(), ["lost word"]);
+    // A node that is killed takes its queue with it.
+    let killed = gave_up().at(3000, What::Down { node: "node 1".into() });
+    assert_eq!(timed_out(killed.close(3000, ANA, 1)).broken(), CLEAN);
+    // So does not one that drains.
+    let drained = gave_up().fault(2600, 7000, "drain", "node 1").at(7000, What::Down { node: "node 1".into() });
+    assert_eq!(timed_out(drained).broken(), ["lost word"]);
+    // A word of which the store could not know yet.
+    let away = gave_up().fault(1900, 9000, "redis-pause", "redis");
+    assert_eq!(timed_out(away).broken(), CLEAN);
+}
+
+#[test]
+fn a_call_ends_by_a_word_over_http() {
+    let said =
+        || Tale::new().answered().said(3000, BO, "node 2", "call:end").answered_over_http(3100, BO, "call:end", None);
+    assert_eq!(said().heard(60_000, ANA, "call:ended").broken(), ["lost word"]);
+    assert_eq!(said().heard(4000, ANA, "call:ended").broken(), CLEAN);
+}
+
+#[test]
+fn who_does_not_read_is_not_told_until_he_does() {
+    let untold = || Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+    let stalled = |tale: Tale| {
+        tale.at(2500, What::Stopped { phone: ANA.into(), session: 1 })
+            .at(6000, What::Reads { phone: ANA.into(), session: 1 })
+    };
+    assert_eq!(stalled(untold()).heard(17_900, ANA, "call:ended").broken(), CLEAN);
+    assert_eq!(stalled(untold()).heard(18_100, ANA, "call:ended").broken(), ["unheard end"]);
+}
+
+#[test]
+fn what_ended_after_the_snapshot_is_not_certain() {
+    let untold = |lost_ms| {
+        let begin = What::Begin {
+            fault: 9,
+            kind: "old-snapshot".into(),
+            target: "redis".into(),
+            ringing: 0,
+            active: 0,
+            lost_ms,
+        };
+        let tale = Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+        tale.at(20_000, begin).at(21_000, What::Done { fault: 9 })
+    };
+    assert_eq!(untold(18_000).broken(), CLEAN);
+    assert_eq!(untold(10_000).broken(), ["unheard end"]);
+}
+
+#[test]
+fn a_clock_that_steps_and_a_flood_excuse_nothing() {
+    for kind in ["clock-step", "impatient", "presence-flood", "dial-flood"] {
+        let untold = Tale::new().answered().sent(3000, BO, "call:end").acked(3010, BO, "call:end", yes("ended"));
+        assert_eq!(untold.fault(2000, 30_000, kind, "redis").broken(), ["unheard end"], "{kind}");
+    }
+}
+
+#[test]
+fn nobody_is_closed_because_the_store_refuses_writes() {
+    let closed = |kind: &str, why: &str| {
+        let close = What::Close { phone: ANA.into(), session: 1, why: why.into() };
+        Tale::new().fault(1000, 9000, kind, "redis").at(8000, close).broken()
+    };
+    assert_eq!(closed("refuse-writes", "closed by the server"), ["dropped"]);
+    assert_eq!(closed("refuse-writes", "cut"), CLEAN);
+    assert_eq!(closed("redis-wipe", "closed by the server"), CLEAN);
+    let suspended = Tale::new().fault(1000, 9000, "refuse-writes", "redis").fault(500, 6000, "suspend", "node 1");
+    let close = What::Close { phone: ANA.into(), session: 1, why: "closed by the server".into() };
+    assert_eq!(suspended.at(8000, close).broken(), CLEAN);
 }

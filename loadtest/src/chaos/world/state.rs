@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rand::rngs::StdRng;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Seat;
 use crate::chaos::handset::Saying;
@@ -77,6 +77,43 @@ impl State {
             "channelName": format!("channel-{id}"), "agoraToken": "",
         });
         Saying { event: "call:initiate", call: id, payload }
+    }
+
+    /// False where a call is over for the phone that wants to say something about it.
+    pub fn is_wanted(&mut self, phone: usize, saying: &Saying) -> bool {
+        let Some(call) = self.calls.get_mut(&saying.call) else { return false };
+        // A call that was given up may turn out to live.
+        let is_wanted = call.known.get(&phone) == Some(&Known::Live) || saying.payload["insist"] == true;
+        if is_wanted && saying.event == "call:accept" {
+            call.accepts.push(phone);
+        }
+        is_wanted
+    }
+
+    /// The request by which a user says the same over HTTP. Only of one with a single phone: what such a verdict means
+    /// for his other phones is their backend's affair.
+    pub fn over_http(&self, phone: usize, saying: &Saying) -> Option<(&'static str, Value)> {
+        let user = &self.users[self.seats[phone].seat.user];
+        let call = self.calls.get(&saying.call).filter(|_| user.phones.len() == 1)?;
+        let id = &saying.call;
+        let caller = &self.users[self.seats[call.caller].seat.user].name;
+        let callee = &self.users[call.callee].name;
+        let both = json!({"callId": id, "callerId": caller, "receiverId": callee});
+        match saying.event {
+            "call:initiate" => {
+                let mut body = saying.payload.clone();
+                body["callerId"] = caller.as_str().into();
+                body["callerName"] = caller.as_str().into();
+                Some(("/api/calls", body))
+            }
+            "call:accept" => Some(("/api/emit/call-accepted", both)),
+            "call:reject" => Some(("/api/emit/call-rejected", both)),
+            "call:cancel" if phone == call.caller => {
+                Some(("/api/emit/call-cancelled", json!({"callId": id, "receiverId": callee})))
+            }
+            "call:end" => Some(("/api/emit/call-ended", json!({"callId": id, "endedBy": user.name}))),
+            _ => None,
+        }
     }
 
     /// Whether the phone initiated the call or is one of the callee's.

@@ -81,9 +81,20 @@ impl Tale {
         self.at(millis, What::Heard { phone, session, event, call, payload })
     }
 
+    pub fn said(self, millis: u64, phone: &str, node: &str, event: &str) -> Self {
+        let (phone, node, event, call) = (phone.into(), node.into(), event.into(), "CALL_1".into());
+        self.at(millis, What::Said { phone, node, event, call, patience_ms: 500 })
+    }
+
+    pub fn answered_over_http(self, millis: u64, phone: &str, event: &str, status: Option<u16>) -> Self {
+        let (phone, event, call) = (phone.into(), event.into(), "CALL_1".into());
+        let answer = json!({"success": status == Some(200)});
+        self.at(millis, What::Answered { phone, event, call, status, answer })
+    }
+
     pub fn fault(self, from: u64, until: u64, kind: &str, target: &str) -> Self {
         let fault = self.0.len();
-        let begin = What::Begin { fault, kind: kind.into(), target: target.into(), ringing: 1, active: 2 };
+        let begin = What::Begin { fault, kind: kind.into(), target: target.into(), ringing: 1, active: 2, lost_ms: 0 };
         self.at(from, begin).at(until, What::Done { fault })
     }
 
