@@ -4,20 +4,18 @@ mod admin;
 mod auth;
 mod delivery;
 mod laravel;
+mod shared;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::error::ErrorKind;
 use socketioxide::SocketIo;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::memory::MemoryBus;
-use crate::bus::redis::RedisBus;
-use crate::bus::{Bus, BusError};
+use crate::bus::BusError;
 use crate::call::NodeId;
 use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
@@ -26,20 +24,17 @@ use crate::http::{
     admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route,
 };
 use crate::sabotage::{self, Bug};
-use crate::signaling::{Parts, Signaling, Waiting};
+use crate::signaling::{Parts, Signaling};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
-use crate::store::memory::MemoryStore;
-use crate::store::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, builder, connect};
-use crate::store::{Bell, CallStore, Outbox, OutboxBounds, SessionStore, TokenStore};
+use crate::store::Bell;
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{TraceError, Traces};
 use admin::AdminPort;
 use auth::authenticator;
 use delivery::deliver;
 use laravel::Laravel;
+pub use shared::Shared;
 
-/// A password that Redis refuses so often in a row is wrong; before, it may just be changed on both sides.
-const PASSWORD_ATTEMPTS: u32 = 5;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -85,16 +80,6 @@ pub struct App {
     drain: Drain,
     stop: CancellationToken,
     tasks: TaskTracker,
-}
-
-/// What nodes of one cluster share; tests hand the same to several nodes.
-#[derive(Clone)]
-pub struct Shared {
-    pub calls: Arc<dyn CallStore>,
-    pub sessions: Arc<dyn SessionStore>,
-    pub tokens: Arc<dyn TokenStore>,
-    pub outbox: Arc<dyn Outbox>,
-    pub bus: Arc<dyn Bus>,
 }
 
 impl App {
@@ -324,54 +309,6 @@ impl App {
             tracing::debug!("open requests were dropped");
         }
         self.traces.stop().await;
-    }
-}
-
-impl Shared {
-    /// Redis by the configuration, or memory for one node.
-    pub async fn open(config: &Config, clock: &Clock, tasks: &TaskTracker) -> Result<Self, AppError> {
-        let Some(url) = &config.redis_url else { return Ok(Self::memory(config, clock)) };
-        let subscriptions = builder(url.expose()).map_err(AppError::Redis)?;
-        let mut waiting = Waiting::new(clock);
-        let client = reach(url.expose(), tasks, &mut waiting).await?;
-        // Whoever asks who is online is in no call's way.
-        let presence = reach(url.expose(), tasks, &mut waiting).await?;
-        waiting.over();
-        Ok(Self {
-            calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
-            sessions: Arc::new(RedisSessions::new(client.clone(), presence, &config.redis_prefix)),
-            tokens: Arc::new(RedisTokens::new(client.clone(), &config.redis_prefix)),
-            outbox: Arc::new(RedisOutbox::new(client.clone(), &config.redis_prefix, OutboxBounds::default())),
-            bus: Arc::new(RedisBus::new(client, subscriptions, &config.redis_prefix, tasks.clone())),
-        })
-    }
-
-    pub fn memory(config: &Config, clock: &Clock) -> Self {
-        let store = Arc::new(MemoryStore::new(clock.clone(), config.retention));
-        Self {
-            calls: store.clone(),
-            sessions: store.clone(),
-            tokens: store.clone(),
-            outbox: store,
-            bus: Arc::new(MemoryBus::default()),
-        }
-    }
-}
-
-/// A command client; waits for a server that is away.
-async fn reach(url: &str, tasks: &TaskTracker, waiting: &mut Waiting<'_>) -> Result<fred::clients::Client, AppError> {
-    let mut refused = 0;
-    loop {
-        match connect(url, tasks).await {
-            Ok(client) => return Ok(client),
-            Err(error) => {
-                refused = if *error.kind() == ErrorKind::Auth { refused + 1 } else { 0 };
-                if *error.kind() == ErrorKind::Config || refused >= PASSWORD_ATTEMPTS {
-                    return Err(AppError::Redis(error));
-                }
-                waiting.after(&error).await;
-            }
-        }
     }
 }
 

@@ -92,7 +92,8 @@ async fn a_phone_that_is_deaf_for_calls_comes_back_and_hears_them() {
     let cluster = cluster().await;
     let bo = unique("bo");
     let poller = Wanderer::open(vec![cluster.address(0)], &bo).await;
-    let (ana, id) = (cluster.phone(1, &unique("ana")).await, unique_call());
+    // On his node: what is told there is told before she is answered.
+    let (ana, id) = (cluster.phone(0, &unique("ana")).await, unique_call());
     // Words about calls that nobody here knows fill his queue.
     for _ in 0..256 {
         let word = json!({"callId": unique_call(), "receiverId": bo, "reason": "x"});

@@ -100,7 +100,11 @@ async fn redis_whose_only_replica_was_killed() {
     let writes = async || redis.command(&["SET", "x", "1"]) == "OK";
     until("it takes writes", Duration::from_secs(30), writes).await;
     let mend = || assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
-    all_stay(&redis, false, || replica.stop(), mend).await;
+    let begin = || {
+        replica.stop();
+        while redis.command(&["SET", "x", "1"]) == "OK" {}
+    };
+    all_stay(&redis, false, begin, mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

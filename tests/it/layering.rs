@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bus", &["bus", "call", "clock", "telemetry"]),
     ("signaling", &["signaling", "call", "clock", "sabotage", "store", "bus", "telemetry"]),
     ("socket", &["socket", "signaling", "call", "telemetry"]),
-    ("http", &["http", "signaling", "call", "telemetry", "config", "clock", "socket"]),
+    ("http", &["http", "signaling", "call", "telemetry", "config", "clock", "socket", "sabotage"]),
     ("laravel", &["laravel", "courier", "call", "clock", "store", "telemetry"]),
     ("courier", &["call", "clock", "store", "telemetry"]),
     ("webhook", &["webhook", "courier", "call", "clock", "store", "telemetry"]),
@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Libraries that stay in their place.
 const HOMES: &[(&str, &[&str])] = &[
-    ("fred::", &["store/redis", "bus/redis.rs", "app.rs"]),
+    ("fred::", &["store/redis", "bus/redis.rs", "app.rs", "app/shared.rs"]),
     ("socketioxide::", &["socket/", "app.rs"]),
     ("axum::", &["http/", "app.rs", "app/admin.rs"]),
     ("utoipa", &["http/"]),

@@ -344,7 +344,7 @@ async fn a_replay_is_bounded() {
 }
 
 /// Commands whose answer is as large as what they read, and why that is small: `file: command`.
-const READ_WHOLE: [(&str, &str); 9] = [
+const READ_WHOLE: [(&str, &str); 11] = [
     ("register.lua: HVALS", "sessions of a user"),
     ("register.lua: SMEMBERS", "nodes that watch a user"),
     ("sessions.lua: HVALS", "sessions of a user"),
@@ -353,6 +353,8 @@ const READ_WHOLE: [(&str, &str); 9] = [
     ("swept.lua: HKEYS", "sessions of a user"),
     ("verdict.lua: HGETALL", "VERDICTS_PER_USER"),
     ("renew.lua: ZRANGE", "nodes"),
+    ("put_back.lua: HGETALL", "nodes"),
+    ("epochs.lua: SMEMBERS", "losses of a store that a node has seen and not swept behind"),
     ("restore.lua: LRANGE", "OUTCOMES_PER_USER"),
 ];
 
