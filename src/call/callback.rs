@@ -35,6 +35,7 @@ pub enum Ask {
     /// Ends the row if it is ongoing, which is looked at before the first request too: the apps may have ended it.
     EndOngoing {
         /// Talking time.
+        #[serde(default)]
         seconds: u64,
     },
 }

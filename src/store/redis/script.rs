@@ -121,7 +121,7 @@ script!(RESTORE, order_and_outbox_without_memory, "restore.lua");
 script!(RAISE, order, "raise.lua");
 
 #[cfg(test)]
-pub static ALL: [&Script; 30] = [
+pub static ALL: [&Script; 34] = [
     &CREATE,
     &SWAP,
     &NOTE,
@@ -140,6 +140,9 @@ pub static ALL: [&Script; 30] = [
     &RENEW,
     &RETIRE,
     &SHIFT,
+    &EPOCHS,
+    &VOUCH,
+    &UNVOUCHED,
     &OUTBOX_APPEND,
     &OUTBOX_CLAIM,
     &OUTBOX_SETTLE,
@@ -150,6 +153,7 @@ pub static ALL: [&Script; 30] = [
     &OUTBOX_DEAD,
     &OUTBOX_BACKLOG,
     &GENERATION,
+    &PUT_BACK,
     &RESTORE,
     &RAISE,
 ];

@@ -19,8 +19,8 @@ use crate::clock::{Clock, Shift};
 use crate::store::contract::test_server::Redis;
 use crate::store::contract::{apply, by, call, lease, milestone, session, user, verdict};
 use crate::store::{
-    CallStore, Claim, Created, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Retention,
-    SessionStore, Settled, StoreError, Which,
+    CallStore, Claim, Created, Letter, Outbox, OutboxBounds, PutBack, Queue, REPLAYED_AT_ONCE, Replayed, Retention,
+    SessionStore, Settled, StoreError, Vouches, Which,
 };
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -49,7 +49,7 @@ const LARGE: Sizes = Sizes { letters: 24_000, calls: 2_400, users: 18_000 };
 const FULL: Sizes = Sizes { letters: 1_000_000, calls: 50_000, users: 100_000 };
 
 /// What is done to a store, one script or two each.
-const DEEDS: [&str; 29] = [
+const DEEDS: [&str; 33] = [
     "create, swap",
     "restore",
     "note",
@@ -59,6 +59,10 @@ const DEEDS: [&str; 29] = [
     "verdict",
     "generation",
     "raise",
+    "put back",
+    "vouch",
+    "unvouched",
+    "epochs",
     "notice",
     "sessions",
     "register, unregister",
@@ -226,6 +230,19 @@ impl Stage {
             }
             "generation" => drop(self.calls.generation().await.unwrap()),
             "raise" => self.calls.raise_order(1).await.unwrap(),
+            "put back" => {
+                let life = self.calls.generation().await.unwrap();
+                drop(self.calls.have_put_back(&life, &node, PutBack::All).await.unwrap());
+            }
+            "vouch" => {
+                let life = self.calls.generation().await.unwrap();
+                self.calls.vouch(&life, &self.ids[..60]).await.unwrap();
+            }
+            "unvouched" => {
+                let life = self.calls.generation().await.unwrap();
+                drop(self.calls.unvouched(&life, 0, 64).await.unwrap());
+            }
+            "epochs" => drop(self.sessions.begin(&node, 1).await.unwrap()),
             "notice" => {
                 self.calls.leave_notice(&user("nora"), &self.ids[0], LEASE).await.unwrap();
                 drop(self.calls.claim_notice(&user("nora"), 1, LEASE).await.unwrap());
@@ -354,7 +371,7 @@ const READ_WHOLE: [(&str, &str); 11] = [
     ("verdict.lua: HGETALL", "VERDICTS_PER_USER"),
     ("renew.lua: ZRANGE", "nodes"),
     ("put_back.lua: HGETALL", "nodes"),
-    ("epochs.lua: SMEMBERS", "losses of a store that a node has seen and not swept behind"),
+    ("epochs.lua: SMEMBERS", "epochs of a node that were not swept"),
     ("restore.lua: LRANGE", "OUTCOMES_PER_USER"),
 ];
 

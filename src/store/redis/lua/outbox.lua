@@ -21,6 +21,13 @@ local function outbox(prefix)
     if redis.call('EXISTS', key('chain:' .. chain)) == 0 then redis.call('ZREM', key('due:' .. queue), 'c:' .. chain) end
   end
 
+  -- The call that a letter is about, if any, and when it was written. What can't be read stops no other.
+  function box.about(json)
+    local readable, letter = pcall(cjson.decode, json)
+    if not readable or type(letter) ~= 'table' then return nil, nil end
+    return type(letter.call) == 'string' and letter.call or nil, tonumber(letter.at)
+  end
+
   -- Lists a dead letter under its call. What a node of an older version removes stays listed until it expires: letters
   -- are dead for 30 days at most.
   function box.index(id, call, died)
@@ -40,7 +47,7 @@ local function outbox(prefix)
     for place, stored in ipairs(redis.call('HMGET', key('letters'), unpack(ids))) do
       if stored then
         local _, _, _, json = box.parts(stored)
-        box.unindex(ids[place], cjson.decode(json).call)
+        box.unindex(ids[place], (box.about(json)))
         bytes = bytes + #stored
       end
     end

@@ -18,7 +18,7 @@ for place = 1, #found, 2 do
   local id, died = found[place], found[place + 1]
   if ours and tonumber(died) > tonumber(settled) then break end
   local _, _, _, json = box.read(id)
-  if json then box.index(id, cjson.decode(json).call, died) end
+  if json then box.index(id, (box.about(json)), died) end
   time, last, count = died, id, count + 1
 end
 if ours and count > 0 then redis.call('HSET', prefix .. 'stats', 'indexed', time .. '|' .. last) end

@@ -14,10 +14,10 @@ for _, id in ipairs(ids) do
   local queue, _, _, json = box.read(id)
   -- A node of an older version may have removed it since it was listed.
   if redis.call('ZREM', dead, id) == 1 and json then
-    local letter = cjson.decode(json)
-    box.unindex(id, letter.call)
+    local call, at = box.about(json)
+    box.unindex(id, call)
     redis.call('HDEL', prefix .. 'errors', id)
-    redis.call('ZADD', prefix .. 'order', letter.at, id)
+    redis.call('ZADD', prefix .. 'order', at or now, id)
     box.write(id, queue, '', 0, json)
     box.wait(queue, 'r:' .. id, now)
     replayed = replayed + 1

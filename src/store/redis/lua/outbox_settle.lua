@@ -30,7 +30,7 @@ elseif json and what == 'dead' then
   redis.call('ZREM', prefix .. 'order', id)
   redis.call('ZADD', prefix .. 'dead', now, id)
   redis.call('HSET', prefix .. 'errors', id, problem)
-  box.index(id, cjson.decode(json).call, now)
+  box.index(id, (box.about(json)), now)
 end
 local first = box.first(member)
 if first and redis.call('HEXISTS', prefix .. 'letters', first) == 1 and not redis.call('ZSCORE', prefix .. 'dead', first) then
