@@ -236,6 +236,8 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
             relay.wires.upgrade(id, wire);
         }
         let response = tokio::select! {
+            // First: an answer may be ready too, and would take what the phone has to hear by replay.
+            biased;
             () = relay.wires.closed(id) => return unknown_session(),
             response = next.run(request) => response,
         };

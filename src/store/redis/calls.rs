@@ -7,7 +7,7 @@ use fred::types::{Expiration, Value};
 
 use super::life::Life;
 use super::reading::{Key, optional, parse_at, passed_over, readable, verdict};
-pub(super) use super::reading::{json, number, parse, unexpected};
+pub(super) use super::reading::{duration, json, number, parse, unexpected};
 use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::sabotage::{self, Bug};
@@ -394,8 +394,4 @@ fn outcome(call: &Call) -> Result<Value, StoreError> {
 
 fn flag(value: bool) -> Value {
     if value { "1".into() } else { "0".into() }
-}
-
-pub(super) fn duration(value: Duration) -> Value {
-    value.as_millis().to_string().into()
 }

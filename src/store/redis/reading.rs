@@ -95,6 +95,10 @@ pub fn verdict(text: &str, user: &UserId) -> Result<Verdict, StoreError> {
     Ok(read.map_or_else(|_| Verdict::unreadable(user, at), |verdict| Verdict { at, ..verdict }))
 }
 
+pub(super) fn duration(value: Duration) -> Value {
+    value.as_millis().to_string().into()
+}
+
 pub fn number(value: u64) -> Value {
     value.to_string().into()
 }
