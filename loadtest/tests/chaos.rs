@@ -115,7 +115,8 @@ fn a_word_that_is_dropped_with_its_client_is_noticed() {
 
 #[test]
 fn a_queue_that_is_forgotten_is_noticed() {
-    is_noticed_with(&["--faults", "redis-pause"], "forget_queue", ["2", "14s", "25"], &["lost word"]);
+    let rules = ["lost word", "overdue ring", "silent ring"];
+    is_noticed_with(&["--faults", "impatient,redis-pause"], "forget_queue", ["2", "24s", "25"], &rules);
 }
 
 #[test]

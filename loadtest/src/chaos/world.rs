@@ -204,7 +204,8 @@ impl World {
             // It may have been written all the same; the caller gives up.
             ("call:initiate", false) if code == Some("unavailable") => self.say_later(phone, "call:cancel", id, AGAIN),
             ("call:accept", true) => self.is_active(phone, &id),
-            (_, false) if code == Some("unavailable") => self.say_later(phone, said.event, id, AGAIN),
+            // What was said of a call that was given up is said again as it was.
+            (_, false) if code == Some("unavailable") => self.repeat_later(phone, said.clone(), AGAIN),
             (_, _) => self.state().over(&id, phone),
         }
     }
@@ -283,11 +284,15 @@ impl World {
     }
 
     fn say_later(self: &Arc<Self>, phone: usize, event: &'static str, id: String, after: Duration) {
+        self.repeat_later(phone, saying(event, &id), after);
+    }
+
+    fn repeat_later(self: &Arc<Self>, phone: usize, saying: Saying, after: Duration) {
         let world = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
             let mut state = world.state();
-            world.speak(&mut state, phone, saying(event, &id));
+            world.speak(&mut state, phone, saying);
         });
     }
 

@@ -9,7 +9,7 @@ use crate::chaos::world::is_obeyed;
 /// Words are retried for this long.
 const BUDGET: u64 = 60 * SECOND;
 /// A node that has the store back obeys what it kept within this.
-const OBEYED_WITHIN: u64 = 5 * SECOND;
+const OBEYED_WITHIN: u64 = 2 * SECOND;
 
 impl Court<'_> {
     pub(super) fn words(&mut self) {
