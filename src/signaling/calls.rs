@@ -62,22 +62,27 @@ impl Node {
         let call = self.new_call(by, request);
         let (id, nonce) = (call.id.clone(), call.born);
         self.retries.dials_again(&id, &by.user);
-        let dialled = self.dial(by, call).await;
-        if let Err(Failure::Unavailable) = &dialled {
-            // A lost reply may have been that of a write.
+        let mut may_exist = false;
+        let dialled = self.dial(by, call, &mut may_exist).await;
+        if let (Err(Failure::Unavailable), true) = (&dialled, may_exist) {
             self.owe(&id, Owed::Withdrawal { caller: by.user.clone(), nonce });
         }
         dialled
     }
 
-    async fn dial(self: &Arc<Self>, by: &Actor, mut call: Call) -> Result<Initiated, Failure> {
+    /// `may_exist` becomes true where a reply was lost that may have been the one of a write.
+    async fn dial(self: &Arc<Self>, by: &Actor, mut call: Call, may_exist: &mut bool) -> Result<Initiated, Failure> {
         let mut seen: Vec<Verdict> = Vec::new();
         for _ in 0..ATTEMPTS {
             let decided_at = self.clock.elapsed();
             let created = match self.create(&call, &seen).await {
                 Ok(created) => created,
                 // Perhaps written all the same: asked once more, the own nonce tells.
-                Err(_) => self.create(&call, &seen).await?,
+                Err(error) => {
+                    *may_exist |= !error.is_refusal();
+                    let again = self.create(&call, &seen).await;
+                    again.inspect_err(|error| *may_exist |= !error.is_refusal())?
+                }
             };
             match created {
                 Created::Created(call) => return Ok(self.ring(*call, decided_at).await),

@@ -45,10 +45,12 @@ impl RetryQueue {
             return;
         }
         let mut queue = self.0.lock();
-        if queue.len() >= CAPACITY
-            && let Some(dropped) = queue.pop_front()
-        {
-            give_up(&dropped, "too many wait");
+        if queue.len() >= CAPACITY {
+            // A ring too many ends by its deadline; a hang-up has nothing behind it.
+            let least = queue.iter().position(|waiting| matches!(waiting.owed, Owed::Withdrawal { .. })).unwrap_or(0);
+            if let Some(dropped) = queue.remove(least) {
+                give_up(&dropped, "too many wait");
+            }
         }
         queue.push_back(Waiting { id, owed, since });
     }

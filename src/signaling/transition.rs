@@ -180,6 +180,8 @@ impl Node {
                 Ok(Swap::Stale(stored)) => return Ok(Written::Stale(stored)),
                 // Another won, and wrote what this version can't read: nothing is unknown.
                 Err(error @ StoreError::Corrupt { .. }) => return Err(error.into()),
+                // Nothing to read back: a hang-up waits in its queue, everybody else is told.
+                Err(error) if error.is_refusal() => return Err(error.into()),
                 Err(error) => {
                     metrics::store_failed();
                     tracing::warn!(call = %next.id, %error, "outcome of a swap unknown, reading back");

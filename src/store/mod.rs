@@ -44,6 +44,18 @@ pub enum StoreError {
     Corrupt { what: &'static str, reason: String },
 }
 
+impl StoreError {
+    /// The store said no: the command has not run, and asking again at once is of no use.
+    pub fn is_refusal(&self) -> bool {
+        const REFUSALS: [&str; 8] =
+            ["NOREPLICAS", "READONLY", "OOM", "NOPERM", "MISCONF", "LOADING", "MASTERDOWN", "NOAUTH"];
+        match self {
+            StoreError::Unavailable(said) => REFUSALS.iter().any(|refusal| said.contains(refusal)),
+            StoreError::Corrupt { .. } => false,
+        }
+    }
+}
+
 /// How long calls and verdicts are kept, and how many rings are let in.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
