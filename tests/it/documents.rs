@@ -80,6 +80,7 @@ fn promises_name_their_tests() {
     sources.push_str(&read("src/store/contract.rs"));
     sources.push_str(&read("src/store/outbox_contract.rs"));
     sources.push_str(&read("src/config/mod.rs"));
+    sources.push_str(&read("src/clock/estimate.rs"));
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
     assert!(rows.len() >= 12, "{} promises", rows.len());
     for row in rows {
