@@ -53,6 +53,10 @@ pub enum Command {
     Dismiss {
         reason: Option<String>,
     },
+    /// Its caller was told that it could not be made, and it was all the same: the one that was born with this nonce.
+    Withdraw {
+        nonce: u64,
+    },
     /// A newer call of this party takes its line.
     Displace {
         by: Role,
@@ -99,6 +103,7 @@ impl Command {
             Command::Cancel { .. } => "cancel",
             Command::End { .. } => "end",
             Command::Dismiss { .. } => "dismiss",
+            Command::Withdraw { .. } => "withdraw",
             Command::Displace { .. } => "displace",
             Command::Preempt { .. } => "preempt",
             Command::GiveWay { .. } => "give_way",
@@ -123,6 +128,7 @@ impl Command {
             | Command::Cancel { by, .. }
             | Command::End { by, .. } => Some(by),
             Command::Dismiss { .. }
+            | Command::Withdraw { .. }
             | Command::Displace { .. }
             | Command::Preempt { .. }
             | Command::GiveWay { .. }

@@ -14,10 +14,13 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
     match (&call.state, command) {
         (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type }) => {
             require(call, by, Role::Caller)?;
-            if call.is_dialled_as(receiver, call_type.as_deref()) {
+            if !call.is_dialled_as(receiver, call_type.as_deref()) {
+                Err(InvalidState.into())
+            } else if call.born == 0 {
                 Ok(Decision::unchanged())
             } else {
-                Err(InvalidState.into())
+                // Dialled once more: whoever was told that the first attempt failed withdraws it no longer.
+                Ok(Decision::quiet(Call { born: 0, ..call.clone() }))
             }
         }
         (Ended(_), Command::Initiate { by, .. }) => {
@@ -149,6 +152,15 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             Ok(Decision::tell_both(call.ended(hung_up, None, reason.clone(), now)))
         }
         (Ended(_), Command::Dismiss { .. }) => Err(InvalidState.into()),
+
+        (Trying | Ringing, Command::Withdraw { nonce }) => {
+            if call.born != 0 && call.born == *nonce {
+                Ok(Decision::tell(call.ended(EndReason::Cancelled, None, None, now), Role::Callee))
+            } else {
+                Err(NotDue.into())
+            }
+        }
+        (Active { .. } | Ended(_), Command::Withdraw { .. }) => Err(NotDue.into()),
 
         (Trying | Ringing, Command::Displace { by: Role::Caller }) => {
             Ok(Decision::tell(call.ended(EndReason::Superseded, None, None, now), Role::Callee))

@@ -263,6 +263,7 @@ fn every_cell_of_the_table() {
                 "InvalidState",
             ],
         ),
+        ("withdrawn by who did not dial it", Command::Withdraw { nonce: 7 }, ["NotDue"; 5]),
         (
             "displaced by the caller",
             Command::Displace { by: Role::Caller },
@@ -830,6 +831,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_actor().prop_map(|by| Command::Cancel { by, reason: None }),
         any_actor().prop_map(|by| Command::End { by, reason: None }),
         Just(Command::Dismiss { reason: None }),
+        Just(Command::Withdraw { nonce: 7 }),
         any_role().prop_map(|by| Command::Displace { by }),
         any_role().prop_map(|by| Command::Preempt { by }),
         (any_role(), any::<bool>()).prop_map(|(by, accepted)| Command::GiveWay { by, accepted }),
@@ -991,4 +993,20 @@ fn of_two_calls_on_a_line_the_one_taken_up_last_goes_on() {
         assert!(!gives_way(&old, &refused, &ana));
         assert!(!gives_way(&later(active(), "cleo", "bo"), &over(&old), &bo), "what was before is past");
     }
+}
+
+/// Who was told that his call could not be made has none, unless he dialled it once more.
+#[test]
+fn a_call_that_was_refused_is_withdrawn_by_its_nonce() {
+    let born = Call { born: 7, ..trying() };
+    let withdraw = |nonce| Command::Withdraw { nonce };
+    let withdrawn = after(&born, withdraw(7), 3);
+    assert_eq!(withdrawn.end().map(|end| (end.reason, end.by.clone())), Some((EndReason::Cancelled, None)));
+    assert!(callbacks(Some(&born), &withdrawn).is_none(), "the backend knows of the ring, and rings on by push");
+    assert!(step(&born, &withdraw(8), at(3)).is_err(), "another's");
+    let again = after(&born, initiate(ana()), 2);
+    assert!(step(&again, &withdraw(7), at(3)).is_err(), "dialled once more");
+    assert_eq!(step(&again, &initiate(ana()), at(3)).unwrap().next, None, "which is a repeat from then on");
+    let accepted = after(&born, Command::Accept { by: bo() }, 2);
+    assert!(step(&accepted, &withdraw(7), at(3)).is_err(), "answered meanwhile");
 }

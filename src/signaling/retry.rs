@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{BackendWord, Failure, Node};
-use crate::call::{Actor, CallId, Command, UserId};
+use crate::call::{CallId, Command, UserId};
 use crate::sabotage::{self, Bug};
 use crate::telemetry::metrics;
 
@@ -120,22 +120,17 @@ impl Node {
         match owed {
             Owed::Command(command) => self.judge_again(id, command).await.map(drop),
             Owed::Word(word) => self.obey(id, word).await.map(drop),
-            Owed::Withdrawal { caller, nonce } => self.withdraw(id, caller, *nonce).await,
+            Owed::Withdrawal { nonce, .. } => self.withdraw(id, *nonce).await,
         }
     }
 
-    /// Cancels a call that its caller was refused, if it exists after all and is still what he was refused.
-    async fn withdraw(self: &Arc<Self>, id: &CallId, caller: &UserId, nonce: u64) -> Result<(), Failure> {
-        self.all_put_back().await?;
-        match self.calls.load(id).await? {
-            Some(call) if call.born == nonce && call.is_ringing() => {
-                // In nobody's device's name: the backend did not say it and is not to be told, it knows of the ring.
-                let cancel = Command::Cancel { by: Actor::over_http(caller, None), reason: None };
-                self.transition(id, &cancel).await.map(drop)
-            }
-            Some(_) => Ok(()),
-            None if self.may_have_lost().await => Err(Failure::Unavailable),
-            None => Ok(()),
+    /// Cancels a call that its caller was refused, if it exists after all and nobody dialled it once more. The backend did
+    /// not say so and is not told: it knows of the ring.
+    async fn withdraw(self: &Arc<Self>, id: &CallId, nonce: u64) -> Result<(), Failure> {
+        match self.transition(id, &Command::Withdraw { nonce }).await {
+            Err(Failure::NotFound) if self.may_have_lost().await => Err(Failure::Unavailable),
+            Err(Failure::Unavailable) => Err(Failure::Unavailable),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
