@@ -14,6 +14,12 @@ pub(super) fn leave(call: &Call, role: Role, at: Timestamp, grace: u64) -> Resul
     if call.party(role).absent_since.is_some() {
         return Err(NotDue.into());
     }
+    // Who dialled or accepted was there then, whatever is found out of an earlier session only now.
+    let seen = match role {
+        Role::Caller => call.created_at,
+        Role::Callee => call.accepted_at().unwrap_or(call.created_at),
+    };
+    let at = at.max(seen);
     let mut next = call.clone();
     let party = next.party_mut(role);
     party.attended = true;

@@ -30,7 +30,7 @@ pub enum SayKind {
 }
 
 /// A ring that is judged so late was read from a store that came back older, or nobody could judge it.
-const JUDGED_LATE: Duration = Duration::from_secs(10);
+const JUDGED_LATE: Duration = Duration::from_secs(20);
 
 /// Whether the end of a ring is no news to a session: it connected after the ring was over by its deadline, and that was
 /// judged much later. Said all the same, it would close whatever screen is open by now.

@@ -1010,3 +1010,15 @@ fn a_call_that_was_refused_is_withdrawn_by_its_nonce() {
     let accepted = after(&born, Command::Accept { by: bo() }, 2);
     assert!(step(&accepted, &withdraw(7), at(3)).is_err(), "answered meanwhile");
 }
+
+/// A session whose end is found out late does not make its user absent before he dialled from another one.
+#[test]
+fn an_absence_begins_no_earlier_than_its_call() {
+    let call = trying();
+    let since = |call: &Call, role| call.party(role).absent_since;
+    let long_ago = Timestamp::from_millis(call.created_at.as_millis() - 9_000);
+    let left = after(&call, Command::Leave { role: Role::Caller, at: long_ago }, 1);
+    assert_eq!(since(&left, Role::Caller), Some(call.created_at));
+    let left = after(&active(), Command::Leave { role: Role::Callee, at: long_ago }, 20);
+    assert_eq!(since(&left, Role::Callee), active().accepted_at());
+}

@@ -11,6 +11,8 @@ const DRIFT: i64 = 200;
 pub const SLEW: i64 = 5000;
 /// Less than this, in milliseconds, is followed, not called a step.
 const STEP: i64 = 500;
+/// By how much two nodes may see the same step apart, in milliseconds, beyond what their answers took.
+const BLUR: i64 = 20;
 /// A node that has known the store's clock for less, or that shifted it itself a moment ago, believes what others say.
 const PROBATION: Duration = Duration::from_secs(30);
 
@@ -94,13 +96,20 @@ impl Estimates {
             return self.follow(new);
         };
         let old_error = old.error_at(reading.answered);
-        let beyond = |difference: i64| difference.abs() > STEP.max(new.error + old_error);
+        let error = new.error + old_error;
+        let is_step = |difference: i64| difference.abs() > STEP.max(error);
         let on_probation = reading.answered < self.probation_until;
-        match (beyond(new.raw - old.raw), beyond(new.shift - old.shift)) {
+        match (is_step(new.raw - old.raw), is_step(new.shift - old.shift)) {
             (true, false) => Judged::Stepped(Shift { from: new.shift, to: old.offset() - new.raw }),
             (false, true) if !on_probation => Judged::Stepped(Shift { from: new.shift, to: old.shift }),
+            // Taken back by another, not as well as it can be: its answers took long.
+            (true, true) if !on_probation && (new.offset() - old.offset()).abs() > error + BLUR => {
+                Judged::Stepped(Shift { from: new.shift, to: old.offset() - new.raw })
+            }
             (true, true) | (false, true) => self.follow(new),
-            (false, false) if new.error <= old_error || new.shift != old.shift => self.follow(new),
+            (false, false) if new.error <= old_error => self.follow(new),
+            // The shift is exact, whatever the answer took.
+            (false, false) if new.shift != old.shift => self.follow(Estimate { shift: new.shift, ..old }),
             (false, false) => Judged::Kept,
         }
     }
@@ -204,6 +213,27 @@ mod tests {
                 near(store.shift, -step);
             }
         }
+    }
+
+    /// The first to see a step may know it badly; who knows it better sets that right.
+    #[test]
+    fn a_step_that_was_taken_back_badly_is_set_right() {
+        let mut store = Store { ahead: START, shift: 0 };
+        let mut nodes = [Node::new(), Node::new()];
+        for second in (0..60).step_by(3) {
+            nodes.iter_mut().for_each(|node| node.renews(&mut store, second, 2));
+        }
+        store.ahead += 20_000;
+        // Its store looked at the clock just before it answered.
+        store.ahead += 380;
+        nodes[0].renews(&mut store, 60, 800);
+        store.ahead -= 380;
+        for second in (63..90).step_by(3) {
+            nodes.iter_mut().rev().for_each(|node| node.renews(&mut store, second, 2));
+        }
+        near(store.shift, -20_000);
+        near(nodes[0].time(), START);
+        near(nodes[1].time(), START);
     }
 
     #[test]

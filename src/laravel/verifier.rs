@@ -167,19 +167,34 @@ impl LaravelVerifier {
             let Some((hash, token)) = self.checks.take() else { continue };
             match self.ask_once(&token, hash, Lane::Checks, self.clock.elapsed() + self.terms.hold).await {
                 Whose::Valid(_) => {}
-                Whose::Invalid => self.revoke(hash).await,
+                Whose::Invalid => {
+                    if !self.revoke(hash).await {
+                        self.checks.add(hash, &token);
+                    }
+                }
                 Whose::Unavailable => self.checks.add(hash, &token),
             }
         }
     }
 
-    async fn revoke(&self, token: TokenHash) {
-        let known = self.known.lock().remove(&token);
-        let shared = self.tokens.forget(&token).await.ok().flatten();
-        if let Some(known) = known.or(shared) {
-            // A full queue: the next check of the token tells.
-            let _ = self.revoked.try_send(Revoked { user: known.user, token });
+    /// Ends what came with a token that is no longer accepted; false where that is to be tried again. Whose it was is read
+    /// before it is forgotten: a reply that is lost must not be the only one to say so.
+    async fn revoke(&self, token: TokenHash) -> bool {
+        let own = self.known.lock().get(&token).cloned();
+        let known = match own {
+            Some(known) => Some(known),
+            None => match self.tokens.get(&token).await {
+                Ok(known) => known,
+                Err(_) => return false,
+            },
+        };
+        if let Some(known) = known
+            && self.revoked.try_send(Revoked { user: known.user, token }).is_err()
+        {
+            return false;
         }
+        self.known.lock().remove(&token);
+        self.tokens.forget(&token).await.is_ok()
     }
 
     /// Drops what this node remembers of a user's tokens.

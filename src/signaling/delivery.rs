@@ -165,10 +165,13 @@ impl Node {
         call: &Call,
         wanted: impl Fn(SayKind) -> bool,
     ) -> Vec<SayKind> {
-        // Neither is what a store that came back older says of a call that nobody knows.
-        if is_stale_ring(call, session.connected_at) || (call.unvouched && call.is_live()) {
+        // What a store that came back older says of a call that nobody knows is no news,
+        if call.unvouched && call.is_live() {
             return Vec::new();
         }
+        // nor is the end of a ring that was over long ago, to a screen that looks at no id.
+        let stale = is_stale_ring(call, session.connected_at);
+        let wanted = |kind: SayKind| wanted(kind) && !(stale && kind.aborts_any_screen());
         // Its sockets were away, its media may be fine: who was called lost without proof does not hear it.
         let goes_on = !session.acks && call.may_go_on_with(&session.user);
         let heard = session.hear(call, self.clock.now(), |kind| wanted(kind) && !(goes_on && kind == SayKind::Ended));

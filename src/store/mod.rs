@@ -47,8 +47,8 @@ pub enum StoreError {
 impl StoreError {
     /// The store said no: the command has not run, and asking again at once is of no use.
     pub fn is_refusal(&self) -> bool {
-        const REFUSALS: [&str; 8] =
-            ["NOREPLICAS", "READONLY", "OOM", "NOPERM", "MISCONF", "LOADING", "MASTERDOWN", "NOAUTH"];
+        const REFUSALS: [&str; 9] =
+            ["LATE ", "NOREPLICAS", "READONLY", "OOM", "NOPERM", "MISCONF", "LOADING", "MASTERDOWN", "NOAUTH"];
         match self {
             StoreError::Unavailable(said) => REFUSALS.iter().any(|refusal| said.contains(refusal)),
             StoreError::Corrupt { .. } => false,
@@ -305,8 +305,7 @@ pub trait TokenStore: Send + Sync {
     /// Prolongs what is known of these tokens; unknown ones stay unknown.
     async fn touch(&self, tokens: &[TokenHash], ttl: Duration) -> Result<(), StoreError>;
 
-    /// Forgets a token and returns what was known of it.
-    async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError>;
+    async fn forget(&self, token: &TokenHash) -> Result<(), StoreError>;
 
     /// Forgets every token of a user.
     async fn forget_user(&self, user: &UserId) -> Result<(), StoreError>;

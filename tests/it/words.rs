@@ -195,6 +195,34 @@ async fn an_initiate_that_was_refused_leaves_no_call() {
     cluster.close().await;
 }
 
+/// A store that stood still carries out what lay before it: not a dial that nobody waits for any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_was_given_up_begins_no_call() {
+    let redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let (cleo, first) = (cluster.phone(0, &unique("cleo")).await, unique_call());
+    // The node knows the store's time from the answer.
+    cleo.rings(&first, &bo).await;
+    cleo.cancel(&first).await;
+    bo.expect("call:cancelled").await;
+    redis.signal("STOP");
+    let call = unique_call();
+    let refused = ana.call(&call, &bo.user).await;
+    assert_eq!(refused["code"], "unavailable", "{refused}");
+    tokio::time::sleep(Duration::from_secs(1)).await; // the trouble itself
+    redis.signal("CONT");
+    let second = unique_call();
+    cleo.rings(&second, &bo).await;
+    cleo.cancel(&second).await;
+    bo.expect("call:cancelled").await;
+    assert!(!redis.command(&["KEYS", "*"]).contains(&format!("call:{}", call.trim_start_matches("CALL_"))));
+    for phone in [&ana, &bo, &cleo] {
+        phone.assert_nothing_more().await;
+    }
+    cluster.close().await;
+}
+
 /// Only a dial that rings ends the dialer's own call.
 #[tokio::test]
 async fn dialling_somebody_busy_costs_no_call() {

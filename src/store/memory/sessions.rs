@@ -207,9 +207,11 @@ impl TokenStore for MemoryStore {
         Ok(())
     }
 
-    async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
-        Ok(self.tokens.lock().remove(token).map(|(known, _)| known))
+    async fn forget(&self, token: &TokenHash) -> Result<(), StoreError> {
+        self.tokens.lock().remove(token);
+        Ok(())
     }
+
     async fn forget_user(&self, user: &UserId) -> Result<(), StoreError> {
         self.tokens.lock().retain(|_, (known, _)| known.user != *user);
         Ok(())

@@ -6,7 +6,7 @@ use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
 
 use super::life::Life;
-use super::reading::{Key, optional, parse_at, passed_over, readable, verdict};
+use super::reading::{Key, optional, order_in, parse_at, parse_version, passed_over, readable, verdict, version_text};
 pub(super) use super::reading::{duration, json, number, parse, unexpected};
 use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
@@ -17,6 +17,10 @@ use crate::store::{
     StoreError, Swap, VERDICTS_PER_USER,
 };
 use crate::telemetry::metrics::{self, Freed};
+
+/// A create that is carried out so long after it was sent has been given up by its writer: longer than a command waits
+/// for its answer.
+const NOBODY_WAITS: Duration = Duration::from_millis(2500);
 
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
@@ -123,13 +127,21 @@ impl CallStore for RedisCalls {
             duration(self.retention.ended),
             number(OUTCOMES_PER_USER as u64),
             number(u64::from(rings)),
+            self.life.sent_now(),
+            duration(NOBODY_WAITS),
         ];
         arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
         let mut parts = reply.iter().map(String::as_str);
         match (parts.next(), parts.next(), parts.next()) {
+            (Some("late"), Some(own), _) => {
+                // It can't be, since this is heard: the server's clock made a step.
+                self.life.server_says(own);
+                Err(StoreError::Unavailable("LATE the call was dialled too long ago".into()))
+            }
             (Some("created"), Some(order), Some(stuck)) => {
+                parts.next().inspect(|own| self.life.server_says(own));
                 let stuck: usize = stuck.parse().unwrap_or(0);
                 (0..stuck).for_each(|_| metrics::line_freed(Freed::Gone));
                 let order = order_in(order)? + sabotage::ahead();
@@ -365,25 +377,7 @@ pub(super) fn tag(prefix: &str) -> String {
     format!("{{{prefix}:c}}:")
 }
 
-fn version_text(version: Version) -> String {
-    format!("{}:{}", version.counter, version.nonce)
-}
-
 /// One that can't be read is of some version: not that of any record here.
-fn parse_version(id: &CallId, text: &str) -> Version {
-    let parsed = text
-        .split_once(':')
-        .and_then(|(counter, nonce)| Some(Version { counter: counter.parse().ok()?, nonce: nonce.parse().ok()? }));
-    if parsed.is_none() {
-        passed_over("version", Key::Call(id), "not counter:nonce");
-    }
-    parsed.unwrap_or_default()
-}
-
-fn order_in(text: &str) -> Result<u64, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt { what: "order", reason: "not a number".into() })
-}
-
 fn deadline(call: &Call) -> Value {
     call.deadline().map_or_else(|| "".into(), |deadline| number(deadline.as_millis()))
 }

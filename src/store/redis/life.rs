@@ -1,14 +1,16 @@
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface};
+use fred::types::Value;
 use fred::types::config::Server;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::calls::duration;
 use super::connection::COMMAND_TIMEOUT;
+use super::reading::{duration, number};
 use super::script;
 use crate::call::NodeId;
 use crate::store::{Generation, PutBack, StoreError};
@@ -20,7 +22,13 @@ const PUT_BACK_KEPT: Duration = Duration::from_secs(600);
 
 /// Which life of the server this is, and whether it is reached: connections that were made again, counted when somebody
 /// asks.
-pub(super) struct Life(Mutex<Connections>);
+pub(super) struct Life {
+    connections: Mutex<Connections>,
+    /// By which commands are dated, for the server's own clock.
+    started: Instant,
+    /// The server's clock at `started`, in milliseconds, as its last answer said; 0 before the first.
+    epoch: AtomicU64,
+}
 
 struct Connections {
     made: Receiver<Server>,
@@ -29,7 +37,30 @@ struct Connections {
 
 impl Life {
     pub fn new(client: &Client) -> Self {
-        Self(Mutex::new(Connections { made: client.reconnect_rx(), count: 0 }))
+        Self {
+            connections: Mutex::new(Connections { made: client.reconnect_rx(), count: 0 }),
+            started: Instant::now(),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    /// The server's own time of now, as far as it is known, else nothing.
+    pub fn sent_now(&self) -> Value {
+        match self.epoch.load(Ordering::Relaxed) {
+            0 => "".into(),
+            epoch => number(epoch + self.elapsed()),
+        }
+    }
+
+    /// Learns the server's own time from an answer.
+    pub fn server_says(&self, own: &str) {
+        if let Ok(own) = own.parse::<u64>() {
+            self.epoch.store(own.saturating_sub(self.elapsed()).max(1), Ordering::Relaxed);
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub async fn generation(&self, client: &Client, tag: &str) -> Result<Generation, StoreError> {
@@ -49,7 +80,7 @@ impl Life {
     }
 
     pub fn connection(&self) -> u64 {
-        let mut connections = self.0.lock();
+        let mut connections = self.connections.lock();
         loop {
             connections.count += match connections.made.try_recv() {
                 Ok(_) => 1,

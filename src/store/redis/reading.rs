@@ -10,7 +10,7 @@ use fred::types::Value;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use crate::call::{Call, CallId, Timestamp, UserId, Verdict};
+use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
 use crate::store::StoreError;
 use crate::telemetry::{Who, metrics};
 
@@ -109,4 +109,22 @@ pub fn json(what: &'static str, value: &impl serde::Serialize) -> Result<String,
 
 pub fn unexpected(what: &'static str, reply: &[String]) -> StoreError {
     StoreError::Corrupt { what, reason: format!("unexpected reply of {} parts", reply.len()) }
+}
+
+pub(super) fn version_text(version: Version) -> String {
+    format!("{}:{}", version.counter, version.nonce)
+}
+
+pub(super) fn parse_version(id: &CallId, text: &str) -> Version {
+    let parsed = text
+        .split_once(':')
+        .and_then(|(counter, nonce)| Some(Version { counter: counter.parse().ok()?, nonce: nonce.parse().ok()? }));
+    if parsed.is_none() {
+        passed_over("version", Key::Call(id), "not counter:nonce");
+    }
+    parsed.unwrap_or_default()
+}
+
+pub(super) fn order_in(text: &str) -> Result<u64, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt { what: "order", reason: "not a number".into() })
 }

@@ -58,9 +58,8 @@ impl TokenStore for RedisTokens {
         Ok(())
     }
 
-    async fn forget(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
-        let text: Option<String> = self.client.getdel(self.key(token)).await?;
-        Ok(text.and_then(|text| known(token, &text)))
+    async fn forget(&self, token: &TokenHash) -> Result<(), StoreError> {
+        Ok(self.client.del::<(), _>(self.key(token)).await?)
     }
 
     async fn forget_user(&self, user: &UserId) -> Result<(), StoreError> {

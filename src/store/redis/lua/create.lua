@@ -2,12 +2,17 @@
 --       rings of this caller at this callee, timeline, order
 -- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
 --       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
---       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+--       this server's time when it was sent or '', in how many ms nobody waits for it any more, what timeline takes, outbox prefix and what outbox.append takes, if there are letters
 -- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed
 local function append()
-  local letters = timeline(KEYS[9], ARGV[5], false, 15)
+  local letters = timeline(KEYS[9], ARGV[5], false, 17)
   if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 end
+
+-- Whoever dialled was told that it failed, and has gone on: a call that begins now would ring in nobody's name.
+local time = redis.call('TIME')
+local own = time[1] * 1000 + math.floor(time[2] / 1000)
+if ARGV[15] ~= '' and own - tonumber(ARGV[15]) > tonumber(ARGV[16]) then return {'late', string.format('%.0f', own)} end
 
 local id, live, now, retention = ARGV[1], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
 local stored = redis.call('HGET', KEYS[1], 'd')
@@ -34,7 +39,7 @@ if live == '0' then
   redis.call('LTRIM', KEYS[7], 0, ARGV[13] - 1)
   redis.call('PEXPIRE', KEYS[7], ARGV[12])
   append()
-  return {'created', order, '0'}
+  return {'created', order, '0', string.format('%.0f', own)}
 end
 
 local stuck = 0
@@ -64,4 +69,4 @@ redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
 redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end
 append()
-return {'created', order, tostring(stuck)}
+return {'created', order, tostring(stuck), string.format('%.0f', own)}
