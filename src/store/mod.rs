@@ -21,11 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
 use crate::clock::Shift;
 
-pub use vouch::{Unvouched, Vouches};
-
 pub use outbox::{
     Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
 };
+pub use vouch::{Unvouched, Vouches};
 
 /// What a lease is over: all letters of a call that wait for each other, or one alone.
 fn member_of(chain: Option<&CallId>, id: &str) -> String {

@@ -162,8 +162,8 @@ async fn a_node_is_ready_unless_another_is_better_off() {
     near.mend();
     far.mend();
     until("both have it", RECOVERY, async || holds_lease(well).await && holds_lease(cut).await).await;
-    assert!(is_ready(well).await);
-    until("both are ready", RECOVERY, async || is_ready(cut).await).await;
+    // The one that has it again a moment earlier is better off for that moment.
+    until("both are ready", RECOVERY, async || is_ready(well).await && is_ready(cut).await).await;
     cluster.close().await;
 }
 
