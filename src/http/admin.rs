@@ -94,6 +94,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Within {
     /// Milliseconds; without it two renewals may have failed
     within: Option<u64>,
