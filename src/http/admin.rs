@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -93,10 +94,14 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     "ready\n".into_response()
 }
 
+/// Nobody asks for longer.
+pub(super) const LONGEST: u64 = 3_600_000;
+
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Within {
-    /// Milliseconds; without it two renewals may have failed
+    /// Milliseconds, an hour at most; without it two renewals may have failed
+    #[param(minimum = 0, maximum = 3_600_000)]
     within: Option<u64>,
 }
 
@@ -106,20 +111,29 @@ struct Within {
 #[utoipa::path(get, path = "/lease", tag = "operations", security(()), params(Within), responses(
     (status = 200, description = "The store renewed its lease and carried its messages within this time", body = String,
         content_type = "text/plain"),
-    (status = 400, description = "Not a number", body = String, content_type = "text/plain"),
+    (status = 400, description = "No number of milliseconds", body = Problem),
     (status = 405, description = "Not asked with GET", body = Problem),
-    (status = 503, description = "It did not, or the node starts or stops", body = Problem),
+    (status = 409, description = "It did, longer ago", body = Problem),
+    (status = 503, description = "It did not lately, or the node starts or stops", body = Problem),
 ))]
-async fn lease(State(admin): State<Arc<Admin>>, Query(asked): Query<Within>) -> Response {
+async fn lease(State(admin): State<Arc<Admin>>, asked: Result<Query<Within>, QueryRejection>) -> Response {
+    let within = match asked {
+        Ok(Query(Within { within })) if within.is_none_or(|within| within <= LONGEST) => within,
+        Ok(_) | Err(_) => {
+            return error(StatusCode::BAD_REQUEST, "within must be milliseconds, an hour at most", "invalid_payload");
+        }
+    };
     if !admin.readiness.is_serving() {
         return error(StatusCode::SERVICE_UNAVAILABLE, STARTING, "unavailable");
     }
     let since = admin.signaling.unproven_for();
-    let lately = asked.within.is_none_or(|within| since <= Duration::from_millis(within));
-    if admin.signaling.is_well() && lately {
-        return format!("used the store {} ms ago\n", since.as_millis()).into_response();
+    if !admin.signaling.is_well() {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "Store does not take writes", "unavailable");
     }
-    error(StatusCode::SERVICE_UNAVAILABLE, "Store does not take writes", "unavailable")
+    if within.is_some_and(|within| since > Duration::from_millis(within)) {
+        return error(StatusCode::CONFLICT, "Not within this time", "unavailable");
+    }
+    format!("used the store {} ms ago\n", since.as_millis()).into_response()
 }
 
 /// All metrics, as Prometheus reads them

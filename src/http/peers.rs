@@ -8,6 +8,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use super::admin::LONGEST;
+
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes requests of other nodes.
@@ -32,7 +34,7 @@ pub(super) async fn any_wrote(client: &Client<HttpConnector, Body>, probes: Vec<
 
 async fn wrote(client: &Client<HttpConnector, Body>, probe: &str, within: Duration) -> bool {
     let base = probe.strip_suffix("/ready").unwrap_or(probe);
-    match ask(client, format!("{base}/lease?within={}", within.as_millis())).await {
+    match ask(client, format!("{base}/lease?within={}", within.as_millis().min(LONGEST.into()))).await {
         // An older node, which is ready while it can read.
         Some(StatusCode::NOT_FOUND) => ask(client, probe.to_owned()).await == Some(StatusCode::OK),
         status => status == Some(StatusCode::OK),
