@@ -22,6 +22,8 @@ use crate::telemetry::metrics::{self, Freed};
 /// for its answer.
 const NOBODY_WAITS: Duration = Duration::from_millis(2500);
 
+const LINES_AT_ONCE: usize = 512;
+
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
     pub(super) client: Client,
@@ -242,8 +244,12 @@ impl CallStore for RedisCalls {
         if users.is_empty() {
             return Ok(vec![]);
         }
-        let keys: Vec<String> = users.iter().map(|user| self.key("line", user)).collect();
-        let lines: Vec<Option<String>> = self.client.mget(keys).await?;
+        let mut lines: Vec<Option<String>> = Vec::with_capacity(users.len());
+        // A node puts back thousands of calls at once: nobody waits for one long command.
+        for some in users.chunks(LINES_AT_ONCE) {
+            let keys: Vec<String> = some.iter().map(|user| self.key("line", user)).collect();
+            lines.extend(self.client.mget::<Vec<Option<String>>, _>(keys).await?);
+        }
         let read = |(user, id): (&UserId, Option<String>)| {
             let parsed = CallId::stored(&id?);
             parsed.inspect_err(|_| passed_over("line", Key::User(user), "no call id")).ok()
