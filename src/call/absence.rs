@@ -95,7 +95,7 @@ impl Call {
 
 pub(super) fn expire_ringing(call: &Call, witness: &Witness, now: Timestamp) -> Result<Decision, Refused> {
     match call.caller.grace_until {
-        Some(grace) if grace <= now && grace < call.ring_until => {
+        Some(grace) if grace <= now && grace < call.ring_until && !witness.unsure => {
             let mut next = call.clone();
             if witness.caller_present {
                 come_back(&mut next, Role::Caller);
@@ -136,6 +136,9 @@ pub(super) fn expire_active(
         if witness.saw(role) {
             come_back(&mut next, role);
             return Ok(Decision::quiet(next));
+        }
+        if witness.unsure {
+            continue;
         }
         if witness.storm && !call.party(role).prolonged {
             prolong(&mut next, role, now);

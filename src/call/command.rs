@@ -151,6 +151,8 @@ pub struct Witness {
     pub callee_present: bool,
     /// Much of the cluster vanished within seconds: nobody is called lost for a while.
     pub storm: bool,
+    /// The store refused or failed writes a moment ago: who came back may not be registered yet. No absence is judged.
+    pub unsure: bool,
 }
 
 /// The outcome of a command that was obeyed.

@@ -843,7 +843,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Doubt),
         Just(Command::Report),
         (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(caller_present, callee_present, storm)| {
-            Command::Expire(Witness { caller_present, callee_present, storm })
+            Command::Expire(Witness { caller_present, callee_present, storm, unsure: storm && caller_present })
         }),
     ]
 }
@@ -1021,4 +1021,19 @@ fn an_absence_begins_no_earlier_than_its_call() {
     assert_eq!(since(&left, Role::Caller), Some(call.created_at));
     let left = after(&active(), Command::Leave { role: Role::Callee, at: long_ago }, 20);
     assert_eq!(since(&left, Role::Callee), active().accepted_at());
+}
+
+/// While nobody knows who is registered no absence is judged; the ring ends in its time all the same.
+#[test]
+fn no_absence_is_judged_while_it_is_unsure_who_is_there() {
+    let unsure = Command::Expire(Witness { unsure: true, ..Witness::default() });
+    let away = after(&trying(), Command::Leave { role: Role::Caller, at: at(1) }, 1);
+    let grace = away.caller.grace_until.unwrap();
+    assert!(step(&away, &unsure, grace).is_err(), "offered again");
+    let sure = step(&away, &Command::Expire(Witness::default()), grace).unwrap().next.unwrap();
+    assert_eq!(sure.end().map(|end| end.reason), Some(EndReason::CallerGone));
+    let over = step(&away, &unsure, away.ring_until).unwrap().next.unwrap();
+    assert_eq!(over.end().map(|end| end.reason), Some(EndReason::NoAnswer));
+    let away = after(&active(), Command::Leave { role: Role::Callee, at: at(20) }, 20);
+    assert!(step(&away, &unsure, away.callee.grace_until.unwrap()).is_err());
 }

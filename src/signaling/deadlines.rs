@@ -16,6 +16,9 @@ const PRECEDENCE: Duration = Duration::from_millis(300);
 /// A claimed deadline is offered to others again after this.
 const CLAIM: Duration = Duration::from_secs(2);
 const CLAIM_AT_ONCE: usize = 128;
+/// After the store failed a renewal of this node, all nodes have so long to register who came meanwhile: they do that with
+/// their own next renewal.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(6);
 /// After a deadline that the store failed.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -120,7 +123,8 @@ impl Node {
     /// Reads the sessions once more before anybody is called absent.
     async fn witness(&self, call: &Call) -> Witness {
         let now = self.clock.now();
-        let mut witness = Witness { storm: self.nodes.is_storm(&self.clock), ..Witness::default() };
+        let unsure = self.nodes.had_trouble_within(REGISTERED_WITHIN, &self.clock);
+        let mut witness = Witness { storm: self.nodes.is_storm(&self.clock), unsure, ..Witness::default() };
         let both = call.are_both_away();
         if both || call.caller.grace_until.is_some_and(|grace| grace <= now) {
             witness.caller_present = self.is_present(call, Role::Caller).await;

@@ -38,6 +38,7 @@ impl Node {
             if let Err(error) = &renewed {
                 metrics::store_failed();
                 metrics::store_healthy(0);
+                self.nodes.has_trouble(&self.clock);
                 tracing::warn!(%error, "renewing the lease failed");
             }
             let went_through = renewed.is_ok();

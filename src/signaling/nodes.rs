@@ -39,6 +39,8 @@ pub(super) struct Nodes {
     pub(super) renewals: Mutex<Renewals>,
     /// By the clock's `elapsed`.
     pub(super) renewed_at: Mutex<Duration>,
+    /// When the store last failed a write of this node that presence rests on, by the monotonic clock.
+    trouble_at: Mutex<Option<Duration>>,
     /// Wakes the lease task before its time.
     pub(super) wanted: Notify,
     /// The renewals that were begun and, of these, the last that ended.
@@ -93,6 +95,7 @@ impl Nodes {
             }),
             // It has the time of a lease to renew for the first time.
             renewed_at: Mutex::new(clock.elapsed()),
+            trouble_at: Mutex::default(),
             wanted: Notify::new(),
             rounds: watch::Sender::new(Round::default()),
             registrations_wanted: AtomicU64::new(0),
@@ -197,6 +200,15 @@ impl Nodes {
         let age = |since: Duration| uptime.saturating_sub(since);
         renewals.last.is_some_and(|(at, since)| at >= moment && age(since) < self.lease)
             && renewals.well_since.is_some_and(|since| age(since) >= self.lease)
+    }
+
+    /// The store failed what this node wrote.
+    pub fn has_trouble(&self, clock: &Clock) {
+        *self.trouble_at.lock() = Some(clock.uptime());
+    }
+
+    pub fn had_trouble_within(&self, time: Duration, clock: &Clock) -> bool {
+        self.trouble_at.lock().is_some_and(|at| clock.uptime().saturating_sub(at) < time)
     }
 
     pub fn is_storm(&self, clock: &Clock) -> bool {

@@ -1,10 +1,12 @@
 //! What was said is never refused: while the store fails, hang-ups of phones and words of Laravel wait here, in order per
 //! call.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 
 use super::{BackendWord, Failure, Node};
@@ -18,8 +20,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Bound of the queue; beyond it the oldest is dropped, counted and named.
 const CAPACITY: usize = 10_000;
 
+/// Calls whose words are tried at the same time.
+const AT_ONCE: usize = 64;
+
 #[derive(Default)]
-pub(super) struct RetryQueue(Mutex<VecDeque<Waiting>>);
+pub(super) struct RetryQueue(Mutex<VecDeque<Waiting>>, AtomicU64);
 
 /// Something that is still to be done about a call.
 #[derive(Clone, Debug)]
@@ -33,7 +38,9 @@ pub(super) enum Owed {
     },
 }
 
+#[derive(Clone)]
 struct Waiting {
+    number: u64,
     id: CallId,
     owed: Owed,
     since: Duration,
@@ -52,7 +59,7 @@ impl RetryQueue {
                 give_up(&dropped, "too many wait");
             }
         }
-        queue.push_back(Waiting { id, owed, since });
+        queue.push_back(Waiting { number: self.1.fetch_add(1, Ordering::Relaxed), id, owed, since });
     }
 
     /// Whether something that was said of this call waits.
@@ -73,16 +80,21 @@ impl RetryQueue {
         self.0.lock().len()
     }
 
-    /// The first that waits; it stays there until it is done, so that nothing overtakes it.
-    fn first(&self) -> Option<(CallId, Owed, Duration)> {
-        let queue = self.0.lock();
-        queue.front().map(|waiting| (waiting.id.clone(), waiting.owed.clone(), waiting.since))
+    /// What waits, by call, in the order in which it was said. It stays there until it is done, so that nothing of the same
+    /// call overtakes it.
+    fn by_call(&self) -> Vec<Vec<Waiting>> {
+        let mut calls: HashMap<CallId, Vec<Waiting>> = HashMap::new();
+        for waiting in self.0.lock().iter() {
+            calls.entry(waiting.id.clone()).or_default().push(waiting.clone());
+        }
+        calls.into_values().collect()
     }
 
-    /// The first is done, unless it was dropped meanwhile.
-    fn done(&self, id: &CallId, since: Duration) -> Option<Waiting> {
+    /// This is done; absent where it was dropped meanwhile.
+    fn done(&self, waiting: &Waiting) -> bool {
         let mut queue = self.0.lock();
-        queue.pop_front_if(|waiting| waiting.id == *id && waiting.since == since)
+        let place = queue.iter().position(|other| other.number == waiting.number);
+        place.and_then(|place| queue.remove(place)).is_some()
     }
 }
 
@@ -101,17 +113,25 @@ impl Node {
         loop {
             tokio::time::sleep(PAUSE).await;
             metrics::waiting_verdicts(self.retries.len());
-            while let Some((id, owed, since)) = self.retries.first() {
-                // Refused or unknown is an answer too; only a failing store keeps it waiting.
-                let failed = matches!(self.pay(&id, &owed).await, Err(Failure::Unavailable));
-                let is_old = self.clock.elapsed().saturating_sub(since) > PATIENCE;
-                if failed && !is_old {
-                    break;
-                }
-                let done = self.retries.done(&id, since);
-                if let Some(given_up) = done.filter(|_| failed) {
-                    give_up(&given_up, "the store failed for 60 s");
-                }
+            if self.retries.len() == 0 || self.calls.reached().await.is_err() {
+                continue;
+            }
+            // One call that can't be decided yet keeps no other waiting.
+            let calls = stream::iter(self.retries.by_call());
+            calls.for_each_concurrent(AT_ONCE, |of_call| self.pay_in_order(of_call)).await;
+        }
+    }
+
+    async fn pay_in_order(self: &Arc<Self>, of_call: Vec<Waiting>) {
+        for waiting in of_call {
+            // Refused or unknown is an answer too; only a failing store keeps it waiting.
+            let failed = matches!(self.pay(&waiting.id, &waiting.owed).await, Err(Failure::Unavailable));
+            let is_old = self.clock.elapsed().saturating_sub(waiting.since) > PATIENCE;
+            if failed && !is_old {
+                return;
+            }
+            if self.retries.done(&waiting) && failed {
+                give_up(&waiting, "the store failed for 60 s");
             }
         }
     }

@@ -48,6 +48,7 @@ impl Node {
             Ok(desk) => desk,
             Err(error) => {
                 tracing::warn!(session = %session.id, %error, "registering a session failed, to be repeated");
+                self.nodes.has_trouble(&self.clock);
                 self.nodes.register_again();
                 Desk::default()
             }

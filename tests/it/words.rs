@@ -223,6 +223,28 @@ async fn a_dial_that_was_given_up_begins_no_call() {
     cluster.close().await;
 }
 
+/// What can't be decided yet keeps only the words of its own call waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_about_one_call_waits_for_no_other() {
+    let mut redis = Redis::durable();
+    let cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let pair = Pair::ringing(&cluster).await;
+    redis.restart();
+    // Nobody knows this one; for a lease that may be because it is not put back.
+    let unknown = json!({"callId": unique_call(), "endedBy": pair.caller.user});
+    let (status, _) = cluster.post(0, "/api/emit/call-ended", unknown).await;
+    assert_eq!(status, 503);
+    redis.signal("STOP");
+    let said = Instant::now();
+    let body = json!({"callId": pair.call, "endedBy": pair.caller.user});
+    let (status, _) = cluster.post(0, "/api/emit/call-ended", body).await;
+    assert_eq!(status, 503);
+    redis.signal("CONT");
+    becomes(&cluster, &pair.call, "ended", Some("hung_up")).await;
+    assert!(said.elapsed() < Duration::from_secs(8), "behind a word that waits for a lease: {:?}", said.elapsed());
+    cluster.close().await;
+}
+
 /// Only a dial that rings ends the dialer's own call.
 #[tokio::test]
 async fn dialling_somebody_busy_costs_no_call() {

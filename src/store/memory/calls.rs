@@ -7,7 +7,7 @@ use super::MemoryStore;
 use crate::call::{Call, CallId, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
     CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, Restored, Retention, StoreError,
-    Swap, Unvouched, VERDICTS_PER_USER, Vouches,
+    Swap, VERDICTS_PER_USER,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ pub(super) struct Calls {
     records: HashMap<CallId, Call>,
     timelines: HashMap<CallId, Vec<Milestone>>,
     lines: HashMap<UserId, CallId>,
-    deadlines: HashMap<CallId, Timestamp>,
+    pub(super) deadlines: HashMap<CallId, Timestamp>,
     due: BTreeSet<(Timestamp, CallId)>,
     /// Records in the order in which they may be forgotten.
     garbage: BTreeSet<(Timestamp, CallId)>,
@@ -29,7 +29,7 @@ pub(super) struct Calls {
     rings: HashMap<(UserId, UserId), (Timestamp, u32)>,
     last_cleaning: Timestamp,
     /// Of the last generation that anybody vouched in: when that began, and for which calls.
-    vouched: Option<(Generation, Timestamp, HashSet<CallId>)>,
+    pub(super) vouched: Option<(Generation, Timestamp, HashSet<CallId>)>,
     /// The newest that was handed out.
     order: u64,
 }
@@ -378,31 +378,5 @@ impl CallStore for MemoryStore {
 
     async fn live_calls(&self) -> Result<u64, StoreError> {
         Ok(self.calls.lock().deadlines.len() as u64)
-    }
-}
-
-#[async_trait]
-impl Vouches for MemoryStore {
-    async fn vouch(&self, generation: &Generation, calls: &[CallId]) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let mut stored = self.calls.lock();
-        if stored.vouched.as_ref().is_none_or(|(of, ..)| of != generation) {
-            stored.vouched = Some((generation.clone(), now, HashSet::new()));
-        }
-        if let Some((_, _, vouched)) = &mut stored.vouched {
-            vouched.extend(calls.iter().cloned());
-        }
-        Ok(())
-    }
-
-    async fn unvouched(&self, generation: &Generation, _from: u64, _bite: usize) -> Result<Unvouched, StoreError> {
-        let stored = self.calls.lock();
-        let of_it = stored.vouched.as_ref().filter(|(of, ..)| of == generation);
-        let is_vouched = |id: &CallId| of_it.is_some_and(|(_, _, vouched)| vouched.contains(id));
-        Ok(Unvouched {
-            calls: stored.deadlines.keys().filter(|id| !is_vouched(id)).cloned().collect(),
-            lost_at: of_it.map(|(_, lost_at, _)| *lost_at),
-            next: None,
-        })
     }
 }

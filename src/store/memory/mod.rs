@@ -3,6 +3,7 @@
 mod calls;
 mod outbox;
 mod sessions;
+mod vouch;
 
 use std::collections::HashMap;
 
