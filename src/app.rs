@@ -42,7 +42,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const ISOLATED_AFTER: Duration = Duration::from_secs(15);
 const ISOLATION_TICK: Duration = Duration::from_secs(2);
 /// What was said and waits for a store that fails has so long after a drain, and less when the node stops at once.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 const VERY_LAST_WORDS: Duration = Duration::from_secs(3);
 /// Before the second look, up to twice as long: nodes that are cut off together do not let go of their phones at once.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
