@@ -24,6 +24,7 @@ fn node(name: &str) -> NodeId {
 
 fn numbered(nonce: u64) -> Envelope {
     Envelope {
+        nonce: 0,
         sent_at: Timestamp::default(),
         expires_at: Timestamp::from_millis(9),
         traceparent: None,
@@ -44,6 +45,7 @@ async fn next(inbox: &mut mpsc::Receiver<Inbound>) -> Option<Envelope> {
 
 fn numbered_hello() -> Envelope {
     Envelope {
+        nonce: 0,
         sent_at: Timestamp::default(),
         expires_at: Timestamp::from_millis(0),
         traceparent: None,

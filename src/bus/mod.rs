@@ -27,6 +27,10 @@ pub struct Envelope {
     pub sent_at: Timestamp,
     /// Not told after this.
     pub expires_at: Timestamp,
+    /// The same when it is published again, because nobody seemed to have heard it: what is no call, and can't be told
+    /// apart by a version, is told once. 0 from an older node.
+    #[serde(default)]
+    pub nonce: u64,
     /// The span that published it, as W3C Trace Context writes it; absent where the call is not traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,

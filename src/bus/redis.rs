@@ -137,6 +137,7 @@ impl RedisBus {
     /// A subscription is written, not confirmed, when fred returns: waits until Redis counts a listener.
     async fn prove(&self, node: &NodeId) -> Result<(), BusError> {
         let hello = Envelope {
+            nonce: 0,
             sent_at: Timestamp::default(),
             expires_at: Timestamp::from_millis(0),
             traceparent: None,

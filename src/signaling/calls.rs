@@ -17,6 +17,9 @@ use crate::telemetry::metrics::{self, Freed, Limit};
 /// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
 const ATTEMPTS: u32 = 16;
 
+/// A create whose reply was lost is sent again; not one that ran out of time.
+const TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long a device has to confirm the ring before a push is asked for.
 const PUSH_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -78,6 +81,11 @@ impl Node {
             let created = match self.create(&call, &seen).await {
                 Ok(created) => created,
                 // Perhaps written all the same: asked once more, the own nonce tells.
+                // It took so long that who dialled may have dialled somebody else: this one is not to be the newer of both.
+                Err(error) if self.clock.elapsed().saturating_sub(decided_at) > TRIED_AGAIN_WITHIN => {
+                    *may_exist |= !error.is_refusal();
+                    return Err(error.into());
+                }
                 Err(error) => {
                     *may_exist |= !error.is_refusal();
                     let again = self.create(&call, &seen).await;

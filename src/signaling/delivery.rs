@@ -4,18 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokio::sync::mpsc;
-
 use super::{Node, Session};
-use crate::bus::{Body, Envelope, Inbound};
+use crate::bus::{Body, Envelope};
 use crate::call::{
     Call, CallId, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What, is_stale_ring,
 };
 use crate::sabotage::{self, Bug};
 use crate::store::{SessionRecord, StoreError};
-use crate::telemetry::metrics::{self, Departure, Outcome};
+use crate::telemetry::metrics::{self, Outcome};
 use crate::telemetry::trace::{self, Kind};
+use futures_util::future::join_all;
 
 /// Pauses before a publish that nobody heard is tried again.
 const RETRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
@@ -152,7 +150,7 @@ impl Node {
     }
 
     /// Tells the user's sessions here an end that nobody heard in time.
-    fn tell_notice_here(self: &Arc<Self>, call: &Call, user: &UserId) {
+    pub(super) fn tell_notice_here(self: &Arc<Self>, call: &Call, user: &UserId) {
         for session in self.floor.of(user) {
             self.tell_session(&session, call, |_| true);
         }
@@ -314,71 +312,11 @@ impl Node {
     }
 
     pub(super) fn envelope(&self, expires_at: Timestamp, body: Body) -> Envelope {
-        Envelope { sent_at: self.clock.now(), expires_at, traceparent: None, body }
+        Envelope { sent_at: self.clock.now(), expires_at, nonce: rand::random(), traceparent: None, body }
     }
 
     fn expiry(&self, call: &Call) -> Timestamp {
         if call.is_ringing() { call.ring_until } else { self.clock.now() + NEWS_LIFE }
-    }
-
-    /// Reads what other nodes have for the sessions here.
-    pub(super) async fn read_inbox(self: Arc<Self>, mut inbox: mpsc::Receiver<Inbound>) {
-        while let Some(inbound) = inbox.recv().await {
-            match inbound {
-                Inbound::Envelope(envelope) if envelope.expires_at <= self.clock.now() => {
-                    if !matches!(envelope.body, Body::SelfTest { .. }) {
-                        metrics::expired_envelope();
-                    }
-                }
-                Inbound::Envelope(envelope) => {
-                    metrics::bus_lag(self.clock.now().since(envelope.sent_at));
-                    let (about, body) = (envelope.body.about(), envelope.body);
-                    self.traces.run_for("deliver", about, envelope.traceparent.as_deref(), || self.open(body));
-                }
-                Inbound::Gap => {
-                    metrics::bus_gap();
-                    tracing::warn!("messages of the bus may be lost, comparing all calls with the store");
-                    let signaling = Arc::clone(&self);
-                    self.spawn(async move {
-                        signaling.heal_all().await;
-                        signaling.find_unheard().await;
-                        signaling.heal_presence().await;
-                    });
-                }
-                Inbound::Unreadable => {
-                    metrics::unreadable_envelope();
-                    tracing::warn!("a message on the node's channel can't be read, dropped");
-                }
-            }
-        }
-    }
-
-    fn open(self: &Arc<Self>, body: Body) {
-        match body {
-            Body::Call { users, call } => {
-                if users.iter().any(|user| self.floor.holds(user)) {
-                    self.watch.see(&call, self.clock.now());
-                }
-                for user in &users {
-                    self.tell_here(&call, user);
-                }
-            }
-            Body::Notice { user, call } => self.tell_notice_here(&call, &user),
-            Body::Word { user, word } => {
-                for session in self.floor.of(&user) {
-                    session.voice().word(&word, self.clock.now());
-                }
-            }
-            Body::Presence { user, online } => self.tell_presence(&user, online),
-            Body::SendAway { user } => self.sent_away(user),
-            Body::Revoked { user, token } => self.end_sessions_with(&user, &token),
-            Body::Evict { user, session } => {
-                for other in self.floor.of(&user).iter().filter(|other| other.id == session) {
-                    other.dismiss(Departure::Evicted);
-                }
-            }
-            Body::SelfTest { nonce } => self.self_test.hear(nonce, self.clock.elapsed()),
-        }
     }
 }
 

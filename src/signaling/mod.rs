@@ -10,6 +10,7 @@ mod drain;
 mod epochs;
 mod floor;
 mod healing;
+mod inbox;
 mod isolation;
 mod lease;
 mod ledger;

@@ -19,8 +19,8 @@ use crate::store::{
 use crate::telemetry::metrics::{self, Freed};
 
 /// A create that is carried out so long after it was sent has been given up by its writer: longer than a command waits
-/// for its answer.
-const NOBODY_WAITS: Duration = Duration::from_millis(2500);
+/// for its answer, and not much.
+const NOBODY_WAITS: Duration = Duration::from_millis(2100);
 
 const LINES_AT_ONCE: usize = 512;
 

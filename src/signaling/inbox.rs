@@ -1,0 +1,114 @@
+//! What other nodes have for the sessions here.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::Node;
+use crate::bus::{Body, Inbound};
+use crate::telemetry::metrics::{self, Departure};
+
+/// Envelopes that are recognised when they come again: those of the seconds in which that happens.
+const REMEMBERED: usize = 8192;
+
+/// The nonces of the last envelopes: one that seemed to have reached nobody may have been heard all the same.
+#[derive(Default)]
+struct Nonces {
+    known: HashSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Nonces {
+    fn is_new(&mut self, nonce: u64) -> bool {
+        if !self.known.insert(nonce) {
+            return false;
+        }
+        self.order.push_back(nonce);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+impl Node {
+    /// Reads what other nodes have for the sessions here.
+    pub(super) async fn read_inbox(self: Arc<Self>, mut inbox: mpsc::Receiver<Inbound>) {
+        let mut heard = Nonces::default();
+        while let Some(inbound) = inbox.recv().await {
+            match inbound {
+                Inbound::Envelope(envelope) if envelope.expires_at <= self.clock.now() => {
+                    if !matches!(envelope.body, Body::SelfTest { .. }) {
+                        metrics::expired_envelope();
+                    }
+                }
+                Inbound::Envelope(envelope) if envelope.nonce != 0 && !heard.is_new(envelope.nonce) => {}
+                Inbound::Envelope(envelope) => {
+                    metrics::bus_lag(self.clock.now().since(envelope.sent_at));
+                    let (about, body) = (envelope.body.about(), envelope.body);
+                    self.traces.run_for("deliver", about, envelope.traceparent.as_deref(), || self.open(body));
+                }
+                Inbound::Gap => {
+                    metrics::bus_gap();
+                    tracing::warn!("messages of the bus may be lost, comparing all calls with the store");
+                    let signaling = Arc::clone(&self);
+                    self.spawn(async move {
+                        signaling.heal_all().await;
+                        signaling.find_unheard().await;
+                        signaling.heal_presence().await;
+                    });
+                }
+                Inbound::Unreadable => {
+                    metrics::unreadable_envelope();
+                    tracing::warn!("a message on the node's channel can't be read, dropped");
+                }
+            }
+        }
+    }
+
+    fn open(self: &Arc<Self>, body: Body) {
+        match body {
+            Body::Call { users, call } => {
+                if users.iter().any(|user| self.floor.holds(user)) {
+                    self.watch.see(&call, self.clock.now());
+                }
+                for user in &users {
+                    self.tell_here(&call, user);
+                }
+            }
+            Body::Notice { user, call } => self.tell_notice_here(&call, &user),
+            Body::Word { user, word } => {
+                for session in self.floor.of(&user) {
+                    session.voice().word(&word, self.clock.now());
+                }
+            }
+            Body::Presence { user, online } => self.tell_presence(&user, online),
+            Body::SendAway { user } => self.sent_away(user),
+            Body::Revoked { user, token } => self.end_sessions_with(&user, &token),
+            Body::Evict { user, session } => {
+                for other in self.floor.of(&user).iter().filter(|other| other.id == session) {
+                    other.dismiss(Departure::Evicted);
+                }
+            }
+            Body::SelfTest { nonce } => self.self_test.hear(nonce, self.clock.elapsed()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A publish that seemed to have reached nobody, as across a failover, is made again.
+    #[test]
+    fn an_envelope_that_comes_again_is_known() {
+        let mut heard = Nonces::default();
+        assert!(heard.is_new(7) && !heard.is_new(7));
+        assert!((100..100 + REMEMBERED as u64).all(|nonce| heard.is_new(nonce)));
+        assert!(heard.is_new(7), "long ago");
+        assert!(heard.known.len() == REMEMBERED && heard.order.len() == REMEMBERED, "bounded");
+    }
+}
