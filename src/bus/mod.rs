@@ -29,7 +29,7 @@ pub struct Envelope {
     pub expires_at: Timestamp,
     /// The same when it is published again, because nobody seemed to have heard it: what is no call, and can't be told
     /// apart by a version, is told once. 0 from an older node.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub nonce: u64,
     /// The span that published it, as W3C Trace Context writes it; absent where the call is not traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +56,10 @@ pub enum Body {
     SendAway { user: UserId },
     /// A node's question to itself whether it hears its own channel.
     SelfTest { nonce: u64 },
+}
+
+fn is_none(nonce: &u64) -> bool {
+    *nonce == 0
 }
 
 impl Body {
