@@ -286,7 +286,8 @@ impl<'a> Court<'a> {
     /// Nothing rings beyond its time: who does nothing about it is told the end.
     fn overdue(&mut self) {
         let Some(due) = self.rings_until().map(|until| until + OVERDUE) else { return };
-        if self.accepted_at.is_some() || self.ended.is_some_and(|ended| ended <= due) {
+        // Over HTTP too: the phone that accepted so rings no more, and no other is told "elsewhere".
+        if self.accepted_at.is_some() || self.accepted_before(due) || self.ended.is_some_and(|ended| ended <= due) {
             return;
         }
         for (phone, share) in &self.shares {

@@ -204,6 +204,16 @@ fn a_ring_ends_when_the_phone_was_told_that_it_would() {
 }
 
 #[test]
+fn a_phone_that_accepted_over_http_rings_no_more() {
+    let tale = Tale::new().rings().said(1500, BO, "node 2", "call:accept");
+    let tale = tale.answered_over_http(1510, BO, "call:accept", Some(200)).heard(1505, ANA, "call:accepted");
+    let tale = tale.sent(20_000, ANA, "call:end").acked(20_010, ANA, "call:end", yes("ended"));
+    let elsewhere = because("Answered elsewhere");
+    let tale = tale.heard(20_020, BO, "call:ended").heard_with(20_020, BO_TOO, "call:cancelled", elsewhere);
+    assert_eq!(tale.broken(), CLEAN);
+}
+
+#[test]
 fn strangers_hear_nothing() {
     let tale = Tale::new().open(0, "cleo", 9, "node 1").over();
     let (phone, event, call) = ("cleo".to_owned(), "call:ended".to_owned(), "CALL_1".to_owned());

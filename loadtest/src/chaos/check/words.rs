@@ -57,7 +57,7 @@ impl Court<'_> {
     }
 
     /// Whether anybody was told by then that the call was accepted.
-    fn accepted_before(&self, until: u64) -> bool {
+    pub(super) fn accepted_before(&self, until: u64) -> bool {
         self.call.lines.iter().filter(|line| line.at <= until).any(|line| match &line.what {
             What::Heard { event, .. } => event == "call:accepted",
             What::Open { call, .. } => {
