@@ -309,12 +309,23 @@ impl<'a> Facts<'a> {
     /// The longest time before `until` for which the phone had no session, as far as it ended after `from`.
     pub fn longest_absence(&self, phone: &str, from: u64, until: u64) -> u64 {
         let Some(phone) = self.phones.get(phone) else { return until };
-        let sessions: Vec<&Session<'_>> = phone.sessions.iter().filter_map(|id| self.sessions.get(id)).collect();
+        // Whoever comes to a node that can't reach the store is known to nobody else before it can.
+        let known = |session: &Session<'_>| {
+            let cut = self.troubles.iter().find(|trouble| {
+                trouble.kind == "cut"
+                    && trouble.target == session.node
+                    && (trouble.from..trouble.until).contains(&session.opened)
+            });
+            let since = cut.map_or(session.opened, |cut| cut.until + SECOND);
+            (since < session.closed).then_some((since, session.closed))
+        };
+        let sessions = phone.sessions.iter().filter_map(|id| self.sessions.get(id));
+        let sessions: Vec<(u64, u64)> = sessions.filter_map(known).collect();
         let mut longest = 0;
-        for (place, session) in sessions.iter().enumerate() {
-            let next = sessions.get(place + 1).map_or(u64::MAX, |next| next.opened).min(until);
-            if session.closed < until && next > from {
-                longest = longest.max(next.saturating_sub(session.closed));
+        for (place, (_, closed)) in sessions.iter().enumerate() {
+            let next = sessions.get(place + 1).map_or(u64::MAX, |(next, _)| *next).min(until);
+            if *closed < until && next > from {
+                longest = longest.max(next.saturating_sub(*closed));
             }
         }
         longest
