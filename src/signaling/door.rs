@@ -269,11 +269,6 @@ impl Signaling {
         self.node.users_sent_away()
     }
 
-    /// Whether this node heard itself lately.
-    pub fn hears_itself(&self) -> bool {
-        self.node.hears_itself()
-    }
-
     /// Whether the store takes this node's writes and the node hears its own channel.
     pub fn is_well(&self) -> bool {
         self.node.is_well()

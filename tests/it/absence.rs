@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use onlycare_signaling::call::{Call, CallId, State};
-use onlycare_signaling::config::{Auth, Config};
+use onlycare_signaling::config::Config;
 use serde_json::json;
 
 use crate::harness::cluster::{SECRET, config, get_with};
@@ -11,6 +11,7 @@ use crate::harness::laravel::Laravel;
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::receiver::{Receiver, SIGNING_SECRET};
 use crate::harness::{Backend, Cluster, Phone, Profile, redis};
+use crate::legacy::with_manual_time;
 use crate::processes::{Node, prefix};
 
 async fn ringing(cluster: &Cluster) -> (Phone, Phone, String) {
@@ -255,21 +256,10 @@ async fn an_end_by_absence_is_not_replayed_without_acks() {
     cluster.close().await;
 }
 
-async fn with_laravel() -> (Cluster, Laravel) {
-    let laravel = Laravel::start().await;
-    let url = format!("http://{}", laravel.address);
-    let cluster = Cluster::manual_tuned(2, |config| {
-        config.auth = Auth::Laravel { url: url.clone() };
-        config.policy.callbacks = true;
-    })
-    .await;
-    (cluster, laravel)
-}
-
 /// Its row is asked when both are away, then once a minute. What is final there is over, and said as any other end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn laravel_is_asked_whether_a_call_goes_on() {
-    let (cluster, laravel) = with_laravel().await;
+    let (cluster, laravel) = with_manual_time().await;
     let (ana, bo, id) = talking(&cluster).await;
     let caller = ana.user.clone();
     laravel.row(&id, json!({"status": "ONGOING", "caller_id": ana.user, "receiver_id": bo.user}));
@@ -294,7 +284,7 @@ async fn laravel_is_asked_whether_a_call_goes_on() {
 /// A stranger's call ends one that Laravel has ended, and none that it has not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn laravel_says_whether_a_doubtful_line_is_free() {
-    let (cluster, laravel) = with_laravel().await;
+    let (cluster, laravel) = with_manual_time().await;
     let cleo = cluster.phone(0, &unique("cleo")).await;
     let (ana, bo, id) = talking(&cluster).await;
     laravel.row(&id, json!({"status": "ONGOING", "caller_id": ana.user, "receiver_id": bo.user}));

@@ -12,7 +12,7 @@ use crate::harness::cluster::{config, get};
 use crate::harness::phone::{Profile, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::{Redis, free_port};
-use crate::harness::{Cluster, Phone};
+use crate::harness::{Cluster, Phone, until};
 use crate::processes::{Node, prefix};
 
 /// Longer than a node without a lease waits before it looks around twice.
@@ -25,15 +25,6 @@ async fn is_ready(node: &App) -> bool {
 
 async fn holds_lease(node: &App) -> bool {
     get(node.admin, "/lease").await.0 == 200
-}
-
-/// Asks again and again; not a time that is waited for.
-async fn until(what: &str, within: Duration, mut holds: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < within, "{what}: not within {within:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await; // asked, not waited for
-    }
 }
 
 /// Three nodes and an accepted call while Redis is in this trouble. `leases`: whether renewals go through all the same.

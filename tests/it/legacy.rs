@@ -40,7 +40,7 @@ async fn with_short_rings(backend: Backend) -> (Cluster, Laravel) {
 }
 
 /// On memory, where time stands still until it is moved.
-async fn with_manual_time() -> (Cluster, Laravel) {
+pub async fn with_manual_time() -> (Cluster, Laravel) {
     let laravel = Laravel::start().await;
     let url = format!("http://{}", laravel.address);
     let cluster = Cluster::manual_tuned(2, |config| {

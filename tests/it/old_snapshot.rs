@@ -5,20 +5,12 @@ use std::time::{Duration, Instant};
 use crate::harness::cluster::{SECRET, get_with};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::redis::Redis;
-use crate::harness::{Cluster, Phone};
+use crate::harness::{Cluster, Phone, until};
 
 /// The revived leases run out, and those who sweep were well for one more.
 const TWO_LEASES: Duration = Duration::from_secs(30);
 /// Nodes remember calls that ended for so long, and put them back as ended.
 const REMEMBERED: Duration = Duration::from_secs(61);
-
-async fn until(what: &str, within: Duration, mut holds: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < within, "{what}: not within {within:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await; // asked, not waited for
-    }
-}
 
 /// What every node says, and what the store counts.
 async fn are_online(cluster: &Cluster, online: &[&str], offline: &[&str]) -> bool {

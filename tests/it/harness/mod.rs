@@ -7,8 +7,19 @@ pub mod receiver;
 pub mod redis;
 pub mod wanderer;
 
+use std::time::{Duration, Instant};
+
 pub use cluster::{Backend, Cluster};
 pub use phone::{Phone, Profile};
+
+/// Asks again and again; not a time that is waited for.
+pub async fn until(what: &str, within: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < within, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await; // asked, not waited for
+    }
+}
 
 /// Runs a story once on memory and once on Redis.
 #[macro_export]
