@@ -1,7 +1,7 @@
 //! What stands before Socket.IO: handshakes per second of the node and of an address, sessions of the node. A refusal
 //! is a 503 with a hint, never a CONNECT_ERROR: the client comes back by itself.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +15,10 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use ipnet::IpNet;
+use tower_governor::GovernorLayer;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
-use tower_governor::key_extractor::KeyExtractor;
-use tower_governor::{GovernorError, GovernorLayer};
 
-use super::{Peer, Relay, error};
+use super::{ClientAddress, Peer, Relay, error};
 use crate::signaling::Signaling;
 use crate::telemetry::metrics::{self, Handshake, Limit};
 
@@ -126,45 +124,6 @@ fn opens_a_socket(request: &Request) -> bool {
     request.uri().path().starts_with("/socket.io") && !query.split('&').any(|pair| pair.starts_with("sid="))
 }
 
-/// Finds the address of a client behind proxies that are trusted; what others claim is not believed.
-#[derive(Clone, Debug)]
-pub struct ClientAddress {
-    trusted: Vec<IpNet>,
-}
-
-impl ClientAddress {
-    pub fn new(trusted: Vec<IpNet>) -> Self {
-        Self { trusted }
-    }
-
-    /// The last address that no trusted proxy vouches for; IPv6 by its /64.
-    pub fn of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut address = peer.to_canonical();
-        let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
-        for hop in hops.iter().rev() {
-            if !self.trusted.iter().any(|network| network.contains(&address)) {
-                break;
-            }
-            let Ok(before) = hop.trim().parse::<IpAddr>() else { break };
-            address = before.to_canonical();
-        }
-        match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        }
-    }
-}
-
-impl KeyExtractor for ClientAddress {
-    type Key = IpAddr;
-
-    fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<IpAddr, GovernorError> {
-        let peer = request.extensions().get::<ConnectInfo<Peer>>().ok_or(GovernorError::UnableToExtractKey)?;
-        Ok(self.of(peer.0.address.ip(), request.headers()))
-    }
-}
-
 /// Limits of HTTP requests by client address.
 pub type ApiLimit = GovernorConfig<ClientAddress, NoOpMiddleware>;
 
@@ -182,30 +141,4 @@ pub fn api_layer(limit: &Arc<ApiLimit>) -> GovernorLayer<ClientAddress, NoOpMidd
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
         response
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(forwarded: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
-        }
-        headers
-    }
-
-    #[test]
-    fn only_trusted_proxies_are_believed() {
-        let addresses = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap()]);
-        let of = |peer: &str, forwarded: &[&str]| addresses.of(peer.parse().unwrap(), &headers(forwarded)).to_string();
-        assert_eq!(of("1.2.3.4", &["9.9.9.9"]), "1.2.3.4", "a stranger claims what he likes");
-        assert_eq!(of("10.0.0.1", &["6.6.6.6, 9.9.9.9"]), "9.9.9.9", "what the client itself wrote is not believed");
-        assert_eq!(of("10.0.0.1", &["9.9.9.9, 10.1.1.1"]), "9.9.9.9", "two proxies");
-        assert_eq!(of("10.0.0.1", &["9.9.9.9", "10.1.1.1"]), "9.9.9.9", "in two headers");
-        assert_eq!(of("10.0.0.1", &["nonsense"]), "10.0.0.1");
-        assert_eq!(of("2001:db8::1:2:3:4", &[]), "2001:db8::", "one household, one key");
-        assert_eq!(of("::ffff:10.0.0.1", &["9.9.9.9"]), "9.9.9.9");
-    }
 }

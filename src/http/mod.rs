@@ -1,6 +1,7 @@
 //! The edge towards Laravel and operators.
 
 mod access;
+mod address;
 mod admin;
 mod body;
 mod calls;
@@ -33,9 +34,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use access::{Access, RefusedSecrets, refuse_forwarded};
+pub use address::ClientAddress;
 pub use admin::{AdminDoor, admin_router};
 pub use compact::compact;
-pub use gate::{ApiLimit, Bounds, ClientAddress, Gate, api_limit, guard};
+pub use gate::{ApiLimit, Bounds, Gate, api_limit, guard};
 pub use health::Counts;
 pub use listener::{Peer, PhoneListener};
 pub use relay::{Relay, route};
