@@ -115,7 +115,7 @@ fn a_word_that_is_dropped_with_its_client_is_noticed() {
 
 #[test]
 fn a_queue_that_is_forgotten_is_noticed() {
-    let rules = ["lost word", "overdue ring", "silent ring"];
+    let rules = ["lost word", "overdue ring", "silent ring", "unheard end"];
     is_noticed_with(&["--faults", "impatient,redis-pause"], "forget_queue", ["2", "24s", "25"], &rules);
 }
 

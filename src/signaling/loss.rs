@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
 
 use super::{Failure, Node};
-use crate::call::{Call, CallId, Command, EndReason, NodeId, Role, UserId, What, gives_way};
+use crate::call::{Call, CallId, Command, EndReason, NodeId, Role, State, UserId, What, gives_way};
 use crate::store::{Generation, PutBack, Restored, StoreError};
 use crate::telemetry::metrics;
 
@@ -152,7 +152,8 @@ impl Node {
             }
             let mut restored = self.restore_all(told).await;
             self.have_put_back(&generation, PutBack::Told, &others, began).await;
-            restored += self.restore_all(self.with_free_lines(heard).await).await;
+            let heard = self.with_free_lines(heard).await.into_iter().map(unvouched).collect();
+            restored += self.restore_all(heard).await;
             self.have_put_back(&generation, PutBack::All, &others, began).await;
             metrics::calls_restored(restored);
             tracing::info!(held, restored, "put calls back");
@@ -312,4 +313,11 @@ impl Node {
             self.tell_session(&session, &ended, |_| true);
         }
     }
+}
+
+/// A call that this node only heard of: an accepted one may have ended since, and those who knew be gone.
+fn unvouched(call: Arc<Call>) -> Arc<Call> {
+    let State::Active { accepted_at, until, .. } = call.state else { return call };
+    let state = State::Active { accepted_at, until, doubtful: true };
+    Arc::new(Call { unvouched: true, state, ..Call::clone(&call) })
 }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisSessions, RedisTokens, connect};
 use super::*;
-use crate::call::{Actor, Command, MILESTONES, Party, Push, Role, State, Terms, VerdictKind, What, step};
+use crate::call::{Actor, Command, EndReason, MILESTONES, Party, Push, Role, State, Terms, VerdictKind, What, step};
 use crate::clock::Clock;
 
 const RETENTION: Retention = Retention {
@@ -334,7 +334,8 @@ contract! {
     async fn restore_puts_back_what_is_absent_or_older(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("lost", "ana", "bo", now);
-        let active = apply(&first, Command::Accept { by: by("bo") }, now);
+        let accept = Command::Accept { by: by("bo") };
+        let active = apply(&first, accept.clone(), now);
         assert_eq!(calls.restore(&active, &[]).await.unwrap(), put_back(), "absent");
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(active.clone()));
@@ -353,6 +354,11 @@ contract! {
         assert_eq!(calls.live_calls().await.unwrap(), 0);
         assert_eq!(calls.restore(&ended, &[]).await.unwrap(), known());
         assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
+        // Time ends one that nobody knows: whoever was in it was told how it ended.
+        let unknown = Call { unvouched: true, ..apply(&call("unknown", "ana", "bo", now), accept, now) };
+        let lost = unknown.ended(EndReason::Lost { party: Role::Caller }, None, None, now);
+        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), put_back());
+        assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "not listed");
 
         // One that ended before is put back behind it.
         let before = apply(&call("before", "ana", "bo", now), Command::Cancel { by: by("ana"), reason: None }, now);

@@ -4,13 +4,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use onlycare_signaling::call::{Call, CallId, State};
 use serde_json::json;
 
 use crate::harness::cluster::get;
 use crate::harness::phone::{Profile, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
-use crate::harness::{Cluster, Phone};
+use crate::harness::{Cluster, Phone, until};
 
 /// A lease, and some time for a busy machine.
 const ONE_LEASE: Duration = Duration::from_secs(15);
@@ -293,4 +294,39 @@ async fn the_last_word_counts() -> bool {
     }
     cluster.close().await;
     true
+}
+
+/// A node that had only carried a word of Laravel never learned how the call went on. It puts back what it knows when all
+/// who knew more are gone, but nobody is told of that call, and it keeps nobody busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
+    let mut redis = Redis::start();
+    let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
+    let (ana, bo, id) = (cluster.phone(2, &unique("ana")).await, cluster.phone(2, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    let accepted = json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
+    assert_eq!(cluster.post(0, "/api/emit/call-accepted", accepted).await.0, 200);
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    bo.expect("call:ended").await;
+    let (anas, bos) = (ana.user.clone(), bo.user.clone());
+    ana.vanish();
+    bo.vanish();
+    cluster.nodes.pop().expect("a third node").stop().await;
+    redis.restart();
+    let stored = CallId::parse(&id).expect("a call id");
+    let put_back = async || {
+        let call = cluster.shared.calls.load(&stored).await;
+        matches!(call, Ok(Some(Call { state: State::Active { .. }, .. })))
+    };
+    until("the call is put back", ONE_LEASE, put_back).await;
+
+    let (ana, bo) = (cluster.phone(0, &anas).await, cluster.phone(1, &bos).await);
+    ana.completes_call(&bo).await;
+    assert_eq!(cluster.state(&id).await.0, "ended");
+    for phone in [&ana, &bo] {
+        let told = phone.heard().into_iter().find(|heard| heard.payload["callId"] == id.as_str());
+        assert_eq!(told, None, "{} heard of a call that was over", phone.user);
+    }
+    cluster.close().await;
 }

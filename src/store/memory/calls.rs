@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::call::{Call, CallId, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, End, EndReason, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
     CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, Restored, Retention, StoreError,
     Swap, VERDICTS_PER_USER,
@@ -120,9 +120,12 @@ impl Calls {
     }
 }
 
-/// The entry of `session:ready` for a call that ended.
+/// The entry of `session:ready` for a call that ended. None where only time ended a call that perhaps ended before: whoever
+/// was in it was told another end.
 pub(in crate::store) fn outcome_of(call: &Call) -> Option<Outcome> {
-    call.end().map(|end| Outcome {
+    let nobody_said_so = |end: &&End| matches!(end.reason, EndReason::Lost { .. } | EndReason::MaxDuration);
+    let end = call.end().filter(|end| !(call.unvouched && nobody_said_so(end)))?;
+    Some(Outcome {
         call_id: call.id.clone(),
         spelled: call.spelled.clone(),
         reason: end.reason.name().to_owned(),
