@@ -41,14 +41,13 @@ async fn who_left_since_a_young_snapshot_is_gone() {
     let (left, also_left) = (cluster.phone(0, &unique("left")).await, cluster.phone(1, &unique("also")).await);
     let gone = [left.user.clone(), also_left.user.clone()];
     let (here, gone_names) = ([ana.user.as_str(), bo.user.as_str()], [gone[0].as_str(), gone[1].as_str()]);
+    assert!(redis.command(&["--scan", "--pattern", "*sessions:*"]).lines().count() >= 4, "all are in the snapshot");
     assert_eq!(redis.command(&["SAVE"]), "OK");
     left.vanish();
     also_left.vanish();
-    until("they left", Duration::from_secs(5), async || are_online(&cluster, &here, &gone_names).await).await;
+    until("they left", TWO_LEASES, async || are_online(&cluster, &here, &gone_names).await).await;
     redis.restart();
-    assert!(redis.command(&["--scan", "--pattern", "*sessions:*"]).lines().count() >= 4, "they are there again");
-    until("they are gone again", Duration::from_secs(10), async || are_online(&cluster, &here, &gone_names).await)
-        .await;
+    until("they are gone again", TWO_LEASES, async || are_online(&cluster, &here, &gone_names).await).await;
     for _ in 0..20 {
         assert!(are_online(&cluster, &here, &gone_names).await, "and stay so");
     }
@@ -95,7 +94,7 @@ async fn what_ended_long_before_the_loss_is_over() {
     }
     let [ana, bo, cleo, dan] = &fresh[..] else { panic!("four phones") };
     let online: Vec<&str> = [ana, bo, cleo, dan, &gus, &hal, &eve].iter().map(|phone| phone.user.as_str()).collect();
-    until("as before", Duration::from_secs(5), async || are_online(&cluster, &online, &[&fays]).await).await;
+    until("as before", TWO_LEASES, async || are_online(&cluster, &online, &[&fays]).await).await;
 
     redis.restart();
     until("presence is right", TWO_LEASES, async || are_online(&cluster, &online, &[&fays]).await).await;
