@@ -1,6 +1,7 @@
-// Writes what the chart derives: the values table of helm/README.md from the comments of values.yaml, and `config` of
-// values.schema.json from the table in docs/configuration.md. With --check it only compares.
-import { readFileSync, writeFileSync } from 'node:fs';
+// Writes what the chart derives: the values table of helm/README.md from the comments of values.yaml, `config` of
+// values.schema.json from the table in docs/configuration.md, and the chart's own copies of rules and dashboards, since a
+// chart is moved without what lies beside it. With --check it only compares.
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 
 const root = new URL('..', import.meta.url);
 const read = (path) => readFileSync(new URL(path, root), 'utf8');
@@ -8,10 +9,15 @@ const read = (path) => readFileSync(new URL(path, root), 'utf8');
 const OWNED = ['PORT', 'ADMIN_PORT', 'HOST', 'NODE_ID', 'NODE_ADDRESS', 'DRAIN_DELAY_SECS', 'DRAIN_SECS'];
 const SECRET = ['REDIS_URL', 'LARAVEL_API_SECRET', 'NODE_SECRET', 'WEBHOOK_SECRET', 'LOG_USERS_KEY', 'OTEL_EXPORTER_OTLP_HEADERS'];
 
+const COPIES = { 'helm/dashboards/': 'deploy/grafana/dashboards/', 'helm/rules/': 'deploy/prometheus/rules/' };
+
 const wanted = { 'helm/README.md': readme(), 'helm/values.schema.json': schema() };
+for (const [to, from] of Object.entries(COPIES)) {
+  for (const name of readdirSync(new URL(from, root))) wanted[to + name] = read(from + name);
+}
 let old = false;
 for (const [path, text] of Object.entries(wanted)) {
-  if (read(path) === text) continue;
+  if (existsSync(new URL(path, root)) && read(path) === text) continue;
   if (process.argv.includes('--check')) {
     old = true;
     console.log(`${path} is old: run node scripts/chart-tables.mjs`);

@@ -1,13 +1,19 @@
 // The chart: lint, every file of helm/ci rendered and held against the Kubernetes schemas, what must be in the output,
-// what the schema must refuse.
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+// what the schema must refuse, and nodes of the binary that run with what the chart gives them.
+import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
-import { assert, check, finish, root, run, skip, tool, yaml } from './tools.mjs';
+import { basename, join, resolve } from 'node:path';
+import { Cluster, Program } from '../node/cluster.mjs';
+import { apiServer } from './api-server.mjs';
+import { assert, check, finish, root, run, runBeside, skip, tool, yaml } from './tools.mjs';
 
 const VERSIONS = ['1.30', '1.33', '1.35'];
 // The API server knows their kinds only from their operators.
-const CUSTOM = ['ServiceMonitor', 'PrometheusRule', 'HTTPRoute'];
+const CUSTOM = [
+  'ServiceMonitor', 'PrometheusRule', 'HTTPRoute', 'ScaledObject', 'BackendConfig', 'ServersTransport', 'Middleware', 'VirtualService',
+  'DestinationRule',
+];
+const binary = resolve(process.env.SIGNALING_BIN ?? join(root, 'target/debug/onlycare-signaling'));
 const chart = join(root, 'helm');
 const helm = tool('helm');
 const validate = tool('kubernetes-validate');
@@ -64,15 +70,18 @@ await check('install, without a cluster', () => {
 });
 
 const of = (name, kind) => [...(rendered[name]?.values() ?? [])].filter((object) => object.kind === kind);
-const pod = (name) => of(name, 'Deployment')[0].spec.template;
+const deployment = (name) => of(name, 'Deployment').find(({ spec }) => spec.template.metadata.labels['app.kubernetes.io/component'] === 'node');
+const pod = (name) => deployment(name).spec.template;
+const service = (name, end) => of(name, 'Service').find(({ metadata }) => metadata.name.endsWith(end));
+const render = (...set) => run(helm, ['template', 'r', chart, ...set.flatMap((text) => ['--set-json', text])]);
 
 for (const name of Object.keys(rendered)) {
   await check(`${name}: hardened`, () => {
-    const pods = [pod(name).spec, ...of(name, 'Pod').map(({ spec }) => spec)];
-    for (const { automountServiceAccountToken, securityContext, containers } of pods) {
+    const pods = [...of(name, 'Deployment').map(({ spec }) => spec.template.spec), ...of(name, 'Pod').map(({ spec }) => spec)];
+    for (const { automountServiceAccountToken, securityContext, containers, initContainers = [] } of pods) {
       assert(automountServiceAccountToken === false, 'a token is mounted');
       assert(securityContext.runAsNonRoot && securityContext.seccompProfile.type === 'RuntimeDefault', 'pod');
-      for (const { securityContext: inner } of containers) {
+      for (const { securityContext: inner } of [...containers, ...initContainers]) {
         assert(inner.readOnlyRootFilesystem === true && inner.allowPrivilegeEscalation === false, 'container');
         assert(inner.capabilities.drop.includes('ALL'), 'capabilities');
       }
@@ -85,7 +94,7 @@ for (const name of Object.keys(rendered)) {
     const sleep = spec.containers[0].lifecycle?.preStop.sleep.seconds ?? 0;
     const needed = sleep + Number(data.DRAIN_DELAY_SECS) + Number(data.DRAIN_SECS);
     assert(spec.terminationGracePeriodSeconds >= needed + 5, `${spec.terminationGracePeriodSeconds} s for ${needed} s`);
-    const { rollingUpdate } = of(name, 'Deployment')[0].spec.strategy;
+    const { rollingUpdate } = deployment(name).spec.strategy;
     assert(rollingUpdate.maxUnavailable === 0 && rollingUpdate.maxSurge === 1, 'rollout');
   });
   await check(`${name}: probes`, () => {
@@ -117,7 +126,7 @@ await check('no public Service shows the admin port', () => {
 
 await check('network policy', () => {
   const { ingress, egress, policyTypes } = of('network-policy', 'NetworkPolicy')[0].spec;
-  assert(`${policyTypes}` === 'Ingress,Egress' && ingress.length === 3 && egress.length === 5, 'rules');
+  assert(`${policyTypes}` === 'Ingress,Egress' && ingress.length === 3 && egress.length === 6, 'rules');
   assert(ingress.every(({ from }) => from.length), 'somebody may come in who was not named');
   assert(egress.every(({ to }) => to.length), 'somewhere may be gone that was not named');
 });
@@ -127,11 +136,220 @@ await check('scaling', () => {
   assert(metrics.length === 1 && metrics[0].pods.metric.name === 'signaling_sessions', 'metric');
   assert(metrics[0].pods.target.averageValue === '1200000', metrics[0].pods.target.averageValue);
   assert(behavior.scaleDown.stabilizationWindowSeconds === 1800 && behavior.scaleUp.stabilizationWindowSeconds === 0, 'pace');
-  assert(!('replicas' in of('autoscaling', 'Deployment')[0].spec), 'replicas fight with the autoscaler');
+  const own = of('autoscaling-cpu', 'HorizontalPodAutoscaler')[0].spec;
+  assert(`${own.metrics.map(({ type }) => type)}` === 'Resource,External' && own.behavior.scaleDown.policies[0].type === 'Percent', 'own metrics');
+  const { spec } = of('keda', 'ScaledObject')[0];
+  assert(spec.minReplicaCount === 4 && spec.maxReplicaCount === 20 && spec.scaleTargetRef.name === deployment('keda').metadata.name, 'ScaledObject');
+  const [{ metadata, authenticationRef }, cron] = spec.triggers;
+  assert(metadata.query === 'sum(signaling_sessions{namespace="default",release="r"})' && metadata.threshold === '1200000', JSON.stringify(metadata));
+  assert(authenticationRef.name === 'prometheus' && cron.type === 'cron', 'triggers');
+  const { scaleDown } = spec.advanced.horizontalPodAutoscalerConfig.behavior;
+  assert(scaleDown.stabilizationWindowSeconds === 1800 && !of('keda', 'HorizontalPodAutoscaler').length, 'pace');
 });
 
+for (const [kind, set] of [['autoscaling', []], ['KEDA', ['--set', 'autoscaling.enabled=false,keda.enabled=true,keda.serverAddress=http://prometheus']]]) {
+  await check(`switching ${kind} on keeps the nodes that run`, async () => {
+    const values = ['-f', join(chart, 'ci/autoscaling-values.yaml'), ...set];
+    const replicas = async (deployments) => {
+      const server = await apiServer(deployments, join(work, 'kubeconfig'));
+      const { ok, stdout, text } = await runBeside(helm, ['template', 'r', chart, '--dry-run=server', '--disable-openapi-validation', ...values, ...server.args]);
+      server.stop();
+      assert(ok, text);
+      return yaml(stdout).find(({ kind: found }) => found === 'Deployment').spec.replicas;
+    };
+    const [six, fresh] = [await replicas({ 'r-onlycare-signaling': { replicas: 6 } }), await replicas({})];
+    assert(six === 6, `six nodes became ${six}: a Deployment that does not say how many is set to one`);
+    assert(fresh === 4, `a fresh installation starts with ${fresh} nodes, not minReplicas`);
+  });
+}
+
+await check('options of the Service', () => {
+  const { spec } = service('load-balancer', 'signaling');
+  const wanted = {
+    type: 'LoadBalancer', externalTrafficPolicy: 'Local', loadBalancerClass: 'service.k8s.aws/nlb', ipFamilyPolicy: 'PreferDualStack',
+    loadBalancerSourceRanges: ['203.0.113.0/24', '2001:db8::/32'], ipFamilies: ['IPv6', 'IPv4'],
+    ports: [{ name: 'http', port: 80, targetPort: 'http', nodePort: 30080, appProtocol: 'kubernetes.io/ws' }],
+  };
+  for (const [key, value] of Object.entries(wanted)) assert(JSON.stringify(spec[key]) === JSON.stringify(value), `${key}: ${JSON.stringify(spec[key])}`);
+  assert(`${service('load-balancer', '-nodes').spec.ipFamilies}` === 'IPv6,IPv4', 'nodes are reached by other families');
+  const plain = service('default', 'signaling').spec;
+  assert(`${Object.keys(plain)}` === 'type,selector,ports', `an option that nobody set: ${Object.keys(plain)}`);
+});
+
+await check('Laravel has a Service of its own, inside the cluster', () => {
+  const { spec, metadata } = service('load-balancer', '-api');
+  assert(spec.type === 'ClusterIP' && spec.ports[0].port === 8080 && metadata.annotations, JSON.stringify(spec));
+  assert(!JSON.stringify([of('ingress', 'Ingress'), of('http-route', 'HTTPRoute')]).includes('-api'), 'it is published');
+  assert(JSON.stringify(spec.selector) === JSON.stringify(service('load-balancer', '-nodes').spec.selector), 'selector');
+});
+
+await check('HTTPRoute: annotations, filters, timeouts, the listener of a gateway', () => {
+  const { metadata, spec } = of('http-route', 'HTTPRoute')[0];
+  assert(spec.parentRefs[0].sectionName === 'https' && metadata.annotations['external-dns.alpha.kubernetes.io/hostname'], 'metadata');
+  const [{ filters, timeouts }] = spec.rules;
+  assert(filters[0].type === 'ResponseHeaderModifier' && timeouts.request === '0s', JSON.stringify(spec.rules));
+});
+
+await check('everything that can be added to a pod', () => {
+  const { spec } = pod('extra');
+  const [node, logs] = spec.containers;
+  assert(logs.name === 'logs' && spec.initContainers[0].name === 'wait', 'containers');
+  assert(node.lifecycle.postStart.exec && node.lifecycle.preStop.sleep.seconds === 5, JSON.stringify(node.lifecycle));
+  assert(node.envFrom.some(({ configMapRef }) => configMapRef?.name === 'more'), 'envFrom');
+  assert(node.volumeMounts.some(({ mountPath }) => mountPath === '/tmp') && spec.volumes.some(({ name }) => name === 'scratch'), 'volumes');
+  assert(spec.hostAliases[0].ip === '10.1.2.3' && spec.dnsConfig.options[0].name === 'ndots' && spec.dnsPolicy === 'ClusterFirst', 'names');
+  assert(spec.runtimeClassName === 'gvisor' && spec.priorityClassName === 'calls', 'classes');
+  assert(deployment('extra').metadata.annotations['reloader.stakater.com/auto'] === 'true', 'annotations');
+  assert(rendered.extra.get('ConfigMap/r-onlycare-signaling-more').data.release === 'r', 'extraObjects');
+  const own = render('existingSecret="s"', 'config={"LARAVEL_API_URL":"https://l.test"}', 'lifecycle={"preStop":{"exec":{"command":["true"]}}}');
+  const { lifecycle } = yaml(own.stdout).find(({ kind }) => kind === 'Deployment').spec.template.spec.containers[0];
+  assert(lifecycle.preStop.exec && !lifecycle.preStop.sleep, 'a preStop of one\'s own');
+});
+
+await check('a private CA is trusted beside the public ones', () => {
+  const { spec } = pod('extra');
+  const env = Object.fromEntries(spec.containers[0].env.map(({ name, value }) => [name, value]));
+  const mount = spec.containers[0].volumeMounts.find(({ name }) => name === 'private-ca');
+  assert(env.SSL_CERT_DIR === mount.mountPath && mount.readOnly, 'SSL_CERT_DIR');
+  const image = readFileSync(join(root, 'Dockerfile'), 'utf8');
+  assert(image.includes(`/image${env.SSL_CERT_FILE}`), `the image has no ${env.SSL_CERT_FILE}`);
+  assert(spec.volumes.find(({ name }) => name === 'private-ca').configMap.name === 'company-ca', 'volume');
+  assert(!pod('default').spec.containers[0].env.some(({ name }) => name.startsWith('SSL_CERT')), 'without being asked');
+});
+
+await check('egress follows the configured addresses', () => {
+  const ports = (text) => {
+    const { egress } = yaml(text).find(({ kind }) => kind === 'NetworkPolicy').spec;
+    // After names and other nodes.
+    return egress.slice(2).map((rule) => rule.ports.map(({ port }) => port).join('+')).join(' ');
+  };
+  const secret = (url) => `secrets={"REDIS_URL":"${url}"}`;
+  const config = (more) => `config=${JSON.stringify({ LARAVEL_API_URL: 'https://laravel.test', ...more })}`;
+  const cases = [
+    ['6379 443', secret('redis://redis'), config({})],
+    ['6380 8443', secret('rediss://user:p%40ss@redis.test:6380/0'), config({ LARAVEL_API_URL: 'https://laravel.test:8443/api/v1' })],
+    ['26380+26381+6379 80', secret('redis-sentinel://s1:26380?sentinelServiceName=x&node=s2:26381'), config({ LARAVEL_API_URL: 'http://laravel' })],
+    ['6379+26379 443', 'existingSecret="s"', config({})],
+    ['7000+7001 443', secret('redis-cluster://c1:7000?node=c2:7001'), config({})],
+    ['6379 443', secret('redis://[2001:db8::1]'), config({ LARAVEL_API_URL: 'https://[2001:db8::2]/api/v1' })],
+    ['6379 443 9443 4318', secret('redis://redis:6379'), config({ WEBHOOK_URL: 'https://hooks.test:9443/x', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318' })],
+  ];
+  for (const [wanted, ...set] of cases) {
+    const { ok, stdout, text } = render(...set);
+    assert(ok && ports(stdout) === wanted, ok ? `${set}: ${ports(stdout)}, not ${wanted}` : text);
+  }
+});
+
+await check('egress that would close a configured address is refused, with what to add', () => {
+  const base = ['secrets={"REDIS_URL":"redis://redis:6380"}', 'config={"LARAVEL_API_URL":"https://laravel.test:8443","WEBHOOK_URL":"https://hooks.test/"}'];
+  const peers = '[{"ipBlock":{"cidr":"10.0.0.0/8"}}]';
+  for (const [set, wanted] of [
+    ['networkPolicy.redis.ports=[6379]', 'REDIS_URL uses port 6380, which the NetworkPolicy would close: add it to networkPolicy.redis.ports'],
+    ['networkPolicy.laravel.ports=[443]', 'LARAVEL_API_URL uses port 8443'],
+    [`networkPolicy.laravel.to=${peers}`, 'set networkPolicy.webhook.to'],
+  ]) {
+    const { ok, text } = render(...base, set);
+    assert(!ok && text.includes(wanted), `${set}: ${text.slice(-400)}`);
+    assert(!text.includes('redis://'), 'an address is printed');
+  }
+  const rule = '[{"ports":[{"protocol":"TCP","port":6380}]}]';
+  assert(render(...base, 'networkPolicy.redis.ports=[6379]', `networkPolicy.extraEgress=${rule}`).ok, 'a rule of one\'s own is not seen');
+  const names = of('default', 'NetworkPolicy')[0].spec.egress[0];
+  assert(names.to.some(({ ipBlock }) => ipBlock) && JSON.stringify(names.to).includes('openshift-dns') && names.ports.some(({ port }) => port === 5353), 'DNS');
+});
+
+await check('values for controllers outlast the longest silence and try another node', () => {
+  const annotations = (name) => of(name, 'Ingress')[0].metadata.annotations;
+  const nginx = annotations('ingress-nginx');
+  assert(Number(nginx['nginx.ingress.kubernetes.io/proxy-read-timeout']) > 25 && Number(nginx['nginx.ingress.kubernetes.io/proxy-send-timeout']) > 25, 'nginx');
+  assert(nginx['nginx.ingress.kubernetes.io/proxy-next-upstream'].includes('http_503 non_idempotent'), 'nginx: a full node');
+  assert(Number(/idle_timeout.timeout_seconds=(\d+)/.exec(annotations('alb')['alb.ingress.kubernetes.io/load-balancer-attributes'])[1]) > 25, 'ALB');
+  const { spec } = of('gke', 'BackendConfig')[0];
+  assert(spec.timeoutSec > 25 && spec.healthCheck.requestPath === '/health' && annotations('alb')['alb.ingress.kubernetes.io/healthcheck-path'] === '/health', 'health');
+  assert(JSON.parse(service('gke', 'signaling').metadata.annotations['cloud.google.com/backend-config']).default === of('gke', 'BackendConfig')[0].metadata.name, 'GKE');
+  const retry = of('traefik', 'Middleware')[0];
+  assert(annotations('traefik')['traefik.ingress.kubernetes.io/router.middlewares'].endsWith(`-${retry.metadata.name}@kubernetescrd`), 'Traefik');
+  const [rule] = of('istio', 'VirtualService')[0].spec.http;
+  assert(rule.timeout === '0s' && rule.route[0].destination.host === service('istio', 'signaling').metadata.name, 'Istio');
+  assert(`${rule.match.map(({ uri }) => Object.values(uri))}` === '/socket.io/,/health,/socket-health', 'Istio publishes more');
+});
+
+await check('notes know what is set', () => {
+  const notes = (...args) => run(helm, ['install', 'r', chart, '--dry-run=client', ...args]).text.split('NOTES:')[1] ?? '';
+  const of_ = (name) => notes('-f', join(chart, `ci/${name}-values.yaml`));
+  for (const [text, wanted, not] of [
+    [of_('default'), 'http://r-onlycare-signaling-api.default:3001', 'NOT FOR PRODUCTION'],
+    [of_('default'), 'Phones reach nothing yet', 'TRUSTED_PROXIES'],
+    [of_('ingress'), 'https://calls.test/health', 'Phones reach nothing'],
+    [of_('ingress'), 'TRUSTED_PROXIES', 'secrets are part'],
+    [of_('load-balancer'), 'It publishes all of port 3001', 'Phones reach nothing'],
+    [of_('demo'), 'NOT FOR PRODUCTION', 'Phones reach nothing'],
+    [of_('demo'), 'ANYBODY CAN CONNECT AS ANYBODY', 'secrets are part'],
+    [notes('-f', join(chart, 'ci/load-balancer-values.yaml'), '--set', 'apiService.enabled=false'), 'http://r-onlycare-signaling.default:80', '-api'],
+  ]) assert(text.includes(wanted) && !text.includes(not), `${wanted} / ${not}:\n${text}`);
+});
+
+await check('usable when copied alone', () => {
+  const links = readdirSync(chart, { recursive: true }).filter((path) => lstatSync(join(chart, path)).isSymbolicLink());
+  assert(!links.length, `links: ${links}`);
+  const alone = join(work, 'alone');
+  cpSync(chart, alone, { recursive: true });
+  const { ok, stdout, text } = run(helm, ['template', 'r', alone, '-f', join(alone, 'ci/monitoring-values.yaml')]);
+  assert(ok && yaml(stdout).filter(({ metadata }) => metadata.labels.grafana_dashboard).length >= 3, text.slice(0, 500));
+});
+
+await check('what a chart says of itself', () => {
+  const [about] = yaml(readFileSync(join(chart, 'Chart.yaml'), 'utf8'));
+  for (const key of ['home', 'icon']) assert(/^https:\/\//.test(about[key]), key);
+  assert(existsSync(join(chart, basename(about.icon))) && about.sources.length && about.keywords.length > 3, 'icon, sources, keywords');
+  for (const key of ['category', 'license', 'links', 'changes']) assert(about.annotations[`artifacthub.io/${key}`], key);
+  const readme = readFileSync(join(chart, 'README.md'), 'utf8');
+  assert(readme.indexOf('redis.demo.enabled=true') > 0 && readme.indexOf('redis.demo.enabled=true') < 1200, 'a quick start');
+  assert(!/\]\(\.\.\//.test(readme), 'a link out of the chart');
+});
+
+/** What the container of a node would have in its environment. */
+function environment(name) {
+  const files = join(work, `${name}-secrets`);
+  mkdirSync(files, { recursive: true });
+  const made = { LARAVEL_API_SECRET: 's', NODE_SECRET: 'n', REDIS_URL: 'redis://127.0.0.1:6379', WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 'k').toString('base64')}`, ...of(name, 'Secret')[0]?.stringData };
+  for (const [key, value] of Object.entries(made)) writeFileSync(join(files, key), value);
+  const own = pod(name).spec.containers[0].env.filter(({ name: key }) => !key.startsWith('SSL_')).map(({ name: key, value }) => [key, value]);
+  const entries = [...Object.entries(of(name, 'ConfigMap').find(({ data }) => data.DRAIN_SECS).data), ...own].filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries.map(([key, value]) => [key, value.replace('$(POD_IP)', '127.0.0.1').replace('/run/secrets/signaling', files)]));
+}
+
+if (existsSync(binary)) {
+  for (const name of Object.keys(rendered)) {
+    await check(`${name}: the node accepts what it is given`, () => {
+      const { ok, text } = run(binary, ['--check-config'], { env: environment(name), cwd: work });
+      assert(ok && !/warn/i.test(text), text);
+    });
+  }
+  await check('the demo makes a call', async () => {
+    const { PORT, ADMIN_PORT, HOST, NODE_ADDRESS, REDIS_URL_FILE, ...options } = environment('demo');
+    assert(PORT && ADMIN_PORT && HOST && NODE_ADDRESS && REDIS_URL_FILE, 'options');
+    assert(readFileSync(REDIS_URL_FILE, 'utf8') === `redis://${service('demo', '-demo-redis').metadata.name}:6379`, 'another Redis than the demo\'s');
+    const cluster = await Cluster.start(['a', 'b'], { ...options, DRAIN_DELAY_SECS: '0', DRAIN_SECS: '0' });
+    const test = of('demo', 'Pod')[0].spec.containers[0];
+    const env = Object.fromEntries(test.env.map(({ name, value }) => [name, value]));
+    const NODES = cluster.nodes.map(({ url }) => url).join();
+    const { ok, text } = await runBeside(process.execPath, [join(chart, 'files/call.mjs')], { env: { PATH: process.env.PATH, ...env, NODES } });
+    assert(ok && text.includes('heard the accept'), text);
+    assert(!cluster.faults().length, cluster.faults().join('\n'));
+  });
+  if (tool('redis-server')) {
+    await check('the arguments of the demo\'s Redis start one', async () => {
+      const { args } = of('demo', 'Deployment').find(({ metadata }) => metadata.name.endsWith('-demo-redis')).spec.template.spec.containers[0];
+      const redis = new Program('demo-redis', tool('redis-server'), [...args, '--port', '0', '--unixsocket', join(work, 'redis.sock')]);
+      await redis.until(() => redis.lines.some((line) => /accept connections/.test(line)), 'accept connections');
+      redis.kill();
+    });
+  }
+} else skip('nodes with what the chart gives them', `${binary} is not there`);
+
 await check('numbers stay numbers', () => {
-  assert(of('existing-secret', 'ConfigMap')[0].data.CALL_MAX_SECS === '1000000', 'CALL_MAX_SECS');
+  assert(of('existing-secret', 'ConfigMap')[0].data.HANDSHAKES_PER_SECOND === '1000000', 'HANDSHAKES_PER_SECOND');
   assert(of('autoscaling', 'ConfigMap')[0].data.MAX_SESSIONS === '2000000', 'MAX_SESSIONS');
 });
 
@@ -177,6 +395,12 @@ const REFUSED = {
   'an option that the chart owns': 'config.PORT=4000',
   'a drain without margin': 'drain.marginSeconds=0',
   'a port that is none': 'networkPolicy.redis.ports={70000}',
+  'a network that is none': 'service.loadBalancerSourceRanges={anywhere}',
+  'a policy that is none': 'service.externalTrafficPolicy=local',
+  'a family that is none': 'service.ipFamilies={IPv5}',
+  'a misspelt demo': 'redis.enabled=true',
+  'a hook that is none': 'lifecycle.preStart.exec=x',
+  'a timeout without unit': 'httpRoute.timeouts.request=30',
 };
 for (const [what, set] of Object.entries(REFUSED)) {
   await check(`refused: ${what}`, () => {
@@ -188,6 +412,23 @@ for (const what of ['config.LARAVEL_API_URL', 'existingSecret']) {
   await check(`asked for: ${what}`, () => {
     const { ok, text } = run(helm, ['template', 'r', chart, '-f', join(chart, 'ci/existing-secret-values.yaml'), '--set', `${what}=`]);
     assert(!ok && text.includes(`set ${what}`), text);
+  });
+}
+
+const CONTRADICTIONS = {
+  'two Redises': ['default', 'redis.demo.enabled=true', 'one Redis'],
+  'the demo beside a Secret': ['existing-secret', 'redis.demo.enabled=true', 'put REDIS_URL into the Secret'],
+  'an open demo that is published': ['demo', 'service.type=LoadBalancer', 'accepts any token'],
+  'two autoscalers': ['autoscaling', 'keda.enabled=true', 'KEDA makes an autoscaler'],
+  'KEDA without Prometheus': ['default', 'keda.enabled=true', 'keda.serverAddress'],
+  'fewer at most than at least': ['autoscaling', 'autoscaling.maxReplicas=2', 'autoscaling.minReplicas'],
+  'two private CAs': ['default', 'privateCA.configMap=a,privateCA.secret=b', 'take one'],
+  'a load balancer\'s option without one': ['default', 'service.loadBalancerClass=x', 'LoadBalancer'],
+};
+for (const [what, [name, set, wanted]] of Object.entries(CONTRADICTIONS)) {
+  await check(`refused: ${what}`, () => {
+    const { ok, text } = run(helm, ['template', 'r', chart, '-f', join(chart, `ci/${name}-values.yaml`), '--set', set]);
+    assert(!ok && text.includes(wanted), `accepted: ${set}\n${text.slice(0, 500)}`);
   });
 }
 

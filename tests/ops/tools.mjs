@@ -1,5 +1,5 @@
 // Where the tools are that scripts/setup installed, and how a check speaks.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +18,18 @@ export function tool(name) {
 export function run(command, args, options = {}) {
   const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 28, ...options });
   return { ok: status === 0, stdout: stdout ?? '', stderr: stderr ?? '', text: `${stdout}${stderr}${error ?? ''}`.trim() };
+}
+
+/** The same while this process goes on, for what asks a server of it. */
+export function runBeside(command, args, options = {}) {
+  return new Promise((done) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    let [stdout, text] = ['', ''];
+    child.stdout.on('data', (data) => (stdout += data));
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (text += data));
+    child.on('error', (error) => done({ ok: false, stdout, text: error.message }));
+    child.on('close', (code) => done({ ok: code === 0, stdout, text: text.trim() }));
+  });
 }
 
 /** All documents of a file. */
