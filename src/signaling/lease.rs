@@ -1,6 +1,7 @@
 //! The lease of this node: one task renews it, and nobody else. Whoever needs a fresh look at the leases asks that task:
 //! what a renewal takes up must not end with a request that was given up.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,37 +59,66 @@ impl Node {
 
     /// Renews the lease; where it had run out, a new epoch begins and all sessions are registered again.
     pub(super) async fn renew_lease(self: &Arc<Self>) -> Result<(), StoreError> {
-        let continued = self.ask_renewal().await?;
+        let old = self.nodes.epoch();
+        let continued = self.ask_renewal(old).await?;
         self.check_generation().await?;
-        self.remove_leftovers().await?;
+        self.renewing(old, self.remove_leftovers()).await?;
         let wanted = self.nodes.registrations();
         let refresh = self.clock.uptime().saturating_sub(self.nodes.renewals.lock().refreshed_at) >= REFRESH;
         let anew = !continued || self.nodes.begins_anew();
         if !anew && wanted.is_none() && !refresh {
             return Ok(());
         }
-        let old = self.own_lease();
         if anew {
             self.nodes.register_again();
             self.nodes.begin_epoch(self.clock.now());
         }
+        let new = self.nodes.epoch();
         // Sessions of an epoch that others do not know yet live; those of one that they know to be over do not.
+        let meanwhile = if continued { old } else { new };
         if !continued {
-            self.ask_renewal().await?;
+            self.ask_renewal(new).await?;
         }
         let wanted = self.nodes.registrations();
-        let mut past = self.sessions.begin(&self.nodes.own, self.nodes.epoch()).await?;
-        past.push(old.epoch);
-        self.register_all().await?;
+        let registering = async {
+            let past = self.sessions.begin(&self.nodes.own, new).await?;
+            self.register_all().await?;
+            Ok(past)
+        };
+        let mut past = self.renewing(meanwhile, registering).await?;
+        past.push(old);
         if anew && continued {
-            self.ask_renewal().await?;
+            self.ask_renewal(new).await?;
         }
         self.nodes.renewals.lock().refreshed_at = self.clock.uptime();
         if let Some(wanted) = wanted {
             self.nodes.registered(wanted);
         }
         // What lives has been registered under the new epoch.
-        self.sweep_own_past(old, past).await
+        self.renewing(new, self.sweep_own_past(self.own_lease(old), past)).await
+    }
+
+    /// Works for as long as it takes, and renews the lease meanwhile: a store that answers slowly must not let it run out
+    /// behind thousands of registrations.
+    async fn renewing<T>(
+        &self,
+        epoch: u64,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            done = work => done,
+            never = self.keep_renewing(epoch) => match never {},
+        }
+    }
+
+    async fn keep_renewing(&self, epoch: u64) -> Infallible {
+        loop {
+            self.clock.sleep(self.policy.lease_renewal).await;
+            if let Err(error) = self.ask_renewal(epoch).await {
+                // What is done meanwhile finds out by itself.
+                tracing::warn!(%error, "renewing the lease failed");
+            }
+        }
     }
 
     /// Removes sessions that left while the store failed; each is forgotten here only when that is done.
@@ -108,12 +138,14 @@ impl Node {
         Ok(())
     }
 
-    fn own_lease(&self) -> Lease {
-        self.nodes.own_lease(self.clock.now() + self.policy.lease, self.floor.len() as u64)
+    fn own_lease(&self, epoch: u64) -> Lease {
+        let expires_at = self.clock.now() + self.policy.lease;
+        Lease { epoch, ..self.nodes.own_lease(expires_at, self.floor.len() as u64) }
     }
 
-    async fn ask_renewal(&self) -> Result<bool, StoreError> {
-        let (lease, asked) = (self.own_lease(), self.clock.elapsed());
+    /// Whether the lease had not run out.
+    async fn ask_renewal(&self, epoch: u64) -> Result<bool, StoreError> {
+        let (lease, asked) = (self.own_lease(epoch), self.clock.elapsed());
         // A lease is compared with the time of nodes: by their own, no step of the store's clock ends one.
         let now = self.nodes.has_renewed().then(|| self.clock.now());
         let renewal = self.sessions.renew(&lease, self.policy.lease, now).await?;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use onlycare_signaling::call::{Call, CallId, State};
 use serde_json::json;
 
-use crate::harness::cluster::get;
+use crate::harness::cluster::{SECRET, get, get_with};
 use crate::harness::phone::{Profile, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
@@ -218,6 +218,46 @@ async fn slow_replies_of_redis_slow_calls_and_lose_none() {
     drop(eve);
     proxy.delay(Duration::ZERO);
     stage.plays_on().await;
+}
+
+/// To register all phones again takes longer than a lease where replies are slow: the lease is renewed meanwhile, and no
+/// other node takes the phones for gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_outlasts_the_registration_of_all_phones() {
+    let mut redis = Redis::start();
+    let slow = Proxy::before(redis.port).await;
+    let urls = [format!("redis://{}", slow.address), redis.url()];
+    let cluster = Cluster::on_tuned(&urls, |config| {
+        config.policy.lease = Duration::from_secs(2);
+        config.policy.lease_renewal = Duration::from_millis(400);
+    })
+    .await;
+    let names: Vec<String> = (0..400).map(|_| unique("idle")).collect();
+    let phones = join_all(names.iter().map(|name| cluster.phone(0, name))).await;
+    let online = async || {
+        let known = cluster.shared.sessions.online_count().await;
+        known.is_ok_and(|known| known == names.len() as u64)
+    };
+    redis.restart();
+    until("all are registered", ONE_LEASE, online).await;
+    slow.delay(Duration::from_millis(500));
+    slow.cut();
+    slow.mend();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        for name in [&names[0], names.last().expect("some")] {
+            let path = format!("/api/users/{name}/online");
+            let answer = get_with(cluster.nodes[1].public, &path, ("x-internal-secret", SECRET)).await;
+            assert_eq!(answer.1["isOnline"], true, "{name} after {:?}", begun.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await; // asked, not waited for
+    }
+    assert!(phones.iter().all(Phone::keep_connected), "a phone was disconnected");
+    slow.delay(Duration::ZERO);
+    drop(phones);
+    let nobody = async || cluster.shared.sessions.online_count().await.is_ok_and(|known| known == 0);
+    until("all have left", ONE_LEASE, nobody).await;
+    cluster.close().await;
 }
 
 /// One node is cut off, the other is not: its phones are better off there.

@@ -63,8 +63,12 @@ impl Cluster {
 
     /// One node for each address of a Redis, which may be the same or proxies before it.
     pub async fn on(urls: &[String]) -> Self {
+        Self::on_tuned(urls, |_| {}).await
+    }
+
+    pub async fn on_tuned(urls: &[String], tune: impl Fn(&mut Config)) -> Self {
         let urls: Vec<_> = urls.iter().cloned().map(Some).collect();
-        Self::build(&urls, Clock::system(), |_| {}).await
+        Self::build(&urls, Clock::system(), tune).await
     }
 
     /// Nodes on memory whose time stands still until it is moved.
