@@ -24,9 +24,10 @@ build: ## the binary and the tests
 unit: ## rules, contracts, layering, documents, scenarios on real nodes
 	cargo test --workspace --locked --quiet
 
-clients: ## real clients: the official one on two nodes and through nginx on three, the test page in a browser
+clients: ## real clients: the official one on two nodes and through nginx on three, the libraries, the test page in a browser
 	node tests/node/conformance.mjs
 	node tests/node/round-robin.mjs 60
+	scripts/client-tests
 	scripts/test-page
 
 # What is shipped to run it: the chart, a host, compose, Redis settings, load balancers, queries, a rolling restart.

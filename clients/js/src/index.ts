@@ -1,0 +1,3 @@
+export { Call, Phone } from './phone.js';
+export type { CallOptions, LogEntry, Message, Off, PhoneOptions } from './phone.js';
+export type { CallState, EndReason, ErrorCode, Fields, Link, Phase, PushOutcome, Result, Role, SignalingError } from './types.js';

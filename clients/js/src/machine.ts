@@ -1,0 +1,806 @@
+// The state machine of a phone: docs/client.md. Kotlin's Machine.kt is this file in another language; clients/vectors
+// holds both to the same behaviour. Nothing here knows a socket, a clock or a random number: they come with the input.
+import type { EndReason, ErrorCode, Fields, Link, Phase, PushOutcome, Result, Role, SignalingError } from './types.js';
+
+export const CONSTANTS = {
+  ACK_MS: 5_000,
+  CONNECT_MS: 30_000,
+  DIAL_MS: 30_000,
+  PROBE_MS: 5_000,
+  RING_MS: 30_000,
+  RING_GRACE_MS: 3_000,
+  RING_MAX_MS: 185_000,
+  MISSING_MS: 15_000,
+  PUSH_AGE_MS: 20_000,
+  RETRY_MS: 1_000,
+  RETRY_MAX_MS: 8_000,
+  RECONNECT_MS: 1_000,
+  RECONNECT_MAX_MS: 20_000,
+  CLOCK_STEP_MS: 2_000,
+  CLOCK_SAMPLES: 8,
+  CALLS_KEPT: 64,
+  WATCHED: 500,
+} as const;
+const C = CONSTANTS;
+
+export type Command = 'call' | 'answer' | 'decline' | 'cancel' | 'hangUp';
+
+/** A word that the server has not answered yet. */
+export interface Pending {
+  command: Command;
+  payload: Fields;
+  requests: number[];
+  tries: number;
+}
+
+export interface CallRecord {
+  id: string;
+  key: string;
+  role: Role;
+  peer: string;
+  callType: string;
+  phase: Phase;
+  fields: Fields;
+  alerting: boolean;
+  byPush: boolean;
+  restored: boolean;
+  /** The server has spoken of it. */
+  known: boolean;
+  /** Sessions that should have named it and did not: 1 once, 2 and the store is known to answer. */
+  missing: number;
+  acceptedAt?: number;
+  reason?: EndReason;
+  text?: string;
+  durationMs?: number;
+  pending?: Pending;
+}
+
+export interface State {
+  link: Link;
+  userId: string;
+  calls: CallRecord[];
+  watched: string[];
+  online: Record<string, boolean>;
+  /** Server's clock minus this device's, one of each session. */
+  clock: number[];
+  /** Messages under way, by request. */
+  messages: number[];
+}
+
+export type Input =
+  | { type: 'start' } | { type: 'stop' } | { type: 'resume' }
+  | { type: 'connected' } | { type: 'refused'; message: string } | { type: 'closed'; dismissed: boolean } | { type: 'noToken' }
+  | { type: 'event'; name: string; data: unknown }
+  | { type: 'ack'; command: string; key: string; try: number; ack: unknown }
+  | { type: 'unanswered'; command: string; key: string; try: number }
+  | { type: 'call'; request: number; callId: string; peer: string; callType: string; fields: Fields }
+  | { type: 'answer' | 'hangUp'; request: number; callId: string }
+  | { type: 'decline' | 'cancel'; request: number; callId: string; reason?: string }
+  | { type: 'message'; request: number; callId: string; data: unknown }
+  | { type: 'watch' | 'unwatch'; users: string[] }
+  | { type: 'push'; request: number; data: unknown }
+  | { type: 'timer'; name: string };
+
+/** `now` is this device's clock in milliseconds since the epoch, `random` lies in [0, 1). */
+export type Timed = Input & { now: number; random: number };
+
+export type Effect =
+  | { type: 'connect' } | { type: 'disconnect' }
+  | { type: 'timer'; name: string; ms: number }
+  | { type: 'send'; command: string; key: string; try: number; event: string; payload: Fields }
+  | { type: 'resolve'; request: number; result: Result }
+  | { type: 'dialled'; request: number; callId: string }
+  | { type: 'pushed'; request: number; outcome: PushOutcome }
+  | { type: 'incoming'; callId: string } | { type: 'restored'; callId: string }
+  | { type: 'message'; callId: string; senderId: string; data: unknown; timestamp: number }
+  | { type: 'presence'; userId: string; online: boolean };
+
+export function initial(userId: string): State {
+  return { link: { status: 'idle', tries: 0 }, userId, calls: [], watched: [], online: {}, clock: [], messages: [] };
+}
+
+/** What `input` makes of `before`, and what is to be done about it. Changes nothing else. */
+export function step(before: State, input: Timed): [State, Effect[]] {
+  const state: State = {
+    ...before,
+    link: { ...before.link },
+    calls: before.calls.map((call) => ({
+      ...call, ...(call.pending ? { pending: { ...call.pending, requests: [...call.pending.requests] } } : {}),
+    })),
+    watched: [...before.watched],
+    online: { ...before.online },
+    clock: [...before.clock],
+    messages: [...before.messages],
+  };
+  const machine = new Machine(state, input.now, input.random);
+  machine.take(input);
+  return [machine.state, machine.effects];
+}
+
+/** `CALL_17`, `CALL_CALL_17` and `17` are one call. */
+export function keyOf(callId: string): string {
+  let key = callId;
+  while (key.startsWith('CALL_') && key.length > 5) key = key.slice(5);
+  return key;
+}
+
+/** The server's clock minus this device's, in milliseconds: of the samples, the one that was under way for the shortest
+ * time. 0 before the first session. */
+export function clockOffset(clock: number[]): number {
+  return clock.length ? Math.max(...clock) : 0;
+}
+
+const EVENT_OF: Record<Command, string> = {
+  call: 'call:initiate', answer: 'call:accept', decline: 'call:reject', cancel: 'call:cancel', hangUp: 'call:end',
+};
+const REASONS = ['cancelled', 'superseded', 'caller_gone', 'rejected', 'no_answer', 'busy', 'hung_up', 'lost', 'max_duration'];
+const CODES = [
+  'invalid_payload', 'rate_limited', 'not_a_participant', 'call_not_found', 'invalid_state', 'unavailable', 'internal',
+];
+const CANCEL_REASONS: Record<string, EndReason> = {
+  Timeout: 'no_answer', 'User disconnected': 'caller_gone', 'Answered elsewhere': 'answered_elsewhere',
+  'Declined elsewhere': 'declined_elsewhere',
+};
+const END_REASONS: Record<string, EndReason> = { 'User disconnected': 'lost', 'Maximum duration reached': 'max_duration' };
+
+class Machine {
+  readonly effects: Effect[] = [];
+
+  constructor(readonly state: State, private readonly now: number, private readonly random: number) {}
+
+  take(input: Input): void {
+    switch (input.type) {
+      case 'start': return this.start();
+      case 'stop': return this.stop();
+      case 'resume': return this.resume();
+      case 'connected': return;
+      case 'refused': return this.refused(input.message);
+      case 'closed': return this.closed(input.dismissed);
+      case 'noToken': return this.link('refused', 'login');
+      case 'event': return this.event(input.name, fieldsOf(input.data));
+      case 'ack': return this.ack(input.command, input.key, input.try, fieldsOf(input.ack));
+      case 'unanswered': return this.unanswered(input.command, input.key, input.try);
+      case 'call': return this.call(input.request, input.callId, input.peer, input.callType, input.fields);
+      case 'answer': return this.answer(input.request, input.callId);
+      case 'decline': return this.decline(input.request, input.callId, input.reason);
+      case 'cancel': return this.cancel(input.request, input.callId, input.reason);
+      case 'hangUp': return this.hangUp(input.request, input.callId);
+      case 'message': return this.message(input.request, input.callId, input.data);
+      case 'watch': return this.watch(input.users);
+      case 'unwatch': return this.unwatch(input.users);
+      case 'push': return this.push(input.request, fieldsOf(input.data));
+      case 'timer': return this.timer(input.name);
+    }
+  }
+
+  // ---- the connection
+
+  private start(): void {
+    const { status } = this.state.link;
+    if (status === 'idle' || status === 'refused') {
+      this.state.link = { status: 'idle', tries: 0 };
+      this.connect();
+    } else if (status === 'waiting') {
+      this.connect();
+    }
+  }
+
+  private stop(): void {
+    this.link('idle');
+    this.effects.push({ type: 'disconnect' });
+    for (const call of this.state.calls) {
+      this.settle(call, failed('closed', 'the phone was closed'));
+      if (call.phase !== 'ended') this.end(call, 'lost');
+    }
+    this.lostMessages('closed');
+  }
+
+  /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
+  private resume(): void {
+    if (this.state.link.status === 'waiting') {
+      this.state.link.tries = 0;
+      this.connect();
+    } else if (this.state.link.status === 'ready') {
+      this.effects.push({ type: 'send', command: 'probe', key: '', try: 0, event: 'presence:subscribe', payload: { userIds: [] } });
+    }
+  }
+
+  private connect(): void {
+    this.link('connecting');
+    this.effects.push({ type: 'connect' }, { type: 'timer', name: 'connect', ms: C.CONNECT_MS });
+  }
+
+  private link(status: Link['status'], reason?: Link['reason']): void {
+    this.state.link = { status, tries: this.state.link.tries, ...(reason ? { reason } : {}) };
+  }
+
+  private refused(message: string): void {
+    const final = ['Invalid token', 'Authentication required', 'Authentication failed'].includes(message);
+    if (!final) return this.closed(false);
+    this.link('refused', 'login');
+    this.lostMessages('unconfirmed');
+  }
+
+  private closed(dismissed: boolean): void {
+    const { status, tries } = this.state.link;
+    if (status === 'idle' || status === 'refused' || status === 'waiting') return;
+    this.lostMessages('unconfirmed');
+    if (dismissed) return this.link('refused', 'dismissed');
+    const most = Math.min(C.RECONNECT_MAX_MS, C.RECONNECT_MS * 2 ** Math.min(tries, 10));
+    this.state.link = { status: 'waiting', tries: tries + 1 };
+    this.effects.push({ type: 'timer', name: 'reconnect', ms: Math.round(most / 2 + (this.random * most) / 2) });
+  }
+
+  /** Ends a connection that does not answer. */
+  private drop(): void {
+    this.effects.push({ type: 'disconnect' });
+    this.closed(false);
+  }
+
+  private timer(name: string): void {
+    const { status } = this.state.link;
+    if (name === 'reconnect' && status === 'waiting') return this.connect();
+    if (name === 'connect' && status === 'connecting') return this.drop();
+    const colon = name.indexOf(':');
+    const call = colon < 0 ? undefined : this.find(name.slice(colon + 1));
+    if (!call) return;
+    switch (name.slice(0, colon)) {
+      case 'retry':
+        if (call.pending) this.send(call);
+        return;
+      case 'dial':
+        if (call.phase === 'calling') this.unreachable(call);
+        return;
+      case 'ring':
+        return this.rungOut(call);
+      case 'missing':
+        if (call.missing === 1 && call.phase !== 'ended' && status === 'ready') this.confirm(call);
+        return;
+    }
+  }
+
+  /** The server's own word did not come: what it may believe otherwise it is told. */
+  private rungOut(call: CallRecord): void {
+    if (call.phase !== 'ringing' && call.phase !== 'answering') return;
+    if (call.role === 'caller') return this.endWith(call, 'no_answer', 'cancel');
+    const answered = call.phase === 'answering' && !this.unsaid(call);
+    if (answered) return this.endWith(call, 'no_answer', 'hangUp');
+    this.end(call, 'no_answer');
+  }
+
+  // ---- words of the app
+
+  private call(request: number, callId: string, peer: string, callType: string, fields: Fields): void {
+    const twin = this.find(keyOf(callId)) ??
+      this.state.calls.find((call) => call.role === 'caller' && call.phase !== 'ended' && call.peer === peer && call.callType === callType);
+    if (twin) {
+      this.effects.push({ type: 'dialled', request, callId: twin.id });
+      if (twin.pending?.command === 'call') twin.pending.requests.push(request);
+      else this.resolve(request, twin.role === 'caller' && twin.phase !== 'ended' ? { ok: true } : tooLate(twin));
+      return;
+    }
+    const payload = { ...fields, receiverId: peer, callId, callType };
+    const call: CallRecord = {
+      id: callId, key: keyOf(callId), role: 'caller', peer, callType, phase: 'calling', fields,
+      alerting: false, byPush: false, restored: false, known: false, missing: 0,
+    };
+    this.effects.push({ type: 'dialled', request, callId });
+    this.leaveOthers(call);
+    this.keep(call);
+    const { status } = this.state.link;
+    if (status === 'idle' || status === 'refused') {
+      this.resolve(request, status === 'idle' ? failed('unreachable', 'connect() was not called') : failed('login_required', 'log in again'));
+      return this.end(call, 'unreachable');
+    }
+    this.effects.push({ type: 'timer', name: `dial:${call.key}`, ms: C.DIAL_MS });
+    this.say(call, 'call', payload, request);
+  }
+
+  private answer(request: number, callId: string): void {
+    const call = this.find(keyOf(callId));
+    if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
+    if (call.role === 'caller') return this.resolve(request, failed('not_a_participant', 'a caller has nothing to answer'));
+    if (call.phase === 'ended') return this.resolve(request, tooLate(call));
+    if (call.pending?.command === 'answer') {
+      call.pending.requests.push(request);
+      return;
+    }
+    if (call.phase === 'active' && !call.restored) return this.resolve(request, { ok: true });
+    this.leaveOthers(call);
+    if (call.phase === 'ringing') call.phase = 'answering';
+    this.say(call, 'answer', { callId: call.id }, request);
+  }
+
+  private decline(request: number, callId: string, reason?: string): void {
+    const call = this.find(keyOf(callId));
+    if (call?.role === 'caller') return this.resolve(request, failed('not_a_participant', 'a caller cancels or hangs up'));
+    this.leave(request, call, reason);
+  }
+
+  private cancel(request: number, callId: string, reason?: string): void {
+    const call = this.find(keyOf(callId));
+    if (call?.role === 'callee') return this.resolve(request, failed('not_a_participant', 'a callee declines or hangs up'));
+    this.leave(request, call, reason);
+  }
+
+  private hangUp(request: number, callId: string): void {
+    this.leave(request, this.find(keyOf(callId)), undefined);
+  }
+
+  /** This user is done with the call: its screen closes now, the server hears of it until it answers. */
+  private leave(request: number, call: CallRecord | undefined, text: string | undefined): void {
+    if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
+    if (call.phase === 'ended') {
+      if (call.pending) call.pending.requests.push(request);
+      else this.resolve(request, { ok: true });
+      return;
+    }
+    if (!this.isRinging(call)) return this.endWith(call, 'hung_up', 'hangUp', undefined, request);
+    if (call.role === 'callee') return this.endWith(call, 'rejected', 'decline', text, request);
+    if (this.unsaid(call)) {
+      this.end(call, 'cancelled');
+      return this.resolve(request, { ok: true });
+    }
+    this.endWith(call, 'cancelled', 'cancel', text, request);
+  }
+
+  private endWith(call: CallRecord, reason: EndReason, command: Command, text?: string, request?: number): void {
+    this.end(call, reason);
+    this.say(call, command, { callId: call.id, ...(text ? { reason: text } : {}) }, request);
+  }
+
+  /** A phone is in one call: whichever is dialled or answered ends the others. But not another device's, and not the
+   * ring of the very user who is dialled: the server answers busy and names it. */
+  private leaveOthers(call: CallRecord): void {
+    for (const other of this.state.calls) {
+      if (other === call || other.phase === 'ended' || (other.restored && other.phase === 'active')) continue;
+      if (call.phase === 'calling' && other.role === 'callee' && other.peer === call.peer && this.isRinging(other)) continue;
+      if (other.role === 'caller' && this.unsaid(other)) this.end(other, 'superseded');
+      else this.endWith(other, 'superseded', !this.isRinging(other) ? 'hangUp' : other.role === 'callee' ? 'decline' : 'cancel');
+    }
+  }
+
+  /** Whether the server can take it for ringing at most. */
+  private isRinging(call: CallRecord): boolean {
+    return call.phase === 'calling' || call.phase === 'ringing' || (call.phase === 'answering' && this.unsaid(call));
+  }
+
+  /** Its word never left this phone. */
+  private unsaid(call: CallRecord): boolean {
+    return call.pending?.tries === 0;
+  }
+
+  private unreachable(call: CallRecord): void {
+    const sent = !this.unsaid(call);
+    this.settle(call, failed('unreachable', 'no answer of the server in time'));
+    this.end(call, 'unreachable');
+    if (sent) this.say(call, 'cancel', { callId: call.id });
+  }
+
+  private message(request: number, callId: string, data: unknown): void {
+    const call = this.find(keyOf(callId));
+    if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
+    if (call.phase === 'ended') return this.resolve(request, tooLate(call));
+    if (this.state.link.status !== 'ready') return this.resolve(request, failed('not_connected', 'nothing was sent'));
+    this.state.messages.push(request);
+    this.effects.push({
+      type: 'send', command: 'message', key: call.key, try: request, event: 'call:message', payload: { callId: call.id, data },
+    });
+  }
+
+  private watch(users: string[]): void {
+    const more = users.filter((user, at) => users.indexOf(user) === at && !this.state.watched.includes(user));
+    const fit = more.slice(0, Math.max(0, C.WATCHED - this.state.watched.length));
+    this.state.watched.push(...fit);
+    if (fit.length && this.state.link.status === 'ready') this.sendPresence('watch', 'presence:subscribe', fit);
+  }
+
+  private unwatch(users: string[]): void {
+    const gone = this.state.watched.filter((user) => users.includes(user));
+    this.state.watched = this.state.watched.filter((user) => !users.includes(user));
+    for (const user of gone) delete this.state.online[user];
+    if (gone.length && this.state.link.status === 'ready') this.sendPresence('unwatch', 'presence:unsubscribe', gone);
+  }
+
+  private sendPresence(command: string, event: string, userIds: string[]): void {
+    this.effects.push({ type: 'send', command, key: '', try: 0, event, payload: { userIds } });
+  }
+
+  // ---- a word and its answer
+
+  private say(call: CallRecord, command: Command, payload: Fields, request?: number): void {
+    // A later word takes the place of an earlier one.
+    this.settle(call, failed('overtaken', `overtaken by ${command}`));
+    call.pending = { command, payload, requests: request === undefined ? [] : [request], tries: 0 };
+    this.send(call);
+  }
+
+  private send(call: CallRecord): void {
+    const { pending } = call;
+    if (!pending || this.state.link.status !== 'ready') return;
+    pending.tries += 1;
+    this.effects.push({
+      type: 'send', command: pending.command, key: call.key, try: pending.tries, event: EVENT_OF[pending.command],
+      payload: pending.payload,
+    });
+  }
+
+  private unanswered(command: string, key: string, number: number): void {
+    if (command === 'probe' && this.state.link.status === 'ready') return this.drop();
+    if (command === 'message') return this.messageDone(number, failed('unconfirmed', 'no answer of the server'));
+    const call = this.find(key);
+    if (call && command === 'confirm' && call.missing === 1) this.effects.push({ type: 'timer', name: `missing:${key}`, ms: C.MISSING_MS });
+    if (call?.pending?.command === command && call.pending.tries === number) this.send(call);
+  }
+
+  private ack(command: string, key: string, number: number, ack: Fields): void {
+    if (command === 'watch') return this.present(fieldsOf(ack.users));
+    if (command === 'message') return this.messageDone(number, ack.success === true ? { ok: true } : { ok: false, error: errorOf(ack) });
+    const call = this.find(key);
+    if (!call) return;
+    if (command === 'confirm') return this.confirmed(call, ack);
+    if (call.pending?.command !== command) return;
+    if (command === 'call') return this.dialAnswered(call, ack);
+    const error = ack.success === true ? undefined : errorOf(ack);
+    const again = error && this.waitBefore(call, error);
+    if (again !== undefined) {
+      this.effects.push({ type: 'timer', name: `retry:${call.key}`, ms: again });
+    } else if (command !== 'answer') {
+      // The call is over for this user, whatever had become of it.
+      this.settle(call, error?.code === 'invalid_payload' ? { ok: false, error } : { ok: true });
+    } else if (!error) {
+      call.known = true;
+      call.restored = false;
+      this.settle(call, { ok: true });
+      if (call.phase === 'answering') this.activate(call, this.now + clockOffset(this.state.clock));
+    } else if (error.code === 'invalid_state' && ack.state === 'active') {
+      this.settle(call, failed('answered_elsewhere', 'another device has the call'));
+      this.end(call, 'answered_elsewhere');
+    } else {
+      this.settle(call, { ok: false, error });
+      this.end(call, error.reason ?? (error.code === 'invalid_state' ? 'other' : 'failed'));
+    }
+  }
+
+  /** Milliseconds until the word is said again, if it is to be. */
+  private waitBefore(call: CallRecord, error: SignalingError): number | undefined {
+    const pending = call.pending!;
+    const pause = Math.min(C.RETRY_MAX_MS, C.RETRY_MS * 2 ** Math.min(pending.tries - 1, 10));
+    if (error.code === 'rate_limited') return Math.max(error.retryAfterMs ?? 0, pause);
+    if (error.code === 'unavailable' || error.code === 'internal') return pause;
+    // The answer to a push may be here before the call is.
+    if (error.code === 'call_not_found' && pending.command === 'answer' && !call.known && call.phase === 'answering') return pause;
+    return undefined;
+  }
+
+  private dialAnswered(call: CallRecord, ack: Fields): void {
+    if (ack.success === true || ack.useFcmFallback === true) {
+      call.known = true;
+      call.byPush = ack.useFcmFallback === true;
+      if (call.phase === 'calling') this.rings(call);
+      return this.settle(call, { ok: true });
+    }
+    const error = errorOf(ack);
+    this.settle(call, { ok: false, error });
+    this.end(call, error.code === 'busy' ? 'busy' : (error.reason ?? 'failed'));
+  }
+
+  private rings(call: CallRecord): void {
+    call.phase = 'ringing';
+    this.effects.push({ type: 'timer', name: `ring:${call.key}`, ms: C.RING_MAX_MS });
+  }
+
+  private confirm(call: CallRecord): void {
+    this.effects.push({ type: 'send', command: 'confirm', key: call.key, try: 0, event: 'call:ringing', payload: { callId: call.id } });
+  }
+
+  /** Any answer but `unavailable` says that the store is there; what the next session says of the call is believed. */
+  private confirmed(call: CallRecord, ack: Fields): void {
+    if (call.missing !== 1 || call.phase === 'ended') return;
+    const code = ack.success === true ? undefined : errorOf(ack).code;
+    if (code === 'unavailable' || code === 'internal' || code === 'rate_limited') {
+      this.effects.push({ type: 'timer', name: `missing:${call.key}`, ms: C.MISSING_MS });
+      return;
+    }
+    call.missing = 2;
+    this.drop();
+  }
+
+  private messageDone(request: number, result: Result): void {
+    if (!this.state.messages.includes(request)) return;
+    this.state.messages = this.state.messages.filter((other) => other !== request);
+    this.resolve(request, result);
+  }
+
+  private lostMessages(code: ErrorCode): void {
+    for (const request of this.state.messages) this.resolve(request, failed(code, 'the connection broke'));
+    this.state.messages = [];
+  }
+
+  // ---- words of the server
+
+  private event(name: string, data: Fields): void {
+    if (name === 'session:ready') return this.ready(data);
+    if (name === 'user:online' || name === 'user:offline') {
+      const user = textOf(data.userId);
+      if (user) this.present({ [user]: name === 'user:online' });
+      return;
+    }
+    const id = textOf(data.callId);
+    if (!id) return;
+    const call = this.find(keyOf(id));
+    if (name === 'call:incoming') return this.incoming(id, call, data, false);
+    if (!call) {
+      if (name === 'call:cancelled' || name === 'call:ended') this.remember(id);
+      return;
+    }
+    if (call.phase === 'ended') {
+      if (name === 'call:reject:confirmed' && call.pending?.command === 'decline') this.settle(call, { ok: true });
+      return;
+    }
+    const text = textOf(data.reason);
+    const outgoing = call.role === 'caller' && call.phase !== 'active';
+    switch (name) {
+      case 'call:ringing':
+        if (outgoing) this.heardOf(call).alerting = true;
+        return;
+      case 'call:accepted':
+        if (outgoing) this.activate(this.heardOf(call), numberOf(data.timestamp) ?? this.now);
+        return;
+      case 'call:rejected':
+        if (outgoing) this.end(call, 'rejected', text);
+        return;
+      case 'call:timeout':
+        if (outgoing) this.end(call, 'no_answer', text);
+        return;
+      case 'call:busy':
+        if (outgoing) this.end(call, 'busy', text);
+        return;
+      case 'call:cancelled': {
+        if (call.role === 'caller') return;
+        const reason = CANCEL_REASONS[text ?? ''] ?? 'cancelled';
+        const elsewhere = reason === 'answered_elsewhere' || reason === 'declined_elsewhere';
+        if (call.phase !== 'active' || call.restored || !elsewhere) this.end(call, reason, text);
+        return;
+      }
+      case 'call:ended': {
+        const duration = numberOf(data.durationMs);
+        if (duration !== undefined) call.durationMs = duration;
+        return this.end(call, END_REASONS[text ?? ''] ?? 'hung_up', text);
+      }
+      case 'call:message': {
+        const sender = textOf(data.senderId);
+        if (sender !== call.peer) return;
+        this.effects.push({ type: 'message', callId: call.id, senderId: sender, data: data.data ?? null, timestamp: numberOf(data.timestamp) ?? this.now });
+        return;
+      }
+    }
+  }
+
+  private incoming(id: string, known: CallRecord | undefined, data: Fields, pushed: boolean): void {
+    const peer = textOf(data.callerId);
+    if (!peer) return;
+    if (known) {
+      if (known.role === 'caller' || known.phase === 'ended') return;
+      this.heardOf(known);
+      known.fields = { ...known.fields, ...data };
+      if (known.phase === 'ringing') this.ringFor(known, data);
+      return;
+    }
+    const call: CallRecord = {
+      id, key: keyOf(id), role: 'callee', peer, callType: textOf(data.callType) ?? 'AUDIO', phase: 'ringing', fields: data,
+      alerting: false, byPush: pushed, restored: false, known: !pushed, missing: 0,
+    };
+    this.keep(call);
+    this.ringFor(call, data);
+    this.effects.push({ type: 'incoming', callId: id });
+  }
+
+  private ringFor(call: CallRecord, data: Fields): void {
+    const left = numberOf(data.expiresInMs) ?? C.RING_MS;
+    this.effects.push({ type: 'timer', name: `ring:${call.key}`, ms: left + C.RING_GRACE_MS });
+  }
+
+  /** A new session: the server's record against this one, then every word that it has not answered. */
+  private ready(data: Fields): void {
+    if (this.state.link.status !== 'connecting' && this.state.link.status !== 'ready') return;
+    this.state.link = { status: 'ready', tries: 0 };
+    const serverTime = numberOf(data.serverTime);
+    if (serverTime !== undefined) this.tick(serverTime - this.now);
+    const live = fieldsOf(data.call);
+    const liveKey = keyOf(textOf(live.callId) ?? '');
+    const ended = new Map<string, EndReason>();
+    for (const entry of Array.isArray(data.ended) ? data.ended.map(fieldsOf) : []) {
+      const id = textOf(entry.callId);
+      if (id) ended.set(keyOf(id), reasonOf(entry.reason) ?? 'other');
+    }
+    for (const call of this.state.calls.filter((other) => other.phase !== 'ended')) {
+      const over = ended.get(call.key);
+      if (call.key === liveKey) this.stillThere(call, live);
+      else if (over) this.end(call, over);
+      else if (call.known && (liveKey || call.missing === 2)) this.end(call, 'lost');
+      else if (call.known) {
+        call.missing = 1;
+        this.effects.push({ type: 'timer', name: `missing:${call.key}`, ms: C.MISSING_MS });
+      }
+    }
+    for (const call of this.state.calls) this.send(call);
+    const known = this.find(liveKey);
+    if (!known) this.restore(live);
+    else if (known.phase === 'ended') this.stillThereThough(known, live);
+    if (this.state.watched.length) this.sendPresence('watch', 'presence:subscribe', this.state.watched);
+  }
+
+  private stillThere(call: CallRecord, live: Fields): void {
+    this.heardOf(call);
+    if (live.state !== 'active') return;
+    if (call.role === 'caller') {
+      if (call.phase !== 'active') this.activate(call, this.now + clockOffset(this.state.clock));
+    } else if (call.phase === 'ringing') {
+      this.end(call, 'answered_elsewhere');
+    }
+  }
+
+  /** The server takes for live what was given up here as `lost`: the other side must not talk to nobody. */
+  private stillThereThough(call: CallRecord, live: Fields): void {
+    if (call.reason !== 'lost' || call.pending) return;
+    if (live.state === 'active') this.say(call, 'hangUp', { callId: call.id });
+    else if (call.role === 'caller') this.say(call, 'cancel', { callId: call.id });
+  }
+
+  /** A live call that this process does not know: of the time before it started, or of another device. What rings here
+   * comes as `call:incoming`. */
+  private restore(live: Fields): void {
+    const id = textOf(live.callId);
+    const peer = textOf(live.peerId);
+    if (!id || !peer) return;
+    const role: Role = live.role === 'callee' ? 'callee' : 'caller';
+    const active = live.state === 'active';
+    if (role === 'callee' && !active) return;
+    const call: CallRecord = {
+      id, key: keyOf(id), role, peer, callType: textOf(live.callType) ?? 'AUDIO', phase: active ? 'active' : 'ringing', fields: {},
+      alerting: live.state === 'ringing', byPush: false, restored: true, known: true, missing: 0,
+    };
+    this.keep(call);
+    if (!active) this.rings(call);
+    this.effects.push({ type: 'restored', callId: id });
+  }
+
+  private tick(sample: number): void {
+    if (Math.abs(sample - clockOffset(this.state.clock)) > C.CLOCK_STEP_MS) this.state.clock = [];
+    this.state.clock = [...this.state.clock, sample].slice(-C.CLOCK_SAMPLES);
+  }
+
+  private present(users: Fields): void {
+    for (const user of this.state.watched) {
+      const online = users[user];
+      if (typeof online !== 'boolean' || this.state.online[user] === online) continue;
+      this.state.online[user] = online;
+      this.effects.push({ type: 'presence', userId: user, online });
+    }
+  }
+
+  // ---- pushes
+
+  private push(request: number, data: Fields): void {
+    const outcome = this.pushed(data);
+    this.effects.push({ type: 'pushed', request, outcome });
+    if (outcome === 'rings' && this.state.link.status === 'waiting') this.resume();
+  }
+
+  private pushed(data: Fields): PushOutcome {
+    const id = textOf(data.callId);
+    if (!id) return 'not_a_call';
+    const call = this.find(keyOf(id));
+    if (data.type === 'call_cancelled') {
+      if (!call) this.remember(id);
+      else if (call.role === 'callee' && call.phase === 'ringing') this.end(call, 'cancelled');
+      return 'cancelled';
+    }
+    if (data.type !== 'incoming_call' || !textOf(data.callerId)) return 'not_a_call';
+    if (call) return call.phase === 'ended' ? 'over' : 'known';
+    const { type: _, channelId, timestamp, ...fields } = data;
+    const sentAt = numberOf(timestamp);
+    const age = sentAt === undefined ? 0 : Math.max(0, this.now + clockOffset(this.state.clock) - sentAt);
+    if (age > C.PUSH_AGE_MS) return 'too_old';
+    this.incoming(id, undefined, {
+      ...fields, ...(textOf(channelId) ? { channelName: channelId } : {}), expiresInMs: C.RING_MS - age,
+    }, true);
+    return 'rings';
+  }
+
+  // ---- records
+
+  private find(key: string): CallRecord | undefined {
+    return this.state.calls.find((call) => call.key === key);
+  }
+
+  /** A call that ended before this phone heard of it: a push that comes later does not ring. */
+  private remember(id: string): void {
+    this.keep({
+      id, key: keyOf(id), role: 'callee', peer: '', callType: '', phase: 'ended', fields: {}, alerting: false, byPush: false,
+      restored: false, known: true, missing: 0, reason: 'cancelled',
+    });
+  }
+
+  /** Adds a call; the oldest that are over make room. */
+  private keep(call: CallRecord): void {
+    this.state.calls.push(call);
+    while (this.state.calls.length > C.CALLS_KEPT) {
+      const { calls } = this.state;
+      let oldest = calls.findIndex((other) => other.phase === 'ended' && !other.pending);
+      if (oldest < 0) oldest = calls.findIndex((other) => other.phase === 'ended');
+      if (oldest < 0) oldest = 0;
+      this.settle(calls[oldest]!, failed('unreachable', 'no answer of the server'));
+      calls.splice(oldest, 1);
+    }
+  }
+
+  private heardOf(call: CallRecord): CallRecord {
+    call.known = true;
+    call.missing = 0;
+    return call;
+  }
+
+  private activate(call: CallRecord, at: number): void {
+    call.phase = 'active';
+    call.acceptedAt = at;
+    if (call.pending?.command === 'call') this.settle(call, { ok: true });
+  }
+
+  private end(call: CallRecord, reason: EndReason, text?: string): void {
+    call.phase = 'ended';
+    call.reason = reason;
+    if (text) call.text = text;
+    this.settle(call, { ok: false, error: { code: 'overtaken', message: `the call is over: ${reason}`, reason } });
+  }
+
+  /** The word under way, if there is one, has come to its end. */
+  private settle(call: CallRecord, result: Result): void {
+    for (const request of call.pending?.requests ?? []) this.resolve(request, result);
+    delete call.pending;
+  }
+
+  private resolve(request: number, result: Result): void {
+    this.effects.push({ type: 'resolve', request, result });
+  }
+}
+
+function failed(code: ErrorCode, message: string): Result {
+  return { ok: false, error: { code, message } };
+}
+
+function tooLate(call: CallRecord): Result {
+  return { ok: false, error: { code: 'invalid_state', message: 'the call is over', ...(call.reason ? { reason: call.reason } : {}) } };
+}
+
+function errorOf(ack: Fields): SignalingError {
+  const code = ack.busy === true ? 'busy' : CODES.includes(ack.code as string) ? (ack.code as ErrorCode) : 'internal';
+  const error: SignalingError = { code, message: textOf(ack.error) ?? 'refused' };
+  const wait = numberOf(ack.retryAfterMs);
+  if (wait !== undefined) error.retryAfterMs = wait;
+  const ringing = textOf(ack.ringingCallId);
+  if (ringing) error.ringingCallId = ringing;
+  const reason = reasonOf(ack.reason);
+  if (reason) error.reason = reason;
+  return error;
+}
+
+function reasonOf(value: unknown): EndReason | undefined {
+  const text = textOf(value);
+  return text === undefined ? undefined : REASONS.includes(text) ? (text as EndReason) : 'other';
+}
+
+function fieldsOf(value: unknown): Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+/** A finite number, also one that is written as a text, as FCM does. */
+function numberOf(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
+  return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
+}

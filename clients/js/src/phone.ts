@@ -1,0 +1,576 @@
+import { io, type Socket } from 'socket.io-client';
+import { CONSTANTS, clockOffset, initial, keyOf, step, type CallRecord, type Effect, type Input, type State } from './machine.js';
+import type { CallState, Fields, Link, PushOutcome, Result, Role } from './types.js';
+
+/** What a phone is made of. */
+export interface PhoneOptions {
+  /** The server, such as `https://signaling.example.com`. */
+  url: string;
+  /** Whose phone it is: the id that Laravel knows, such as `USR_1001`. */
+  userId: string;
+  /**
+   * This installation, up to 64 characters, the same at every start. Keep it: "answered elsewhere" is told by it, and a
+   * call that goes on is found again by it.
+   */
+  deviceId: string;
+  /**
+   * The bearer token, asked for at every attempt to connect. Nothing or an empty text means that nobody is logged in; a
+   * rejection, that it could not be had this time and is asked for again.
+   */
+  token: () => string | undefined | null | Promise<string | undefined | null>;
+  /** Polling first and then a websocket, unless told otherwise. Order matters. */
+  transports?: ('polling' | 'websocket')[];
+}
+
+/** What comes with a call that is dialled. All of it reaches the callee's phone, up to 4 KiB. */
+export interface CallOptions {
+  /** The id that the backend gave the call. Without one it is made here. */
+  callId?: string;
+  /** The media channel. Without one it is the call's id. */
+  channelName?: string;
+  /** The callee's token for the media channel. */
+  agoraToken?: string;
+  [field: string]: unknown;
+}
+
+/** What the other party said within a call. */
+export interface Message {
+  senderId: string;
+  data: unknown;
+  /** The server's milliseconds since the epoch. */
+  timestamp: number;
+}
+
+/** One line of the log: milliseconds since the epoch of this device, and what happened. No tokens, no payloads. */
+export interface LogEntry {
+  at: number;
+  text: string;
+}
+
+/** Takes a listener away again. */
+export type Off = () => void;
+
+const LOG_STEPS = 100;
+const MESSAGES_KEPT = 64;
+
+/**
+ * One user on one device: keeps the connection, and has his calls.
+ *
+ * ```ts
+ * import { Phone } from '@onlycare/signaling-client';
+ *
+ * const phone = new Phone({
+ *   url: 'http://127.0.0.1:3001',
+ *   userId: 'USR_1001',
+ *   deviceId: 'kitchen-tablet',
+ *   token: async () => 'a bearer token',
+ * });
+ * phone.onIncoming((call) => call.answer());
+ * phone.connect();
+ * ```
+ */
+export class Phone {
+  readonly #options: PhoneOptions;
+  #state: State;
+  #socket: Socket | undefined;
+  /** Counts attempts to connect: what an older one has to say is not heard. */
+  #attempt = 0;
+  #requests = 0;
+  readonly #waiting = new Map<number, (result: Result) => void>();
+  readonly #answers = new Map<number, string>();
+  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
+  readonly #calls = new Map<string, Call>();
+  readonly #news: (() => void)[] = [];
+  #telling = false;
+  readonly #incoming = new Listeners<Call>();
+  readonly #restored = new Listeners<Call>();
+  readonly #links = new Listeners<Link>();
+  readonly #presences = new Listeners<{ userId: string; online: boolean }>();
+  readonly #log: LogEntry[] = [];
+
+  constructor(options: PhoneOptions) {
+    this.#options = options;
+    this.#state = initial(options.userId);
+  }
+
+  /** Whether the server is there. */
+  get link(): Link {
+    return { ...this.#state.link };
+  }
+
+  /** The calls that are not over, oldest first. */
+  get calls(): Call[] {
+    return this.#state.calls.filter((call) => call.phase !== 'ended').map((call) => this.#handle(call));
+  }
+
+  /** Who of the watched users is online, as far as it is known. */
+  get presence(): ReadonlyMap<string, boolean> {
+    return new Map(Object.entries(this.#state.online));
+  }
+
+  /** The last 100 steps, for a bug report. */
+  get log(): LogEntry[] {
+    return [...this.#log];
+  }
+
+  /** The server's clock now, in milliseconds since the epoch; before the first session, this device's. */
+  serverNow(): number {
+    return Date.now() + clockOffset(this.#state.clock);
+  }
+
+  /** Connects, and stays connected: for ever, but for a `link` that says `refused`. Also the way back from there. */
+  connect(): void {
+    this.#take({ type: 'start' });
+  }
+
+  /**
+   * The app came back to the front, or the network changed: connects at once instead of waiting, and looks whether a
+   * connection that seems to be there still is.
+   *
+   * ```ts
+   * declare const phone: import('@onlycare/signaling-client').Phone;
+   * addEventListener('online', () => phone.resume());
+   * document.addEventListener('visibilitychange', () => document.hidden || phone.resume());
+   * ```
+   */
+  resume(): void {
+    this.#take({ type: 'resume' });
+  }
+
+  /** Disconnects for good, as on a logout. Calls end here as `lost`; hang up first. Open results are `closed`. */
+  close(): void {
+    this.#take({ type: 'stop' });
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  /**
+   * Dials. While a call to the same user of the same type goes on it is that call, so a second tap does nothing; every
+   * other call of this phone ends. The call is there at once; `call.dialled` is what the server says.
+   *
+   * ```ts
+   * declare const phone: import('@onlycare/signaling-client').Phone;
+   * const call = phone.call('USR_1002', 'VIDEO', { channelName: 'channel-1', agoraToken: '006a' });
+   * call.onState((state) => console.log(state.phase, state.reason));
+   * const dialled = await call.dialled;
+   * if (!dialled.ok && dialled.error.code === 'busy') console.log('he talks to somebody else');
+   * ```
+   */
+  call(userId: string, callType: 'AUDIO' | 'VIDEO', options: CallOptions = {}): Call {
+    const callId = options.callId ?? `CALL_${Date.now()}${Math.floor(Math.random() * 1e6)}`;
+    const fields = { ...options, channelName: options.channelName ?? callId, agoraToken: options.agoraToken ?? '' };
+    let dialled = callId;
+    const result = this.#ask((request) => {
+      this.#take({ type: 'call', request, callId, peer: userId, callType, fields });
+      dialled = this.#answers.get(request) ?? callId;
+      this.#answers.delete(request);
+    });
+    const call = this.#handle(this.#record(dialled)!);
+    call._dials(result);
+    return call;
+  }
+
+  /**
+   * Calls that ring here, each once, whether it came over the socket or as a push; with those that ring at this moment.
+   *
+   * ```ts
+   * declare const phone: import('@onlycare/signaling-client').Phone;
+   * phone.onIncoming((call) => console.log(`${call.fields.callerName} calls`));
+   * ```
+   */
+  onIncoming(listener: (call: Call) => void): Off {
+    const once = onceEach(listener);
+    for (const call of this.calls) {
+      if (call.role === 'callee' && call.state.phase === 'ringing') this.#tell(() => once(call));
+    }
+    return this.#incoming.add(once);
+  }
+
+  /**
+   * Calls that were going on when this phone connected, and that this process does not know: it was restarted, or it is
+   * another device that is in the call. `answer()` takes part in a callee's again, and is refused with
+   * `answered_elsewhere` if it is another device's.
+   */
+  onRestored(listener: (call: Call) => void): Off {
+    const once = onceEach(listener);
+    for (const call of this.calls) if (call.state.restored) this.#tell(() => once(call));
+    return this.#restored.add(once);
+  }
+
+  /** Every change of the link, and how it is now. */
+  onLink(listener: (link: Link) => void): Off {
+    this.#tell(() => listener(this.link));
+    return this.#links.add(listener);
+  }
+
+  /** Every change of a watched user. */
+  onPresence(listener: (presence: { userId: string; online: boolean }) => void): Off {
+    return this.#presences.add(listener);
+  }
+
+  /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. Each is told by `onPresence` as
+   * soon as it is known. */
+  watch(...userIds: string[]): void {
+    this.#take({ type: 'watch', users: userIds });
+  }
+
+  /** No longer watches them. */
+  unwatch(...userIds: string[]): void {
+    this.#take({ type: 'unwatch', users: userIds });
+  }
+
+  /**
+   * The data of a push. Of one call, whichever of push and socket comes first rings, and the other adds to it; a push
+   * that is older than 20 s, or of a call that is over, does not ring. Call `connect()` as well: a push is no connection.
+   *
+   * ```ts
+   * declare const phone: import('@onlycare/signaling-client').Phone;
+   * declare function onMessage(handler: (message: { data: Record<string, string> }) => void): void;
+   * onMessage((message) => {
+   *   phone.connect();
+   *   if (phone.handlePush(message.data) === 'not_a_call') console.log('somebody else handles it');
+   * });
+   * ```
+   */
+  handlePush(data: Record<string, unknown>): PushOutcome {
+    const request = ++this.#requests;
+    this.#take({ type: 'push', request, data });
+    const outcome = this.#answers.get(request) as PushOutcome;
+    this.#answers.delete(request);
+    return outcome;
+  }
+
+  /** @internal */
+  _say(input: (request: number) => Input): Promise<Result> {
+    return this.#ask((request) => this.#take(input(request)));
+  }
+
+  /** @internal */
+  _tell(news: () => void): void {
+    this.#tell(news);
+  }
+
+  #ask(send: (request: number) => void): Promise<Result> {
+    const request = ++this.#requests;
+    const result = new Promise<Result>((done) => this.#waiting.set(request, done));
+    send(request);
+    return result;
+  }
+
+  #take(input: Input): void {
+    const before = this.#state;
+    const [state, effects] = step(before, { ...input, now: Date.now(), random: Math.random() });
+    this.#state = state;
+    this.#note(input, before, state);
+    for (const record of state.calls) this.#calls.get(record.key)?._update(record);
+    if (JSON.stringify(before.link) !== JSON.stringify(state.link)) {
+      const link = this.link;
+      this.#tell(() => this.#links.tell(link));
+    }
+    for (const effect of effects) this.#do(effect);
+    for (const key of this.#calls.keys()) if (!state.calls.some((call) => call.key === key)) this.#calls.delete(key);
+  }
+
+  #do(effect: Effect): void {
+    switch (effect.type) {
+      case 'connect': return void this.#connect();
+      case 'disconnect': return this.#disconnect();
+      case 'timer': {
+        clearTimeout(this.#timers.get(effect.name));
+        this.#timers.set(effect.name, setTimeout(() => {
+          this.#timers.delete(effect.name);
+          this.#take({ type: 'timer', name: effect.name });
+        }, effect.ms));
+        return;
+      }
+      case 'send': return this.#send(effect);
+      case 'resolve': {
+        this.#waiting.get(effect.request)?.(effect.result);
+        this.#waiting.delete(effect.request);
+        return;
+      }
+      case 'dialled': return void this.#answers.set(effect.request, effect.callId);
+      case 'pushed': return void this.#answers.set(effect.request, effect.outcome);
+      case 'incoming': {
+        const call = this.#handle(this.#record(effect.callId)!);
+        return this.#tell(() => this.#incoming.tell(call));
+      }
+      case 'restored': {
+        const call = this.#handle(this.#record(effect.callId)!);
+        return this.#tell(() => this.#restored.tell(call));
+      }
+      case 'message': {
+        const { callId, senderId, data, timestamp } = effect;
+        return this.#handle(this.#record(callId)!)._hear({ senderId, data, timestamp });
+      }
+      case 'presence': {
+        const { userId, online } = effect;
+        return this.#tell(() => this.#presences.tell({ userId, online }));
+      }
+    }
+  }
+
+  async #connect(): Promise<void> {
+    this.#disconnect();
+    const attempt = ++this.#attempt;
+    const current = (input: Input) => {
+      if (attempt === this.#attempt) this.#take(input);
+    };
+    let token;
+    try {
+      token = await this.#options.token();
+    } catch {
+      return current({ type: 'closed', dismissed: false });
+    }
+    if (attempt !== this.#attempt) return;
+    if (!token) return this.#take({ type: 'noToken' });
+    const { url, userId, deviceId, transports } = this.#options;
+    const socket = io(url, {
+      auth: { token, userId, deviceId, acks: true },
+      transports: transports ?? ['polling', 'websocket'],
+      // The machine decides when to come back, with a fresh token.
+      reconnection: false,
+      forceNew: true,
+      timeout: CONSTANTS.CONNECT_MS,
+    });
+    this.#socket = socket;
+    socket.on('connect', () => current({ type: 'connected' }));
+    socket.on('connect_error', (error: Error) => {
+      // A refusal is a packet of the server; all else is the transport.
+      const refused = 'data' in error || ['Invalid token', 'Authentication required', 'Authentication failed'].includes(error.message);
+      current(refused ? { type: 'refused', message: error.message } : { type: 'closed', dismissed: false });
+    });
+    socket.on('disconnect', (reason) => current({ type: 'closed', dismissed: reason === 'io server disconnect' }));
+    socket.onAny((name: string, data: unknown, confirm: unknown) => {
+      // At once: the caller hears that it rings.
+      if (name === 'call:incoming' && typeof confirm === 'function') confirm();
+      current({ type: 'event', name, data });
+    });
+  }
+
+  #disconnect(): void {
+    this.#attempt += 1;
+    const socket = this.#socket;
+    this.#socket = undefined;
+    socket?.offAny();
+    socket?.removeAllListeners();
+    socket?.disconnect();
+  }
+
+  #send({ command, key, try: number, event, payload }: Effect & { type: 'send' }): void {
+    const attempt = this.#attempt;
+    const ms = command === 'probe' ? CONSTANTS.PROBE_MS : CONSTANTS.ACK_MS;
+    this.#socket?.timeout(ms).emit(event, payload, (error: Error | null, ack: unknown) => {
+      if (attempt !== this.#attempt) return;
+      this.#take(error ? { type: 'unanswered', command, key, try: number } : { type: 'ack', command, key, try: number, ack });
+    });
+  }
+
+  #record(callId: string): CallRecord | undefined {
+    const key = keyOf(callId);
+    return this.#state.calls.find((call) => call.key === key);
+  }
+
+  #handle(record: CallRecord): Call {
+    let call = this.#calls.get(record.key);
+    if (!call) this.#calls.set(record.key, (call = new Call(this, record)));
+    return call;
+  }
+
+  /** Listeners are told after the step, one after the other: what they say in return is a step of its own. */
+  #tell(news: () => void): void {
+    this.#news.push(news);
+    if (this.#telling) return;
+    this.#telling = true;
+    queueMicrotask(() => {
+      for (let next = this.#news.shift(); next; next = this.#news.shift()) {
+        try {
+          next();
+        } catch (error) {
+          this.#write(`a listener failed: ${error instanceof Error ? error.message : 'unknown'}`);
+          console.error(error);
+        }
+      }
+      this.#telling = false;
+    });
+  }
+
+  #note(input: Input, before: State, after: State): void {
+    const words = [
+      input.type,
+      'name' in input ? input.name : 'command' in input ? input.command : '',
+      'callId' in input ? input.callId : 'key' in input ? input.key : callIdOf(input),
+      before.link.status === after.link.status ? '' : `link ${after.link.status} ${after.link.reason ?? ''}`,
+      ...after.calls.flatMap((call) => {
+        const was = before.calls.find((other) => other.key === call.key)?.phase;
+        return was === call.phase ? [] : [`${call.id} ${call.phase} ${call.reason ?? ''}`];
+      }),
+    ];
+    this.#write(words.map((word) => word.trim()).filter(Boolean).join(' '));
+  }
+
+  #write(text: string): void {
+    this.#log.push({ at: Date.now(), text });
+    if (this.#log.length > LOG_STEPS) this.#log.shift();
+  }
+}
+
+/**
+ * One call, for one screen. It hears of nothing but this call: what the server says of another has another `Call`.
+ *
+ * Each word may be said twice, gives a typed result and never throws. It is said until the server has answered, over
+ * reconnects, or until something overtook it. `cancel`, `decline` and `hangUp` end the call here at once.
+ */
+export class Call {
+  /** As the server spells it, `CALL_17642`. */
+  readonly id: string;
+  /** Whether this user dialled. */
+  readonly role: Role;
+  /** The user at the other end. */
+  readonly peer: string;
+  /** `AUDIO` or `VIDEO`. */
+  readonly callType: string;
+  /**
+   * A caller's: what became of the dial. `ok`: the callee's phones ring, or a push is on its way to them
+   * (`state.byPush`). Errors: `busy`, `rate_limited`, `unavailable`, `not_a_participant`, `invalid_state`,
+   * `invalid_payload`, `unreachable` (no server for 30 s), `login_required`, `overtaken`. For a callee's, and
+   * for one that is restored: `ok`.
+   */
+  get dialled(): Promise<Result> {
+    return this.#dialled ?? Promise.resolve({ ok: true });
+  }
+
+  #dialled: Promise<Result> | undefined;
+  #fields: Fields;
+  #state: CallState;
+  readonly #phone: Phone;
+  readonly #states = new Listeners<CallState>();
+  readonly #messages = new Listeners<Message>();
+  #unheard: Message[] = [];
+
+  /** @internal */
+  constructor(phone: Phone, record: CallRecord) {
+    this.#phone = phone;
+    this.id = record.id;
+    this.role = record.role;
+    this.peer = record.peer;
+    this.callType = record.callType;
+    this.#fields = record.fields;
+    this.#state = stateOf(record);
+  }
+
+  /** How it is now. */
+  get state(): CallState {
+    return this.#state;
+  }
+
+  /** What came with it: `callerName`, `channelName`, `agoraToken` and whatever the caller's app added. */
+  get fields(): Fields {
+    return this.#fields;
+  }
+
+  /** Every change, and how it is now. */
+  onState(listener: (state: CallState) => void): Off {
+    const state = this.#state;
+    this.#phone._tell(() => listener(state));
+    return this.#states.add(listener);
+  }
+
+  /** What the other party sends. The last 64 that came before anybody listened come first. */
+  onMessage(listener: (message: Message) => void): Off {
+    const unheard = this.#unheard.splice(0);
+    for (const message of unheard) this.#phone._tell(() => listener(message));
+    return this.#messages.add(listener);
+  }
+
+  /** A callee's. `ok`: it is active, and on this device. Errors: `answered_elsewhere`, `overtaken`, `invalid_state`,
+   * `call_not_found`, `not_a_participant`. */
+  answer(): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'answer', request, callId: this.id }));
+  }
+
+  /** A callee's, while it rings; after that it hangs up. The caller reads `reason`, up to 200 characters. `ok`: the
+   * server knows. Errors: `not_a_participant`, `closed`. */
+  decline(reason?: string): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'decline', request, callId: this.id, ...(reason ? { reason } : {}) }));
+  }
+
+  /** A caller's, while it rings; after that it hangs up. `ok`: the server knows. Errors: `not_a_participant`, `closed`. */
+  cancel(reason?: string): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'cancel', request, callId: this.id, ...(reason ? { reason } : {}) }));
+  }
+
+  /** Whatever it is at: cancels, declines or hangs up. `ok`: the server knows. Error: `closed`. */
+  hangUp(): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'hangUp', request, callId: this.id }));
+  }
+
+  /** Sends JSON of at most 4 KiB to the other party. It is sent once. Errors: `not_connected` (not sent), `unconfirmed`
+   * (sent, and who knows), `invalid_payload`, `invalid_state`, `not_a_participant`, `call_not_found`, `rate_limited`,
+   * `unavailable`, `closed`. */
+  send(data: unknown): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'message', request, callId: this.id, data }));
+  }
+
+  /** @internal */
+  _dials(result: Promise<Result>): void {
+    if (this.role === 'caller') this.#dialled ??= result;
+  }
+
+  /** @internal */
+  _update(record: CallRecord): void {
+    this.#fields = record.fields;
+    const state = stateOf(record);
+    if (JSON.stringify(state) === JSON.stringify(this.#state)) return;
+    this.#state = state;
+    this.#phone._tell(() => this.#states.tell(state));
+  }
+
+  /** @internal */
+  _hear(message: Message): void {
+    if (this.#messages.size) return this.#phone._tell(() => this.#messages.tell(message));
+    this.#unheard = [...this.#unheard, message].slice(-MESSAGES_KEPT);
+  }
+}
+
+class Listeners<T> {
+  readonly #all = new Set<(value: T) => void>();
+
+  get size(): number {
+    return this.#all.size;
+  }
+
+  add(listener: (value: T) => void): Off {
+    const own = (value: T) => listener(value);
+    this.#all.add(own);
+    return () => void this.#all.delete(own);
+  }
+
+  tell(value: T): void {
+    for (const listener of [...this.#all]) listener(value);
+  }
+}
+
+function onceEach(listener: (call: Call) => void): (call: Call) => void {
+  const told = new WeakSet<Call>();
+  return (call) => {
+    if (told.has(call)) return;
+    told.add(call);
+    listener(call);
+  };
+}
+
+function stateOf({ phase, alerting, byPush, restored, acceptedAt, reason, text, durationMs }: CallRecord): CallState {
+  return {
+    phase, alerting, byPush, restored,
+    ...(acceptedAt === undefined ? {} : { acceptedAt }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(text === undefined ? {} : { text }),
+    ...(durationMs === undefined ? {} : { durationMs }),
+  };
+}
+
+function callIdOf(input: Input): string {
+  const data = input.type === 'event' || input.type === 'push' ? (input.data as Fields | undefined) : undefined;
+  return typeof data?.callId === 'string' ? data.callId.slice(0, 64) : '';
+}

@@ -1,0 +1,108 @@
+/** A JSON object, as it goes over the wire. */
+export type Fields = Record<string, unknown>;
+
+/** Which side of a call this phone is on. */
+export type Role = 'caller' | 'callee';
+
+/**
+ * Where a call is. It only moves to the right, and `ended` is final.
+ *
+ * - `calling`: dialled here, and the server has not answered yet.
+ * - `ringing`: it rings, there or here.
+ * - `answering`: answered here, and the server has not confirmed it yet.
+ * - `active`: both are in it.
+ * - `ended`: over; `reason` says why.
+ */
+export type Phase = 'calling' | 'ringing' | 'answering' | 'active' | 'ended';
+
+/**
+ * Why a call is over. The first nine are the server's words (docs/protocol.md); the others are found here:
+ * `answered_elsewhere` and `declined_elsewhere` (another device of this user), `unreachable` (dialled, and no server
+ * within 30 s), `failed` (the server refused the dial or the answer), `other` (a reason that this version does not know).
+ */
+export type EndReason =
+  | 'cancelled' | 'superseded' | 'caller_gone' | 'rejected' | 'no_answer' | 'busy' | 'hung_up' | 'lost' | 'max_duration'
+  | 'answered_elsewhere' | 'declined_elsewhere' | 'unreachable' | 'failed' | 'other';
+
+/**
+ * Why a word was not obeyed. The first seven are the server's codes (docs/protocol.md).
+ *
+ * | code | what the app does |
+ * | --- | --- |
+ * | `invalid_payload` | nothing: a mistake in the app, the message says which |
+ * | `not_a_participant` | nothing: it is not this user's call, or not his to do |
+ * | `call_not_found` | closes the screen |
+ * | `invalid_state` | closes the screen: too late |
+ * | `rate_limited` | lets the user try again after `retryAfterMs` milliseconds |
+ * | `unavailable`, `internal` | lets the user try again |
+ * | `busy` | says so; where there is `ringingCallId`, answers that call instead |
+ * | `answered_elsewhere` | closes the screen |
+ * | `overtaken` | nothing: the other side, or a later word of this user, decided first |
+ * | `unreachable` | says that there is no connection |
+ * | `login_required` | asks the user to log in, then calls `connect()` |
+ * | `not_connected` | a message was not sent: tries again later |
+ * | `unconfirmed` | a message was sent, and nobody knows whether it arrived |
+ * | `closed` | nothing: the phone was closed |
+ */
+export type ErrorCode =
+  | 'invalid_payload' | 'rate_limited' | 'not_a_participant' | 'call_not_found' | 'invalid_state' | 'unavailable' | 'internal'
+  | 'busy' | 'answered_elsewhere' | 'overtaken' | 'unreachable' | 'login_required' | 'not_connected' | 'unconfirmed'
+  | 'closed';
+
+/** Why a word was not obeyed, with what belongs to it. */
+export interface SignalingError {
+  code: ErrorCode;
+  /** For a log, in English. */
+  message: string;
+  /** With `rate_limited`: milliseconds. */
+  retryAfterMs?: number;
+  /** With `busy`, if the callee is calling this very user: the call to answer instead. */
+  ringingCallId?: string;
+  /** With `invalid_state`: why the call had ended. */
+  reason?: EndReason;
+}
+
+/** What became of a word. A word never throws. */
+export type Result = { ok: true } | { ok: false; error: SignalingError };
+
+/**
+ * Whether the server is there.
+ *
+ * - `idle`: `connect()` was not called, or `close()` was.
+ * - `connecting`, `ready`.
+ * - `waiting`: the connection broke or could not be made; it comes back by itself.
+ * - `refused`: it does not come back by itself; `reason` says why.
+ */
+export interface Link {
+  status: 'idle' | 'connecting' | 'ready' | 'waiting' | 'refused';
+  /**
+   * With `refused`: `login` (log in again, then `connect()`), `dismissed` (sent away: too many sessions of this device,
+   * a token that was revoked, or a user who was blocked; `connect()` if the user wants it).
+   */
+  reason?: 'login' | 'dismissed';
+  /** With `waiting`: tries that failed since the last session. */
+  tries: number;
+}
+
+/** What `handlePush` found: `rings` (a new call: show the ring screen), `known`, `cancelled` (it stops ringing),
+ * `too_old`, `over` (the call has ended), `not_a_call`. */
+export type PushOutcome = 'rings' | 'known' | 'cancelled' | 'too_old' | 'over' | 'not_a_call';
+
+/** A call as it is at one moment. */
+export interface CallState {
+  phase: Phase;
+  /** A caller's call: a phone of the callee has confirmed that it rings. */
+  alerting: boolean;
+  /** A caller's call: the callee had no connection, and is woken by a push. */
+  byPush: boolean;
+  /** It was going on when this phone connected, and this process had not heard of it. */
+  restored: boolean;
+  /** With `active`: since when, in the server's milliseconds since the epoch. */
+  acceptedAt?: number;
+  /** With `ended`. */
+  reason?: EndReason;
+  /** With `ended`: the other's words, where there were any. */
+  text?: string;
+  /** With `ended`, after a talk: milliseconds. */
+  durationMs?: number;
+}

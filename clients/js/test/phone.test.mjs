@@ -1,0 +1,232 @@
+// The library against real nodes.
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Cluster, Program, Proxy, closePhones, logOf, phoneAt, reaches, ready, rings, until } from './stage.mjs';
+
+let cluster;
+let a;
+let b;
+before(async () => {
+  cluster = await Cluster.start(['A', 'B'], { CALLER_GRACE_SECS: '20' });
+  [a, b] = await Promise.all(cluster.nodes.map((node) => Proxy.start(node.url)));
+});
+after(() => {
+  closePhones();
+  a.close();
+  b.close();
+  const faults = cluster.faults().filter((fault) => !fault.includes('SIGKILL'));
+  for (const program of Program.all) program.kill();
+  assert.deepEqual(faults, []);
+});
+
+test('two calls, one after the other, over polling that becomes a websocket', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana, bo);
+  const first = ana.call(bo.userId, 'VIDEO', { agoraToken: '006a', balanceTime: '12:30' });
+  assert.equal(ana.call(bo.userId, 'VIDEO'), first, 'a second tap is the same call');
+  const there = await rings(bo);
+  assert.equal(there.peer, ana.userId);
+  assert.equal(there.fields.balanceTime, '12:30');
+  assert.deepEqual(await first.dialled, { ok: true });
+  await until(() => first.state.alerting, 'the caller hears that it rings');
+  assert.deepEqual(await Promise.all([there.answer(), there.answer()]), [{ ok: true }, { ok: true }]);
+  await reaches(first, 'active');
+  const heard = [];
+  there.onMessage((message) => heard.push(message));
+  assert.deepEqual(await first.send({ text: 'hello' }), { ok: true });
+  await until(() => heard.length, 'the message arrives');
+  assert.deepEqual([heard[0].senderId, heard[0].data], [ana.userId, { text: 'hello' }]);
+  assert.deepEqual(await first.hangUp(), { ok: true });
+  await reaches(there, 'ended', 'hung_up');
+  assert.ok(there.state.durationMs >= 0);
+  const state = JSON.stringify(first.state);
+
+  const second = bo.call(ana.userId, 'AUDIO');
+  const here = await rings(ana);
+  assert.deepEqual(await here.decline('In a meeting'), { ok: true });
+  await reaches(second, 'ended', 'rejected');
+  assert.equal(second.state.text, 'In a meeting');
+  assert.equal(JSON.stringify(first.state), state, 'the first call heard nothing of the second');
+
+  const third = ana.call(bo.userId, 'VIDEO');
+  const rang = await rings(bo);
+  assert.deepEqual(await third.cancel(), { ok: true });
+  await reaches(rang, 'ended', 'cancelled');
+  assert.equal((await rang.answer()).error.code, 'invalid_state');
+  assert.ok(Math.abs(ana.serverNow() - Date.now()) < 5000);
+  assert.ok(ana.log.length <= 100 && !JSON.stringify(ana.log).includes('token-of'));
+});
+
+test('an answer that is given while the connection is cut arrives', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana, bo);
+  const call = ana.call(bo.userId, 'VIDEO');
+  const there = await rings(bo);
+  b.open = false;
+  b.cut();
+  await until(() => bo.link.status !== 'ready', 'the connection is broken');
+  const answered = there.answer();
+  b.open = true;
+  bo.resume();
+  assert.deepEqual(await answered, { ok: true });
+  await reaches(call, 'active');
+  a.cut();
+  b.cut();
+  await until(() => bo.link.status !== 'ready', 'both are cut');
+  const over = there.hangUp();
+  assert.equal(there.state.phase, 'ended', 'its screen closes at once');
+  assert.deepEqual(await over, { ok: true });
+  await reaches(call, 'ended', 'hung_up');
+});
+
+test('a node is killed and another takes its place, and the call goes on', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana, bo);
+  const call = ana.call(bo.userId, 'VIDEO');
+  const there = await rings(bo);
+  assert.deepEqual(await there.answer(), { ok: true });
+  await reaches(call, 'active');
+  cluster.nodes[1].program.kill();
+  await until(() => bo.link.status !== 'ready', 'the phone of the dead node knows');
+  const another = await cluster.another('C');
+  cluster.nodes.push(another);
+  b.target = another.url;
+  await until(() => bo.link.status === 'ready', () => `it is back: ${logOf(bo)}`);
+  assert.equal(there.state.phase, 'active');
+  assert.deepEqual(await there.hangUp(), { ok: true });
+  await reaches(call, 'ended', 'hung_up');
+});
+
+test('a phone that slept is rung by a push, once', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana);
+  const call = ana.call(bo.userId, 'VIDEO');
+  assert.deepEqual(await call.dialled, { ok: true });
+  assert.ok(call.state.byPush);
+  const push = {
+    type: 'incoming_call', callId: call.id, callerId: ana.userId, callerName: 'Ana', callType: 'VIDEO', channelId: 'c',
+    timestamp: String(Date.now()),
+  };
+  assert.equal(bo.handlePush(push), 'rings');
+  assert.equal(bo.handlePush(push), 'known');
+  const there = await rings(bo);
+  await ready(bo);
+  assert.deepEqual(await there.answer(), { ok: true });
+  await reaches(call, 'active');
+  assert.equal(bo.rang.length, 0);
+  await call.hangUp();
+  await reaches(there, 'ended');
+  assert.equal(bo.handlePush(push), 'over');
+});
+
+test('who watches a user hears of him, also after a cut', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  ana.watch(bo.userId);
+  await ready(ana);
+  await until(() => ana.presence.get(bo.userId) === false, 'he is away');
+  await ready(bo);
+  await until(() => ana.presence.get(bo.userId) === true, 'he is there');
+  a.cut();
+  await until(() => ana.link.status !== 'ready', 'it is cut');
+  bo.close();
+  await until(() => ana.presence.get(bo.userId) === false, 'he is gone');
+});
+
+test('another device that answers, and a process that starts again', async () => {
+  const ana = phoneAt(a.url);
+  const [bo, tablet] = [phoneAt(b.url), phoneAt(a.url, { userId: 'USR_two_devices', deviceId: 'tablet' })];
+  const mobile = phoneAt(b.url, { userId: 'USR_two_devices', deviceId: 'mobile' });
+  await ready(ana, bo, tablet, mobile);
+  const call = ana.call('USR_two_devices', 'VIDEO');
+  const [onTablet, onMobile] = await Promise.all([rings(tablet), rings(mobile)]);
+  assert.deepEqual(await onTablet.answer(), { ok: true });
+  await reaches(onMobile, 'ended', 'answered_elsewhere');
+  tablet.close();
+  const restarted = phoneAt(b.url, { userId: 'USR_two_devices', deviceId: 'tablet' });
+  const found = [];
+  restarted.onRestored((restored) => found.push(restored));
+  await ready(restarted);
+  await until(() => found.length, 'the call is there again');
+  assert.deepEqual(await found[0].answer(), { ok: true });
+  await found[0].hangUp();
+  await reaches(call, 'ended', 'hung_up');
+});
+
+test('"log in again" is told from "come back"', async () => {
+  const laravel = createServer((request, response) => {
+    const user = /^Bearer token-of-(\S+)$/.exec(request.headers.authorization ?? '')?.[1];
+    const body = user ? { success: true, data: { id: user, name: user } } : { success: false, error: { code: 'UNAUTHENTICATED' } };
+    response.writeHead(user ? 200 : 401, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  });
+  await new Promise((done) => laravel.listen(0, '127.0.0.1', done));
+  const node = await cluster.another('L', { AUTH: 'laravel', LARAVEL_API_URL: `http://127.0.0.1:${laravel.address().port}` });
+  const tokens = [Promise.reject(new Error('no network')), 'an old one', undefined, 'token-of-USR_login'];
+  tokens[0].catch(() => {});
+  const phone = phoneAt(node.url, { userId: 'USR_login', token: () => tokens.shift() });
+  phone.connect();
+  await until(() => phone.link.status === 'waiting', 'the provider failed: it comes back');
+  await until(() => phone.link.status === 'refused', 'Laravel refused the token');
+  assert.equal(phone.link.reason, 'login');
+  assert.equal((await phone.call('USR_2', 'VIDEO').dialled).error.code, 'login_required');
+  phone.connect();
+  await until(() => tokens.length === 1 && phone.link.status === 'refused', 'nobody is logged in');
+  await ready(phone);
+  const { status } = await node.post('/api/users/USR_login/disconnect', { reason: 'blocked' });
+  assert.equal(status, 200);
+  await until(() => phone.link.status === 'refused', 'sent away');
+  assert.equal(phone.link.reason, 'dismissed');
+  phone.close();
+  node.program.kill();
+  laravel.close();
+});
+
+test('faults at random: afterwards both phones say what the server says', async () => {
+  const seeds = Array.from({ length: Number(process.env.SEEDS ?? 24) }, (_, at) => at + 1);
+  const node = await cluster.another('D');
+  cluster.nodes.push(node);
+  const calm = new AbortController();
+  const cutting = (async () => {
+    while (!calm.signal.aborted) {
+      await delay(300);
+      (Math.random() < 0.5 ? a : b).cut();
+    }
+  })();
+  const courses = seeds.map(async (seed) => {
+    let last = seed * 7919;
+    const random = () => (last = (last * 48271) % 2147483647) / 2147483647;
+    const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+    ana.connect();
+    bo.connect();
+    await delay(random() * 800);
+    const call = ana.call(bo.userId, 'VIDEO', { callId: `CALL_${process.pid}9${seed}` });
+    const words = [];
+    for (let n = 0; n < 3; n += 1) {
+      await delay(random() * 900);
+      const there = bo.calls.find(({ id }) => id === call.id);
+      const word = Math.floor(random() * 5);
+      if (word === 0) words.push(call.cancel());
+      if (word === 1 && there) words.push(there.decline());
+      if (word === 2 && there) words.push(there.answer());
+      if (word === 3 && there) words.push(there.answer());
+      if (word === 4 && n === 2) words.push(call.hangUp());
+    }
+    return { seed, ana, bo, call, words };
+  });
+  const played = await Promise.all(courses);
+  calm.abort();
+  await cutting;
+  await Promise.all(played.map(async ({ seed, ana, bo, call, words }) => {
+    const agree = async () => {
+      const { status, body } = await node.get(`/api/calls/${call.id}`);
+      const state = status === 404 ? 'ended' : body.state;
+      const here = call.state.phase;
+      const there = bo.calls.find(({ id }) => id === call.id)?.state.phase ?? 'ended';
+      const same = (phase) => (state === 'ended' || state === 'active' ? phase === state : phase === 'ringing');
+      return same(here) && (same(there) || (state !== 'active' && state !== 'ended' && there === 'ended')) ? true : null;
+    };
+    await until(agree, () => `seed ${seed}: they agree; the caller has ${JSON.stringify(call.state)}${logOf(ana)}\nthe callee: ${logOf(bo)}`, 40_000);
+    await Promise.all(words);
+  }));
+});

@@ -1,0 +1,106 @@
+// The blocks of README.md are run as they stand, and every example compiles.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { extname } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Cluster, Program, until } from './stage.mjs';
+
+const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+const readme = readFileSync(here('README.md'), 'utf8');
+const blocks = (language, text = readme) => [...text.matchAll(new RegExp('```' + language + '\\n(.*?)```', 'gs'))].map(([, block]) => block);
+const EXAMPLES = here('dist/examples');
+
+let node;
+before(async () => {
+  rmSync(EXAMPLES, { recursive: true, force: true });
+  mkdirSync(EXAMPLES, { recursive: true });
+  [node] = (await Cluster.start(['A'])).nodes;
+});
+after(() => {
+  for (const program of Program.all) program.kill();
+});
+
+/** Runs a program to its end and gives what it printed. */
+async function run(args, env = {}) {
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, cwd: here('.') });
+  let output = '';
+  child.stdout.on('data', (data) => { output += data; });
+  child.stderr.on('data', (data) => { output += data; });
+  const code = await new Promise((done) => child.on('exit', done));
+  assert.equal(code, 0, output);
+  return output;
+}
+
+test('the program of the README has two phones calling', async () => {
+  const [program] = blocks('js');
+  assert.ok(program.startsWith('// two-phones.mjs\n'));
+  writeFileSync(`${EXAMPLES}/two-phones.mjs`, program);
+  const lines = (await run([`${EXAMPLES}/two-phones.mjs`], { SIGNALING_URL: node.url })).trim().split('\n');
+  const ana = lines.filter((line) => line.startsWith('ana: '));
+  assert.deepEqual([ana[0], ...ana.slice(-2)], ['ana: calling', 'ana: active', 'ana: ended, hung_up']);
+  assert.ok(lines.includes('bo: USR_1001 calls, VIDEO'), lines.join('\n'));
+});
+
+test('the page of the README has two phones calling', async () => {
+  const types = { '.html': 'text/html', '.js': 'text/javascript' };
+  const [page] = blocks('html');
+  const server = createServer((request, response) => {
+    const path = new URL(request.url, 'http://here').pathname;
+    if (path === '/favicon.ico') return response.writeHead(204).end();
+    response.writeHead(200, { 'content-type': types[extname(path)] });
+    response.end(path === '/page.html' ? page : readFileSync(here(`.${path}`)));
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  const { chromium } = createRequire(here('../../web/test/from-here.js'))('playwright-core');
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+  try {
+    const tab = await browser.newPage();
+    const complaints = [];
+    tab.on('pageerror', (error) => complaints.push(error.message));
+    await tab.goto(`http://127.0.0.1:${server.address().port}/page.html?server=${encodeURIComponent(node.url)}`);
+    const shows = (who) => tab.locator(`#${who} output`).textContent();
+    await until(async () => (await node.get('/health')).body.connectedUsers >= 2, 'both are connected');
+    await tab.click('#ana button');
+    await until(async () => (await shows('bo')) === 'ringing', 'it rings');
+    await tab.click('#bo button');
+    await until(async () => (await shows('ana')) === 'active' && (await shows('bo')) === 'active', 'both talk');
+    assert.deepEqual(complaints, []);
+  } finally {
+    await browser.close();
+    server.close();
+  }
+});
+
+test('every example compiles', async () => {
+  const examples = blocks('ts');
+  for (const file of readdirSync(here('src'))) {
+    const comments = readFileSync(here(`src/${file}`), 'utf8').replace(/^ *\* ?/gm, '');
+    examples.push(...blocks('ts', comments));
+  }
+  assert.ok(examples.length >= 7, `${examples.length} examples`);
+  for (const [at, example] of examples.entries()) writeFileSync(`${EXAMPLES}/example${at}.ts`, `${example}\nexport {};\n`);
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2020', '--lib', 'es2020,dom', '--skipLibCheck'];
+  const tsc = here('node_modules/typescript/bin/tsc');
+  await run([tsc, ...options, ...examples.map((_, at) => `${EXAMPLES}/example${at}.ts`)]);
+});
+
+test('what is public has a docstring', () => {
+  const names = [];
+  for (const file of ['phone.ts', 'types.ts']) {
+    const lines = readFileSync(here(`src/${file}`), 'utf8').split('\n');
+    let inClass = false;
+    for (const [at, line] of lines.entries()) {
+      if (/^export (class|interface)/.test(line)) inClass = /^export class (Phone|Call)\b/.test(line);
+      if (line === '}') inClass = false;
+      const member = inClass && /^  (readonly |get )?[a-z]\w*[(:]/.test(line) && !/^  constructor/.test(line);
+      if (!member && !/^export (class|interface|type|function)/.test(line)) continue;
+      names.push(line);
+      assert.match(lines[at - 1], /\*\/$/, `${file}:${at + 1} has no docstring: ${line}`);
+    }
+  }
+  assert.ok(names.length > 30, `${names.length} items`);
+});
