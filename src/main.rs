@@ -16,7 +16,7 @@ Without options it serves, configured by environment variables and .env; with no
 this machine, accepts any token and serves a test page at http://127.0.0.1:3001/.
 
 OPTIONS:
-  --check-config    read the configuration, print what is wrong with it, and exit
+  --check-config    read the configuration, print what is wrong with it, or what it found, and exit
   --print-config    print the configuration as read, secrets hidden, and exit
   --print-options   print every option with its default and meaning (Markdown), and exit
   --print-metrics   print every metric with its labels and meaning (Markdown), and exit
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         ["--print-options"] => print(options_table().trim_end()),
         ["--print-metrics"] => print(telemetry::metrics::metrics_table().trim_end()),
         ["--check-config"] => match Config::from_env() {
-            Ok(_) => print("configuration is usable"),
+            Ok(config) => print(&checked(&config)),
             Err(error) => fail(&error),
         },
         ["--print-config"] => match Config::from_env() {
@@ -47,6 +47,14 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What a usable configuration says.
+fn checked(config: &Config) -> String {
+    let mut lines = vec!["configuration is usable".to_owned()];
+    lines.extend(config.summary().iter().map(|(name, found)| format!("  {name:<8} {found}")));
+    lines.extend(config.warnings().iter().map(|warning| format!("warning: {warning}")));
+    lines.join("\n")
 }
 
 fn print(text: &str) -> ExitCode {
@@ -72,8 +80,8 @@ fn serve() -> ExitCode {
         Err(error) => return fail(&error),
     };
     telemetry::log::start(config.log_format, &config.log_level, &config.node_id, config.log_users.clone());
-    for name in &config.unknown {
-        tracing::warn!(option = %name, "not an option of this version, see --print-options");
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
     }
     // fred and reqwest share one provider; a second start in one process is no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -2,8 +2,10 @@
 
 mod options;
 mod reader;
+mod sources;
+mod standing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
@@ -20,8 +22,9 @@ use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::trace;
 use crate::webhook::EndpointTerms;
-pub use options::{OPTIONS, Opt, options_table};
-use reader::{Reader, parse_dotenv};
+pub use options::{OPTIONS, Opt, Unknown, options_table};
+use reader::Reader;
+use sources::variables;
 
 /// A value that never shows itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,6 +104,7 @@ pub struct Config {
     pub api_secrets: Vec<Secret>,
     /// Empty: any origin.
     pub allowed_origins: Vec<String>,
+    /// `Private` only where no proxy is configured: one that does not name its client looks like a private peer.
     pub open_queries: OpenQueries,
     pub limits: Limits,
     pub trusted_proxies: Vec<IpNet>,
@@ -123,7 +127,7 @@ pub struct Config {
     /// Where traces go; none: nowhere.
     pub traces: Option<trace::Terms>,
     /// Set variables that look like ours and are none.
-    pub unknown: BTreeSet<String>,
+    pub unknown: Vec<Unknown>,
     /// The options as read, secrets hidden: what `--print-config` prints.
     pub shown: BTreeMap<&'static str, String>,
 }
@@ -137,16 +141,16 @@ impl Config {
     /// Reads the process's environment and `.env` in the working directory; the environment wins.
     #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
     pub fn from_env() -> Result<Self, ConfigError> {
-        let mut variables = match std::fs::read_to_string(Path::new(".env")) {
-            Ok(text) => parse_dotenv(&text),
-            Err(_) => BTreeMap::new(),
-        };
-        variables.extend(std::env::vars());
-        Self::from_variables(variables)
+        let (variables, errors) = variables(Path::new(".env"), std::env::vars_os());
+        Self::read(variables, errors)
     }
 
     pub fn from_variables(variables: BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let mut reader = Reader { variables, errors: Vec::new(), shown: BTreeMap::new() };
+        Self::read(variables, Vec::new())
+    }
+
+    fn read(variables: BTreeMap<String, String>, errors: Vec<String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader { variables, errors, shown: BTreeMap::new() };
         let config = reader.config();
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigError(reader.errors)) }
     }
@@ -178,6 +182,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -199,8 +205,18 @@ mod tests {
             ("REDIS_URL", "redis://r"),
             ("ALLOWED_ORIGINS", "https://a"),
             ("NODE_ADDRESS", "http://n"),
+            ("NODE_SECRET", "s"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8"),
             ("WEBHOOK_URL", "https://w"),
             ("NODE_ENV", "production"),
+            ("NODE_ENV", "Production"),
+            ("NODE_ENV", "prod"),
+            ("NODE_ENV", "staging"),
+            ("LARAVEL_API_URI", "https://l"),
+            ("LARAVEL_URL", "https://l"),
+            ("laravel_api_url", "https://l"),
+            ("REDIS_URI", "redis://r"),
+            ("NODE_ENVS", "production"),
             ("HOST", "0.0.0.0"),
         ] {
             assert!(read(&[(name, value)]).unwrap_err().to_string().contains(name), "{name}");
@@ -296,14 +312,5 @@ mod tests {
         let read: BTreeSet<&str> = config.shown.keys().copied().collect();
         let listed: BTreeSet<&str> = OPTIONS.iter().map(|option| option.name).collect();
         assert_eq!(read, listed);
-    }
-
-    #[test]
-    fn dotenv_is_read_like_the_deployed_server_reads_it() {
-        let read = parse_dotenv("# c\nPORT=3002\nexport AUTH=\"insecure\"\nLARAVEL_API_SECRET='a=b'\n");
-        assert_eq!(read["PORT"], "3002");
-        assert_eq!(read["AUTH"], "insecure");
-        assert_eq!(read["LARAVEL_API_SECRET"], "a=b");
-        assert_eq!(parse_dotenv("\u{feff}PORT=3002\n"), parse_dotenv("PORT=3002\n"), "a byte order mark is no name");
     }
 }

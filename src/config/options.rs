@@ -1,4 +1,5 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// An option as the documents list it.
 pub struct Opt {
@@ -38,7 +39,8 @@ options! {
     "RINGS_PER_CALLEE_PER_MINUTE", "6", "rings a minute of one callee by one caller, else ack `rate_limited`; 0: no limit (`limit=\"rings\"`)";
     "API_REQUESTS_PER_SECOND", "500", "requests a second to `/api/` and `/health` from one client address, else 429; 0: no limit (`limit=\"api\"`)";
     "TRUSTED_PROXIES", "", "networks whose `X-Forwarded-For` is believed, comma list";
-    "OPEN_QUERIES", "private", "the two GET queries without secret: `private` (loopback and private peers), `never`, `always`";
+    "OPEN_QUERIES", "private", "the two GET queries without secret: `private` (loopback and private peers, none where `TRUSTED_PROXIES` is set), `never`, `always`";
+    "NODE_ENV", "", "`production` refuses to start where nobody verifies tokens; set it on every host that serves users";
     "AUTH", "laravel", "`laravel`, or `insecure`: accepts any token (development)";
     "AUTH_HOLD_SECS", "20", "how long a handshake waits for Laravel before its transport is closed";
     "AUTH_CACHE_SECS", "60", "how long a verified token is fresh";
@@ -78,19 +80,104 @@ pub fn options_table() -> String {
     table
 }
 
-/// Set variables that look like ours but are none: a typing error, or an option of another version.
-pub fn unknown_options(variables: &BTreeMap<String, String>) -> BTreeSet<String> {
+/// A set variable that looks like one of ours and is none: a typing error, or an option of another version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    pub name: String,
+    /// The option that was meant, if one is near.
+    pub near: Option<&'static str>,
+}
+
+impl Unknown {
+    /// Whether it speaks of a backend, a store or a stage: nobody sets such a one who develops alone.
+    pub(super) fn is_of_production(&self) -> bool {
+        let upper = self.name.to_ascii_uppercase();
+        let meant = self.near.unwrap_or(&upper);
+        ["LARAVEL_", "REDIS_", "NODE_", "WEBHOOK_", "TRUSTED_"].iter().any(|family| meant.starts_with(family))
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is no option", self.name)?;
+        self.near.map_or(Ok(()), |near| write!(f, ", did you mean {near}?"))
+    }
+}
+
+/// Set variables that look like ours but are none.
+pub fn unknown_options(variables: &BTreeMap<String, String>) -> Vec<Unknown> {
     const FAMILIES: [&str; 11] = [
         "REDIS_", "LARAVEL_", "AUTH_", "CALL_", "CALLER_", "PING_", "RING_", "NODE_A", "WEBHOOK_", "LOG_USER", "OTEL_",
     ];
-    variables
-        .keys()
-        .filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")) // Kubernetes sets these
-        .filter(|name| FAMILIES.iter().any(|family| name.starts_with(family)))
-        .filter(|name| {
-            let base = name.strip_suffix("_FILE").unwrap_or(name);
-            !OPTIONS.iter().any(|option| option.name == base)
-        })
-        .cloned()
-        .collect()
+    let look = |name: &String| {
+        let upper = name.to_ascii_uppercase().replace('-', "_");
+        let base = upper.strip_suffix("_FILE").unwrap_or(&upper);
+        let is_known = OPTIONS.iter().any(|option| option.name == base);
+        if is_known && *name == upper {
+            return None;
+        }
+        let near = OPTIONS.iter().map(|option| option.name).find(|known| is_near(base, known));
+        let is_family = FAMILIES.iter().any(|family| upper.starts_with(family));
+        (near.is_some() || is_family).then(|| Unknown { name: name.clone(), near })
+    };
+    let is_ours = |name: &&String| !name.contains("_SERVICE_") && !name.contains("_PORT"); // Kubernetes sets these
+    variables.keys().filter(is_ours).filter_map(look).collect()
+}
+
+/// The same but for a letter in four; of short names but for none, since other programs have such too.
+fn is_near(name: &str, known: &str) -> bool {
+    name == known || (known.len() >= 8 && distance(name, known) <= (known.len() / 4).min(3))
+}
+
+/// How many letters have to be put in, left out or exchanged (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, a) in one.bytes().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], line + 1);
+        for (column, b) in other.bytes().enumerate() {
+            let changed = corner + usize::from(a != b);
+            corner = row[column + 1];
+            row[column + 1] = changed.min(corner + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(name: &str) -> Option<String> {
+        let variables = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
+        unknown_options(&variables).first().map(ToString::to_string)
+    }
+
+    #[test]
+    fn almost_known_names_are_told_what_was_meant() {
+        for (name, meant) in [
+            ("LARAVEL_API_URI", "LARAVEL_API_URL"),
+            ("LARAVEL_APIURL", "LARAVEL_API_URL"),
+            ("laravel_api_secret", "LARAVEL_API_SECRET"),
+            ("LARAVEL_API_SECRETS_FILE", "LARAVEL_API_SECRET"),
+            ("NODE-ENV", "NODE_ENV"),
+            ("OPEN_QUERYS", "OPEN_QUERIES"),
+            ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+            ("MAX_SESSION", "MAX_SESSIONS"),
+            ("Port", "PORT"),
+        ] {
+            let told = near(name).unwrap_or_default();
+            assert!(told.contains(name) && told.ends_with(&format!("did you mean {meant}?")), "{name}: {told}");
+        }
+        assert_eq!(near("REDIS_CLUSTER_NODES"), Some("REDIS_CLUSTER_NODES is no option".into()));
+    }
+
+    #[test]
+    fn other_programs_variables_are_theirs() {
+        for name in ["PATH", "HOSTNAME", "POST", "LANG", "REDIS_SERVICE_HOST", "REDIS_PORT", "NODE_OPTIONS", "HOSTS"] {
+            assert_eq!(near(name), None);
+        }
+        for option in OPTIONS {
+            assert_eq!((near(option.name), near(&format!("{}_FILE", option.name))), (None, None));
+        }
+    }
 }

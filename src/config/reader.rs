@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::options::{OPTIONS, unknown_options};
+use super::options::{OPTIONS, Unknown, unknown_options};
+use super::sources::from_file;
 use super::{Auth, AuthTimes, Config, Drain, Limits, OpenQueries, Secret};
 use crate::call::NodeId;
 use crate::signaling::Policy;
@@ -19,6 +20,16 @@ use crate::webhook::{EndpointTerms, SigningSecret};
 
 /// Shorter keys could be found by trying.
 const USERS_KEY: usize = 16;
+/// Whoever sets one of these does not develop.
+const PRODUCTION: [&str; 7] = [
+    "LARAVEL_API_SECRET",
+    "REDIS_URL",
+    "ALLOWED_ORIGINS",
+    "NODE_ADDRESS",
+    "NODE_SECRET",
+    "TRUSTED_PROXIES",
+    "WEBHOOK_URL",
+];
 
 /// Reads options and collects what is wrong with them.
 pub(super) struct Reader {
@@ -29,6 +40,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub fn config(&mut self) -> Config {
+        let unknown = unknown_options(&self.variables);
         let auth = self.auth();
         let local = auth == Auth::LocalDevelopment;
         let host_default = if local { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
@@ -39,6 +51,7 @@ impl Reader {
                 "HOST is {host} but nobody verifies tokens: set LARAVEL_API_URL, or AUTH=insecure for development"
             ));
         }
+        let trusted_proxies = self.networks("TRUSTED_PROXIES");
         let redis_url = self.secret("REDIS_URL").map(Secret::new);
         let (ended, verdict) =
             (self.seconds("ENDED_TTL_SECS", 60..=86_400), self.seconds("VERDICT_TTL_SECS", 10..=3600));
@@ -77,10 +90,7 @@ impl Reader {
                 .text("ALLOWED_ORIGINS")
                 .map(|list| items(&list).filter(|origin| *origin != "*").map(str::to_owned).collect())
                 .unwrap_or_default(),
-            open_queries: self.one_of(
-                "OPEN_QUERIES",
-                &[("private", OpenQueries::Private), ("never", OpenQueries::Never), ("always", OpenQueries::Always)],
-            ),
+            open_queries: self.open_queries(&trusted_proxies),
             limits: Limits {
                 sessions: self.number("MAX_SESSIONS", 0..=10_000_000),
                 handshakes_per_second: self.number("HANDSHAKES_PER_SECOND", 0..=1_000_000),
@@ -88,7 +98,7 @@ impl Reader {
                 events_per_minute: self.number("EVENTS_PER_MINUTE", 0..=1_000_000),
                 api_per_second: self.number("API_REQUESTS_PER_SECOND", 0..=1_000_000),
             },
-            trusted_proxies: self.networks("TRUSTED_PROXIES"),
+            trusted_proxies,
             redis_url,
             redis_prefix: self.text("REDIS_PREFIX").unwrap_or_default(),
             node_id: self.node_id(),
@@ -117,22 +127,24 @@ impl Reader {
             log_level: self.text("LOG_LEVEL").unwrap_or_default(),
             log_users: self.log_users(),
             traces: self.traces(),
-            unknown: unknown_options(&self.variables),
+            unknown,
             shown: std::mem::take(&mut self.shown),
         }
     }
 
     /// A node that serves nobody but this machine stops at once.
     fn drain(&mut self, local: bool) -> Drain {
-        for name in ["DRAIN_DELAY_SECS", "DRAIN_SECS"].into_iter().filter(|_| local) {
-            self.variables.entry(name.into()).or_insert_with(|| "0".into());
+        for name in ["DRAIN_DELAY_SECS", "DRAIN_SECS"] {
+            if local && !self.is_set(name) {
+                self.variables.insert(name.into(), "0".into());
+            }
         }
         Drain { delay: self.seconds("DRAIN_DELAY_SECS", 0..=600), window: self.seconds("DRAIN_SECS", 0..=3600) }
     }
 
     fn policy(&mut self) -> Policy {
         let caller_grace = self.seconds("CALLER_GRACE_SECS", 1..=120);
-        let explicit = self.variables.contains_key("CALLER_GRACE_SECS");
+        let explicit = self.is_set("CALLER_GRACE_SECS");
         Policy {
             ring_timeout: self.seconds("RING_TIMEOUT_SECS", 5..=180),
             caller_grace,
@@ -207,13 +219,23 @@ impl Reader {
         Some(terms)
     }
 
+    fn open_queries(&mut self, proxies: &[IpNet]) -> OpenQueries {
+        let choices =
+            [("private", OpenQueries::Private), ("never", OpenQueries::Never), ("always", OpenQueries::Always)];
+        match self.one_of("OPEN_QUERIES", &choices) {
+            OpenQueries::Private if !proxies.is_empty() => OpenQueries::Never,
+            open => open,
+        }
+    }
+
     fn auth(&mut self) -> Auth {
         let url = self.text("LARAVEL_API_URL");
         let insecure = self.one_of("AUTH", &[("laravel", false), ("insecure", true)]);
+        let stage = self.text("NODE_ENV").unwrap_or_default().to_ascii_lowercase();
         match (insecure, url) {
             (true, _) => {
-                if self.raw("NODE_ENV").as_deref() == Some("production") {
-                    self.errors.push("AUTH is insecure but NODE_ENV is production".into());
+                if ["production", "prod", "live"].contains(&stage.as_str()) {
+                    self.errors.push(format!("AUTH is insecure but NODE_ENV is {stage}"));
                 }
                 Auth::Insecure
             }
@@ -224,39 +246,45 @@ impl Reader {
                 Auth::Laravel { url: url.trim_end_matches('/').trim_end_matches("/api/v1").to_owned() }
             }
             (false, None) => {
-                // A lost LARAVEL_API_URL must not open a production host.
-                for name in ["LARAVEL_API_SECRET", "REDIS_URL", "ALLOWED_ORIGINS", "NODE_ADDRESS", "WEBHOOK_URL"] {
-                    if self.raw(name).is_some() {
-                        self.errors.push(format!(
-                            "{name} is set but LARAVEL_API_URL is not: set it, or AUTH=insecure for development"
-                        ));
-                    }
-                }
-                if self.raw("NODE_ENV").as_deref() == Some("production") {
-                    self.errors.push("NODE_ENV is production but LARAVEL_API_URL is not set".into());
-                }
+                self.refuse_development(&stage);
                 Auth::LocalDevelopment
             }
+        }
+    }
+
+    /// A lost LARAVEL_API_URL must not open a production host.
+    fn refuse_development(&mut self, stage: &str) {
+        for name in PRODUCTION {
+            if self.is_set(name) {
+                self.errors.push(format!(
+                    "{name} is set but LARAVEL_API_URL is not: set it, or AUTH=insecure for development"
+                ));
+            }
+        }
+        for unknown in unknown_options(&self.variables).into_iter().filter(Unknown::is_of_production) {
+            self.errors.push(format!("without LARAVEL_API_URL any token would be accepted, and {unknown}"));
+        }
+        if !["", "development", "dev", "test", "local"].contains(&stage) {
+            self.errors.push(format!("NODE_ENV is {stage} but LARAVEL_API_URL is not set"));
         }
     }
 
     /// The value, or the content of the file that `<NAME>_FILE` names. An empty value counts as none.
     fn raw(&mut self, name: &str) -> Option<String> {
         let value = self.variables.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let Some(path) = self.variables.get(&format!("{name}_FILE")).filter(|path| !path.is_empty()) else {
+        let Some(path) = self.variables.get(&format!("{name}_FILE")) else {
             return value;
         };
         if value.is_some() {
             self.errors.push(format!("{name} and {name}_FILE are both set"));
         }
-        match std::fs::read_to_string(path) {
-            // Some editors begin a file with a byte order mark, which is no part of a secret.
-            Ok(text) => Some(text.trim_start_matches('\u{feff}').trim().to_owned()).filter(|text| !text.is_empty()),
-            Err(error) => {
-                self.errors.push(format!("{name}_FILE can't be read: {error}"));
-                None
-            }
-        }
+        from_file(path).map_err(|why| self.errors.push(format!("{name}_FILE {why}"))).ok()
+    }
+
+    /// Whether the option has a value of its own.
+    fn is_set(&self, name: &str) -> bool {
+        let given = self.variables.get(name).is_some_and(|value| !value.trim().is_empty());
+        given || self.variables.contains_key(&format!("{name}_FILE"))
     }
 
     fn secret(&mut self, name: &'static str) -> Option<String> {
@@ -351,18 +379,4 @@ fn unescaped(text: &str) -> Option<String> {
         bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
     String::from_utf8(bytes).ok()
-}
-
-/// `NAME=value` lines; quotes around a value are dropped, comments and other lines ignored.
-pub(super) fn parse_dotenv(text: &str) -> BTreeMap<String, String> {
-    text.trim_start_matches('\u{feff}')
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("export ").unwrap_or(line.trim()).split_once('='))
-        .filter(|(name, _)| !name.trim_start().starts_with('#'))
-        .map(|(name, value)| {
-            let value = value.trim();
-            let quoted = ['"', '\''].iter().find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q));
-            (name.trim().to_owned(), quoted.unwrap_or(value).to_owned())
-        })
-        .collect()
 }

@@ -113,7 +113,12 @@ fn unauthorized() -> Response {
 }
 
 fn is_forwarded(headers: &HeaderMap) -> bool {
-    ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| headers.contains_key(*name))
+    // Some load balancers name no client, but leave marks of their own.
+    const MARKS: [&str; 7] =
+        ["forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "x-amzn-trace-id", "x-cloud-trace-context"];
+    const FAMILIES: [&str; 5] = ["x-forwarded-", "cf-", "x-envoy-", "x-azure-", "fly-"];
+    let is_mark = |name: &str| MARKS.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family));
+    headers.keys().any(|name| is_mark(name.as_str()))
 }
 
 fn is_private(address: IpAddr) -> bool {

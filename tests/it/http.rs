@@ -130,6 +130,20 @@ async fn the_api_needs_its_secret() {
     assert_eq!(get(address, "/no/such/path").await, (404, json!({"error": "Not found", "code": "not_found"})));
 }
 
+/// Not every load balancer names its client: one that is configured, or leaves a mark of its own, makes nobody private.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_proxy_nobody_is_private() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let address = cluster.address(0);
+    for path in ["/api/connected-users", "/api/users/USR_1/online"] {
+        assert_eq!(get(address, path).await.0, 200);
+        for mark in ["forwarded", "via", "x-real-ip", "x-forwarded-proto", "x-amzn-trace-id", "cf-ray", "x-envoy-peer"]
+        {
+            assert_eq!(get_with(address, path, (mark, "1.1 google")).await.0, 401, "{mark}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_secret_the_api_is_off() {
     let cluster = Cluster::tuned(Backend::Memory, 1, |config| config.api_secrets.clear()).await;

@@ -644,3 +644,43 @@ async fn a_stopped_nodes_webhooks_wait_for_no_lease() {
     let took = claimed.elapsed();
     assert!(took < Duration::from_secs(7), "{took:?}");
 }
+
+/// A file that is there and can't be read was taken for none: the node accepted any token and said that it was ready.
+#[test]
+fn a_configuration_that_cannot_be_read_lets_nobody_in() {
+    let folder = std::env::temp_dir().join(unique("dotenv"));
+    std::fs::create_dir(&folder).expect("a folder");
+    let check = |dotenv: &[u8], variables: &[(&str, &str)]| {
+        std::fs::write(folder.join(".env"), dotenv).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onlycare-signaling"));
+        command.current_dir(&folder).env_clear().envs(variables.iter().copied());
+        let output = command.arg("--check-config").output().expect("it starts");
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(!said.contains("hush"), "{said}");
+        (output.status.success(), said)
+    };
+    let good = b"LARAVEL_API_URL=https://l.test\nLARAVEL_API_SECRET=hush\n";
+    for (broken, told) in [
+        (&b"\nLARAVEL_API_URL=https://l.test # caf\xe9\n"[..], ".env: line 2"),
+        (b"LARAVEL_API_URL https://hush.test", ".env: line 1"),
+        (b"LARAVEL_API_URL=\"https://hush.test", ".env: line 1"),
+        (b"LARAVEL_API_URI=https://hush.test", "did you mean LARAVEL_API_URL?"),
+        (b"NODE_ENV=production # here\n", "NODE_ENV"),
+        (b"node_env=production\n", "did you mean NODE_ENV?"),
+    ] {
+        let (usable, said) = check(broken, &[]);
+        assert!(!usable && said.contains(told), "{said}");
+    }
+    let secret = folder.join("secret");
+    std::fs::write(&secret, "\n").expect("a file");
+    let secret = secret.to_string_lossy().into_owned();
+    for path in [secret.as_str(), "", "/no/such/file", "/"] {
+        let (usable, said) = check(b"LARAVEL_API_URL=https://l.test\n", &[("LARAVEL_API_SECRET_FILE", path)]);
+        assert!(!usable && said.contains("LARAVEL_API_SECRET_FILE"), "{said}");
+    }
+    let (usable, said) = check(good, &[("LARAVEL_API_URL", "")]);
+    assert!(usable && said.contains("https://l.test") && !said.contains("ANY TOKEN"), "{said}");
+    let (usable, said) = check(b"", &[]);
+    assert!(usable && said.contains("ANY TOKEN IS ACCEPTED"), "{said}");
+    std::fs::remove_dir_all(&folder).expect("it goes");
+}

@@ -1,0 +1,131 @@
+//! What was found, in words for people: `--check-config` and the log at the start.
+
+use super::{Auth, Config, OpenQueries};
+
+impl Config {
+    /// The mode, who verifies tokens, the store, Laravel, and what else is open; no secrets.
+    pub fn summary(&self) -> Vec<(&'static str, String)> {
+        let (mode, auth) = match &self.auth {
+            Auth::LocalDevelopment => ("LOCAL DEVELOPMENT, for this machine only", "ANY TOKEN IS ACCEPTED"),
+            Auth::Insecure => ("INSECURE, for development", "ANY TOKEN IS ACCEPTED"),
+            Auth::Laravel { .. } => ("production", "Laravel verifies tokens"),
+        };
+        let laravel = match &self.auth {
+            Auth::Laravel { url } => without_credentials(url),
+            Auth::LocalDevelopment | Auth::Insecure => "none".into(),
+        };
+        let store = match &self.redis_url {
+            Some(url) => without_credentials(url.expose()),
+            None => "memory of this node, alone".into(),
+        };
+        let api = match (self.is_local(), self.api_secrets.len()) {
+            (true, _) => "open without a secret".into(),
+            (false, 0) => "off, LARAVEL_API_SECRET is not set".into(),
+            (false, count) => format!("with X-Internal-Secret, {count} known"),
+        };
+        let queries = match self.open_queries {
+            OpenQueries::Never => "with the secret only",
+            OpenQueries::Private => "open to loopback and private peers",
+            OpenQueries::Always => "OPEN TO EVERYBODY",
+        };
+        vec![
+            ("mode", mode.into()),
+            ("auth", auth.into()),
+            ("laravel", laravel),
+            ("store", store),
+            ("/api/", api),
+            ("queries", queries.into()),
+        ]
+    }
+
+    /// What is open and should be known, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.unknown.iter().map(ToString::to_string).collect();
+        match self.auth {
+            Auth::LocalDevelopment => lines.push(
+                "LOCAL DEVELOPMENT MODE: ANY TOKEN IS ACCEPTED and /api/ is open, on this machine; set LARAVEL_API_URL to \
+                 serve users"
+                    .into(),
+            ),
+            Auth::Insecure => lines.push("AUTH=insecure: ANY TOKEN IS ACCEPTED; this is for development".into()),
+            Auth::Laravel { .. } => {}
+        }
+        let has_api = !self.api_secrets.is_empty();
+        match self.open_queries {
+            OpenQueries::Always if has_api => {
+                lines.push("OPEN_QUERIES=always: EVERYBODY may ask who is online without the secret".into());
+            }
+            OpenQueries::Private if has_api => lines.push(
+                "OPEN_QUERIES=private: whoever comes from a loopback or private address may ask who is online WITHOUT \
+                 THE SECRET; behind a load balancer set OPEN_QUERIES=never"
+                    .into(),
+            ),
+            OpenQueries::Always | OpenQueries::Private | OpenQueries::Never => {}
+        }
+        lines
+    }
+
+    fn is_local(&self) -> bool {
+        self.auth == Auth::LocalDevelopment
+    }
+}
+
+/// Scheme and hosts of a URL, without user, password, path and query.
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // A password may hold a slash: what comes before the last at sign is never shown.
+    let hosts = rest.rsplit('@').next().unwrap_or_default().split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{hosts}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Config {
+        let variables = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Config::from_variables(variables).unwrap()
+    }
+
+    fn told(pairs: &[(&str, &str)]) -> String {
+        let config = read(pairs);
+        let lines: Vec<String> = config.summary().iter().map(|(name, found)| format!("{name}: {found}")).collect();
+        [lines, config.warnings()].concat().join("\n")
+    }
+
+    #[test]
+    fn an_open_node_says_so_loudly() {
+        for open in [&[][..], &[("AUTH", "insecure")]] {
+            let told = told(open);
+            assert!(told.matches("ANY TOKEN IS ACCEPTED").count() >= 2, "{told}");
+        }
+        let told = told(&[("LARAVEL_API_URL", "https://u:hush@l.test/api/v1"), ("NODE_ENV", "production")]);
+        assert!(told.contains("laravel: https://l.test") && told.contains("mode: production"), "{told}");
+        assert!(!told.contains("ANY TOKEN") && !told.contains("hush"), "{told}");
+    }
+
+    #[test]
+    fn a_store_is_named_without_its_password() {
+        for url in
+            ["redis://u:hush/hush@r:1/0", "redis-sentinel://:hush@a:1/x?sentinelPassword=hush", "rediss://r?x=hush"]
+        {
+            let told = told(&[("LARAVEL_API_URL", "https://l.test"), ("REDIS_URL", url)]);
+            assert!(told.contains("store: redis") && !told.contains("hush"), "{told}");
+        }
+    }
+
+    #[test]
+    fn private_queries_need_a_node_without_proxies_and_are_said() {
+        let with = |more: &[(&str, &str)]| {
+            let base = [("LARAVEL_API_URL", "https://l.test"), ("LARAVEL_API_SECRET", "s")];
+            let config = read(&[&base[..], more].concat());
+            (config.open_queries, config.warnings().join("\n").contains("OPEN_QUERIES"))
+        };
+        assert_eq!(with(&[]), (OpenQueries::Private, true));
+        assert_eq!(with(&[("TRUSTED_PROXIES", "10.0.0.0/8")]), (OpenQueries::Never, false));
+        let both = [("TRUSTED_PROXIES", "10.0.0.0/8"), ("OPEN_QUERIES", "private")];
+        assert_eq!(with(&both), (OpenQueries::Never, false));
+        assert_eq!(with(&[("OPEN_QUERIES", "never")]), (OpenQueries::Never, false));
+        assert_eq!(with(&[("OPEN_QUERIES", "always")]), (OpenQueries::Always, true));
+    }
+}
