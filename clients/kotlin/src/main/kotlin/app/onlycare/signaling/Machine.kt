@@ -1,0 +1,799 @@
+package app.onlycare.signaling
+
+import kotlin.math.abs
+import kotlin.math.max
+import kotlin.math.min
+
+// The state machine of a phone: docs/client.md. machine.ts of clients/js is this file in another language;
+// clients/vectors holds both to the same behaviour. Nothing here knows a socket, a clock or a random number: they come
+// with the input.
+
+/** A JSON object, as it goes over the wire. */
+internal typealias Fields = Map<String, Any?>
+
+internal object Constants {
+    const val ACK_MS = 5_000L
+    const val CONNECT_MS = 30_000L
+    const val DIAL_MS = 30_000L
+    const val PROBE_MS = 5_000L
+    const val RING_MS = 30_000L
+    const val RING_GRACE_MS = 3_000L
+    const val RING_MAX_MS = 185_000L
+    const val MISSING_MS = 15_000L
+    const val PUSH_AGE_MS = 20_000L
+    const val RETRY_MS = 1_000L
+    const val RETRY_MAX_MS = 8_000L
+    const val RECONNECT_MS = 1_000L
+    const val RECONNECT_MAX_MS = 20_000L
+    const val CLOCK_STEP_MS = 2_000L
+    const val CLOCK_SAMPLES = 8
+    const val CALLS_KEPT = 64
+    const val WATCHED = 500
+}
+
+internal enum class Command(val word: String, val event: String) {
+    CALL("call", "call:initiate"),
+    ANSWER("answer", "call:accept"),
+    DECLINE("decline", "call:reject"),
+    CANCEL("cancel", "call:cancel"),
+    HANG_UP("hangUp", "call:end"),
+}
+
+/** A word that the server has not answered yet. */
+internal data class Pending(
+    val command: Command,
+    val payload: Fields,
+    var requests: List<Int>,
+    var tries: Int = 0,
+)
+
+/**
+ * @property known the server has spoken of it
+ * @property missing sessions that should have named it and did not: 1 once, 2 and the store is known to answer
+ */
+internal data class CallRecord(
+    val id: String,
+    val key: String,
+    val role: Role,
+    val peer: String,
+    val callType: String,
+    var phase: Phase,
+    var fields: Fields,
+    var alerting: Boolean = false,
+    var byPush: Boolean = false,
+    var restored: Boolean = false,
+    var known: Boolean = false,
+    var missing: Int = 0,
+    var acceptedAt: Long? = null,
+    var reason: EndReason? = null,
+    var text: String? = null,
+    var durationMs: Long? = null,
+    var pending: Pending? = null,
+)
+
+/**
+ * @property clock the server's clock minus this device's, one of each session
+ * @property messages messages under way, by request
+ */
+internal data class State(
+    var link: Link,
+    val userId: String,
+    val calls: MutableList<CallRecord>,
+    var watched: List<String>,
+    var online: Map<String, Boolean>,
+    var clock: List<Long>,
+    var messages: List<Int>,
+)
+
+internal sealed interface Input {
+    data object Start : Input
+    data object Stop : Input
+    data object Resume : Input
+    data object Connected : Input
+    data class Refused(val message: String) : Input
+    data class Closed(val dismissed: Boolean) : Input
+    data object NoToken : Input
+    data class Event(val name: String, val data: Any?) : Input
+    data class Ack(val command: String, val key: String, val number: Int, val ack: Any?) : Input
+    data class Unanswered(val command: String, val key: String, val number: Int) : Input
+    data class Dial(val request: Int, val callId: String, val peer: String, val callType: String, val fields: Fields) : Input
+    data class Answer(val request: Int, val callId: String) : Input
+    data class Decline(val request: Int, val callId: String, val reason: String?) : Input
+    data class Cancel(val request: Int, val callId: String, val reason: String?) : Input
+    data class HangUp(val request: Int, val callId: String) : Input
+    data class Say(val request: Int, val callId: String, val data: Any?) : Input
+    data class Watch(val users: List<String>) : Input
+    data class Unwatch(val users: List<String>) : Input
+    data class Push(val request: Int, val data: Any?) : Input
+    data class Timer(val name: String) : Input
+}
+
+internal sealed interface Effect {
+    data object Connect : Effect
+    data object Disconnect : Effect
+    data class Timer(val name: String, val ms: Long) : Effect
+    data class Send(val command: String, val key: String, val number: Int, val event: String, val payload: Fields) : Effect
+    data class Resolve(val request: Int, val outcome: Outcome) : Effect
+    data class Dialled(val request: Int, val callId: String) : Effect
+    data class Pushed(val request: Int, val outcome: PushOutcome) : Effect
+    data class Incoming(val callId: String) : Effect
+    data class Restored(val callId: String) : Effect
+    data class Message(val callId: String, val senderId: String, val data: Any?, val timestamp: Long) : Effect
+    data class Presence(val userId: String, val online: Boolean) : Effect
+}
+
+internal fun initial(userId: String): State =
+    State(Link(LinkStatus.IDLE), userId, mutableListOf(), emptyList(), emptyMap(), emptyList(), emptyList())
+
+/**
+ * What [input] makes of [before], and what is to be done about it. Changes nothing else.
+ *
+ * @param now this device's clock in milliseconds since the epoch
+ * @param random in 0 until 1
+ */
+internal fun step(before: State, input: Input, now: Long, random: Double): Pair<State, List<Effect>> {
+    val calls = before.calls.mapTo(mutableListOf()) { call -> call.copy(pending = call.pending?.copy()) }
+    val machine = Machine(before.copy(calls = calls), now, random)
+    machine.take(input)
+    return machine.state to machine.effects
+}
+
+/** `CALL_17`, `CALL_CALL_17` and `17` are one call. */
+internal fun keyOf(callId: String): String {
+    var key = callId
+    while (key.startsWith("CALL_") && key.length > 5) key = key.substring(5)
+    return key
+}
+
+/** The server's clock minus this device's, in milliseconds: of the samples, the one that was under way for the shortest
+ * time. 0 before the first session. */
+internal fun clockOffset(clock: List<Long>): Long = clock.maxOrNull() ?: 0
+
+private val SERVER_REASONS = EndReason.entries.filter { it <= EndReason.MAX_DURATION }.associateBy { it.name.lowercase() }
+private val SERVER_CODES = ErrorCode.entries.filter { it <= ErrorCode.INTERNAL }.associateBy { it.name.lowercase() }
+private val CANCEL_REASONS = mapOf(
+    "Timeout" to EndReason.NO_ANSWER,
+    "User disconnected" to EndReason.CALLER_GONE,
+    "Answered elsewhere" to EndReason.ANSWERED_ELSEWHERE,
+    "Declined elsewhere" to EndReason.DECLINED_ELSEWHERE,
+)
+private val END_REASONS =
+    mapOf("User disconnected" to EndReason.LOST, "Maximum duration reached" to EndReason.MAX_DURATION)
+private val FINAL = setOf("Invalid token", "Authentication required", "Authentication failed")
+
+private class Machine(val state: State, private val now: Long, private val random: Double) {
+    val effects = mutableListOf<Effect>()
+
+    fun take(input: Input) {
+        when (input) {
+            Input.Start -> start()
+            Input.Stop -> stop()
+            Input.Resume -> resume()
+            Input.Connected -> Unit
+            is Input.Refused -> refused(input.message)
+            is Input.Closed -> closed(input.dismissed)
+            Input.NoToken -> link(LinkStatus.REFUSED, Refusal.LOGIN)
+            is Input.Event -> event(input.name, fieldsOf(input.data))
+            is Input.Ack -> ack(input.command, input.key, input.number, fieldsOf(input.ack))
+            is Input.Unanswered -> unanswered(input.command, input.key, input.number)
+            is Input.Dial -> call(input)
+            is Input.Answer -> answer(input.request, input.callId)
+            is Input.Decline -> decline(input.request, input.callId, input.reason)
+            is Input.Cancel -> cancel(input.request, input.callId, input.reason)
+            is Input.HangUp -> leave(input.request, find(keyOf(input.callId)), null)
+            is Input.Say -> message(input.request, input.callId, input.data)
+            is Input.Watch -> watch(input.users)
+            is Input.Unwatch -> unwatch(input.users)
+            is Input.Push -> push(input.request, fieldsOf(input.data))
+            is Input.Timer -> timer(input.name)
+        }
+    }
+
+    // ---- the connection
+
+    private fun start() {
+        when (state.link.status) {
+            LinkStatus.IDLE, LinkStatus.REFUSED -> {
+                state.link = Link(LinkStatus.IDLE)
+                connect()
+            }
+            LinkStatus.WAITING -> connect()
+            LinkStatus.CONNECTING, LinkStatus.READY -> Unit
+        }
+    }
+
+    private fun stop() {
+        link(LinkStatus.IDLE)
+        effects += Effect.Disconnect
+        for (call in state.calls) {
+            settle(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
+            if (call.phase != Phase.ENDED) end(call, EndReason.LOST)
+        }
+        lostMessages(ErrorCode.CLOSED)
+    }
+
+    /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
+    private fun resume() {
+        if (state.link.status == LinkStatus.WAITING) {
+            state.link = state.link.copy(tries = 0)
+            connect()
+        } else if (state.link.status == LinkStatus.READY) {
+            effects += Effect.Send("probe", "", 0, "presence:subscribe", mapOf("userIds" to emptyList<String>()))
+        }
+    }
+
+    private fun connect() {
+        link(LinkStatus.CONNECTING)
+        effects += Effect.Connect
+        effects += Effect.Timer("connect", Constants.CONNECT_MS)
+    }
+
+    private fun link(status: LinkStatus, reason: Refusal? = null) {
+        state.link = Link(status, state.link.tries, reason)
+    }
+
+    private fun refused(message: String) {
+        if (message !in FINAL) return closed(false)
+        link(LinkStatus.REFUSED, Refusal.LOGIN)
+        lostMessages(ErrorCode.UNCONFIRMED)
+    }
+
+    private fun closed(dismissed: Boolean) {
+        val (status, tries) = state.link
+        if (status == LinkStatus.IDLE || status == LinkStatus.REFUSED || status == LinkStatus.WAITING) return
+        lostMessages(ErrorCode.UNCONFIRMED)
+        if (dismissed) return link(LinkStatus.REFUSED, Refusal.DISMISSED)
+        val most = min(Constants.RECONNECT_MAX_MS, Constants.RECONNECT_MS shl min(tries, 10))
+        state.link = Link(LinkStatus.WAITING, tries + 1)
+        effects += Effect.Timer("reconnect", Math.round(most / 2.0 + random * most / 2.0))
+    }
+
+    /** Ends a connection that does not answer. */
+    private fun drop() {
+        effects += Effect.Disconnect
+        closed(false)
+    }
+
+    private fun timer(name: String) {
+        val status = state.link.status
+        if (name == "reconnect" && status == LinkStatus.WAITING) return connect()
+        if (name == "connect" && status == LinkStatus.CONNECTING) return drop()
+        val colon = name.indexOf(':')
+        val call = (if (colon < 0) null else find(name.substring(colon + 1))) ?: return
+        when (name.substring(0, colon)) {
+            "retry" -> send(call)
+            "dial" -> if (call.phase == Phase.CALLING) unreachable(call)
+            "ring" -> rungOut(call)
+            "missing" ->
+                if (call.missing == 1 && call.phase != Phase.ENDED && status == LinkStatus.READY) {
+                    effects += Effect.Send("confirm", call.key, 0, "call:ringing", mapOf("callId" to call.id))
+                }
+        }
+    }
+
+    /** The server's own word did not come: what it may believe otherwise it is told. */
+    private fun rungOut(call: CallRecord) {
+        if (call.phase != Phase.RINGING && call.phase != Phase.ANSWERING) return
+        if (call.role == Role.CALLER) return endWith(call, EndReason.NO_ANSWER, Command.CANCEL)
+        if (call.phase == Phase.ANSWERING && !unsaid(call)) return endWith(call, EndReason.NO_ANSWER, Command.HANG_UP)
+        end(call, EndReason.NO_ANSWER)
+    }
+
+    // ---- words of the app
+
+    private fun call(dial: Input.Dial) {
+        val (request, callId, peer, callType, fields) = dial
+        val twin = find(keyOf(callId)) ?: state.calls.find {
+            it.role == Role.CALLER && it.phase != Phase.ENDED && it.peer == peer && it.callType == callType
+        }
+        if (twin != null) {
+            effects += Effect.Dialled(request, twin.id)
+            val pending = twin.pending
+            if (pending?.command == Command.CALL) {
+                pending.requests += request
+            } else {
+                resolve(request, if (twin.role == Role.CALLER && twin.phase != Phase.ENDED) Outcome.OK else tooLate(twin))
+            }
+            return
+        }
+        val call = CallRecord(callId, keyOf(callId), Role.CALLER, peer, callType, Phase.CALLING, fields)
+        effects += Effect.Dialled(request, callId)
+        leaveOthers(call)
+        keep(call)
+        if (state.link.status == LinkStatus.IDLE || state.link.status == LinkStatus.REFUSED) {
+            val idle = state.link.status == LinkStatus.IDLE
+            resolve(
+                request,
+                if (idle) Outcome.failed(ErrorCode.UNREACHABLE, "connect() was not called")
+                else Outcome.failed(ErrorCode.LOGIN_REQUIRED, "log in again"),
+            )
+            return end(call, EndReason.UNREACHABLE)
+        }
+        effects += Effect.Timer("dial:${call.key}", Constants.DIAL_MS)
+        val payload = fields + mapOf("receiverId" to peer, "callId" to callId, "callType" to callType)
+        say(call, Command.CALL, payload, request)
+    }
+
+    private fun answer(request: Int, callId: String) {
+        val call = find(keyOf(callId)) ?: return resolve(request, NO_SUCH_CALL)
+        if (call.role == Role.CALLER) return resolve(request, notYours("a caller has nothing to answer"))
+        if (call.phase == Phase.ENDED) return resolve(request, tooLate(call))
+        val pending = call.pending
+        if (pending?.command == Command.ANSWER) {
+            pending.requests += request
+            return
+        }
+        if (call.phase == Phase.ACTIVE && !call.restored) return resolve(request, Outcome.OK)
+        leaveOthers(call)
+        if (call.phase == Phase.RINGING) call.phase = Phase.ANSWERING
+        say(call, Command.ANSWER, mapOf("callId" to call.id), request)
+    }
+
+    private fun decline(request: Int, callId: String, reason: String?) {
+        val call = find(keyOf(callId))
+        if (call?.role == Role.CALLER) return resolve(request, notYours("a caller cancels or hangs up"))
+        leave(request, call, reason)
+    }
+
+    private fun cancel(request: Int, callId: String, reason: String?) {
+        val call = find(keyOf(callId))
+        if (call?.role == Role.CALLEE) return resolve(request, notYours("a callee declines or hangs up"))
+        leave(request, call, reason)
+    }
+
+    /** This user is done with the call: its screen closes now, the server hears of it until it answers. */
+    private fun leave(request: Int, call: CallRecord?, text: String?) {
+        if (call == null) return resolve(request, NO_SUCH_CALL)
+        if (call.phase == Phase.ENDED) {
+            val pending = call.pending ?: return resolve(request, Outcome.OK)
+            pending.requests += request
+            return
+        }
+        if (!isRinging(call)) return endWith(call, EndReason.HUNG_UP, Command.HANG_UP, null, request)
+        if (call.role == Role.CALLEE) return endWith(call, EndReason.REJECTED, Command.DECLINE, text, request)
+        if (unsaid(call)) {
+            end(call, EndReason.CANCELLED)
+            return resolve(request, Outcome.OK)
+        }
+        endWith(call, EndReason.CANCELLED, Command.CANCEL, text, request)
+    }
+
+    private fun endWith(call: CallRecord, reason: EndReason, command: Command, text: String? = null, request: Int? = null) {
+        end(call, reason)
+        val payload = mapOf("callId" to call.id)
+        say(call, command, if (text.isNullOrEmpty()) payload else payload + ("reason" to text), request)
+    }
+
+    /** A phone is in one call: whichever is dialled or answered ends the others. But not another device's, and not the
+     * ring of the very user who is dialled: the server answers busy and names it. */
+    private fun leaveOthers(call: CallRecord) {
+        for (other in state.calls) {
+            if (other === call || other.phase == Phase.ENDED || (other.restored && other.phase == Phase.ACTIVE)) continue
+            val glare = call.phase == Phase.CALLING && other.role == Role.CALLEE && other.peer == call.peer
+            when {
+                glare && isRinging(other) -> Unit
+                other.role == Role.CALLER && unsaid(other) -> end(other, EndReason.SUPERSEDED)
+                !isRinging(other) -> endWith(other, EndReason.SUPERSEDED, Command.HANG_UP)
+                other.role == Role.CALLEE -> endWith(other, EndReason.SUPERSEDED, Command.DECLINE)
+                else -> endWith(other, EndReason.SUPERSEDED, Command.CANCEL)
+            }
+        }
+    }
+
+    /** Whether the server can take it for ringing at most. */
+    private fun isRinging(call: CallRecord): Boolean =
+        call.phase == Phase.CALLING || call.phase == Phase.RINGING || (call.phase == Phase.ANSWERING && unsaid(call))
+
+    /** Its word never left this phone. */
+    private fun unsaid(call: CallRecord): Boolean = call.pending?.tries == 0
+
+    private fun unreachable(call: CallRecord) {
+        val sent = !unsaid(call)
+        settle(call, Outcome.failed(ErrorCode.UNREACHABLE, "no answer of the server in time"))
+        end(call, EndReason.UNREACHABLE)
+        if (sent) say(call, Command.CANCEL, mapOf("callId" to call.id))
+    }
+
+    private fun message(request: Int, callId: String, data: Any?) {
+        val call = find(keyOf(callId)) ?: return resolve(request, NO_SUCH_CALL)
+        if (call.phase == Phase.ENDED) return resolve(request, tooLate(call))
+        if (state.link.status != LinkStatus.READY) {
+            return resolve(request, Outcome.failed(ErrorCode.NOT_CONNECTED, "nothing was sent"))
+        }
+        state.messages += request
+        effects += Effect.Send("message", call.key, request, "call:message", mapOf("callId" to call.id, "data" to data))
+    }
+
+    private fun watch(users: List<String>) {
+        val more = users.distinct().filter { it !in state.watched }
+        val fit = more.take(max(0, Constants.WATCHED - state.watched.size))
+        state.watched += fit
+        if (fit.isNotEmpty() && state.link.status == LinkStatus.READY) presence("watch", "presence:subscribe", fit)
+    }
+
+    private fun unwatch(users: List<String>) {
+        val gone = state.watched.filter { it in users }
+        state.watched -= gone.toSet()
+        state.online -= gone.toSet()
+        if (gone.isNotEmpty() && state.link.status == LinkStatus.READY) presence("unwatch", "presence:unsubscribe", gone)
+    }
+
+    private fun presence(command: String, event: String, userIds: List<String>) {
+        effects += Effect.Send(command, "", 0, event, mapOf("userIds" to userIds))
+    }
+
+    // ---- a word and its answer
+
+    private fun say(call: CallRecord, command: Command, payload: Fields, request: Int? = null) {
+        // A later word takes the place of an earlier one.
+        settle(call, Outcome.failed(ErrorCode.OVERTAKEN, "overtaken by ${command.word}"))
+        call.pending = Pending(command, payload, listOfNotNull(request))
+        send(call)
+    }
+
+    private fun send(call: CallRecord) {
+        val pending = call.pending
+        if (pending == null || state.link.status != LinkStatus.READY) return
+        pending.tries += 1
+        effects += Effect.Send(pending.command.word, call.key, pending.tries, pending.command.event, pending.payload)
+    }
+
+    private fun unanswered(command: String, key: String, number: Int) {
+        if (command == "probe" && state.link.status == LinkStatus.READY) return drop()
+        if (command == "message") {
+            return messageDone(number, Outcome.failed(ErrorCode.UNCONFIRMED, "no answer of the server"))
+        }
+        val call = find(key) ?: return
+        if (command == "confirm" && call.missing == 1) effects += Effect.Timer("missing:$key", Constants.MISSING_MS)
+        val pending = call.pending
+        if (pending?.command?.word == command && pending.tries == number) send(call)
+    }
+
+    private fun ack(command: String, key: String, number: Int, ack: Fields) {
+        val error = if (ack["success"] == true) null else errorOf(ack)
+        if (command == "watch") return present(fieldsOf(ack["users"]))
+        if (command == "message") return messageDone(number, Outcome(error))
+        val call = find(key) ?: return
+        if (command == "confirm") return confirmed(call, error)
+        val pending = call.pending
+        if (pending?.command?.word != command) return
+        if (command == "call") return dialAnswered(call, ack, error)
+        val again = error?.let { waitBefore(call, pending, it) }
+        when {
+            again != null -> effects += Effect.Timer("retry:${call.key}", again)
+            // The call is over for this user, whatever had become of it.
+            command != "answer" ->
+                settle(call, if (error?.code == ErrorCode.INVALID_PAYLOAD) Outcome(error) else Outcome.OK)
+            error == null -> {
+                call.known = true
+                call.restored = false
+                settle(call, Outcome.OK)
+                if (call.phase == Phase.ANSWERING) activate(call, now + clockOffset(state.clock))
+            }
+            error.code == ErrorCode.INVALID_STATE && ack["state"] == "active" -> {
+                settle(call, Outcome.failed(ErrorCode.ANSWERED_ELSEWHERE, "another device has the call"))
+                end(call, EndReason.ANSWERED_ELSEWHERE)
+            }
+            else -> {
+                settle(call, Outcome(error))
+                val tooLate = error.code == ErrorCode.INVALID_STATE
+                end(call, error.reason ?: if (tooLate) EndReason.OTHER else EndReason.FAILED)
+            }
+        }
+    }
+
+    /** Milliseconds until the word is said again, if it is to be. */
+    private fun waitBefore(call: CallRecord, pending: Pending, error: SignalingError): Long? {
+        val pause = min(Constants.RETRY_MAX_MS, Constants.RETRY_MS shl min(pending.tries - 1, 10))
+        return when (error.code) {
+            ErrorCode.RATE_LIMITED -> max(error.retryAfterMs ?: 0, pause)
+            ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL -> pause
+            // The answer to a push may be here before the call is.
+            ErrorCode.CALL_NOT_FOUND ->
+                pause.takeIf { pending.command == Command.ANSWER && !call.known && call.phase == Phase.ANSWERING }
+            else -> null
+        }
+    }
+
+    private fun dialAnswered(call: CallRecord, ack: Fields, error: SignalingError?) {
+        val byPush = ack["useFcmFallback"] == true
+        if (error == null || byPush) {
+            call.known = true
+            call.byPush = byPush
+            if (call.phase == Phase.CALLING) rings(call)
+            return settle(call, Outcome.OK)
+        }
+        settle(call, Outcome(error))
+        end(call, if (error.code == ErrorCode.BUSY) EndReason.BUSY else error.reason ?: EndReason.FAILED)
+    }
+
+    private fun rings(call: CallRecord) {
+        call.phase = Phase.RINGING
+        effects += Effect.Timer("ring:${call.key}", Constants.RING_MAX_MS)
+    }
+
+    /** Any answer but `unavailable` says that the store is there; what the next session says of the call is believed. */
+    private fun confirmed(call: CallRecord, error: SignalingError?) {
+        if (call.missing != 1 || call.phase == Phase.ENDED) return
+        when (error?.code) {
+            ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED ->
+                effects += Effect.Timer("missing:${call.key}", Constants.MISSING_MS)
+            else -> {
+                call.missing = 2
+                drop()
+            }
+        }
+    }
+
+    private fun messageDone(request: Int, outcome: Outcome) {
+        if (request !in state.messages) return
+        state.messages -= request
+        resolve(request, outcome)
+    }
+
+    private fun lostMessages(code: ErrorCode) {
+        for (request in state.messages) resolve(request, Outcome.failed(code, "the connection broke"))
+        state.messages = emptyList()
+    }
+
+    // ---- words of the server
+
+    private fun event(name: String, data: Fields) {
+        if (name == "session:ready") return ready(data)
+        if (name == "user:online" || name == "user:offline") {
+            val user = textOf(data["userId"]) ?: return
+            return present(mapOf(user to (name == "user:online")))
+        }
+        val id = textOf(data["callId"]) ?: return
+        val call = find(keyOf(id))
+        if (name == "call:incoming") return incoming(id, call, data, false)
+        if (call == null) {
+            if (name == "call:cancelled" || name == "call:ended") remember(id)
+            return
+        }
+        if (call.phase == Phase.ENDED) {
+            val declined = name == "call:reject:confirmed" && call.pending?.command == Command.DECLINE
+            if (declined) settle(call, Outcome.OK)
+            return
+        }
+        val text = textOf(data["reason"])
+        val outgoing = call.role == Role.CALLER && call.phase != Phase.ACTIVE
+        when (name) {
+            "call:ringing" -> if (outgoing) heardOf(call).alerting = true
+            "call:accepted" -> if (outgoing) activate(heardOf(call), numberOf(data["timestamp"]) ?: now)
+            "call:rejected" -> if (outgoing) end(call, EndReason.REJECTED, text)
+            "call:timeout" -> if (outgoing) end(call, EndReason.NO_ANSWER, text)
+            "call:busy" -> if (outgoing) end(call, EndReason.BUSY, text)
+            "call:cancelled" -> {
+                if (call.role == Role.CALLER) return
+                val reason = CANCEL_REASONS[text] ?: EndReason.CANCELLED
+                val elsewhere = reason == EndReason.ANSWERED_ELSEWHERE || reason == EndReason.DECLINED_ELSEWHERE
+                if (call.phase != Phase.ACTIVE || call.restored || !elsewhere) end(call, reason, text)
+            }
+            "call:ended" -> {
+                numberOf(data["durationMs"])?.let { call.durationMs = it }
+                end(call, END_REASONS[text] ?: EndReason.HUNG_UP, text)
+            }
+            "call:message" -> {
+                val sender = textOf(data["senderId"])
+                if (sender != call.peer) return
+                effects += Effect.Message(call.id, sender, data["data"], numberOf(data["timestamp"]) ?: now)
+            }
+        }
+    }
+
+    private fun incoming(id: String, known: CallRecord?, data: Fields, pushed: Boolean) {
+        val peer = textOf(data["callerId"]) ?: return
+        if (known != null) {
+            if (known.role == Role.CALLER || known.phase == Phase.ENDED) return
+            heardOf(known).fields += data
+            if (known.phase == Phase.RINGING) ringFor(known, data)
+            return
+        }
+        val call = CallRecord(
+            id, keyOf(id), Role.CALLEE, peer, textOf(data["callType"]) ?: "AUDIO", Phase.RINGING, data,
+            byPush = pushed, known = !pushed,
+        )
+        keep(call)
+        ringFor(call, data)
+        effects += Effect.Incoming(id)
+    }
+
+    private fun ringFor(call: CallRecord, data: Fields) {
+        val left = numberOf(data["expiresInMs"]) ?: Constants.RING_MS
+        effects += Effect.Timer("ring:${call.key}", left + Constants.RING_GRACE_MS)
+    }
+
+    /** A new session: the server's record against this one, then every word that it has not answered. */
+    private fun ready(data: Fields) {
+        if (state.link.status != LinkStatus.CONNECTING && state.link.status != LinkStatus.READY) return
+        state.link = Link(LinkStatus.READY)
+        numberOf(data["serverTime"])?.let { tick(it - now) }
+        val live = fieldsOf(data["call"])
+        val liveKey = keyOf(textOf(live["callId"]) ?: "")
+        val ended = mutableMapOf<String, EndReason>()
+        for (entry in (data["ended"] as? List<*>).orEmpty().map(::fieldsOf)) {
+            val id = textOf(entry["callId"]) ?: continue
+            ended[keyOf(id)] = reasonOf(entry["reason"]) ?: EndReason.OTHER
+        }
+        for (call in state.calls.filter { it.phase != Phase.ENDED }) {
+            val over = ended[call.key]
+            when {
+                call.key == liveKey -> stillThere(call, live)
+                over != null -> end(call, over)
+                call.known && (liveKey != "" || call.missing == 2) -> end(call, EndReason.LOST)
+                call.known -> {
+                    call.missing = 1
+                    effects += Effect.Timer("missing:${call.key}", Constants.MISSING_MS)
+                }
+            }
+        }
+        for (call in state.calls) send(call)
+        val known = find(liveKey)
+        if (known == null) restore(live) else if (known.phase == Phase.ENDED) stillThereThough(known, live)
+        if (state.watched.isNotEmpty()) presence("watch", "presence:subscribe", state.watched)
+    }
+
+    private fun stillThere(call: CallRecord, live: Fields) {
+        heardOf(call)
+        if (live["state"] != "active") return
+        if (call.role == Role.CALLER) {
+            if (call.phase != Phase.ACTIVE) activate(call, now + clockOffset(state.clock))
+        } else if (call.phase == Phase.RINGING) {
+            end(call, EndReason.ANSWERED_ELSEWHERE)
+        }
+    }
+
+    /** The server takes for live what was given up here as `lost`: the other side must not talk to nobody. */
+    private fun stillThereThough(call: CallRecord, live: Fields) {
+        if (call.reason != EndReason.LOST || call.pending != null) return
+        if (live["state"] == "active") say(call, Command.HANG_UP, mapOf("callId" to call.id))
+        else if (call.role == Role.CALLER) say(call, Command.CANCEL, mapOf("callId" to call.id))
+    }
+
+    /** A live call that this process does not know: of the time before it started, or of another device. What rings here
+     * comes as `call:incoming`. */
+    private fun restore(live: Fields) {
+        val id = textOf(live["callId"]) ?: return
+        val peer = textOf(live["peerId"]) ?: return
+        val role = if (live["role"] == "callee") Role.CALLEE else Role.CALLER
+        val active = live["state"] == "active"
+        if (role == Role.CALLEE && !active) return
+        val call = CallRecord(
+            id, keyOf(id), role, peer, textOf(live["callType"]) ?: "AUDIO", if (active) Phase.ACTIVE else Phase.RINGING,
+            emptyMap(), alerting = live["state"] == "ringing", restored = true, known = true,
+        )
+        keep(call)
+        if (!active) rings(call)
+        effects += Effect.Restored(id)
+    }
+
+    private fun tick(sample: Long) {
+        if (abs(sample - clockOffset(state.clock)) > Constants.CLOCK_STEP_MS) state.clock = emptyList()
+        state.clock = (state.clock + sample).takeLast(Constants.CLOCK_SAMPLES)
+    }
+
+    private fun present(users: Fields) {
+        for (user in state.watched) {
+            val online = users[user] as? Boolean ?: continue
+            if (state.online[user] == online) continue
+            state.online += user to online
+            effects += Effect.Presence(user, online)
+        }
+    }
+
+    // ---- pushes
+
+    private fun push(request: Int, data: Fields) {
+        val outcome = pushed(data)
+        effects += Effect.Pushed(request, outcome)
+        if (outcome == PushOutcome.RINGS && state.link.status == LinkStatus.WAITING) resume()
+    }
+
+    private fun pushed(data: Fields): PushOutcome {
+        val id = textOf(data["callId"]) ?: return PushOutcome.NOT_A_CALL
+        val call = find(keyOf(id))
+        if (data["type"] == "call_cancelled") {
+            if (call == null) remember(id)
+            else if (call.role == Role.CALLEE && call.phase == Phase.RINGING) end(call, EndReason.CANCELLED)
+            return PushOutcome.CANCELLED
+        }
+        if (data["type"] != "incoming_call" || textOf(data["callerId"]) == null) return PushOutcome.NOT_A_CALL
+        if (call != null) return if (call.phase == Phase.ENDED) PushOutcome.OVER else PushOutcome.KNOWN
+        val sentAt = numberOf(data["timestamp"])
+        val age = if (sentAt == null) 0 else max(0, now + clockOffset(state.clock) - sentAt)
+        if (age > Constants.PUSH_AGE_MS) return PushOutcome.TOO_OLD
+        val fields = (data - setOf("type", "channelId", "timestamp")).toMutableMap()
+        textOf(data["channelId"])?.let { fields["channelName"] = it }
+        fields["expiresInMs"] = Constants.RING_MS - age
+        incoming(id, null, fields, true)
+        return PushOutcome.RINGS
+    }
+
+    // ---- records
+
+    private fun find(key: String): CallRecord? = state.calls.find { it.key == key }
+
+    /** A call that ended before this phone heard of it: a push that comes later does not ring. */
+    private fun remember(id: String) {
+        val call = CallRecord(id, keyOf(id), Role.CALLEE, "", "", Phase.ENDED, emptyMap(), known = true)
+        call.reason = EndReason.CANCELLED
+        keep(call)
+    }
+
+    /** Adds a call; the oldest that are over make room. */
+    private fun keep(call: CallRecord) {
+        val calls = state.calls
+        calls += call
+        while (calls.size > Constants.CALLS_KEPT) {
+            var oldest = calls.indexOfFirst { it.phase == Phase.ENDED && it.pending == null }
+            if (oldest < 0) oldest = calls.indexOfFirst { it.phase == Phase.ENDED }
+            if (oldest < 0) oldest = 0
+            settle(calls[oldest], Outcome.failed(ErrorCode.UNREACHABLE, "no answer of the server"))
+            calls.removeAt(oldest)
+        }
+    }
+
+    private fun heardOf(call: CallRecord): CallRecord {
+        call.known = true
+        call.missing = 0
+        return call
+    }
+
+    private fun activate(call: CallRecord, at: Long) {
+        call.phase = Phase.ACTIVE
+        call.acceptedAt = at
+        if (call.pending?.command == Command.CALL) settle(call, Outcome.OK)
+    }
+
+    private fun end(call: CallRecord, reason: EndReason, text: String? = null) {
+        call.phase = Phase.ENDED
+        call.reason = reason
+        if (text != null) call.text = text
+        val message = "the call is over: ${reason.name.lowercase()}"
+        settle(call, Outcome(SignalingError(ErrorCode.OVERTAKEN, message, reason = reason)))
+    }
+
+    /** The word under way, if there is one, has come to its end. */
+    private fun settle(call: CallRecord, outcome: Outcome) {
+        for (request in call.pending?.requests.orEmpty()) resolve(request, outcome)
+        call.pending = null
+    }
+
+    private fun resolve(request: Int, outcome: Outcome) {
+        effects += Effect.Resolve(request, outcome)
+    }
+}
+
+private val NO_SUCH_CALL = Outcome.failed(ErrorCode.CALL_NOT_FOUND, "no such call")
+
+private fun notYours(message: String) = Outcome.failed(ErrorCode.NOT_A_PARTICIPANT, message)
+
+private fun tooLate(call: CallRecord) =
+    Outcome(SignalingError(ErrorCode.INVALID_STATE, "the call is over", reason = call.reason))
+
+private fun errorOf(ack: Fields): SignalingError {
+    val code = if (ack["busy"] == true) ErrorCode.BUSY else SERVER_CODES[ack["code"]] ?: ErrorCode.INTERNAL
+    return SignalingError(
+        code,
+        textOf(ack["error"]) ?: "refused",
+        numberOf(ack["retryAfterMs"]),
+        textOf(ack["ringingCallId"]),
+        reasonOf(ack["reason"]),
+    )
+}
+
+private fun reasonOf(value: Any?): EndReason? = textOf(value)?.let { SERVER_REASONS[it] ?: EndReason.OTHER }
+
+@Suppress("UNCHECKED_CAST")
+private fun fieldsOf(value: Any?): Fields = value as? Map<String, Any?> ?: emptyMap()
+
+private fun textOf(value: Any?): String? = (value as? String)?.takeIf { it != "" }
+
+/** A finite number, also one that is written as a text, as FCM does. */
+private fun numberOf(value: Any?): Long? = when (value) {
+    is Double -> if (value.isNaN() || value.isInfinite()) null else value.toLong()
+    is Number -> value.toLong()
+    is String -> if (value.length in 1..15 && value.all { it in '0'..'9' }) value.toLong() else null
+    else -> null
+}

@@ -1,0 +1,470 @@
+package app.onlycare.signaling
+
+import io.socket.client.Ack
+import io.socket.client.IO
+import io.socket.client.Socket
+import java.io.Closeable
+import java.net.URI
+import java.util.concurrent.Callable
+import java.util.concurrent.CopyOnWriteArrayList
+import java.util.concurrent.ScheduledFuture
+import java.util.concurrent.ScheduledThreadPoolExecutor
+import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicBoolean
+import kotlin.random.Random
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.StateFlow
+import kotlinx.coroutines.flow.flow
+
+/** Gives the bearer token. */
+public fun interface TokenProvider {
+    /**
+     * Asked at every attempt to connect, on a thread of its own; it may block, for 30 s at most. Null or an empty text
+     * means that nobody is logged in; an exception, that the token could not be had this time and is asked for again.
+     */
+    @Throws(Exception::class)
+    public fun token(): String?
+}
+
+/** Hears of something, on a thread of the phone. */
+public fun interface Listener<T> {
+    /** Must return soon: the next news waits for it. */
+    public fun on(value: T)
+}
+
+/**
+ * What a phone is made of.
+ *
+ * @property url the server, such as `https://signaling.example.com`
+ * @property userId whose phone it is: the id that Laravel knows, such as `USR_1001`
+ * @property deviceId this installation, up to 64 characters, the same at every start. Keep it: "answered elsewhere" is
+ *   told by it, and a call that goes on is found again by it
+ * @property transports polling first and then a websocket, unless told otherwise
+ */
+public class PhoneOptions @JvmOverloads constructor(
+    public val url: String,
+    public val userId: String,
+    public val deviceId: String,
+    public val token: TokenProvider,
+    public val transports: List<String> = listOf("polling", "websocket"),
+)
+
+/**
+ * What comes with a call that is dialled. All of it reaches the callee's phone, up to 4 KiB.
+ *
+ * @property callId the id that the backend gave the call. Without one it is made here
+ * @property channelName the media channel. Without one it is the call's id
+ * @property agoraToken the callee's token for the media channel
+ * @property further whatever else the callee's app reads: texts, numbers, booleans, lists and maps
+ */
+public class CallOptions @JvmOverloads constructor(
+    public val callId: String? = null,
+    public val channelName: String? = null,
+    public val agoraToken: String = "",
+    public val further: Map<String, Any?> = emptyMap(),
+)
+
+/**
+ * One user on one device: keeps the connection, and has his calls. May be used from any thread.
+ *
+ * ```kotlin
+ * val phone = Phone(PhoneOptions("http://127.0.0.1:3001", "USR_1001", "kitchen-tablet", { "a bearer token" }))
+ * phone.connect()
+ * phone.incoming.collect { call -> call.answer() }
+ * ```
+ */
+public class Phone(private val options: PhoneOptions) : Closeable {
+    /** Whose phone it is. */
+    public val userId: String get() = options.userId
+
+    /** All steps, in order. */
+    private val worker = executor("signaling")
+
+    /** Listeners, so that no foreign code holds up a step. */
+    private val news = executor("signaling-news")
+    private var state = initial(options.userId)
+    private var socket: Socket? = null
+
+    /** Counts attempts to connect: what an older one has to say is not heard. */
+    private var attempt = 0
+    private var requests = 0
+    private val asking = AtomicBoolean()
+    private val waiting = HashMap<Int, CompletableDeferred<Outcome>>()
+    private val answers = HashMap<Int, Any>()
+    private val timers = HashMap<String, ScheduledFuture<*>>()
+    private val handles = LinkedHashMap<String, Call>()
+    private val entries = ArrayDeque<LogEntry>()
+    private val incomings = Listeners<Call>()
+    private val restorations = Listeners<Call>()
+    private val links = Listeners<Link>()
+    private val presences = Listeners<Map<String, Boolean>>()
+    private val mutableLink = MutableStateFlow(state.link)
+    private val mutableCalls = MutableStateFlow<List<Call>>(emptyList())
+    private val mutablePresence = MutableStateFlow<Map<String, Boolean>>(emptyMap())
+
+    @Volatile
+    private var offset = 0L
+
+    /** Whether the server is there. */
+    public val link: StateFlow<Link> get() = mutableLink
+
+    /** The calls that are not over, oldest first. */
+    public val calls: StateFlow<List<Call>> get() = mutableCalls
+
+    /** Who of the watched users is online, as far as it is known. */
+    public val presence: StateFlow<Map<String, Boolean>> get() = mutablePresence
+
+    /** The last 100 steps, for a bug report. */
+    public val log: List<LogEntry> get() = synchronized(entries) { entries.toList() }
+
+    /**
+     * Calls that ring here, each once, whether it came over the socket or as a push; with those that ring when somebody
+     * begins to collect. Each collector has them all.
+     *
+     * ```kotlin
+     * phone.incoming.collect { call -> println("${call.fields["callerName"]} calls") }
+     * ```
+     */
+    public val incoming: Flow<Call> =
+        each { call -> call.role == Role.CALLEE && call.state.value.phase == Phase.RINGING }
+
+    /**
+     * Calls that were going on when this phone connected, and that this process does not know: it was restarted, or it
+     * is another device that is in the call. [Call.answer] takes part in a callee's again, and is refused with
+     * [ErrorCode.ANSWERED_ELSEWHERE] if it is another device's.
+     */
+    public val restored: Flow<Call> = each { call -> call.state.value.restored }
+
+    /** The server's clock now, in milliseconds since the epoch; before the first session, this device's. */
+    public fun serverNow(): Long = System.currentTimeMillis() + offset
+
+    /** Connects, and stays connected: for ever, but for a [link] that says [LinkStatus.REFUSED]. Also the way back from
+     * there. */
+    public fun connect(): Unit = post(Input.Start)
+
+    /** The app came back to the front, or the network changed: connects at once instead of waiting, and looks whether a
+     * connection that seems to be there still is. */
+    public fun resume(): Unit = post(Input.Resume)
+
+    /** Disconnects for good, as on a logout. Calls end here as [EndReason.LOST]; hang up first. Open results are
+     * [ErrorCode.CLOSED]. [connect] begins anew. */
+    override fun close() {
+        onWorker {
+            take(Input.Stop)
+            for (timer in timers.values) timer.cancel(false)
+            timers.clear()
+        }
+    }
+
+    /**
+     * Dials. While a call to the same user of the same type goes on it is that call, so a second tap does nothing; every
+     * other call of this phone ends. The call is there at once; [Call.dialled] is what the server says.
+     *
+     * ```kotlin
+     * val call = phone.call("USR_1002", CallType.VIDEO, CallOptions(channelName = "channel-1", agoraToken = "006a"))
+     * val dialled = call.dialled()
+     * if (dialled.error?.code == ErrorCode.BUSY) println("he talks to somebody else")
+     * ```
+     */
+    @JvmOverloads
+    public fun call(userId: String, callType: CallType, options: CallOptions = CallOptions()): Call {
+        val callId = options.callId ?: "CALL_${System.currentTimeMillis()}${Random.nextInt(1_000_000)}"
+        val channelName = options.channelName ?: callId
+        val fields = options.further + mapOf("channelName" to channelName, "agoraToken" to options.agoraToken)
+        return onWorker {
+            val result = CompletableDeferred<Outcome>()
+            val request = ask(result)
+            take(Input.Dial(request, callId, userId, callType.name, fields))
+            val dialled = answers.remove(request) as String
+            val call = handle(keyOf(dialled)) ?: error("a call that was dialled is recorded")
+            call.dials(result)
+            call
+        }
+    }
+
+    /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. */
+    public fun watch(vararg userIds: String): Unit = post(Input.Watch(userIds.toList()))
+
+    /** No longer watches them. */
+    public fun unwatch(vararg userIds: String): Unit = post(Input.Unwatch(userIds.toList()))
+
+    /**
+     * The data of a push. Of one call, whichever of push and socket comes first rings, and the other adds to it; a push
+     * that is older than 20 s, or of a call that is over, does not ring. Call [connect] as well: a push is no
+     * connection.
+     *
+     * ```kotlin
+     * phone.connect()
+     * val data = mapOf("type" to "incoming_call", "callId" to "CALL_17", "callerId" to "USR_1001")
+     * if (phone.handlePush(data) == PushOutcome.NOT_A_CALL) println("somebody else handles it")
+     * ```
+     */
+    public fun handlePush(data: Map<String, Any?>): PushOutcome = onWorker {
+        val request = ++requests
+        take(Input.Push(request, data))
+        answers.remove(request) as PushOutcome
+    }
+
+    /** For Java: [incoming]. Close what it gives to hear no more. */
+    public fun onIncoming(listener: Listener<Call>): Closeable = onWorker {
+        for (call in mutableCalls.value) {
+            if (call.role == Role.CALLEE && call.state.value.phase == Phase.RINGING) tell { listener.on(call) }
+        }
+        incomings.add(listener)
+    }
+
+    /** For Java: [restored]. Close what it gives to hear no more. */
+    public fun onRestored(listener: Listener<Call>): Closeable = onWorker {
+        for (call in mutableCalls.value) if (call.state.value.restored) tell { listener.on(call) }
+        restorations.add(listener)
+    }
+
+    /** For Java: [link], every change and how it is now. Close what it gives to hear no more. */
+    public fun onLink(listener: Listener<Link>): Closeable = onWorker {
+        val now = state.link
+        tell { listener.on(now) }
+        links.add(listener)
+    }
+
+    /** For Java: [presence], after every change. Close what it gives to hear no more. */
+    public fun onPresence(listener: Listener<Map<String, Boolean>>): Closeable = onWorker { presences.add(listener) }
+
+    internal fun say(input: (request: Int) -> Input): CompletableDeferred<Outcome> {
+        val result = CompletableDeferred<Outcome>()
+        worker.execute { take(input(ask(result))) }
+        return result
+    }
+
+    internal fun tell(what: () -> Unit) {
+        news.execute {
+            try {
+                what()
+            } catch (failure: Exception) {
+                write("a listener failed: ${failure.javaClass.name}")
+                failure.printStackTrace()
+            }
+        }
+    }
+
+    internal fun <T> onWorker(work: () -> T): T =
+        if (Thread.currentThread().name == worker.name) work() else worker.submit(Callable { work() }).get()
+
+    private fun ask(result: CompletableDeferred<Outcome>): Int {
+        requests += 1
+        waiting[requests] = result
+        return requests
+    }
+
+    private fun post(input: Input) = worker.execute { take(input) }
+
+    private fun take(input: Input) {
+        val before = state
+        val (after, effects) = step(before, input, System.currentTimeMillis(), Random.nextDouble())
+        state = after
+        offset = clockOffset(after.clock)
+        note(input, before, after)
+        for (record in after.calls) handles[record.key]?.update(record)
+        val alive = after.calls.filter { it.phase != Phase.ENDED }.mapNotNull { handle(it.key) }
+        handles.keys.retainAll(after.calls.mapTo(HashSet()) { it.key })
+        mutableCalls.value = alive
+        mutablePresence.value = after.online
+        mutableLink.value = after.link
+        if (before.link != after.link) tell { links.tell(after.link) }
+        if (before.online != after.online) tell { presences.tell(after.online) }
+        for (effect in effects) perform(effect)
+    }
+
+    private fun perform(effect: Effect) {
+        when (effect) {
+            Effect.Connect -> open()
+            Effect.Disconnect -> disconnect()
+            is Effect.Timer -> {
+                timers.remove(effect.name)?.cancel(false)
+                val fire = Runnable {
+                    timers.remove(effect.name)
+                    take(Input.Timer(effect.name))
+                }
+                timers[effect.name] = worker.schedule(fire, effect.ms, TimeUnit.MILLISECONDS)
+            }
+            is Effect.Send -> send(effect)
+            is Effect.Resolve -> waiting.remove(effect.request)?.complete(effect.outcome)
+            is Effect.Dialled -> answers[effect.request] = effect.callId
+            is Effect.Pushed -> answers[effect.request] = effect.outcome
+            is Effect.Incoming -> handle(keyOf(effect.callId))?.let { call -> tell { incomings.tell(call) } }
+            is Effect.Restored -> handle(keyOf(effect.callId))?.let { call -> tell { restorations.tell(call) } }
+            is Effect.Message ->
+                handle(keyOf(effect.callId))?.hear(Message(effect.senderId, effect.data, effect.timestamp))
+            is Effect.Presence -> Unit
+        }
+    }
+
+    private fun open() {
+        disconnect()
+        val mine = ++attempt
+        val current = { input: Input ->
+            worker.execute { if (mine == attempt) take(input) }
+        }
+        if (!asking.compareAndSet(false, true)) {
+            // The provider still works on what it was asked before.
+            current(Input.Closed(false))
+            return
+        }
+        val ask = Thread({
+            val token = try {
+                options.token.token()
+            } catch (_: Exception) {
+                current(Input.Closed(false))
+                return@Thread
+            } finally {
+                asking.set(false)
+            }
+            worker.execute {
+                if (mine == attempt) if (token.isNullOrEmpty()) take(Input.NoToken) else open(token, current)
+            }
+        }, "signaling-token")
+        ask.isDaemon = true
+        ask.start()
+    }
+
+    private fun open(token: String, current: (Input) -> Unit) {
+        val settings = IO.Options()
+        // Texts only: the library sends no other values here.
+        settings.auth = mapOf(
+            "token" to token, "userId" to options.userId, "deviceId" to options.deviceId, "acks" to "true",
+        )
+        settings.transports = options.transports.toTypedArray()
+        // The machine decides when to come back, with a fresh token.
+        settings.reconnection = false
+        settings.forceNew = true
+        settings.timeout = Constants.CONNECT_MS
+        val opened = IO.socket(URI.create(options.url), settings)
+        socket = opened
+        opened.on(Socket.EVENT_CONNECT) { current(Input.Connected) }
+        opened.on(Socket.EVENT_CONNECT_ERROR) { arguments ->
+            // A refusal is a packet of the server; all else is the transport.
+            val packet = fromJson(arguments.firstOrNull()) as? Map<*, *>
+            current(if (packet == null) Input.Closed(false) else Input.Refused(packet["message"].toString()))
+        }
+        opened.on(Socket.EVENT_DISCONNECT) { arguments ->
+            current(Input.Closed(arguments.firstOrNull() == "io server disconnect"))
+        }
+        opened.onAnyIncoming { arguments ->
+            val name = arguments.firstOrNull() as? String ?: return@onAnyIncoming
+            // At once: the caller hears that it rings.
+            if (name == "call:incoming") (arguments.lastOrNull() as? Ack)?.call()
+            current(Input.Event(name, fromJson(arguments.getOrNull(1).takeIf { it !is Ack })))
+        }
+        opened.connect()
+    }
+
+    private fun disconnect() {
+        attempt += 1
+        val old = socket ?: return
+        socket = null
+        old.off()
+        old.offAnyIncoming()
+        old.disconnect()
+    }
+
+    private fun send(effect: Effect.Send) {
+        val mine = attempt
+        val open = AtomicBoolean(true)
+        val once = { input: Input ->
+            if (open.compareAndSet(true, false)) worker.execute { if (mine == attempt) take(input) }
+        }
+        val ms = if (effect.command == "probe") Constants.PROBE_MS else Constants.ACK_MS
+        val silence = Runnable { once(Input.Unanswered(effect.command, effect.key, effect.number)) }
+        val timeout = worker.schedule(silence, ms, TimeUnit.MILLISECONDS)
+        socket?.emit(effect.event, arrayOf(toJson(effect.payload))) { arguments ->
+            timeout.cancel(false)
+            once(Input.Ack(effect.command, effect.key, effect.number, fromJson(arguments.firstOrNull())))
+        }
+    }
+
+    private fun handle(key: String): Call? =
+        handles[key] ?: state.calls.find { it.key == key }?.let { record ->
+            Call(this, record).also { handles[key] = it }
+        }
+
+    /** Each of [calls] once that is [wanted], for each collector. */
+    private fun each(wanted: (Call) -> Boolean): Flow<Call> = flow {
+        var told = emptySet<Call>()
+        mutableCalls.collect { now ->
+            told = told.intersect(now.toSet())
+            for (call in now) {
+                if (call in told || !wanted(call)) continue
+                told = told + call
+                emit(call)
+            }
+        }
+    }
+
+    private fun note(input: Input, before: State, after: State) {
+        val words = mutableListOf(input.javaClass.simpleName)
+        when (input) {
+            is Input.Event -> words += "${input.name} ${idIn(input.data)}"
+            is Input.Push -> words += idIn(input.data)
+            is Input.Ack -> words += "${input.command} ${input.key}"
+            is Input.Unanswered -> words += "${input.command} ${input.key}"
+            is Input.Dial -> words += input.callId
+            is Input.Answer -> words += input.callId
+            is Input.Decline -> words += input.callId
+            is Input.Cancel -> words += input.callId
+            is Input.HangUp -> words += input.callId
+            is Input.Say -> words += input.callId
+            is Input.Timer -> words += input.name
+            is Input.Refused -> words += input.message
+            else -> Unit
+        }
+        if (before.link.status != after.link.status) words += "link ${after.link.status} ${after.link.reason ?: ""}"
+        for (call in after.calls) {
+            val was = before.calls.find { it.key == call.key }?.phase
+            if (was != call.phase) words += "${call.id} ${call.phase} ${call.reason ?: ""}"
+        }
+        write(words.map(String::trim).filter { it != "" }.joinToString(" "))
+    }
+
+    private fun idIn(data: Any?): String = ((data as? Map<*, *>)?.get("callId") as? String).orEmpty().take(64)
+
+    private fun write(text: String) {
+        synchronized(entries) {
+            entries.addLast(LogEntry(System.currentTimeMillis(), text))
+            if (entries.size > LOG_STEPS) entries.removeAt(0)
+        }
+    }
+
+    private companion object {
+        const val LOG_STEPS = 100
+    }
+}
+
+/** One thread, which ends when it has been idle for a while. */
+internal class Worker(val name: String) :
+    ScheduledThreadPoolExecutor(1, { work -> Thread(work, name).also { it.isDaemon = true } })
+
+private var workers = 0
+
+private fun executor(name: String): Worker {
+    val number = synchronized(Phone::class.java) { ++workers }
+    val worker = Worker("$name-$number")
+    worker.setKeepAliveTime(10, TimeUnit.SECONDS)
+    worker.allowCoreThreadTimeOut(true)
+    worker.removeOnCancelPolicy = true
+    return worker
+}
+
+internal class Listeners<T> {
+    private val all = CopyOnWriteArrayList<Listener<T>>()
+
+    fun add(listener: Listener<T>): Closeable {
+        val own = Listener<T> { listener.on(it) }
+        all += own
+        return Closeable { all -= own }
+    }
+
+    fun tell(value: T) {
+        for (listener in all) listener.on(value)
+    }
+}

@@ -1,0 +1,222 @@
+package app.onlycare.signaling
+
+/** Which side of a call this phone is on. */
+public enum class Role { CALLER, CALLEE }
+
+/** What is to be shown and heard. */
+public enum class CallType { AUDIO, VIDEO }
+
+/** Where a call is. It only moves forward, and [ENDED] is final. */
+public enum class Phase {
+    /** Dialled here, and the server has not answered yet. */
+    CALLING,
+
+    /** It rings, there or here. */
+    RINGING,
+
+    /** Answered here, and the server has not confirmed it yet. */
+    ANSWERING,
+
+    /** Both are in it. */
+    ACTIVE,
+
+    /** Over; [CallState.reason] says why. */
+    ENDED,
+}
+
+/** Why a call is over. Down to [MAX_DURATION] they are the server's words (docs/protocol.md). */
+public enum class EndReason {
+    CANCELLED, SUPERSEDED, CALLER_GONE, REJECTED, NO_ANSWER, BUSY, HUNG_UP, LOST, MAX_DURATION,
+
+    /** Another device of this user answered. */
+    ANSWERED_ELSEWHERE,
+
+    /** Another device of this user declined. */
+    DECLINED_ELSEWHERE,
+
+    /** Dialled, and no server within 30 s. */
+    UNREACHABLE,
+
+    /** The server refused the dial or the answer. */
+    FAILED,
+
+    /** A reason that this version does not know. */
+    OTHER,
+}
+
+/** Why a word was not obeyed. Down to [INTERNAL] they are the server's codes (docs/protocol.md). */
+public enum class ErrorCode {
+    /** A mistake in the app; the message says which. */
+    INVALID_PAYLOAD,
+
+    /** Let the user try again after [SignalingError.retryAfterMs]. */
+    RATE_LIMITED,
+
+    /** It is not this user's call, or not his to do. */
+    NOT_A_PARTICIPANT,
+
+    /** Close the screen. */
+    CALL_NOT_FOUND,
+
+    /** Too late: close the screen. */
+    INVALID_STATE,
+
+    /** Let the user try again. */
+    UNAVAILABLE,
+
+    /** Let the user try again. */
+    INTERNAL,
+
+    /** Say so; where there is [SignalingError.ringingCallId], answer that call instead. */
+    BUSY,
+
+    /** Another device has the call: close the screen. */
+    ANSWERED_ELSEWHERE,
+
+    /** The other side, or a later word of this user, decided first. */
+    OVERTAKEN,
+
+    /** There is no connection. */
+    UNREACHABLE,
+
+    /** Ask the user to log in, then call [Phone.connect]. */
+    LOGIN_REQUIRED,
+
+    /** A message was not sent: try again later. */
+    NOT_CONNECTED,
+
+    /** A message was sent, and nobody knows whether it arrived. */
+    UNCONFIRMED,
+
+    /** The phone was closed. */
+    CLOSED,
+}
+
+/**
+ * Why a word was not obeyed, with what belongs to it.
+ *
+ * @property message for a log, in English
+ * @property retryAfterMs with [ErrorCode.RATE_LIMITED]: milliseconds
+ * @property ringingCallId with [ErrorCode.BUSY], if the callee is calling this very user: the call to answer instead
+ * @property reason with [ErrorCode.INVALID_STATE] and [ErrorCode.OVERTAKEN]: why the call ended
+ */
+public data class SignalingError @JvmOverloads constructor(
+    val code: ErrorCode,
+    val message: String,
+    val retryAfterMs: Long? = null,
+    val ringingCallId: String? = null,
+    val reason: EndReason? = null,
+)
+
+/**
+ * What became of a word. A word never throws.
+ *
+ * @property error null if the word was obeyed
+ */
+public data class Outcome(val error: SignalingError?) {
+    /** Whether the word was obeyed. */
+    val isOk: Boolean get() = error == null
+
+    internal companion object {
+        val OK = Outcome(null)
+
+        fun failed(code: ErrorCode, message: String) = Outcome(SignalingError(code, message))
+    }
+}
+
+/** Whether the server is there. */
+public enum class LinkStatus {
+    /** [Phone.connect] was not called, or [Phone.close] was. */
+    IDLE,
+
+    /** On the way there. */
+    CONNECTING,
+
+    /** There. */
+    READY,
+
+    /** The connection broke or could not be made; it comes back by itself. */
+    WAITING,
+
+    /** It does not come back by itself; [Link.reason] says why. */
+    REFUSED,
+}
+
+/** Why the link does not come back by itself. */
+public enum class Refusal {
+    /** Log in again, then [Phone.connect]. */
+    LOGIN,
+
+    /** Sent away: too many sessions of this device, a token that was revoked, or a user who was blocked. */
+    DISMISSED,
+}
+
+/**
+ * Whether the server is there, and why not.
+ *
+ * @property reason with [LinkStatus.REFUSED]
+ * @property tries tries that failed since the last session
+ */
+public data class Link @JvmOverloads constructor(
+    val status: LinkStatus,
+    val tries: Int = 0,
+    val reason: Refusal? = null,
+)
+
+/** What [Phone.handlePush] found. */
+public enum class PushOutcome {
+    /** A new call: show the ring screen. */
+    RINGS,
+
+    /** The call goes on here already. */
+    KNOWN,
+
+    /** It stops ringing. */
+    CANCELLED,
+
+    /** Sent more than 20 s ago. */
+    TOO_OLD,
+
+    /** The call has ended. */
+    OVER,
+
+    /** For somebody else to handle. */
+    NOT_A_CALL,
+}
+
+/**
+ * A call as it is at one moment.
+ *
+ * @property alerting a caller's call: a phone of the callee has confirmed that it rings
+ * @property byPush a caller's call: the callee had no connection, and is woken by a push
+ * @property restored it was going on when this phone connected, and this process had not heard of it
+ * @property acceptedAt with [Phase.ACTIVE]: since when, in the server's milliseconds since the epoch
+ * @property reason with [Phase.ENDED]
+ * @property text with [Phase.ENDED]: the other's words, where there were any
+ * @property durationMs with [Phase.ENDED], after a talk: milliseconds
+ */
+public data class CallState(
+    val phase: Phase,
+    val alerting: Boolean,
+    val byPush: Boolean,
+    val restored: Boolean,
+    val acceptedAt: Long?,
+    val reason: EndReason?,
+    val text: String?,
+    val durationMs: Long?,
+)
+
+/**
+ * What the other party said within a call.
+ *
+ * @property data a text, number, boolean, list or map, or null
+ * @property timestamp the server's milliseconds since the epoch
+ */
+public data class Message(val senderId: String, val data: Any?, val timestamp: Long)
+
+/**
+ * One line of the log, without tokens and payloads.
+ *
+ * @property at milliseconds since the epoch, by this device
+ */
+public data class LogEntry(val at: Long, val text: String)

@@ -1,0 +1,181 @@
+package app.onlycare.signaling
+
+import kotlinx.coroutines.async
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withTimeout
+import org.junit.jupiter.api.AfterAll
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
+import org.junit.jupiter.api.Assertions.assertSame
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.BeforeAll
+import org.junit.jupiter.api.Test
+
+/** The library against real nodes. */
+class PhoneTest {
+    @Test
+    fun `two calls, one after the other, over polling that becomes a websocket`() = runBlocking {
+        val (ana, bo) = pair()
+        val options = CallOptions(agoraToken = "006a", further = mapOf("balanceTime" to "12:30", "deep" to listOf(1, mapOf("a" to true))))
+        val first = ana.call(bo.user, CallType.VIDEO, options)
+        assertSame(first, ana.call(bo.user, CallType.VIDEO), "a second tap is the same call")
+        val there = rings(bo)
+        assertEquals(ana.user, there.peer)
+        assertEquals("12:30", there.fields["balanceTime"])
+        assertEquals(listOf(1, mapOf("a" to true)), there.fields["deep"])
+        assertEquals(Outcome.OK, first.dialled())
+        first.state.soon { it.alerting }
+        assertEquals(listOf(Outcome.OK, Outcome.OK), listOf(async { there.answer() }, async { there.answer() }).map { it.await() })
+        first.reaches(Phase.ACTIVE)
+        assertEquals(Outcome.OK, first.send(mapOf("text" to "hello")))
+        val heard = withTimeout(PATIENCE_MS) { there.messages.first() }
+        assertEquals(ana.user to mapOf("text" to "hello"), heard.senderId to heard.data)
+        assertEquals(Outcome.OK, first.hangUp())
+        there.reaches(Phase.ENDED, EndReason.HUNG_UP)
+        val state = first.state.value
+
+        val second = bo.call(ana.user, CallType.AUDIO)
+        assertEquals(Outcome.OK, rings(ana).decline("In a meeting"))
+        second.reaches(Phase.ENDED, EndReason.REJECTED)
+        assertEquals("In a meeting", second.state.value.text)
+        assertEquals(state, first.state.value, "the first call heard nothing of the second")
+        assertTrue(ana.log.size <= 100 && "token-of" !in ana.log.toString())
+    }
+
+    @Test
+    fun `an answer that is given while the connection is cut arrives`() = runBlocking {
+        val (ana, bo) = pair()
+        val call = ana.call(bo.user, CallType.VIDEO)
+        val there = rings(bo)
+        b.open = false
+        b.cut()
+        bo.link.soon { it.status != LinkStatus.READY }
+        val answered = async { there.answer() }
+        there.reaches(Phase.ANSWERING)
+        b.open = true
+        bo.resume()
+        assertEquals(Outcome.OK, answered.await())
+        call.reaches(Phase.ACTIVE)
+        a.cut()
+        b.cut()
+        bo.link.soon { it.status != LinkStatus.READY }
+        val over = async { there.hangUp() }
+        there.reaches(Phase.ENDED)
+        assertEquals(Outcome.OK, over.await())
+        call.reaches(Phase.ENDED, EndReason.HUNG_UP)
+    }
+
+    @Test
+    fun `a node is killed and another takes its place, and the call goes on`() = runBlocking {
+        val node = stage.node("C")
+        val proxy = Proxy(node.address)
+        val ana = ready(stage.phone(a.url))
+        val bo = ready(stage.phone(proxy.url))
+        val call = ana.call(bo.user, CallType.VIDEO)
+        val there = rings(bo)
+        assertEquals(Outcome.OK, there.answer())
+        call.reaches(Phase.ACTIVE)
+        node.kill()
+        bo.link.soon { it.status != LinkStatus.READY }
+        proxy.target = stage.node("D").address
+        bo.link.soon { it.status == LinkStatus.READY }
+        assertEquals(Phase.ACTIVE, there.state.value.phase)
+        assertEquals(Outcome.OK, there.hangUp())
+        call.reaches(Phase.ENDED, EndReason.HUNG_UP)
+        proxy.close()
+    }
+
+    @Test
+    fun `a phone that slept is rung by a push, once`() = runBlocking {
+        val ana = ready(stage.phone(a.url))
+        val bo = stage.phone(b.url)
+        val call = ana.call(bo.user, CallType.VIDEO)
+        assertEquals(Outcome.OK, call.dialled())
+        assertTrue(call.state.value.byPush)
+        val push = mapOf(
+            "type" to "incoming_call", "callId" to call.id, "callerId" to ana.user, "callerName" to "Ana",
+            "callType" to "VIDEO", "channelId" to "c", "timestamp" to System.currentTimeMillis().toString(),
+        )
+        assertEquals(PushOutcome.RINGS, bo.handlePush(push))
+        assertEquals(PushOutcome.KNOWN, bo.handlePush(push))
+        val there = rings(bo)
+        ready(bo)
+        assertEquals(Outcome.OK, there.answer())
+        call.reaches(Phase.ACTIVE)
+        assertEquals(listOf(there), bo.calls.value)
+        call.hangUp()
+        there.reaches(Phase.ENDED)
+        assertEquals(PushOutcome.OVER, bo.handlePush(push))
+    }
+
+    @Test
+    fun `who watches a user hears of him`() = runBlocking {
+        val ana = stage.phone(a.url)
+        val bo = stage.phone(b.url)
+        ana.watch(bo.user)
+        ready(ana)
+        ana.presence.soon { it[bo.user] == false }
+        ready(bo)
+        ana.presence.soon { it[bo.user] == true }
+    }
+
+    @Test
+    fun `nobody is logged in, and a provider that fails is asked again`() = runBlocking {
+        val tokens = ArrayDeque(listOf("fail", "", "token"))
+        val phone = Phone(
+            PhoneOptions(a.url, "USR_K_login", "device", { tokens.removeFirst().also { check(it != "fail") } }),
+        )
+        phone.connect()
+        phone.link.soon { it.status == LinkStatus.REFUSED }
+        assertEquals(Refusal.LOGIN, phone.link.value.reason)
+        assertEquals(ErrorCode.LOGIN_REQUIRED, phone.call("USR_K_other", CallType.AUDIO).dialled().error?.code)
+        ready(phone)
+        phone.close()
+        assertFalse(phone.call("USR_K_other", CallType.AUDIO).dialled().isOk)
+    }
+
+    private fun pair(): Pair<Phone, Phone> = runBlocking { ready(stage.phone(a.url)) to ready(stage.phone(b.url)) }
+
+    companion object {
+        private const val PATIENCE_MS = 40_000L
+        private lateinit var stage: Stage
+        private lateinit var a: Proxy
+        private lateinit var b: Proxy
+
+        @JvmStatic
+        @BeforeAll
+        fun begin() {
+            stage = Stage()
+            a = Proxy(stage.node("A").address)
+            b = Proxy(stage.node("B").address)
+        }
+
+        @JvmStatic
+        @AfterAll
+        fun end() {
+            if (!::b.isInitialized) return
+            stage.close()
+            a.close()
+            b.close()
+        }
+
+        private val Phone.user get() = userId
+
+        private suspend fun ready(phone: Phone): Phone {
+            phone.connect()
+            phone.link.soon { it.status == LinkStatus.READY }
+            return phone
+        }
+
+        private suspend fun rings(phone: Phone): Call = withTimeout(PATIENCE_MS) { phone.incoming.first() }
+
+        private suspend fun <T> kotlinx.coroutines.flow.StateFlow<T>.soon(wanted: (T) -> Boolean) {
+            eventually("it is as wanted", { "it is $value" }) { wanted(value) }
+        }
+
+        private suspend fun Call.reaches(phase: Phase, reason: EndReason? = null) {
+            state.soon { it.phase == phase && (reason == null || it.reason == reason) }
+        }
+    }
+}
