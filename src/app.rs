@@ -20,8 +20,8 @@ use crate::call::NodeId;
 use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::http::{
-    Access, Api, Bounds, ClientAddress, Counts, Gate, Peer, PhoneListener, Readiness, RefusedSecrets, Relay,
-    admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route,
+    Access, Api, Bounds, ClientAddress, Connections, Counts, Gate, Readiness, RefusedSecrets, Relay, Terms,
+    admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route, serve,
 };
 use crate::sabotage::{self, Bug};
 use crate::signaling::{Parts, Signaling};
@@ -76,6 +76,7 @@ pub struct App {
     readiness: Readiness,
     gate: Arc<Gate>,
     relay: Arc<Relay>,
+    connections: Arc<Connections>,
     traces: Traces,
     drain: Drain,
     stop: CancellationToken,
@@ -110,7 +111,7 @@ impl App {
         shared: Shared,
         tasks: TaskTracker,
     ) -> Result<Self, AppError> {
-        let AdminPort { address: admin_address, door, stop, unless_started } = admin;
+        let AdminPort { address: admin_address, door, stop, descriptors, unless_started } = admin;
         let public = reserve("the public port", SocketAddr::new(config.host, config.port))?;
         let public_address = public.local_addr().unwrap_or(SocketAddr::new(config.host, config.port));
         let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
@@ -147,6 +148,10 @@ impl App {
         let limits = config.limits;
         let event_limits = Arc::new(EventLimits::new(limits.events_per_minute));
         let addresses = ClientAddress::new(config.trusted_proxies.clone());
+        let connections =
+            Connections::new(limits.connections, limits.connections_per_address, descriptors, addresses.clone());
+        metrics::connections_limit(connections.at_most());
+        let connections = Arc::new(connections);
         let bounds = Bounds {
             handshakes_per_second: limits.handshakes_per_second,
             handshakes_per_address: limits.handshakes_per_address,
@@ -198,20 +203,25 @@ impl App {
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
             .layer(cors(&config.allowed_origins));
         let router = if local_development { router.layer(axum::middleware::from_fn(refuse_forwarded)) } else { router };
-        // A phone that stopped reading ends when a ping would have.
-        let public = PhoneListener::new(public, unanswered);
-        let service = router.into_make_service_with_connect_info::<Peer>();
-        let ended = stop.clone().cancelled_owned();
-        tasks.spawn(async move { axum::serve(public, service).with_graceful_shutdown(ended).await });
+        let terms = Terms {
+            connections: Arc::clone(&connections),
+            reading: config.reading,
+            // A phone that stopped reading ends when a ping would have.
+            stuck_after: unanswered,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(serve(public, router, terms));
 
         let readiness = Readiness::default();
         door.open(admin_router(Arc::clone(&signaling), readiness.clone()));
         signaling.run("standing", readiness.clone().keep(Arc::clone(&signaling)));
-        let cleaned = Arc::clone(&gate);
+        let (cleaned, counted) = (Arc::clone(&gate), Arc::clone(&connections));
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
                 tokio::time::sleep(UPKEEP).await;
                 metrics::upkeep();
+                metrics::connections(counted.open());
                 event_limits.clean();
                 cleaned.clean();
                 wires.clean();
@@ -232,6 +242,7 @@ impl App {
             readiness,
             gate,
             relay,
+            connections,
             traces,
             drain: config.drain,
             stop,
@@ -241,6 +252,11 @@ impl App {
 
     pub fn id(&self) -> &NodeId {
         self.signaling.node()
+    }
+
+    /// The connections to the public port.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Resolves when the node has to stop because one of its loops died.

@@ -1,19 +1,26 @@
 //! The admin port answers from the first moment: a start may wait for its store for long.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::{AppError, bind, local};
 use crate::config::Config;
-use crate::http::AdminDoor;
+use crate::http::{ADMIN_CONNECTIONS, AdminDoor, ClientAddress, Connections, Terms, raise_descriptor_limit, serve};
 use crate::telemetry::metrics;
+
+/// A scraper that stopped reading.
+const STUCK_AFTER: Duration = Duration::from_secs(25);
 
 pub(super) struct AdminPort {
     pub address: SocketAddr,
     pub door: AdminDoor,
     pub stop: CancellationToken,
+    /// How many the process may have open.
+    pub descriptors: u64,
     /// A start that is given up leaves nothing that runs.
     pub unless_started: DropGuard,
 }
@@ -23,9 +30,15 @@ impl AdminPort {
         metrics::start()?;
         let listener = bind("the admin port", SocketAddr::new(config.host, config.admin_port)).await?;
         let (address, door, stop) = (local(&listener), AdminDoor::default(), CancellationToken::new());
-        let service = door.router();
-        let ended = stop.clone().cancelled_owned();
-        tasks.spawn(async move { axum::serve(listener, service).with_graceful_shutdown(ended).await });
-        Ok(Self { address, door, unless_started: stop.clone().drop_guard(), stop })
+        let descriptors = raise_descriptor_limit();
+        let terms = Terms {
+            connections: Arc::new(Connections::new(ADMIN_CONNECTIONS, 0, descriptors, ClientAddress::new(Vec::new()))),
+            reading: config.reading,
+            stuck_after: STUCK_AFTER,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(serve(listener, door.router(), terms));
+        Ok(Self { address, door, descriptors, unless_started: stop.clone().drop_guard(), stop })
     }
 }

@@ -81,6 +81,37 @@ pub struct Limits {
     pub handshakes_per_address: u32,
     pub events_per_minute: u32,
     pub api_per_second: u32,
+    /// Requests of sessions that exist, by client address.
+    pub session_requests_per_second: u32,
+    /// On the public port; 0: as many as descriptors allow.
+    pub connections: usize,
+    pub connections_per_address: usize,
+}
+
+/// How long a client may take to say what it wants. What waits for an answer, and a websocket, is under none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadingTimes {
+    /// From the connection, or the first byte of a further request, to the end of its head.
+    pub head: Duration,
+    /// From an answer to the first byte of the next request.
+    pub idle: Duration,
+    /// From the end of the head to the end of the body.
+    pub body: Duration,
+    /// The body may be slower than `bytes_per_second` for so long.
+    pub grace: Duration,
+    pub bytes_per_second: u32,
+}
+
+impl Default for ReadingTimes {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            body: Duration::from_secs(20),
+            grace: Duration::from_secs(5),
+            bytes_per_second: 256,
+        }
+    }
 }
 
 /// How a node that stops lets its phones go.
@@ -107,6 +138,7 @@ pub struct Config {
     /// `Private` only where no proxy is configured: one that does not name its client looks like a private peer.
     pub open_queries: OpenQueries,
     pub limits: Limits,
+    pub reading: ReadingTimes,
     pub trusted_proxies: Vec<IpNet>,
     pub redis_url: Option<Secret>,
     pub redis_prefix: String,

@@ -32,9 +32,12 @@ options! {
     "PING_TIMEOUT_MS", "10000", "Engine.IO ping timeout";
     "CALL_MAX_SECS", "14400", "upper bound of an active call";
     "MAX_SESSIONS_PER_USER", "8", "sessions of one device of a user; beyond it the oldest ends";
-    "MAX_SESSIONS", "50000", "sessions of this node; beyond it handshakes get 503; 0: no limit (metric `signaling_limited_total{limit=\"sessions\"}`)";
+    "MAX_SESSIONS", "50000", "transports of this node, whether they are sessions yet or not; beyond it handshakes get 503; 0: no limit (metric `signaling_limited_total{limit=\"sessions\"}`)";
+    "MAX_CONNECTIONS", "0", "connections to the public port; beyond it they are closed at once; 0, and never more: half of what `RLIMIT_NOFILE` leaves beside a reserve (`limit=\"connections\"`)";
+    "MAX_CONNECTIONS_PER_ADDRESS", "8192", "of these from one client address, at most half of all; proxies in `TRUSTED_PROXIES` and other nodes are exempt; 0: no limit (`limit=\"connections_of_address\"`)";
     "HANDSHAKES_PER_SECOND", "500", "new sockets a second on this node, else 503; 0: no limit (`limit=\"handshakes\"`)";
     "HANDSHAKES_PER_ADDRESS_PER_SECOND", "400", "new sockets a second from one client address, else 503; 0: no limit (`limit=\"address\"`)";
+    "SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", "2000", "polls, posts and upgrades of open sessions a second from one client address, else 503; 0: no limit (`limit=\"session_requests\"`)";
     "EVENTS_PER_MINUTE", "100", "call events a minute of one user, else ack `rate_limited`; 0: no limit (`limit=\"events\"`; for hang-ups of one's own live call 10 a second, `limit=\"hang_ups\"`)";
     "RINGS_PER_CALLEE_PER_MINUTE", "6", "rings a minute of one callee by one caller, else ack `rate_limited`; 0: no limit (`limit=\"rings\"`)";
     "API_REQUESTS_PER_SECOND", "500", "requests a second to `/api/` and `/health` from one client address, else 429; 0: no limit (`limit=\"api\"`)";

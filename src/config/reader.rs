@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::options::{OPTIONS, Unknown, unknown_options};
 use super::sources::from_file;
-use super::{Auth, AuthTimes, Config, Drain, Limits, OpenQueries, Secret};
+use super::{Auth, AuthTimes, Config, Drain, Limits, OpenQueries, ReadingTimes, Secret};
 use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
@@ -97,7 +97,11 @@ impl Reader {
                 handshakes_per_address: self.number("HANDSHAKES_PER_ADDRESS_PER_SECOND", 0..=1_000_000),
                 events_per_minute: self.number("EVENTS_PER_MINUTE", 0..=1_000_000),
                 api_per_second: self.number("API_REQUESTS_PER_SECOND", 0..=1_000_000),
+                session_requests_per_second: self.number("SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", 0..=1_000_000),
+                connections: self.number("MAX_CONNECTIONS", 0..=10_000_000),
+                connections_per_address: self.number("MAX_CONNECTIONS_PER_ADDRESS", 0..=10_000_000),
             },
+            reading: ReadingTimes::default(),
             trusted_proxies,
             redis_url,
             redis_prefix: self.text("REDIS_PREFIX").unwrap_or_default(),

@@ -19,6 +19,17 @@ impl ClientAddress {
         Self { trusted }
     }
 
+    /// Whether this peer is a trusted proxy.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        let address = peer.to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// The address of a connection of which nothing was read yet.
+    pub(super) fn without_headers(&self, peer: IpAddr) -> IpAddr {
+        self.of(peer, &HeaderMap::new())
+    }
+
     /// The last address that no trusted proxy vouches for; IPv6 by its /64.
     pub fn of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut address = peer.to_canonical();

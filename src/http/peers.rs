@@ -11,13 +11,15 @@ use hyper_util::rt::TokioExecutor;
 use super::admin::LONGEST;
 
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Shorter than a node keeps an idle connection: none ends under a request.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// Makes requests of other nodes.
 pub(super) fn client() -> Client<HttpConnector, Body> {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(PATIENCE));
     connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new()).build(connector)
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector)
 }
 
 /// Whether any of these nodes (addresses of `/ready`) says that the store took a write of it within this time. They are

@@ -210,6 +210,9 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
     }
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
     let from_a_node = relay.is_hop(request.headers_mut(), &target);
+    if let Some(peer) = request.extensions().get::<ConnectInfo<Peer>>().filter(|_| from_a_node) {
+        peer.0.place.vouch();
+    }
     let query = request.uri().query().unwrap_or_default().to_owned();
     let websocket = parameter(&query, "transport") == Some("websocket");
     let wire = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.wire.clone());

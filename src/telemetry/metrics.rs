@@ -89,6 +89,8 @@ metrics_table! {
         ghost_ring => "signaling_ghost_rings_total";
         /// Rings whose phone promised to acknowledge them and did not within 5 s.
         ring_unconfirmed => "signaling_incoming_unconfirmed_total";
+        /// Connections that could not be accepted because descriptors or memory ran out.
+        accept_failed => "signaling_accepts_failed_total";
         /// Publishes that failed.
         bus_failed => "signaling_bus_failures_total";
         /// Losses of bus messages that were noticed.
@@ -139,6 +141,12 @@ metrics_table! {
         sessions => "signaling_sessions";
         /// `MAX_SESSIONS`: beyond it handshakes are refused. A relay counts twice. 0: no limit.
         sessions_limit => "signaling_sessions_limit";
+        /// Transports of the engine on this node, whether they are sessions yet or not: what `MAX_SESSIONS` counts.
+        transports => "signaling_transports";
+        /// Connections to the public port that are open.
+        connections => "signaling_connections";
+        /// Beyond so many they are closed at once: `MAX_CONNECTIONS`, or what descriptors allow.
+        connections_limit => "signaling_connections_limit";
         /// 1 while the node lets its sessions go, else 0.
         draining => "signaling_draining";
         /// 1 while this node hears its own channel, else 0.
@@ -210,7 +218,9 @@ metrics_table! {
         /// Requests for sessions of other nodes, by what became of them.
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
-        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining";
+        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining, connections, connections_of_address, session_requests";
+        /// Connections that this side ended because of what they did not say: the rest of a request in time, fast enough, or a next one.
+        "signaling_connections_cut_total", "counter", "cause: head, body, slow_body, idle, memory";
         /// Milestones of calls that were not written to their timelines.
         "signaling_milestones_dropped_total", "counter", "";
         /// Attempts to deliver a webhook, and letters given up, by outcome.

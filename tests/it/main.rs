@@ -29,6 +29,7 @@ mod races;
 mod redis_failover;
 mod redis_trouble;
 mod repeats;
+mod strangers;
 mod traces;
 mod versions;
 mod webhooks;

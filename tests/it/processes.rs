@@ -34,7 +34,23 @@ pub struct Node {
 
 impl Node {
     pub fn start(prefix: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_onlycare-signaling"));
+        Self::run(Command::new(env!("CARGO_BIN_EXE_onlycare-signaling")), prefix, variables)
+    }
+
+    /// A node that may have so many descriptors open.
+    pub fn start_limited(prefix: &str, variables: &[(&str, &str)], descriptors: usize) -> Self {
+        let mut command = Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_onlycare-signaling");
+        command.args(["-c", &format!("ulimit -n {descriptors} && exec {program}")]);
+        Self::run(command, prefix, variables)
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+
+    fn run(mut command: Command, prefix: &str, variables: &[(&str, &str)]) -> Self {
         command
             .current_dir(std::env::temp_dir())
             .env_clear()

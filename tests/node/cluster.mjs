@@ -71,6 +71,8 @@ class Node {
       RINGS_PER_CALLEE_PER_MINUTE: '1000',
       HANDSHAKES_PER_SECOND: '0',
       HANDSHAKES_PER_ADDRESS_PER_SECOND: '0',
+      MAX_CONNECTIONS_PER_ADDRESS: '0',
+      SESSION_REQUESTS_PER_ADDRESS_PER_SECOND: '0',
       ...variables,
     });
     await program.until(() => program.lines.some(isListening), 'log that it is listening');

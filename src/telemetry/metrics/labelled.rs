@@ -68,6 +68,24 @@ pub enum Limit {
     Api,
     Subscriptions,
     Draining,
+    Connections,
+    ConnectionsOfAddress,
+    SessionRequests,
+}
+
+/// Why this side ended a connection that asked for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Its request's head took too long.
+    Head,
+    /// Its request's body took too long.
+    Body,
+    /// Its request's body came too slowly.
+    SlowBody,
+    /// No further request came.
+    Idle,
+    /// Incomplete requests held too much together.
+    Memory,
 }
 
 /// What became of a request for another node's session.
@@ -186,11 +204,32 @@ pub fn event_done(event: Timed, duration: Duration) {
 }
 
 pub fn limited(limit: Limit) {
-    static HANDLES: LazyLock<[Counter; 9]> = LazyLock::new(|| {
-        ["events", "hang_ups", "rings", "handshakes", "address", "sessions", "api", "subscriptions", "draining"]
-            .map(|limit| counter!("signaling_limited_total", "limit" => limit))
+    static HANDLES: LazyLock<[Counter; 12]> = LazyLock::new(|| {
+        [
+            "events",
+            "hang_ups",
+            "rings",
+            "handshakes",
+            "address",
+            "sessions",
+            "api",
+            "subscriptions",
+            "draining",
+            "connections",
+            "connections_of_address",
+            "session_requests",
+        ]
+        .map(|limit| counter!("signaling_limited_total", "limit" => limit))
     });
     HANDLES[limit as usize].increment(1);
+}
+
+pub fn connection_cut(cause: Cut) {
+    static HANDLES: LazyLock<[Counter; 5]> = LazyLock::new(|| {
+        ["head", "body", "slow_body", "idle", "memory"]
+            .map(|cause| counter!("signaling_connections_cut_total", "cause" => cause))
+    });
+    HANDLES[cause as usize].increment(1);
 }
 
 pub fn relayed(outcome: Relayed) {

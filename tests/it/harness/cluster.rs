@@ -39,6 +39,8 @@ pub fn config(pairs: &[(&str, &str)]) -> Config {
         ("RINGS_PER_CALLEE_PER_MINUTE", "0"),
         ("HANDSHAKES_PER_SECOND", "0"),
         ("HANDSHAKES_PER_ADDRESS_PER_SECOND", "0"),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
+        ("SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", "0"),
         ("API_REQUESTS_PER_SECOND", "0"),
     ];
     let variables: BTreeMap<String, String> =

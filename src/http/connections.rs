@@ -1,0 +1,204 @@
+//! How many connections a port holds: a place for each, fewer places than descriptors, and not all for one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use super::ClientAddress;
+
+/// Places of the admin port.
+pub const ADMIN_CONNECTIONS: usize = 256;
+/// Descriptors of a process without a limit: more than any node serves.
+const DESCRIPTORS_AT_MOST: u64 = 1_048_576;
+/// Descriptors for the admin port, the store, Laravel and files; a quarter where there are few.
+const RESERVE: u64 = 1024;
+/// Bytes of requests that are not complete yet, beyond what each connection has for itself.
+const UNFINISHED_BYTES: usize = 64 * 1024 * 1024;
+/// What each connection has for itself: more than phones send.
+const BYTES_FOR_EACH: usize = 16 * 1024;
+
+/// Raises the limit of open descriptors to what the process may have, and returns it.
+pub fn raise_descriptor_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let before = limit;
+        limit.current = limit.maximum;
+        // Best effort: the node serves as many as it may.
+        if setrlimit(Resource::Nofile, limit).is_err() {
+            limit = before;
+        }
+    }
+    limit.current.unwrap_or(DESCRIPTORS_AT_MOST).min(DESCRIPTORS_AT_MOST)
+}
+
+/// How many connections `descriptors` carry: each may need a second one, to the node that it is relayed to.
+fn places_in(descriptors: u64) -> usize {
+    let reserve = RESERVE.min(descriptors / 4);
+    usize::try_from((descriptors - reserve) / 2).unwrap_or(usize::MAX).max(1)
+}
+
+/// The connections of a port.
+pub struct Connections {
+    open: AtomicUsize,
+    at_most: usize,
+    /// 0: no bound.
+    per_address: usize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    addresses: ClientAddress,
+    /// Bytes of incomplete requests that are drawn from what all have together.
+    unfinished: AtomicUsize,
+}
+
+/// Why a connection gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    Full,
+    AddressFull,
+}
+
+impl Connections {
+    /// `asked` 0: as many as `descriptors` carry, which is the bound in any case.
+    pub fn new(asked: usize, per_address: usize, descriptors: u64, addresses: ClientAddress) -> Self {
+        let carried = places_in(descriptors);
+        let at_most = if asked == 0 { carried } else { asked.min(carried) };
+        // No address has them all.
+        let per_address = if per_address == 0 { 0 } else { per_address.min((at_most / 2).max(1)) };
+        Self {
+            open: AtomicUsize::new(0),
+            at_most,
+            per_address,
+            by_address: Mutex::default(),
+            addresses,
+            unfinished: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub fn at_most(&self) -> usize {
+        self.at_most
+    }
+
+    /// Bytes that incomplete requests hold beyond what each connection has for itself.
+    pub fn unfinished_bytes(&self) -> usize {
+        self.unfinished.load(Ordering::Relaxed)
+    }
+
+    /// A place for a connection from `peer`.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, NoPlace> {
+        let taken = self.open.fetch_add(1, Ordering::Relaxed);
+        let mut place = Place { connections: Arc::clone(self), address: Mutex::new(None) };
+        if taken >= self.at_most {
+            return Err(NoPlace::Full);
+        }
+        if self.per_address > 0 && !self.addresses.trusts(peer) {
+            let address = self.addresses.without_headers(peer);
+            let mut by_address = self.by_address.lock();
+            let open = by_address.entry(address).or_default();
+            if *open >= self.per_address {
+                return Err(NoPlace::AddressFull);
+            }
+            *open += 1;
+            *place.address.get_mut() = Some(address);
+        }
+        Ok(place)
+    }
+
+    /// Moves what a connection holds of an incomplete request to `bytes`; false where that is more than there is.
+    pub(super) fn draw(&self, before: usize, bytes: usize) -> bool {
+        let (before, bytes) = (before.saturating_sub(BYTES_FOR_EACH), bytes.saturating_sub(BYTES_FOR_EACH));
+        if bytes <= before {
+            self.unfinished.fetch_sub(before - bytes, Ordering::Relaxed);
+            return true;
+        }
+        self.unfinished.fetch_add(bytes - before, Ordering::Relaxed) + (bytes - before) <= UNFINISHED_BYTES
+    }
+}
+
+/// A place that is taken, until it is dropped.
+pub struct Place {
+    connections: Arc<Connections>,
+    /// Whose share it is; absent where it is nobody's.
+    address: Mutex<Option<IpAddr>>,
+}
+
+impl Place {
+    /// The other side is a node: its connections carry many phones.
+    pub fn vouch(&self) {
+        let Some(address) = self.address.lock().take() else { return };
+        let mut by_address = self.connections.by_address.lock();
+        if let Some(open) = by_address.get_mut(&address) {
+            *open -= 1;
+            if *open == 0 {
+                by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.vouch();
+        self.connections.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Place")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(asked: usize, per_address: usize, descriptors: u64) -> Arc<Connections> {
+        let addresses = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        Arc::new(Connections::new(asked, per_address, descriptors, addresses))
+    }
+
+    #[test]
+    fn connections_and_their_relays_leave_descriptors_over() {
+        for descriptors in [16, 256, 1024, 20_000, 262_144, DESCRIPTORS_AT_MOST] {
+            let places = connections(0, 0, descriptors).at_most() as u64;
+            assert!(2 * places + RESERVE.min(descriptors / 4) <= descriptors, "{places} of {descriptors}");
+            assert!(places >= descriptors / 3, "{places} of {descriptors}");
+            assert_eq!(connections(usize::MAX, 0, descriptors).at_most() as u64, places, "never more");
+        }
+        assert_eq!(connections(7, 0, 1024).at_most(), 7);
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_proxies_and_nodes_have_none() {
+        let held = connections(8, 3, 1024);
+        let of = |address: &str| held.admit(address.parse().unwrap());
+        let mut places: Vec<Place> = (0..3).map(|_| of("192.0.2.1").unwrap()).collect();
+        assert_eq!(of("192.0.2.1").unwrap_err(), NoPlace::AddressFull);
+        assert_eq!(of("::ffff:192.0.2.1").unwrap_err(), NoPlace::AddressFull);
+        places[0].vouch();
+        places[0].vouch();
+        places.push(of("192.0.2.1").unwrap());
+        places.extend((0..4).map(|_| of("10.0.0.1").unwrap()));
+        assert_eq!((of("192.0.2.2").unwrap_err(), held.open()), (NoPlace::Full, 8));
+        places.clear();
+        assert_eq!((held.open(), held.by_address.lock().len()), (0, 0));
+    }
+
+    #[test]
+    fn what_incomplete_requests_hold_together_is_bounded() {
+        let held = connections(8, 3, 1024);
+        assert!(held.draw(0, BYTES_FOR_EACH) && held.unfinished_bytes() == 0);
+        assert!(held.draw(0, BYTES_FOR_EACH + UNFINISHED_BYTES));
+        assert!(!held.draw(0, BYTES_FOR_EACH + 1));
+        held.draw(BYTES_FOR_EACH + 1, 0);
+        held.draw(BYTES_FOR_EACH + UNFINISHED_BYTES, 0);
+        assert_eq!(held.unfinished_bytes(), 0);
+    }
+}

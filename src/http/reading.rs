@@ -1,0 +1,261 @@
+//! How long a client may take to say what it wants. A connection is at one stage at a time, and what may wait, an answer
+//! or a websocket, is no stage with an end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Duration, Instant};
+
+use super::connections::{Connections, Place};
+use crate::config::ReadingTimes;
+use crate::telemetry::metrics::{self, Cut};
+
+/// What a connection is being read for.
+pub(super) struct Reading {
+    times: ReadingTimes,
+    connections: Arc<Connections>,
+    state: Mutex<State>,
+}
+
+struct State {
+    stage: Stage,
+    /// Bytes of a request that is not complete yet.
+    held: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Nothing of a next request has come.
+    Idle {
+        since: Instant,
+    },
+    Head {
+        since: Instant,
+    },
+    Body {
+        since: Instant,
+        bytes: u64,
+    },
+    /// The request is complete; `early`: of a further one bytes have come.
+    Answering {
+        early: bool,
+    },
+    /// Bytes that are no requests.
+    Upgraded,
+}
+
+impl Reading {
+    /// A connection that begins now.
+    pub fn new(times: ReadingTimes, connections: Arc<Connections>) -> Arc<Self> {
+        let state = State { stage: Stage::Head { since: Instant::now() }, held: 0 };
+        Arc::new(Self { times, connections, state: Mutex::new(state) })
+    }
+
+    /// When the connection is to be cut as it stands, and why.
+    pub fn due(&self) -> Option<(Instant, Cut)> {
+        match self.state.lock().stage {
+            Stage::Idle { since } => Some((since + self.times.idle, Cut::Idle)),
+            Stage::Head { since } => Some((since + self.times.head, Cut::Head)),
+            Stage::Body { since, bytes } => {
+                let worth = Duration::from_secs_f64(bytes as f64 / f64::from(self.times.bytes_per_second.max(1)));
+                let (whole, slow) = (since + self.times.body, since + self.times.grace + worth);
+                Some(if slow < whole { (slow, Cut::SlowBody) } else { (whole, Cut::Body) })
+            }
+            Stage::Answering { .. } | Stage::Upgraded => None,
+        }
+    }
+
+    /// A head was read.
+    pub fn began(self: &Arc<Self>, body: hyper::body::Incoming) -> Body {
+        if body.is_end_stream() {
+            self.complete();
+            return Body::empty();
+        }
+        self.state.lock().stage = Stage::Body { since: Instant::now(), bytes: 0 };
+        Body::new(Asked { body, reading: Arc::clone(self), is_complete: false })
+    }
+
+    /// All of the answer was handed over, or a websocket begins.
+    pub fn answered(self: &Arc<Self>, body: Body, upgraded: bool) -> Answer {
+        if upgraded {
+            self.state.lock().stage = Stage::Upgraded;
+        }
+        Answer { body, reading: Arc::clone(self) }
+    }
+
+    /// All of the request has come, or nobody wants the rest.
+    fn complete(&self) {
+        let mut state = self.state.lock();
+        self.connections.draw(state.held, 0);
+        *state = State { stage: Stage::Answering { early: false }, held: 0 };
+    }
+
+    fn next(&self) {
+        let mut state = self.state.lock();
+        let since = Instant::now();
+        match state.stage {
+            Stage::Upgraded | Stage::Idle { .. } | Stage::Head { .. } => {}
+            Stage::Answering { early: true } => state.stage = Stage::Head { since },
+            // An answer that came before the end of its question: the connection ends with it.
+            Stage::Answering { early: false } | Stage::Body { .. } => state.stage = Stage::Idle { since },
+        }
+    }
+
+    /// Bytes came; false where there is no room for what they are a part of.
+    fn took(&self, count: usize) -> bool {
+        let mut state = self.state.lock();
+        match &mut state.stage {
+            _ if count == 0 => return true,
+            Stage::Upgraded => return true,
+            Stage::Idle { .. } => state.stage = Stage::Head { since: Instant::now() },
+            Stage::Head { .. } => {}
+            Stage::Body { bytes, .. } => *bytes += count as u64,
+            Stage::Answering { early } => *early = true,
+        }
+        let held = state.held;
+        state.held += count;
+        self.connections.draw(held, state.held)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.connections.draw(self.state.get_mut().held, 0);
+    }
+}
+
+/// The body of a request, which ends or is dropped when all of it was read that anybody wants.
+struct Asked {
+    body: hyper::body::Incoming,
+    reading: Arc<Reading>,
+    is_complete: bool,
+}
+
+impl Asked {
+    /// Once: it may be dropped when a further request has begun.
+    fn complete(&mut self) {
+        if !std::mem::replace(&mut self.is_complete, true) {
+            self.reading.complete();
+        }
+    }
+}
+
+impl HttpBody for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.complete();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.complete();
+    }
+}
+
+/// The body of an answer, which is dropped when it was handed over.
+pub(super) struct Answer {
+    body: Body,
+    reading: Arc<Reading>,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.reading.next();
+    }
+}
+
+/// A connection whose reading is watched, with the place it takes.
+pub(super) struct Watched<S> {
+    stream: S,
+    reading: Arc<Reading>,
+    _place: Arc<Place>,
+}
+
+impl<S> Watched<S> {
+    pub fn new(stream: S, reading: Arc<Reading>, place: Arc<Place>) -> Self {
+        Self { stream, reading, _place: place }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        if this.reading.took(buffer.filled().len() - before) {
+            return Poll::Ready(Ok(()));
+        }
+        metrics::connection_cut(Cut::Memory);
+        Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
