@@ -5,6 +5,7 @@
 //! - [`signaling`]: the use cases
 //! - [`socket`], [`http`]: the edges, for phones and for Laravel
 //! - [`laravel`]: token verification
+//! - `fairness`: what strangers get of what is scarce
 //! - [`courier`], [`webhook`]: from the outbox to the backend
 //! - [`app`]: the wiring
 
@@ -16,6 +17,7 @@ pub mod call;
 pub mod clock;
 pub mod config;
 pub mod courier;
+mod fairness;
 pub mod http;
 pub mod laravel;
 pub mod sabotage;

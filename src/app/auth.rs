@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ struct AnyToken;
 
 #[async_trait]
 impl Authenticate for AnyToken {
-    async fn authenticate(&self, _token: &str, user: &UserId) -> Authenticated {
+    async fn authenticate(&self, _token: &str, user: &UserId, _from: IpAddr) -> Authenticated {
         Authenticated::Yes { name: Some(user.to_string()), token: None, sealed: None }
     }
 
@@ -40,8 +41,8 @@ impl Authenticate for AnyToken {
 
 #[async_trait]
 impl Authenticate for LaravelVerifier {
-    async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated {
-        match self.verify(token, user).await {
+    async fn authenticate(&self, token: &str, user: &UserId, from: IpAddr) -> Authenticated {
+        match self.verify(token, user, from).await {
             Verified::Valid(identity) => {
                 Authenticated::Yes { name: identity.name, token: Some(hash_of(token)), sealed: self.seal(token) }
             }
@@ -79,8 +80,13 @@ pub(super) fn authenticator(
         return Arc::new(AnyToken);
     };
     let times = config.auth_times;
-    let terms =
-        Terms { fresh: times.cache, stale: times.stale, hold: times.hold, checks_per_second: times.checks_per_second };
+    let terms = Terms {
+        fresh: times.cache,
+        stale: times.stale,
+        hold: times.hold,
+        checks_per_second: times.checks_per_second,
+        new_tokens_per_second: times.new_tokens_per_second,
+    };
     let (verifier, mut revoked) = LaravelVerifier::new(laravel.client, laravel.sealer, terms, tokens, clock.clone());
     let verifier = Arc::new(verifier);
     let run = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -100,6 +106,7 @@ pub(super) fn authenticator(
         loop {
             tokio::time::sleep(KEEP_TOKENS).await;
             keeping.keep_alive(&sessions.live_tokens()).await;
+            keeping.clean();
         }
     }));
     if let Some(mut sent_away) = signaling.users_sent_away() {

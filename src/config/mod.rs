@@ -71,6 +71,8 @@ pub struct AuthTimes {
     pub stale: Duration,
     pub timeout: Duration,
     pub checks_per_second: u32,
+    /// What Laravel is asked for tokens that were never seen.
+    pub new_tokens_per_second: u32,
 }
 
 /// What is let in; 0 means no limit.

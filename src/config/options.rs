@@ -49,6 +49,7 @@ options! {
     "AUTH_CACHE_SECS", "60", "how long a verified token is fresh";
     "AUTH_STALE_SECS", "900", "after the last session with a token was alive: accepted at once, checked in the background";
     "AUTH_CHECKS_PER_SECOND", "20", "background checks of tokens a second";
+    "AUTH_NEW_TOKENS_PER_SECOND", "100", "requests a second from this node to Laravel for tokens that were never seen, shared fairly between client addresses (`signaling_token_checks_total{outcome=\"bounded\"}`); slowed while these fail";
     "INITIATE_CHECK", "off", "`off`, `observe` or `enforce`: whether an initiate is compared with Laravel";
     "LARAVEL_TIMEOUT_MS", "5000", "timeout of a request to Laravel";
     "VERDICT_TTL_SECS", "300", "how long a verdict waits for its call";

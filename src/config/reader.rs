@@ -72,6 +72,7 @@ impl Reader {
                 cache: self.seconds("AUTH_CACHE_SECS", 0..=3600),
                 stale: self.seconds("AUTH_STALE_SECS", 60..=86_400),
                 checks_per_second: self.number("AUTH_CHECKS_PER_SECOND", 1..=10_000),
+                new_tokens_per_second: self.number("AUTH_NEW_TOKENS_PER_SECOND", 1..=10_000),
                 timeout: Duration::from_millis(self.number("LARAVEL_TIMEOUT_MS", 100..=60_000)),
             },
             initiate_check: self.one_of(

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 
-use crate::socket::Wire;
+use crate::socket::{Opening, Wire};
 
 /// What the engine and the websocket handshake read.
 const NEEDED: [HeaderName; 7] =
@@ -37,6 +37,9 @@ pub async fn compact(request: Request, next: Next) -> Response {
     }
     if let Some(wire) = parts.extensions.remove::<Wire>() {
         small.extensions_mut().insert(wire);
+    }
+    if let Some(opening) = parts.extensions.remove::<Opening>() {
+        small.extensions_mut().insert(opening);
     }
     next.run(small).await
 }

@@ -1,4 +1,4 @@
-//! What stands before Socket.IO: handshakes per second of the node and of an address, sessions of the node. A refusal
+//! What stands before Socket.IO: handshakes per second of the node, shared fairly, and of an address, sessions of the node. A refusal
 //! is a 503 with a hint, never a CONNECT_ERROR: the client comes back by itself.
 
 use std::net::IpAddr;
@@ -8,18 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{Quota, RateLimiter};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 
 use super::{ClientAddress, Peer, Relay, error};
+use crate::fairness::Fairness;
 use crate::signaling::Signaling;
+use crate::socket::Opening;
 use crate::telemetry::metrics::{self, Handshake, Limit};
 
 /// A full node is not full a second later.
@@ -42,7 +44,8 @@ pub struct Gate {
     signaling: Arc<Signaling>,
     relay: Arc<Relay>,
     addresses: ClientAddress,
-    node: Option<DefaultDirectRateLimiter>,
+    /// What the node takes a second, and who gets it.
+    fairness: Option<Arc<Fairness>>,
     address: Option<PerAddress>,
     sessions: usize,
     closed: AtomicBool,
@@ -55,7 +58,7 @@ impl Gate {
             signaling,
             relay,
             addresses,
-            node: quota(bounds.handshakes_per_second).map(RateLimiter::direct),
+            fairness: Some(bounds.handshakes_per_second).filter(|limit| *limit > 0).map(Fairness::new).map(Arc::new),
             address: quota(bounds.handshakes_per_address).map(RateLimiter::keyed),
             sessions: bounds.sessions,
             closed: AtomicBool::new(false),
@@ -72,9 +75,12 @@ impl Gate {
         if let Some(address) = &self.address {
             address.retain_recent();
         }
+        if let Some(fairness) = &self.fairness {
+            fairness.clean(self.signaling.clock().elapsed());
+        }
     }
 
-    fn refuses(&self, peer: IpAddr, headers: &HeaderMap) -> Option<(Limit, Duration)> {
+    fn refuses(&self, client: IpAddr) -> Option<(Limit, Duration)> {
         if self.closed.load(Ordering::Relaxed) {
             return Some((Limit::Draining, WHEN_DRAINING));
         }
@@ -83,18 +89,22 @@ impl Gate {
         if self.sessions > 0 && load >= self.sessions {
             return Some((Limit::Sessions, WHEN_FULL));
         }
-        let now = DefaultClock::default().now();
+        let now = self.signaling.clock().elapsed();
         if let Some(address) = &self.address
-            && let Err(refused) = address.check_key(&self.addresses.of(peer, headers))
+            && let Err(refused) = address.check_key(&client)
         {
-            return Some((Limit::Address, refused.wait_time_from(now)));
+            if let Some(fairness) = &self.fairness {
+                fairness.note(client, 1, now);
+            }
+            return Some((Limit::Address, refused.wait_time_from(DefaultClock::default().now())));
         }
-        if let Some(node) = &self.node
-            && let Err(refused) = node.check()
-        {
-            return Some((Limit::Handshakes, refused.wait_time_from(now)));
-        }
-        None
+        let wait = self.fairness.as_ref()?.take(client, now).err()?;
+        Some((Limit::Handshakes, wait))
+    }
+
+    fn opening(&self, client: IpAddr) -> Opening {
+        let fairness = self.fairness.as_ref().map(|fairness| (Arc::clone(fairness), self.signaling.clock().clone()));
+        Opening::new(client, fairness)
     }
 }
 
@@ -102,12 +112,14 @@ impl Gate {
 pub async fn guard(
     State(gate): State<Arc<Gate>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if opens_a_socket(&request)
-        && let Some((limit, wait)) = gate.refuses(peer.address.ip(), request.headers())
-    {
+    if !opens_a_socket(&request) {
+        return next.run(request).await;
+    }
+    let client = gate.addresses.of(peer.address.ip(), request.headers());
+    if let Some((limit, wait)) = gate.refuses(client) {
         metrics::limited(limit);
         metrics::handshake(Handshake::Limited);
         let mut response =
@@ -116,6 +128,7 @@ pub async fn guard(
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         return response;
     }
+    request.extensions_mut().insert(gate.opening(client));
     next.run(request).await
 }
 

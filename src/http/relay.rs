@@ -246,7 +246,15 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         };
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => wire.iter().for_each(Wire::becomes_websocket),
-            StatusCode::OK if polls => relay.wires.was_polled(id),
+            StatusCode::OK if polls => {
+                relay.wires.was_polled(id);
+                if relay.wires.was_refused(id) {
+                    let (parts, body) = response.into_parts();
+                    let Ok(packets) = to_bytes(body, OPEN_PACKET_LIMIT).await else { return unknown_session() };
+                    relay.wires.heard(id, &packets);
+                    return Response::from_parts(parts, Body::from(packets));
+                }
+            }
             _ => {}
         }
         return response;

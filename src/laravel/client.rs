@@ -26,6 +26,22 @@ pub(super) enum Whose {
     /// Said so in so many words.
     Invalid,
     Unavailable,
+    /// No request was made: too many are, or Laravel fails.
+    Unasked,
+}
+
+/// Whether what comes of a request says something about Laravel, for all, or only about who had it made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    Known,
+    /// A token that was never seen: anybody can make one up, and get what a firewall answers.
+    Stranger,
+}
+
+/// Why there is no answer.
+enum Missing {
+    Unasked,
+    Failed,
 }
 
 /// What Laravel says of a call that a phone initiates.
@@ -119,8 +135,12 @@ impl Client {
     }
 
     /// Asks whose a token is, after waiting for a place in the lane for no longer than `patience`.
-    pub(super) async fn whose(&self, token: &str, lane: Lane, patience: Duration) -> Whose {
-        let Some(answer) = self.get("users/me", token, lane, patience).await else { return Whose::Unavailable };
+    pub(super) async fn whose(&self, token: &str, lane: Lane, trust: Trust, patience: Duration) -> Whose {
+        let answer = match self.get("users/me", token, lane, trust, patience).await {
+            Ok(answer) => answer,
+            Err(Missing::Failed) => return Whose::Unavailable,
+            Err(Missing::Unasked) => return Whose::Unasked,
+        };
         let whose = match (answer.status, &answer.body) {
             (200, Some(body)) => identity_in(body).map_or(Whose::Unavailable, Whose::Valid),
             _ if answer.says_unauthenticated() => Whose::Invalid,
@@ -129,7 +149,11 @@ impl Client {
         if whose == Whose::Unavailable {
             tracing::warn!(%answer, "laravel gave no answer to a token");
         }
-        self.judge(whose != Whose::Unavailable);
+        match (trust, &whose) {
+            (Trust::Known, _) => self.judge(whose != Whose::Unavailable),
+            (Trust::Stranger, Whose::Valid(_)) => self.judge(true),
+            (Trust::Stranger, _) => {}
+        }
         whose
     }
 
@@ -212,7 +236,7 @@ impl Client {
 
     /// What is answered to a question about a call.
     async fn call(&self, token: &str, id: &CallId, lane: Lane) -> Option<Answer> {
-        let answer = self.get(&format!("calls/{id}"), token, lane, self.timeout).await?;
+        let answer = self.get(&format!("calls/{id}"), token, lane, Trust::Known, self.timeout).await.ok()?;
         // A page in its place, as during maintenance.
         let went_well = answer.is_well() && (answer.status != 200 || answer.body.is_some());
         if !went_well {
@@ -222,18 +246,32 @@ impl Client {
         Some(answer)
     }
 
-    /// An answer for the caller to judge; absent where there was none.
-    async fn get(&self, path: &str, token: &str, lane: Lane, patience: Duration) -> Option<Answer> {
+    /// An answer for the caller to judge.
+    async fn get(
+        &self,
+        path: &str,
+        token: &str,
+        lane: Lane,
+        trust: Trust,
+        patience: Duration,
+    ) -> Result<Answer, Missing> {
         let got = async {
             trace::note("path", || path.to_owned());
             let Some(_place) = self.lanes.place(lane, patience).await else {
                 tracing::warn!(?lane, "laravel is slow, a request got no place in time");
                 trace::note("outcome", || "no place");
-                return None;
+                metrics::token_checked("unavailable");
+                return Err(Missing::Unasked);
             };
-            if !self.breaker.allows(self.clock.elapsed()) {
+            let now = self.clock.elapsed();
+            let allowed = match trust {
+                Trust::Known => self.breaker.allows(now),
+                // It is nobody's probe.
+                Trust::Stranger => !self.breaker.is_open(now),
+            };
+            if !allowed {
                 metrics::token_checked("refused_by_breaker");
-                return None;
+                return Err(Missing::Unasked);
             }
             let url = format!("{}/{path}", self.bases[*self.route.lock()]);
             let asked = self.clock.elapsed();
@@ -243,14 +281,16 @@ impl Client {
                     let answer = Answer::read(response, self.clock.now()).await;
                     metrics::token_asked(self.clock.elapsed().saturating_sub(asked));
                     trace::note("status", || i64::from(answer.status));
-                    Some(answer)
+                    Ok(answer)
                 }
                 Err(error) => {
                     let error = causes(&error.without_url());
                     tracing::warn!(error, "asking laravel failed");
                     trace::note("outcome", || "unavailable");
-                    self.breaker.failed(self.clock.elapsed());
-                    None
+                    if trust == Trust::Known {
+                        self.breaker.failed(self.clock.elapsed());
+                    }
+                    Err(Missing::Failed)
                 }
             }
         };

@@ -8,6 +8,7 @@ mod checks;
 mod client;
 mod lanes;
 mod seal;
+mod strangers;
 mod verifier;
 
 pub use callbacks::Callbacks;

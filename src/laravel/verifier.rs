@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::checks::Checks;
-use super::client::{Client, Confirmation, Identity, Whose};
+use super::client::{Client, Confirmation, Identity, Trust, Whose};
 use super::lanes::Lane;
 use super::seal::Sealer;
+use super::strangers::Strangers;
 use crate::call::{CallId, SealedToken, Timestamp, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::store::{KnownToken, TokenStore};
@@ -48,6 +50,8 @@ pub struct Terms {
     pub hold: Duration,
     /// Background checks a second.
     pub checks_per_second: u32,
+    /// Requests a second for tokens that were never seen.
+    pub new_tokens_per_second: u32,
 }
 
 /// A token that Laravel no longer accepts.
@@ -68,6 +72,7 @@ pub struct LaravelVerifier {
     known: Mutex<HashMap<TokenHash, KnownToken>>,
     asking: Mutex<HashMap<TokenHash, Arc<OnceCell<Whose>>>>,
     checks: Checks,
+    strangers: Strangers,
     revoked: mpsc::Sender<Revoked>,
 }
 
@@ -85,6 +90,7 @@ impl LaravelVerifier {
             client,
             sealer,
             tokens,
+            strangers: Strangers::new(terms.new_tokens_per_second, clock.clone()),
             clock,
             terms,
             known: Mutex::default(),
@@ -100,14 +106,17 @@ impl LaravelVerifier {
         self.client.find_route().await
     }
 
-    /// Verifies that `token` belongs to `user`; backend trouble is held and retried up to the hold time.
-    pub async fn verify(&self, token: &str, user: &UserId) -> Verified {
+    /// Verifies that `token` belongs to `user`, for a client at an address; backend trouble is held and retried up to the
+    /// hold time.
+    pub async fn verify(&self, token: &str, user: &UserId, from: IpAddr) -> Verified {
         let hash = hash_of(token);
         let started = self.clock.elapsed();
         let hold = self.terms.hold.mul_f64(rand::random_range(0.8..1.0));
+        let mut held = None;
         loop {
             let answer = match self.remembered(&hash).await {
                 Some(known) => {
+                    self.strangers.met(from);
                     if self.is_fresh(&known) {
                         metrics::token_checked("cached");
                     } else {
@@ -116,9 +125,13 @@ impl LaravelVerifier {
                     }
                     Whose::Valid(Identity { user: known.user, name: known.name })
                 }
+                None if self.strangers.was_refused(&hash) => {
+                    metrics::token_checked("refused_again");
+                    return Verified::Invalid;
+                }
                 None => {
                     // The wait for a place is part of the hold.
-                    self.ask_once(token, hash, Lane::Handshakes, started + hold).await
+                    self.ask_of(token, hash, user, from, held.is_some(), started + hold).await
                 }
             };
             match answer {
@@ -127,9 +140,14 @@ impl LaravelVerifier {
                     metrics::token_checked("invalid");
                     return Verified::Invalid;
                 }
-                Whose::Unavailable => {
-                    metrics::token_checked("unavailable");
-                    if self.clock.elapsed().saturating_sub(started) + RETRY_PAUSE >= hold {
+                Whose::Unavailable | Whose::Unasked => {
+                    if answer == Whose::Unavailable {
+                        metrics::token_checked("unavailable");
+                    }
+                    if held.is_none() {
+                        held = self.strangers.hold(from);
+                    }
+                    if held.is_none() || self.clock.elapsed().saturating_sub(started) + RETRY_PAUSE >= hold {
                         return Verified::Unavailable;
                     }
                     tokio::time::sleep(RETRY_PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
@@ -165,14 +183,15 @@ impl LaravelVerifier {
                 continue;
             }
             let Some((hash, token)) = self.checks.take() else { continue };
-            match self.ask_once(&token, hash, Lane::Checks, self.clock.elapsed() + self.terms.hold).await {
+            let until = self.clock.elapsed() + self.terms.hold;
+            match self.ask_once(&token, hash, Lane::Checks, Trust::Known, until).await {
                 Whose::Valid(_) => {}
                 Whose::Invalid => {
                     if !self.revoke(hash).await {
                         self.checks.add(hash, &token);
                     }
                 }
-                Whose::Unavailable => self.checks.add(hash, &token),
+                Whose::Unavailable | Whose::Unasked => self.checks.add(hash, &token),
             }
         }
     }
@@ -200,6 +219,12 @@ impl LaravelVerifier {
     /// Drops what this node remembers of a user's tokens.
     pub fn forget_here(&self, user: &UserId) {
         self.known.lock().retain(|_, known| known.user != *user);
+        self.strangers.forget(user);
+    }
+
+    /// Forgets addresses and refusals that are long past.
+    pub fn clean(&self) {
+        self.strangers.clean();
     }
 
     /// Drops what all nodes share of a user's tokens, and what this one remembers; false where the former failed.
@@ -238,15 +263,48 @@ impl LaravelVerifier {
         self.clock.now().since(known.verified_at)
     }
 
+    /// Asks for a token that is not remembered. One that was good once is asked for before those that never were; what a
+    /// firewall answers to those holds nobody else.
+    async fn ask_of(
+        &self,
+        token: &str,
+        hash: TokenHash,
+        user: &UserId,
+        from: IpAddr,
+        again: bool,
+        until: Duration,
+    ) -> Whose {
+        if self.known.lock().contains_key(&hash) {
+            let answer = self.ask_once(token, hash, Lane::Handshakes, Trust::Known, until).await;
+            if answer == Whose::Invalid {
+                self.known.lock().remove(&hash);
+                self.strangers.refuse(hash, user);
+            }
+            return answer;
+        }
+        // Whoever brings the same token waits for the answer to the first.
+        if self.asking.lock().contains_key(&hash) {
+            return self.ask_once(token, hash, Lane::Strangers, Trust::Stranger, until).await;
+        }
+        let Some(leave) = self.strangers.leave(from, again) else {
+            metrics::token_checked("bounded");
+            return Whose::Unasked;
+        };
+        let lane = if leave.is_good { Lane::Handshakes } else { Lane::Strangers };
+        let answer = self.ask_once(token, hash, lane, Trust::Stranger, until).await;
+        self.strangers.learn(from, hash, user, &answer);
+        answer
+    }
+
     /// One request per token at a time, which gets its place before `until` or none; whoever else asks meanwhile gets its
     /// answer.
-    async fn ask_once(&self, token: &str, hash: TokenHash, lane: Lane, until: Duration) -> Whose {
+    async fn ask_once(&self, token: &str, hash: TokenHash, lane: Lane, trust: Trust, until: Duration) -> Whose {
         let cell = Arc::clone(self.asking.lock().entry(hash).or_default());
         let answer = cell
             .get_or_init(|| async {
                 // Whoever asks may have waited for another who left.
                 let patience = until.saturating_sub(self.clock.elapsed());
-                let answer = self.client.whose(token, lane, patience).await;
+                let answer = self.client.whose(token, lane, trust, patience).await;
                 if let Whose::Valid(identity) = &answer {
                     metrics::token_checked("valid");
                     self.learn(hash, identity, self.clock.now()).await;

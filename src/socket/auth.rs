@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,21 +11,23 @@ use socketioxide::socket::DisconnectReason;
 use super::Edge;
 use super::handlers::{Inlet, disconnected};
 use super::line::Line;
+use super::opening::Opening;
 use super::wire::Wire;
 use crate::call::{CallId, Device, SealedToken, TokenHash, UserId};
 use crate::telemetry::About;
 use crate::telemetry::metrics::{self, Handshake};
 use crate::telemetry::trace::Kind;
 
-/// Longer than any connect timeout: the engine finds its end meanwhile, and says nothing more over it.
-const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(60);
+/// The engine finds the end of the transport meanwhile, and says nothing more over it.
+const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(10);
 const TOKEN_LIMIT: usize = 8192;
 const DEVICE_LIMIT: usize = 64;
 
 /// Whether a token belongs to a user.
 #[async_trait]
 pub trait Authenticate: Send + Sync {
-    async fn authenticate(&self, token: &str, user: &UserId) -> Authenticated;
+    /// `from`: the address of the client.
+    async fn authenticate(&self, token: &str, user: &UserId, from: IpAddr) -> Authenticated;
 
     /// Whether the backend knows the call that is being initiated; absent where it can't tell.
     async fn knows_call(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Option<bool>;
@@ -81,8 +84,35 @@ impl fmt::Display for Denied {
     }
 }
 
-/// Runs before the CONNECT packet is answered. Handlers are set here: an event may follow the answer at once.
-pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): TryData<Value>) -> Result<(), Denied> {
+/// Runs before the CONNECT packet is answered. A transport has one: a refusal ends it as soon as it was heard, and what
+/// else is sent on it reaches nobody. The client takes a refusal for final and leaves by itself; for one that stays the
+/// stream ends without a Close frame, whose answer only a friend would give.
+pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, auth: TryData<Value>) -> Result<(), Denied> {
+    let opening = socket.req_parts().extensions.get::<Opening>().cloned().unwrap_or_else(Opening::unknown);
+    if !opening.is_first_connect() {
+        let denied = deny(Handshake::Repeated, "Authentication failed");
+        if !edge.wires.was_refused(&socket.id.to_string()) {
+            // It had a session, and its phone opens another transport for the next.
+            close(edge, &socket);
+        }
+        tokio::time::sleep(UNTIL_THE_TRANSPORT_CLOSES).await;
+        return Err(denied);
+    }
+    let admitted = judge(edge, &socket, &opening, auth).await;
+    match &admitted {
+        Ok(()) => opening.accepted(),
+        Err(_) => edge.wires.refuse(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>()),
+    }
+    admitted
+}
+
+/// Handlers are set here: an event may follow the answer at once.
+async fn judge(
+    edge: &Arc<Edge>,
+    socket: &SocketRef,
+    opening: &Opening,
+    TryData(auth): TryData<Value>,
+) -> Result<(), Denied> {
     let auth = auth.unwrap_or(Value::Null);
     let text = |name: &str| auth[name].as_str().filter(|text| !text.is_empty());
     let (Some(token), Some(user)) = (text("token"), text("userId")) else {
@@ -96,7 +126,7 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): Tr
         None => Device::Unnamed,
     };
     let acks = auth["acks"] == true || auth["acks"] == "true";
-    let authenticate = edge.authenticate.authenticate(token, &user);
+    let authenticate = edge.authenticate.authenticate(token, &user, opening.address());
     match edge.signaling.traces().run("authenticate", Kind::Internal, About::user(&user), authenticate).await {
         Authenticated::Yes { name, token: hash, sealed } => {
             let name = name.unwrap_or_else(|| "Unknown".into());
@@ -113,12 +143,15 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, TryData(auth): Tr
         Authenticated::No => Err(deny(Handshake::InvalidToken, "Invalid token")),
         Authenticated::Unavailable => {
             let denied = deny(Handshake::Unavailable, "Authentication failed");
-            let opened_with = socket.req_parts().extensions.get::<Wire>();
-            edge.wires.close(&socket.id.to_string(), opened_with);
+            close(edge, socket);
             tokio::time::sleep(UNTIL_THE_TRANSPORT_CLOSES).await;
             Err(denied)
         }
     }
+}
+
+fn close(edge: &Edge, socket: &SocketRef) {
+    edge.wires.close(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>());
 }
 
 fn deny(outcome: Handshake, text: &'static str) -> Denied {

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use super::frames::Frames;
 use super::news::News;
 
+/// How the engine's packet with a CONNECT_ERROR for the one namespace begins.
+pub(super) const REFUSAL: &[u8] = b"44{";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// A handle to an accepted connection.
@@ -26,6 +28,10 @@ struct End {
     writer: AtomicWaker,
     /// The next answer on it is that to a websocket's handshake.
     websocket: AtomicBool,
+    /// The next CONNECT_ERROR is the last that is said over it.
+    ends_after_a_refusal: AtomicBool,
+    /// It was written, and is still to be flushed.
+    refused: AtomicBool,
     /// What waits for its phone to read.
     news: OnceLock<Weak<News>>,
 }
@@ -52,6 +58,11 @@ impl Wire {
         self.0.ended.store(true, Ordering::Release);
         self.0.reader.wake();
         self.0.writer.wake();
+    }
+
+    /// Ends when the next CONNECT_ERROR was written out.
+    pub(super) fn end_after_a_refusal(&self) {
+        self.0.ends_after_a_refusal.store(true, Ordering::Release);
     }
 
     /// From the answer that is about to be written on, a websocket runs over it.
@@ -145,6 +156,11 @@ impl WiredStream {
             }
             Phase::Websocket(talk) => {
                 talk.node.close_in(bytes);
+                if self.wire.0.ends_after_a_refusal.load(Ordering::Acquire)
+                    && bytes.windows(REFUSAL.len()).any(|window| window == REFUSAL)
+                {
+                    self.wire.0.refused.store(true, Ordering::Release);
+                }
             }
         }
     }
@@ -212,6 +228,9 @@ impl AsyncWrite for WiredStream {
         let flushed = Pin::new(&mut this.stream).poll_flush(context);
         if let (Phase::Websocket(_), Some(news)) = (&this.phase, this.wire.0.news.get().and_then(Weak::upgrade)) {
             news.go_on();
+        }
+        if this.wire.0.refused.load(Ordering::Acquire) && flushed.is_ready() {
+            this.wire.end();
         }
         flushed
     }

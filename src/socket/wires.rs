@@ -6,16 +6,28 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::news::News;
-use super::wire::{WeakWire, Wire};
+use super::wire::{REFUSAL, WeakWire, Wire};
+
+/// Between the packets of a poll.
+const SEPARATOR: u8 = 0x1e;
+/// How long a client has to hear that it was refused. A phone over polling has to come for it.
+const TO_HEAR_A_REFUSAL: Duration = Duration::from_secs(5);
 
 /// Which connection carries which session of the engine, as far as that can be told from requests.
 pub struct Wires {
     sessions: Mutex<HashMap<Box<str>, Carried>>,
     /// Sessions whose transport was closed, and when: no request of theirs is served any more.
     closed: Mutex<HashMap<Box<str>, Instant>>,
+    /// Sessions whose CONNECT was refused: their transport is closed when the client has heard it.
+    refused: Mutex<HashMap<Box<str>, Refused>>,
     closing: Notify,
     /// Longer than the engine keeps a session that answers no ping.
     memory: Duration,
+}
+
+struct Refused {
+    since: Instant,
+    opened_with: Option<WeakWire>,
 }
 
 #[derive(Default)]
@@ -42,7 +54,13 @@ impl Carried {
 impl Wires {
     /// `memory` is longer than the engine keeps a session that answers no ping.
     pub fn new(memory: Duration) -> Self {
-        Self { sessions: Mutex::default(), closed: Mutex::default(), closing: Notify::new(), memory }
+        Self {
+            sessions: Mutex::default(),
+            closed: Mutex::default(),
+            refused: Mutex::default(),
+            closing: Notify::new(),
+            memory,
+        }
     }
 
     /// The session of this engine id runs over that websocket from now on.
@@ -82,6 +100,30 @@ impl Wires {
         }
     }
 
+    /// The transport of the session ends with the CONNECT_ERROR that is said next, or soon where nobody comes for it.
+    pub(super) fn refuse(&self, id: &str, opened_with: Option<&Wire>) {
+        if self.is_closed(id) {
+            return;
+        }
+        let opening = opened_with.map(Wire::downgrade);
+        self.refused.lock().insert(id.into(), Refused { since: Instant::now(), opened_with: opening });
+        let upgraded = self.sessions.lock().get(id).and_then(|carried| carried.websocket.as_ref()?.upgrade());
+        for wire in upgraded.iter().chain(opened_with) {
+            wire.end_after_a_refusal();
+        }
+    }
+
+    pub fn was_refused(&self, id: &str) -> bool {
+        self.refused.lock().contains_key(id)
+    }
+
+    /// A poll takes this to the client; closes the transport of a session whose CONNECT was refused when that is in it.
+    pub fn heard(&self, id: &str, packets: &[u8]) {
+        if self.was_refused(id) && packets.split(|byte| *byte == SEPARATOR).any(|packet| packet.starts_with(REFUSAL)) {
+            self.close(id, None);
+        }
+    }
+
     pub fn is_closed(&self, id: &str) -> bool {
         self.closed.lock().contains_key(id)
     }
@@ -102,6 +144,15 @@ impl Wires {
     /// Forgets connections that have ended, and sessions that the engine has forgotten.
     pub fn clean(&self) {
         self.sessions.lock().retain(|_, carried| carried.is_alive());
+        let unheard: Vec<(Box<str>, Option<Wire>)> = {
+            let refused = self.refused.lock();
+            let due = refused.iter().filter(|(_, refused)| refused.since.elapsed() >= TO_HEAR_A_REFUSAL);
+            due.map(|(id, refused)| (id.clone(), refused.opened_with.as_ref().and_then(WeakWire::upgrade))).collect()
+        };
+        for (id, opened_with) in unheard.iter().filter(|(id, _)| !self.is_closed(id)) {
+            self.close(id, opened_with.as_ref());
+        }
         self.closed.lock().retain(|_, since| since.elapsed() < self.memory);
+        self.refused.lock().retain(|_, refused| refused.since.elapsed() < self.memory);
     }
 }

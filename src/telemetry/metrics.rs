@@ -161,8 +161,10 @@ metrics_table! {
         watched_users => "signaling_presence_watched_users";
         /// Tokens that wait for their check in the background.
         waiting_checks => "signaling_token_checks_waiting";
-        /// 1 while Laravel fails and is only probed, else 0.
+        /// 1 while Laravel fails for who is known and is only probed, else 0.
         laravel_breaker_open => "signaling_laravel_breaker_open";
+        /// 1 while questions to Laravel for tokens that were never seen fail and are slowed, else 0.
+        new_tokens_slowed => "signaling_new_tokens_slowed";
         /// 1 where Laravel's `users/me` was found or no Laravel is asked, else 0.
         laravel_route_found => "signaling_laravel_route_found";
         /// Websockets of other nodes' sessions that run through this node.
@@ -183,8 +185,8 @@ metrics_table! {
         token_asked => "signaling_token_check_seconds";
     }
     labelled {
-        /// Sockets that wanted to be sessions, by outcome: let in, beyond a limit, or refused for what they brought.
-        "signaling_handshakes_total", "counter", "outcome: accepted, limited, no_credentials, malformed, invalid_token, unavailable";
+        /// Sockets that wanted to be sessions, by outcome: let in, beyond a limit, refused for what they brought, or `repeated`: another CONNECT on a transport that had its one.
+        "signaling_handshakes_total", "counter", "outcome: accepted, limited, no_credentials, malformed, invalid_token, unavailable, repeated";
         /// Sessions that left this node: the phone said so or closed its transport, it broke, went silent or spoke nonsense, or this side ended it.
         "signaling_disconnects_total", "counter", "cause: left, closed, lost, silent, protocol, evicted, revoked, sent_away, drained, stopped, panicked, deaf";
         /// Events that were refused, by the code of the acknowledgement.
@@ -211,8 +213,8 @@ metrics_table! {
         "signaling_calls_restored_total", "counter", "";
         /// Sessions of dead nodes that this node removed.
         "signaling_sessions_swept_total", "counter", "";
-        /// Token checks by outcome.
-        "signaling_token_checks_total", "counter", "outcome: valid, cached, stale, invalid, unavailable, refused_by_breaker";
+        /// Token checks by outcome; `refused_again`: not asked because Laravel refused the token a moment ago, `bounded`: not asked because too many new tokens came, from there or in all.
+        "signaling_token_checks_total", "counter", "outcome: valid, cached, stale, invalid, unavailable, refused_by_breaker, refused_again, bounded";
         /// Initiates that Laravel was asked about, by outcome.
         "signaling_initiate_checks_total", "counter", "outcome: confirmed, contradicted, unavailable";
         /// Requests for sessions of other nodes, by what became of them.

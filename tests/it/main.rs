@@ -11,6 +11,7 @@ mod documents;
 mod drain;
 mod endings;
 mod faults;
+mod floods;
 mod forwarding;
 mod half_store;
 mod http;

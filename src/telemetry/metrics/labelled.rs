@@ -18,6 +18,8 @@ pub enum Handshake {
     InvalidToken,
     /// Nobody could tell whether its token is valid.
     Unavailable,
+    /// Another CONNECT on a transport that had its one.
+    Repeated,
 }
 
 /// Why a session left.
@@ -161,8 +163,8 @@ impl ErrorCode {
 }
 
 pub fn handshake(outcome: Handshake) {
-    static HANDLES: LazyLock<[Counter; 6]> = LazyLock::new(|| {
-        ["accepted", "limited", "no_credentials", "malformed", "invalid_token", "unavailable"]
+    static HANDLES: LazyLock<[Counter; 7]> = LazyLock::new(|| {
+        ["accepted", "limited", "no_credentials", "malformed", "invalid_token", "unavailable", "repeated"]
             .map(|outcome| counter!("signaling_handshakes_total", "outcome" => outcome))
     });
     HANDLES[outcome as usize].increment(1);
