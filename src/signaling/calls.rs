@@ -145,6 +145,7 @@ impl Node {
             spelled: request.spelled,
             version: Version::default().next(born),
             born,
+            letters: rand::random(),
             created_at: now,
             ring_until,
             caller: Party {

@@ -26,7 +26,7 @@ impl Node {
         {
             match serde_json::to_string(&callback) {
                 Ok(body) => letters.push(Letter {
-                    id: format!("{}.callback.{}", after.id, after.version.counter),
+                    id: after.letter_id("callback", after.version.counter),
                     queue: Queue::Callbacks,
                     call: Some(after.id.clone()),
                     at: self.clock.now(),
@@ -92,7 +92,7 @@ impl Node {
         let kind = if online { "user.online" } else { "user.offline" };
         let data = json!({"userId": user, "timestamp": now.as_millis()});
         let letter = Letter {
-            id: format!("{user}.{}.{:08x}", now.as_millis(), rand::random::<u32>()),
+            id: format!("msg_{:032x}", rand::random::<u128>()),
             queue: Queue::Events,
             call: None,
             at: now,
@@ -137,7 +137,7 @@ fn webhook(call: &Call, event: &Event, now: Timestamp) -> Letter {
         "data": data(call, event),
     });
     Letter {
-        id: format!("{}.{}", call.id, event.seq),
+        id: call.letter_id("msg", event.seq),
         queue: if push { Queue::Pushes } else { Queue::Events },
         call: Some(call.id.clone()),
         at: now,
