@@ -205,11 +205,14 @@ pub fn common_environment() -> Vec<(String, String)> {
         // The line that names the address is of this level.
         ("LOG_LEVEL", "info"),
         ("EVENTS_PER_MINUTE", "0"),
+        ("PRESENCE_IDS_PER_MINUTE", "0"),
         ("HANDSHAKES_PER_SECOND", "0"),
         ("HANDSHAKES_PER_ADDRESS_PER_SECOND", "0"),
         ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
         ("SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", "0"),
         ("RINGS_PER_CALLEE_PER_MINUTE", "0"),
+        ("UNANSWERED_RINGS_PER_CALLEE", "0"),
+        ("UNANSWERED_RINGS_PER_CALLER", "0"),
     ];
     fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }

@@ -38,10 +38,12 @@ impl Shared {
         let client = reach(url.expose(), tasks, &mut waiting).await?;
         // Whoever asks who is online is in no call's way.
         let presence = reach(url.expose(), tasks, &mut waiting).await?;
+        // Nor is any answer in the lease's way, however long it is.
+        let lease = reach(url.expose(), tasks, &mut waiting).await?;
         waiting.over();
         Ok(Self {
             calls: Arc::new(RedisCalls::new(client.clone(), &config.redis_prefix, config.retention)),
-            sessions: Arc::new(RedisSessions::new(client.clone(), presence, &config.redis_prefix)),
+            sessions: Arc::new(RedisSessions::new(client.clone(), presence, &config.redis_prefix).with_lease_on(lease)),
             tokens: Arc::new(RedisTokens::new(client.clone(), &config.redis_prefix)),
             outbox: Arc::new(RedisOutbox::new(client.clone(), &config.redis_prefix, OutboxBounds::default())),
             bus: Arc::new(RedisBus::new(client, subscriptions, &config.redis_prefix, tasks.clone())),

@@ -82,6 +82,7 @@ pub struct Limits {
     pub handshakes_per_second: u32,
     pub handshakes_per_address: u32,
     pub events_per_minute: u32,
+    pub presence_ids_per_minute: u32,
     pub api_per_second: u32,
     /// Requests of sessions that exist, by client address.
     pub session_requests_per_second: u32,

@@ -31,7 +31,8 @@ options! {
     "PING_INTERVAL_MS", "15000", "Engine.IO ping interval";
     "PING_TIMEOUT_MS", "10000", "Engine.IO ping timeout";
     "CALL_MAX_SECS", "14400", "upper bound of an active call";
-    "MAX_SESSIONS_PER_USER", "8", "sessions of one device of a user; beyond it the oldest ends";
+    "MAX_SESSIONS_PER_DEVICE", "8", "sessions of one device of a user, 1 to 128; beyond it the oldest ends";
+    "MAX_SESSIONS_PER_USER", "32", "sessions of a user over all devices and nodes, 1 to 128; beyond it the oldest ends, that of a party to a live call last";
     "MAX_SESSIONS", "50000", "transports of this node, whether they are sessions yet or not; beyond it handshakes get 503; 0: no limit (metric `signaling_limited_total{limit=\"sessions\"}`)";
     "MAX_CONNECTIONS", "0", "connections to the public port; beyond it they are closed at once; 0, and never more: half of what `RLIMIT_NOFILE` leaves beside a reserve (`limit=\"connections\"`)";
     "MAX_CONNECTIONS_PER_ADDRESS", "8192", "of these from one client address, at most half of all; proxies in `TRUSTED_PROXIES` and other nodes are exempt; 0: no limit (`limit=\"connections_of_address\"`)";
@@ -40,6 +41,9 @@ options! {
     "SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", "2000", "polls, posts and upgrades of open sessions a second from one client address, else 503; 0: no limit (`limit=\"session_requests\"`)";
     "EVENTS_PER_MINUTE", "100", "call events a minute of one user, else ack `rate_limited`; 0: no limit (`limit=\"events\"`; for hang-ups of one's own live call 10 a second, `limit=\"hang_ups\"`)";
     "RINGS_PER_CALLEE_PER_MINUTE", "6", "rings a minute of one callee by one caller, else ack `rate_limited`; 0: no limit (`limit=\"rings\"`)";
+    "UNANSWERED_RINGS_PER_CALLEE", "3", "full rings (`RING_TIMEOUT_SECS`) of one caller that one callee may leave unanswered, then one in 10 minutes, else ack `rate_limited`; each costs what it rang, and an accept or a call back forgives all; 0: no limit (`limit=\"ring_time\"`)";
+    "UNANSWERED_RINGS_PER_CALLER", "60", "the same of one caller at all callees together, then one a minute; 0: no limit (`limit=\"caller_ring_time\"`)";
+    "PRESENCE_IDS_PER_MINUTE", "1000", "ids of users a minute that one user subscribes to or unsubscribes from, 500 at once in any case, else ack `rate_limited`; 0: no limit (`limit=\"presence_ids\"`)";
     "API_REQUESTS_PER_SECOND", "500", "requests a second to `/api/` and `/health` from one client address, else 429; 0: no limit (`limit=\"api\"`)";
     "TRUSTED_PROXIES", "", "networks whose `X-Forwarded-For` is believed, comma list";
     "OPEN_QUERIES", "private", "the two GET queries without secret: `private` (loopback and private peers, none where `TRUSTED_PROXIES` is set), `never`, `always`";

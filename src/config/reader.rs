@@ -12,7 +12,7 @@ use super::{Auth, AuthTimes, Config, Drain, Limits, OpenQueries, ReadingTimes, S
 use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
-use crate::store::Retention;
+use crate::store::{Retention, RingBudget};
 use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::trace;
@@ -97,6 +97,7 @@ impl Reader {
                 handshakes_per_second: self.number("HANDSHAKES_PER_SECOND", 0..=1_000_000),
                 handshakes_per_address: self.number("HANDSHAKES_PER_ADDRESS_PER_SECOND", 0..=1_000_000),
                 events_per_minute: self.number("EVENTS_PER_MINUTE", 0..=1_000_000),
+                presence_ids_per_minute: self.number("PRESENCE_IDS_PER_MINUTE", 0..=1_000_000),
                 api_per_second: self.number("API_REQUESTS_PER_SECOND", 0..=1_000_000),
                 session_requests_per_second: self.number("SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", 0..=1_000_000),
                 connections: self.number("MAX_CONNECTIONS", 0..=10_000_000),
@@ -117,6 +118,11 @@ impl Reader {
                 ended,
                 verdict,
                 rings_per_minute: self.number("RINGS_PER_CALLEE_PER_MINUTE", 0..=1000),
+                ring_budget: RingBudget {
+                    full_ring: policy.ring_timeout,
+                    per_callee: self.number("UNANSWERED_RINGS_PER_CALLEE", 0..=1000),
+                    per_caller: self.number("UNANSWERED_RINGS_PER_CALLER", 0..=10_000),
+                },
             },
             policy,
             webhook,
@@ -157,7 +163,8 @@ impl Reader {
             call_grace: self.seconds("CALL_GRACE_SECS", 1..=3600),
             call_max: self.seconds("CALL_MAX_SECS", 60..=86_400),
             lost_call: self.seconds("LOST_CALL_SECS", 1..=3600),
-            max_sessions_per_user: self.number("MAX_SESSIONS_PER_USER", 1..=1000),
+            max_sessions_per_device: self.number("MAX_SESSIONS_PER_DEVICE", 1..=128),
+            max_sessions_per_user: self.number("MAX_SESSIONS_PER_USER", 1..=128),
             accept_hold: Duration::from_secs(8),
             accept_repeat: Duration::from_secs(2),
             lease: Duration::from_secs(10),

@@ -11,7 +11,7 @@ use crate::call::{
     Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Refusal, Role, Say,
     State, UserId, Verdict, VerdictKind, Version, What, contend, resolve,
 };
-use crate::store::Created;
+use crate::store::{Created, RingLimit};
 use crate::telemetry::metrics::{self, Freed, Limit};
 
 /// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
@@ -98,8 +98,12 @@ impl Node {
                     return Ok(self.ring(*existing, decided_at).await);
                 }
                 Created::Exists(existing) => return self.initiate_again(by, &call, *existing).await,
-                Created::TooManyRings { wait } => {
-                    metrics::limited(Limit::Rings);
+                Created::TooManyRings { limit, wait } => {
+                    metrics::limited(match limit {
+                        RingLimit::PerMinute => Limit::Rings,
+                        RingLimit::PerCallee => Limit::RingTime,
+                        RingLimit::PerCaller => Limit::CallerRingTime,
+                    });
                     return Err(Failure::TooManyRings { wait });
                 }
                 Created::Verdicts(verdicts) => {

@@ -147,10 +147,11 @@ impl Session {
         spoken == Spoken::Queued
     }
 
-    /// Ends the session with a disconnect packet: the phone will not come back by itself.
-    pub(super) fn dismiss(&self, cause: Departure) {
-        self.ended.get_or_init(|| cause);
+    /// Ends the session with a disconnect packet: the phone will not come back by itself. False where it was ending.
+    pub(super) fn dismiss(&self, cause: Departure) -> bool {
+        let first = self.ended.set(cause).is_ok();
         self.judge(self.voice.disconnect());
+        first
     }
 
     /// Closes the session's transport: the phone comes back by itself.

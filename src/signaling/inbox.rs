@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Node;
 use crate::bus::{Body, Inbound};
-use crate::telemetry::metrics::{self, Departure};
+use crate::telemetry::metrics;
 
 /// Envelopes that are recognised when they come again: those of the seconds in which that happens.
 const REMEMBERED: usize = 8192;
@@ -88,11 +88,7 @@ impl Node {
             Body::Presence { user, online } => self.tell_presence(&user, online),
             Body::SendAway { user } => self.sent_away(user),
             Body::Revoked { user, token } => self.end_sessions_with(&user, &token),
-            Body::Evict { user, session } => {
-                for other in self.floor.of(&user).iter().filter(|other| other.id == session) {
-                    other.dismiss(Departure::Evicted);
-                }
-            }
+            Body::Evict { user, session } => self.evict_here(&user, &session),
             Body::SelfTest { nonce } => self.self_test.hear(nonce, self.clock.elapsed()),
         }
     }

@@ -8,6 +8,7 @@ mod delivery;
 mod door;
 mod drain;
 mod epochs;
+mod eviction;
 mod floor;
 mod healing;
 mod inbox;
@@ -80,6 +81,8 @@ pub struct Policy {
     pub call_max: Duration,
     /// Both parties away for so long, neither with `acks`: the call is called lost.
     pub lost_call: Duration,
+    pub max_sessions_per_device: usize,
+    /// Over all his devices and all nodes.
     pub max_sessions_per_user: usize,
     /// How long after an accept the deployed app can't hear `call:ended`.
     pub accept_hold: Duration,

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{Failure, Node, Told};
 use crate::bus::{Body, Word};
 use crate::call::{NodeId, UserId};
-use crate::store::{Page, StoreError};
+use crate::store::{Page, SessionRecord, StoreError};
 use crate::telemetry::Who;
 use crate::telemetry::metrics::{self, Departure};
 
@@ -38,7 +38,13 @@ impl Node {
         let mut answer = Vec::with_capacity(users.len());
         for users in users.chunks(ASKED_AT_ONCE) {
             let sessions = self.sessions.sessions_of(users).await?;
-            let online = |(user, sessions): (&UserId, _)| (user.clone(), !self.alive(user, sessions).is_empty());
+            let online = |(user, sessions): (&UserId, Vec<SessionRecord>)| {
+                // Of this node the floor knows; a record may be of its past.
+                let elsewhere = |session: &SessionRecord| session.node != self.nodes.own;
+                let is_here = self.floor.holds(user) && sessions.iter().any(|session| !elsewhere(session));
+                let may_live = |session| self.nodes.may_live(session, &self.clock);
+                (user.clone(), is_here || sessions.iter().filter(|session| elsewhere(session)).any(may_live))
+            };
             answer.extend(users.iter().zip(sessions).map(online));
         }
         Ok(answer)

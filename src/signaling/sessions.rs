@@ -14,7 +14,7 @@ use crate::telemetry::metrics::{self, Departure};
 
 /// How old an outcome may be to be listed for who connects.
 const OUTCOMES_FOR: std::time::Duration = std::time::Duration::from_secs(600);
-const EVICTION_LIFE: std::time::Duration = std::time::Duration::from_secs(10);
+const REVOCATION_LIFE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Sessions that a node registers again, or takes leave of, at the same time.
 const AT_ONCE: usize = 64;
 
@@ -71,7 +71,10 @@ impl Node {
     }
 
     async fn join(self: &Arc<Self>, session: &Arc<Session>) -> Result<Desk, StoreError> {
-        let registered = self.sessions.register(&self.record_of(session)).await?;
+        let registered = self.register(session).await?;
+        if !registered.written {
+            return Ok(Desk::default());
+        }
         let alive = registered.sessions.iter().filter(|other| self.nodes.may_live(other, &self.clock)).count();
         if alive == 1 {
             self.post_presence(&session.user, true);
@@ -79,8 +82,9 @@ impl Node {
         if alive == 1 && !registered.watchers.is_empty() {
             self.came_online(&session.user, registered.watchers).await;
         }
-        self.evict_surplus(session, registered.sessions).await;
-        self.calls.desk(&session.user).await
+        let desk = self.calls.desk(&session.user).await?;
+        self.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
+        Ok(desk)
     }
 
     pub(super) fn record_of(&self, session: &Session) -> SessionRecord {
@@ -95,26 +99,6 @@ impl Node {
         }
     }
 
-    /// Beyond the bound the oldest session of the same device goes; other devices are left alone.
-    async fn evict_surplus(self: &Arc<Self>, session: &Session, mut of_user: Vec<SessionRecord>) {
-        let now = self.clock.now();
-        of_user.retain(|other| other.device == session.device && self.nodes.may_live(other, &self.clock));
-        of_user.sort_by_key(|other| other.connected_at);
-        let surplus = of_user.len().saturating_sub(self.policy.max_sessions_per_user);
-        for other in of_user.into_iter().filter(|other| other.id != session.id).take(surplus) {
-            metrics::session_evicted();
-            if other.node != self.nodes.own {
-                let body = Body::Evict { user: other.user, session: other.id };
-                self.post(other.node, self.envelope(now + EVICTION_LIFE, body)).await;
-            } else if let Some(local) = self.floor.of(&other.user).iter().find(|local| local.id == other.id) {
-                local.dismiss(Departure::Evicted);
-            } else {
-                // A ghost of this node's own past.
-                let _ = self.sessions.unregister(&other).await;
-            }
-        }
-    }
-
     /// Ends every session that came with a token which is no longer accepted, wherever it is.
     pub(super) async fn revoke(self: &Arc<Self>, user: &UserId, token: TokenHash) {
         self.end_sessions_with(user, &token);
@@ -122,7 +106,7 @@ impl Node {
         let nodes: HashSet<_> = sessions.into_iter().map(|session| session.node).collect();
         for node in nodes.into_iter().filter(|node| *node != self.nodes.own) {
             let body = Body::Revoked { user: user.clone(), token };
-            self.post(node, self.envelope(self.clock.now() + EVICTION_LIFE, body)).await;
+            self.post(node, self.envelope(self.clock.now() + REVOCATION_LIFE, body)).await;
         }
     }
 
@@ -293,13 +277,14 @@ impl Node {
     /// Registers a session that is known here and tells it what it may have missed meanwhile.
     async fn register_again(self: &Arc<Self>, session: &Arc<Session>) -> Result<(), StoreError> {
         let record = self.record_of(session);
-        self.sessions.register(&record).await?;
+        let registered = self.register(session).await?;
         // A session that left while it was registered must not stay.
         if !self.floor.has(&session.user, &session.id) {
             self.sessions.unregister(&record).await?;
             return Ok(());
         }
         let desk = self.calls.desk(&session.user).await?;
+        self.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
         self.replay(session, &desk).await;
         if desk.order > 0 {
             session.joined(desk.order);

@@ -26,7 +26,7 @@ pub enum Failure {
         refusal: Refusal,
         call: Box<Call>,
     },
-    /// The caller rang this callee too often; the next ring is free after `wait`.
+    /// The caller rang too often or too long for nothing; the next ring is free after `wait`.
     TooManyRings {
         wait: Duration,
     },

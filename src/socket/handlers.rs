@@ -336,6 +336,10 @@ async fn presence(
             return refuse(session, ack, acks::invalid(&error));
         }
     };
+    if let Err(wait) = edge.limits.presence_ids(&session.user, users.len()) {
+        metrics::limited(Limit::PresenceIds);
+        return refuse(session, ack, acks::rate_limited(wait));
+    }
     let answered = match event {
         "presence:subscribe" => edge.signaling.subscribe(session, &users).await,
         _ => edge.signaling.unsubscribe(session, &users).await,

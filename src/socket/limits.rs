@@ -6,9 +6,13 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::call::UserId;
+use crate::signaling::WATCHED_PER_SESSION;
 
 /// Accept, reject, cancel and end of one's own live call are never refused below this.
 const HANG_UPS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+
+/// A whole subscription: a lower allowance would never let one through.
+const SUBSCRIPTION: NonZeroU32 = NonZeroU32::MIN.saturating_add(WATCHED_PER_SESSION as u32 - 1);
 
 type PerUser = RateLimiter<UserId, DefaultKeyedStateStore<UserId>, DefaultClock>;
 
@@ -16,14 +20,18 @@ type PerUser = RateLimiter<UserId, DefaultKeyedStateStore<UserId>, DefaultClock>
 pub struct EventLimits {
     events: Option<PerUser>,
     hang_ups: PerUser,
+    /// Each id of a subscription is read from the store, so each counts.
+    presence_ids: Option<PerUser>,
 }
 
 impl EventLimits {
-    /// `per_minute` 0: no limit.
-    pub fn new(per_minute: u32) -> Self {
+    /// 0: no limit.
+    pub fn new(per_minute: u32, presence_ids_per_minute: u32) -> Self {
+        let ids = |limit: NonZeroU32| Quota::per_minute(limit).allow_burst(limit.max(SUBSCRIPTION));
         Self {
             events: NonZeroU32::new(per_minute).map(|limit| RateLimiter::keyed(Quota::per_minute(limit))),
             hang_ups: RateLimiter::keyed(Quota::per_second(HANG_UPS_PER_SECOND)),
+            presence_ids: NonZeroU32::new(presence_ids_per_minute).map(|limit| RateLimiter::keyed(ids(limit))),
         }
     }
 
@@ -37,15 +45,52 @@ impl EventLimits {
         check(&self.hang_ups, user)
     }
 
+    /// Takes so many ids of users whose presence is asked for, all or none.
+    pub fn presence_ids(&self, user: &UserId, ids: usize) -> Result<(), Duration> {
+        let Some(limiter) = &self.presence_ids else { return Ok(()) };
+        let ids = u32::try_from(ids).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        match limiter.check_key_n(user, ids) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => Err(refused.wait_time_from(DefaultClock::default().now())),
+            // More than fits at all: nobody is let ask for so many.
+            Err(_) => Err(Duration::from_secs(60)),
+        }
+    }
+
     /// Forgets users whose allowance is whole again.
     pub fn clean(&self) {
         if let Some(events) = &self.events {
             events.retain_recent();
         }
         self.hang_ups.retain_recent();
+        if let Some(presence_ids) = &self.presence_ids {
+            presence_ids.retain_recent();
+        }
     }
 }
 
 fn check(limiter: &PerUser, user: &UserId) -> Result<(), Duration> {
     limiter.check_key(user).map_err(|refused| refused.wait_time_from(DefaultClock::default().now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids are charged one by one, to their user alone, and what is refused costs nothing.
+    #[test]
+    fn ids_are_charged_and_not_questions() {
+        let limits = EventLimits::new(0, 1000);
+        let (ana, bo) = (UserId::parse("ana").unwrap(), UserId::parse("bo").unwrap());
+        let answered = (0..100).filter(|_| limits.presence_ids(&ana, 500).is_ok()).count();
+        assert_eq!(answered, 2, "a thousand ids of fifty thousand");
+        let wait = limits.presence_ids(&ana, 500).unwrap_err();
+        assert!(wait > Duration::from_secs(25) && wait <= Duration::from_secs(30), "{wait:?}");
+        limits.presence_ids(&bo, 500).unwrap();
+        let small = EventLimits::new(0, 1);
+        small.presence_ids(&ana, 500).unwrap();
+        assert!(small.presence_ids(&ana, 1).is_err(), "a whole subscription, then one a minute");
+        let open = EventLimits::new(0, 0);
+        assert!((0..100).all(|_| open.presence_ids(&ana, 500).is_ok()));
+    }
 }

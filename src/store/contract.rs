@@ -12,14 +12,17 @@ use tokio_util::task::TaskTracker;
 use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisSessions, RedisTokens, connect};
 use super::*;
-use crate::call::{Actor, Command, EndReason, MILESTONES, Party, Push, Role, State, Terms, VerdictKind, What, step};
+use crate::call::{
+    Actor, Command, EndReason, MILESTONES, Party, Push, Role, State, Terms, TokenHash, VerdictKind, What, step,
+};
 use crate::clock::Clock;
 
 const RETENTION: Retention = Retention {
     live: Duration::from_secs(18_000),
     ended: Duration::from_secs(600),
     verdict: Duration::from_secs(300),
-    rings_per_minute: 8,
+    rings_per_minute: 20,
+    ring_budget: RingBudget { full_ring: Duration::from_secs(30), per_callee: 3, per_caller: 5 },
 };
 
 struct Stores {
@@ -109,6 +112,11 @@ pub fn apply(call: &Call, command: Command, now: Timestamp) -> Call {
     let mut next = step(call, &command, now).unwrap().next.unwrap();
     next.version = call.version.next(rand::random());
     next
+}
+
+/// The call when its caller cancels it.
+fn given_up(call: &Call, now: Timestamp) -> Call {
+    apply(call, Command::Cancel { by: by(call.caller.user.as_str()), reason: None }, now)
 }
 
 pub fn by(name: &str) -> Actor {
@@ -238,7 +246,7 @@ contract! {
             let first = call(&format!("CALL_{round}"), "ana", "bo", now);
             let created = calls.create(&first, &[], &[], &[], now).await.unwrap();
             if round == RETENTION.rings_per_minute {
-                let Created::TooManyRings { wait } = created else { panic!("{created:?}") };
+                let Created::TooManyRings { limit: RingLimit::PerMinute, wait } = created else { panic!("{created:?}") };
                 assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
                 assert_eq!(calls.load(&first.id).await.unwrap(), None);
                 break;
@@ -248,6 +256,104 @@ contract! {
             swap(&calls, &ended, first.version).await;
         }
         create(&calls, &call("CALL_x", "ana", "cleo", now), now).await;
+    }
+
+    /// Ring time that a callee does not answer has a budget: three full rings, then one in ten minutes. A ring costs what
+    /// it rang, once, however often its end is written; an accept and a call back forgive it.
+    async fn unanswered_ring_time_is_bounded(stores: Stores) {
+        let (calls, mut now) = (stores.calls, stores.now);
+        let ring = Duration::from_secs(30);
+        let mut round = 0;
+        let mut dial = |caller: &str, callee: &str, now| {
+            round += 1;
+            call(&format!("CALL_{round}"), caller, callee, now)
+        };
+        let mut rung = 0;
+        let begun = now;
+        // Without a pause, for an hour; the limit of a minute is another's.
+        while now.since(begun) < Duration::from_secs(3600) {
+            let first = dial("ana", "bo", now);
+            match calls.create(&first, &[], &[], &[], now).await.unwrap() {
+                Created::Created(first) => {
+                    rung += 1;
+                    // Noticed late: the ring costs no more than it was to last.
+                    now = now + ring;
+                    let late = now + Duration::from_millis(400);
+                    let ended = given_up(&first, late);
+                    swap(&calls, &ended, first.version).await;
+                    assert!(matches!(calls.swap(&ended, first.version, &[], &[]).await.unwrap(), Swap::Stale(_)));
+                }
+                Created::TooManyRings { limit: RingLimit::PerCallee, wait } => {
+                    assert_eq!(calls.load(&first.id).await.unwrap(), None);
+                    assert!(wait <= Duration::from_secs(600), "{wait:?}");
+                    let early = now + wait.saturating_sub(Duration::from_millis(2));
+                    let early = calls.create(&dial("ana", "bo", early), &[], &[], &[], early).await.unwrap();
+                    assert!(matches!(early, Created::TooManyRings { .. }), "{early:?}");
+                    now = now + wait;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(rung, 3 + 5, "in an hour");
+        let first = create(&calls, &dial("ana", "bo", now), now).await;
+        now = now + ring;
+        swap(&calls, &given_up(&first, now), first.version).await;
+
+        // Others ring him, and he others; he calls back, and is rung again.
+        let refused = calls.create(&dial("ana", "bo", now), &[], &[], &[], now).await.unwrap();
+        assert!(matches!(refused, Created::TooManyRings { .. }), "{refused:?}");
+        for (caller, callee) in [("cleo", "bo"), ("ana", "cleo"), ("bo", "ana"), ("ana", "bo")] {
+            let first = create(&calls, &dial(caller, callee, now), now).await;
+            let ended = apply(&first, Command::Cancel { by: by(caller), reason: None }, now);
+            swap(&calls, &ended, first.version).await;
+        }
+
+        // An accept forgives all, and so does a call back.
+        for accepted in [false, true, false] {
+            for _ in 0..3 {
+                let first = create(&calls, &dial("dan", "eve", now), now).await;
+                let ended = if accepted {
+                    let active = apply(&first, Command::Accept { by: by("eve") }, now);
+                    let active = swap(&calls, &active, first.version).await;
+                    let ended = apply(&active, Command::End { by: by("dan"), reason: None }, now);
+                    swap(&calls, &ended, active.version).await
+                } else {
+                    now = now + ring;
+                    swap(&calls, &given_up(&first, now), first.version).await
+                };
+                assert!(!ended.is_live());
+            }
+            now = now + Duration::from_secs(61); // another minute of rings
+            if !accepted {
+                let refused = calls.create(&dial("dan", "eve", now), &[], &[], &[], now).await.unwrap();
+                assert!(matches!(refused, Created::TooManyRings { limit: RingLimit::PerCallee, .. }), "{refused:?}");
+                let back = create(&calls, &dial("eve", "dan", now), now).await;
+                swap(&calls, &apply(&back, Command::Cancel { by: by("eve"), reason: None }, now), back.version).await;
+            }
+        }
+    }
+
+    /// A caller whom nobody answers is bounded over all callees.
+    async fn unanswered_ring_time_of_a_caller_is_bounded(stores: Stores) {
+        let (calls, mut now) = (stores.calls, stores.now);
+        let mut rung = 0;
+        let wait = loop {
+            let first = call(&format!("{rung}"), "ana", &format!("bo{rung}"), now);
+            match calls.create(&first, &[], &[], &[], now).await.unwrap() {
+                Created::Created(first) => {
+                    now = now + Duration::from_secs(30);
+                    swap(&calls, &given_up(&first, now), first.version).await;
+                    rung += 1;
+                }
+                Created::TooManyRings { limit: RingLimit::PerCaller, wait } => break wait,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(rung, 8, "five at once, and one more for each minute that they rang");
+        assert!(wait <= Duration::from_secs(90), "{wait:?}");
+        create(&calls, &call("y", "dan", "cleo", now), now).await;
+        let later = now + wait;
+        create(&calls, &call("z", "ana", "eve", later), later).await;
     }
 
     /// A record may change after its end without claiming or releasing anything.
@@ -579,6 +685,37 @@ contract! {
         assert_eq!(sessions.online_users().await.unwrap(), vec![user("ana")]);
         sessions.unregister(&new).await.unwrap();
         assert_eq!(sessions.online_count().await.unwrap(), 0);
+    }
+
+    /// However many sockets an account opens, no more of it is kept, and no answer about it is longer.
+    async fn sessions_of_a_user_are_bounded(stores: Stores) {
+        let sessions = stores.sessions;
+        let of = |id: usize| session(id as u128, "ana", if id % 2 == 0 { "n1" } else { "n2" }, 1);
+        let mut written = 0;
+        for id in 0..SESSIONS_PER_USER + 50 {
+            let registered = sessions.register(&of(id)).await.unwrap();
+            assert!(registered.sessions.len() <= SESSIONS_PER_USER);
+            assert_eq!(registered.written, registered.sessions.contains(&of(id)));
+            written += usize::from(registered.written);
+        }
+        assert_eq!(written, SESSIONS_PER_USER);
+        assert!(sessions.register(&of(7)).await.unwrap().written, "one that is there is registered again");
+        assert_eq!(sessions.sessions(&user("ana")).await.unwrap().len(), SESSIONS_PER_USER);
+        let many = vec![user("ana"); 500];
+        let held: usize = sessions.sessions_of(&many).await.unwrap().iter().map(Vec::len).sum();
+        assert_eq!(held, 2 * SESSIONS_PER_HOLDER * 500, "some for each node");
+        sessions.unregister(&of(7)).await.unwrap();
+        assert!(sessions.register(&of(SESSIONS_PER_USER + 60)).await.unwrap().written, "there is room again");
+        sessions.register(&session(1000, "bo", "n1", 1)).await.unwrap();
+        let mut swept = 0;
+        loop {
+            let some = sessions.sweep(&lease("n1", 1), stores.now, Duration::from_secs(5), 640).await.unwrap().sessions;
+            if some.is_empty() { break }
+            swept += some.len();
+        }
+        let all = sessions.sessions(&user("ana")).await.unwrap();
+        let on_n1 = all.iter().filter(|session| session.node.as_str() == "n1").count();
+        assert_eq!(swept, on_n1 + 1);
     }
 
     /// Who registers learns which nodes watch his user.

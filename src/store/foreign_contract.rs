@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::contract::{apply, by, call, test_server};
 use super::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, connect};
 use super::*;
-use crate::call::{Command, EndReason, VerdictKind, What};
+use crate::call::{Command, EndReason, TokenHash, VerdictKind, What};
 use crate::clock::Clock;
 
 const RETENTION: Retention = Retention {
@@ -18,6 +18,7 @@ const RETENTION: Retention = Retention {
     ended: Duration::from_secs(600),
     verdict: Duration::from_secs(300),
     rings_per_minute: 0,
+    ring_budget: RingBudget::OFF,
 };
 const MINUTE: Duration = Duration::from_secs(60);
 const ODD: &str = r#"{"from_tomorrow":{"x":1}}"#;

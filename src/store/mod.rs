@@ -4,6 +4,8 @@
 pub mod memory;
 mod outbox;
 pub mod redis;
+mod ring_budget;
+mod tokens;
 mod vouch;
 
 #[cfg(test)]
@@ -18,12 +20,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, TokenHash, UserId, Verdict, Version};
+use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
 use crate::clock::Shift;
 
 pub use outbox::{
     Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
 };
+pub use ring_budget::{RingBudget, RingLimit};
+pub use tokens::{KnownToken, TokenStore};
 pub use vouch::{Unvouched, Vouches};
 
 /// What a lease is over: all letters of a call that wait for each other, or one alone.
@@ -64,6 +68,8 @@ pub struct Retention {
     pub verdict: Duration,
     /// How often a minute one caller may ring one callee; 0: no limit.
     pub rings_per_minute: u32,
+    /// For how long one caller may ring for nothing.
+    pub ring_budget: RingBudget,
 }
 
 /// At most this many verdicts of a user wait for their calls; the oldest goes first.
@@ -79,8 +85,8 @@ pub enum Created {
     Exists(Box<Call>),
     /// Verdicts wait for this call, others than the caller of `create` has seen; nothing was written.
     Verdicts(Vec<Verdict>),
-    /// The caller rang this callee too often within a minute; nothing was written.
-    TooManyRings { wait: Duration },
+    /// The caller rang too much; nothing was written.
+    TooManyRings { limit: RingLimit, wait: Duration },
     /// A line is taken by a live call that this version can't read, and so can't judge; nothing was written.
     Taken,
     /// A line is taken by a live call; nothing was written.
@@ -160,7 +166,8 @@ pub enum PutBack {
 pub trait CallStore: Vouches {
     /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
-    /// lost reply the same call (same nonce) is answered `Exists` with itself. `letters` are appended to the outbox and
+    /// lost reply the same call (same nonce) is answered `Exists` with itself. A live call forgives what its callee owes its
+    /// caller in ring time. `letters` are appended to the outbox and
     /// `milestones` to the call's timeline in the same step, if the call is written.
     async fn create(
         &self,
@@ -175,7 +182,7 @@ pub trait CallStore: Vouches {
 
     /// Replaces the call if its stored version is still `seen`, and in the same step indexes its next deadline, and
     /// releases both lines and lists the outcome for both parties when `next` has ended, and appends `letters` to the
-    /// outbox and `milestones` to the timeline.
+    /// outbox and `milestones` to the timeline, and charges the caller for a ring that ends unanswered.
     async fn swap(
         &self,
         next: &Call,
@@ -271,9 +278,19 @@ pub struct SessionRecord {
     pub connected_at: Timestamp,
 }
 
+/// Sessions that are kept of one user, whoever registers them: no answer about him is longer. Far above what a node lets
+/// him have for longer than a moment.
+pub const SESSIONS_PER_USER: usize = 256;
+
+/// So many say that a node has sessions of a user, also where one of them can't be read.
+pub const SESSIONS_PER_HOLDER: usize = 4;
+
 /// The answer to a registration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Registered {
+    /// False where the user has [`SESSIONS_PER_USER`] others: nothing was written.
+    pub written: bool,
+    /// All of the user's, this one included if it was written.
     pub sessions: Vec<SessionRecord>,
     pub watchers: Vec<NodeId>,
 }
@@ -283,31 +300,6 @@ pub struct Registered {
 pub struct Page {
     pub shard: u8,
     pub user: UserId,
-}
-
-/// A token that Laravel accepted, kept under its hash.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KnownToken {
-    pub user: UserId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    pub verified_at: Timestamp,
-}
-
-/// The verified tokens that all nodes share.
-#[async_trait]
-pub trait TokenStore: Send + Sync {
-    async fn get(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError>;
-
-    async fn put(&self, token: &TokenHash, known: &KnownToken, ttl: Duration) -> Result<(), StoreError>;
-
-    /// Prolongs what is known of these tokens; unknown ones stay unknown.
-    async fn touch(&self, tokens: &[TokenHash], ttl: Duration) -> Result<(), StoreError>;
-
-    async fn forget(&self, token: &TokenHash) -> Result<(), StoreError>;
-
-    /// Forgets every token of a user.
-    async fn forget_user(&self, user: &UserId) -> Result<(), StoreError>;
 }
 
 /// A node's promise that it lives.
@@ -346,7 +338,7 @@ pub struct Swept {
 
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Registers a session and returns all of the user's, this one included, and the nodes that watch him.
+    /// Registers a session, if there is room for it, and returns all of the user's and the nodes that watch him.
     async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError>;
 
     /// Removes this session and no other. True where it was the user's last and nodes watch him.
@@ -355,7 +347,7 @@ pub trait SessionStore: Send + Sync {
     /// All sessions of a user, of dead nodes too: leases are the reader's to judge.
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError>;
 
-    /// The same of many users at once, in order.
+    /// Of each of many users, in order, at most [`SESSIONS_PER_HOLDER`] sessions for each node and epoch.
     async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError>;
 
     /// Notes that a node watches these users' presence, for some hours.
@@ -384,7 +376,8 @@ pub trait SessionStore: Send + Sync {
     async fn shift_clock(&self, shift: Shift) -> Result<bool, StoreError>;
 
     /// Claims sessions of a node whose lease (of this epoch) expired, of about `limit` users, until `now` and `claim`:
-    /// what is not reported as [`swept`](SessionStore::swept) by then is handed out again. Forgets the lease once
+    /// what is not reported as [`swept`](SessionStore::swept) by then is handed out again. Fewer users where they have
+    /// many sessions. Forgets the lease once
     /// nothing is left.
     async fn sweep(&self, lease: &Lease, now: Timestamp, claim: Duration, limit: usize) -> Result<Swept, StoreError>;
 

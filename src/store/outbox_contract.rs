@@ -20,6 +20,7 @@ const RETENTION: Retention = Retention {
     ended: Duration::from_secs(600),
     verdict: Duration::from_secs(300),
     rings_per_minute: 0,
+    ring_budget: RingBudget::OFF,
 };
 
 struct Stores {

@@ -117,7 +117,7 @@ metrics_table! {
         deaf_session => "signaling_sessions_deaf_total";
         /// Presence and application events that were dropped because too many waited for a phone to read.
         news_dropped => "signaling_news_dropped_total";
-        /// Sessions ended because their device had too many.
+        /// Sessions ended because their device or their user had too many.
         session_evicted => "signaling_sessions_evicted_total";
         /// Sessions whose transport was closed because the node drains.
         session_drained => "signaling_sessions_drained_total";
@@ -220,7 +220,7 @@ metrics_table! {
         /// Requests for sessions of other nodes, by what became of them.
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
         /// What was refused by a limit.
-        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining, connections, connections_of_address, session_requests";
+        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining, connections, connections_of_address, session_requests, presence_ids, ring_time, caller_ring_time";
         /// Connections that this side ended because of what they did not say: the rest of a request in time, fast enough, or a next one.
         "signaling_connections_cut_total", "counter", "cause: head, body, slow_body, idle, memory";
         /// Milestones of calls that were not written to their timelines.

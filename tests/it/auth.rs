@@ -351,7 +351,7 @@ async fn an_initiate_can_be_compared_with_laravel() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_of_a_device_are_bounded() {
     let cluster = crate::harness::Cluster::tuned(crate::harness::Backend::Redis, 2, |config| {
-        config.policy.max_sessions_per_user = 3
+        config.policy.max_sessions_per_device = 3
     })
     .await;
     let user = unique("ana");

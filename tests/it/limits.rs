@@ -1,8 +1,10 @@
 //! What is let in, and what a refusal looks like.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use onlycare_signaling::call::UserId;
+use onlycare_signaling::store::RingBudget;
 use serde_json::json;
 
 use crate::harness::cluster::{get, post};
@@ -64,6 +66,161 @@ async fn one_callee_is_rung_six_times_a_minute() {
     bo.assert_nothing_more().await;
     let cleo = cluster.phone(1, &unique("cleo")).await;
     ana.rings(&unique_call(), &cleo).await;
+}
+
+/// Who rings somebody that does not answer, for ever, keeps him busy for a bounded time: a friend gets through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_whom_nobody_answers_keeps_nobody_busy() {
+    let cluster = Cluster::manual_tuned(1, |config| config.retention.ring_budget.per_callee = 3).await;
+    let (mal, cleo, bo) = (unique("mal"), unique("cleo"), unique("bo"));
+    let (mal, cleo) = (cluster.phone(0, &mal).await, cluster.phone(0, &cleo).await);
+    let (mut busy, mut rung, mut last) = (0, 0, None);
+    // The callee is offline; each second one of both dials, the stranger first.
+    for second in 0..600 {
+        if last.is_none() {
+            let id = unique_call();
+            let ack = mal.call(&id, &bo).await;
+            match ack["code"].as_str() {
+                Some(code) => {
+                    assert_eq!((code, ack["retryAfterMs"].as_u64().is_some()), ("rate_limited", true), "{ack}");
+                }
+                None => (last, rung) = (Some((id, second)), rung + 1),
+            }
+        }
+        if second % 10 == 5 {
+            let id = unique_call();
+            let ack = cleo.call(&id, &bo).await;
+            busy += usize::from(ack["busy"] == true);
+            if ack["useFcmFallback"] == true {
+                cleo.cancel(&id).await;
+            }
+        }
+        cluster.advance(1);
+        if let Some((id, begun)) = &last
+            && second - begun >= 28
+        {
+            mal.cancel(id).await;
+            last = None;
+        }
+    }
+    assert!((3..=5).contains(&rung), "{rung} rings in ten minutes");
+    assert!(busy <= 15, "the friend was refused {busy} of 60 times");
+    drop((mal, cleo));
+    if let Some((id, _)) = last {
+        let bo = cluster.phone(0, &bo).await;
+        bo.reject(&id).await;
+    }
+    cluster.close().await;
+}
+
+/// What a callee has not answered is forgiven when he answers, and Laravel is told like a phone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accept_forgives_what_was_not_answered() {
+    let cluster = Cluster::tuned(Backend::Redis, 2, |config| {
+        config.policy.ring_timeout = Duration::from_secs(5);
+        config.retention.ring_budget = RingBudget { full_ring: Duration::from_secs(1), per_callee: 2, per_caller: 0 };
+    })
+    .await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let unanswered = async || {
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        ana.cancel(&id).await;
+        bo.expect("call:cancelled").await;
+    };
+    unanswered().await;
+    ana.completes_call(&bo).await;
+    unanswered().await;
+    unanswered().await;
+    let ack = ana.call(&unique_call(), &bo.user).await;
+    assert_eq!(ack["code"], "rate_limited", "{ack}");
+    assert!(ack["retryAfterMs"].as_u64().unwrap() > 60_000, "{ack}");
+    let ring = json!({
+        "callId": unique_call(), "callerId": ana.user, "receiverId": bo.user, "callType": "AUDIO",
+        "channelName": "c", "agoraToken": "t",
+    });
+    let (status, told) = cluster.post(1, "/api/calls", ring).await;
+    assert_eq!((status, &told["code"]), (200, &json!("rate_limited")), "{told}");
+    let id = unique_call();
+    bo.rings(&id, &ana).await;
+    bo.cancel(&id).await;
+    ana.expect("call:cancelled").await;
+    unanswered().await;
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// However many sockets an account opens over all nodes, with whatever devices, few live: the oldest go, but not the
+/// phone that is in a call, and nobody else notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_of_an_account_are_bounded_over_all_nodes() {
+    let cluster = Cluster::start(Backend::Redis, 2).await;
+    let user = unique("ana");
+    let ana = cluster.phone_with(0, Profile::of(&user).device("own")).await;
+    let (bo, id) = (cluster.phone(1, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    let of = |place: usize| Phone::open(cluster.address(place % 2), Profile::of(&user).device(&format!("d{place}")));
+    let mut sockets = join_all((0..100).map(of)).await;
+    let owner = UserId::parse(&user).unwrap();
+    let is_ready = |socket: &Phone| socket.heard().iter().any(|heard| heard.event == "session:ready");
+    let settled = async |sockets: &[Phone]| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let live = sockets.iter().filter(|socket| socket.keep_connected()).count();
+            let ready = sockets.iter().filter(|socket| is_ready(socket) || !socket.keep_connected()).count();
+            let stored = cluster.shared.sessions.sessions(&owner).await.unwrap().len();
+            if ready == sockets.len() && live == 31 && stored == 32 {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{live} of {} live, {ready} are ready, {stored} are stored",
+                sockets.len()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await; // sockets end as their nodes hear of it
+        }
+    };
+    settled(&sockets).await;
+    sockets.retain(Phone::keep_connected);
+    for place in 100..140 {
+        sockets.push(of(place).await);
+    }
+    settled(&sockets).await;
+    assert!(ana.keep_connected(), "a party to a call goes last");
+    assert_eq!(bo.ask("call:message", json!({"callId": id, "data": "still there?"})).await["success"], true);
+    ana.expect("call:message").await;
+    assert_eq!(cluster.state(&id).await, ("active", None));
+    ana.end(&id).await;
+    bo.expect("call:ended").await;
+    drop((ana, bo, sockets));
+    cluster.close().await;
+}
+
+/// Whose presence is asked for is read from the store: it costs by the id, and what is refused reads nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_is_charged_by_the_id() {
+    let cluster = Cluster::tuned(Backend::Redis, 1, |config| config.limits.presence_ids_per_minute = 1000).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let ids: Vec<String> = (0..500).map(|place| format!("USR_{place}")).collect();
+    let mut answered = 0;
+    for _ in 0..100 {
+        let ack = ana.ask("presence:subscribe", json!({"userIds": ids})).await;
+        if ack["success"] == true {
+            answered += 1;
+            continue;
+        }
+        assert_eq!(ack["code"], "rate_limited", "{ack}");
+        assert!((1..=60_000).contains(&ack["retryAfterMs"].as_u64().unwrap()), "{ack}");
+    }
+    assert!((2..=6).contains(&answered), "{answered} of 100 were answered");
+    ana.rings(&unique_call(), &bo).await;
+    assert_eq!(
+        bo.ask("presence:subscribe", json!({"userIds": ids})).await["success"],
+        true,
+        "others are not concerned"
+    );
 }
 
 /// Too many new sockets get a 503 with a hint, before anything is opened; those that are open stay.

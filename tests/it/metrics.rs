@@ -73,7 +73,7 @@ async fn phone(node: &Node, name: &str) -> Phone {
 async fn a_disconnect_is_counted_by_its_cause() {
     let variables = [
         ("LARAVEL_API_SECRET", SECRET),
-        ("MAX_SESSIONS_PER_USER", "1"),
+        ("MAX_SESSIONS_PER_DEVICE", "1"),
         ("PING_INTERVAL_MS", "5000"),
         ("PING_TIMEOUT_MS", "1000"),
         ("DRAIN_DELAY_SECS", "0"),

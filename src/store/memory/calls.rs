@@ -4,10 +4,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::MemoryStore;
+use super::owed::Owed;
 use crate::call::{Call, CallId, End, EndReason, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, Restored, Retention, StoreError,
-    Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, Restored, Retention, RingLimit,
+    StoreError, Swap, VERDICTS_PER_USER,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -27,6 +28,7 @@ pub(super) struct Calls {
     notices: HashMap<UserId, Notice>,
     /// Start of the minute and rings in it, by caller and callee.
     rings: HashMap<(UserId, UserId), (Timestamp, u32)>,
+    owed: Owed,
     last_cleaning: Timestamp,
     /// Of the last generation that anybody vouched in: when that began, and for which calls.
     pub(super) vouched: Option<(Generation, Timestamp, HashSet<CallId>)>,
@@ -107,6 +109,7 @@ impl Calls {
         if now.since(self.last_cleaning) > Duration::from_secs(10) {
             self.last_cleaning = now;
             self.rings.retain(|_, (since, _)| now.since(*since) < RING_WINDOW);
+            self.owed.clean(now);
             self.notices.retain(|_, notice| notice.until > now);
             self.verdicts.retain(|_, kept| {
                 kept.retain(|(_, verdict)| verdict.at + retention.verdict > now);
@@ -172,6 +175,9 @@ impl CallStore for MemoryStore {
         if caller.is_some() || callee.is_some() {
             return Ok(Created::Busy { caller, callee });
         }
+        if let Some(refused) = calls.owed.refuses(call, self.retention.ring_budget, now) {
+            return Ok(refused);
+        }
         if call.is_ringing() && self.retention.rings_per_minute > 0 {
             let parties = (call.caller.user.clone(), call.callee.user.clone());
             let (since, rings) = calls.rings.entry(parties).or_insert((now, 0));
@@ -179,10 +185,14 @@ impl CallStore for MemoryStore {
                 (*since, *rings) = (now, 0);
             }
             if *rings >= self.retention.rings_per_minute {
-                return Ok(Created::TooManyRings { wait: RING_WINDOW - now.since(*since) });
+                return Ok(Created::TooManyRings {
+                    limit: RingLimit::PerMinute,
+                    wait: RING_WINDOW - now.since(*since),
+                });
             }
             *rings += 1;
         }
+        calls.owed.begins(call, self.retention.ring_budget);
         calls.lines.insert(call.caller.user.clone(), call.id.clone());
         calls.lines.insert(call.callee.user.clone(), call.id.clone());
         let call = Call { order: calls.next_order(now), ..call.clone() };
@@ -216,6 +226,7 @@ impl CallStore for MemoryStore {
         calls.put(next, now + keep);
         calls.note(&next.id, milestones);
         self.letters.lock().append(letters);
+        calls.owed.changes(next, was_live, self.retention.ring_budget);
         if was_live && !next.is_live() {
             for user in [&next.caller.user, &next.callee.user] {
                 if calls.lines.get(user) == Some(&next.id) {

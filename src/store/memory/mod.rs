@@ -2,6 +2,7 @@
 
 mod calls;
 mod outbox;
+mod owed;
 mod sessions;
 mod vouch;
 

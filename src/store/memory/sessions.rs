@@ -7,7 +7,8 @@ use super::MemoryStore;
 use crate::call::{NodeId, SessionId, Timestamp, TokenHash, UserId};
 use crate::clock::Shift;
 use crate::store::{
-    KnownToken, Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError, Swept, TokenStore,
+    KnownToken, Lease, Page, Registered, Renewal, SESSIONS_PER_HOLDER, SESSIONS_PER_USER, SessionRecord, SessionStore,
+    StoreError, Swept, TokenStore,
 };
 
 /// Tokens kept before those that expired are dropped.
@@ -50,9 +51,12 @@ impl SessionStore for MemoryStore {
     async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError> {
         let mut sessions = self.sessions.lock();
         let of_user = sessions.by_user.entry(session.user.clone()).or_default();
-        of_user.insert(session.id.clone(), session.clone());
+        let written = of_user.len() < SESSIONS_PER_USER || of_user.contains_key(&session.id);
+        if written {
+            of_user.insert(session.id.clone(), session.clone());
+        }
         let of_user = of_user.values().cloned().collect();
-        Ok(Registered { sessions: of_user, watchers: sessions.watchers_of(&session.user) })
+        Ok(Registered { written, sessions: of_user, watchers: sessions.watchers_of(&session.user) })
     }
 
     async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
@@ -94,8 +98,17 @@ impl SessionStore for MemoryStore {
 
     async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError> {
         let sessions = self.sessions.lock();
-        let of = |user| sessions.by_user.get(user).map(|of_user| of_user.values().cloned().collect());
-        Ok(users.iter().map(|user| of(user).unwrap_or_default()).collect())
+        let of = |user| {
+            let mut seen: HashMap<_, usize> = HashMap::new();
+            let of_user = sessions.by_user.get(user).into_iter().flat_map(HashMap::values);
+            let mut is_wanted = |session: &SessionRecord| {
+                let count = seen.entry((session.node.clone(), session.epoch)).or_default();
+                *count += 1;
+                *count <= SESSIONS_PER_HOLDER
+            };
+            of_user.filter(|session| is_wanted(session)).cloned().collect()
+        };
+        Ok(users.iter().map(of).collect())
     }
 
     async fn online_count(&self) -> Result<u64, StoreError> {

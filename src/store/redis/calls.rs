@@ -6,7 +6,7 @@ use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
 
 use super::life::Life;
-use super::reading::{Key, optional, order_in, parse_at, parse_version, passed_over, readable, verdict, version_text};
+use super::reading::{Key, optional, order_in, parse_at, parse_version, passed_over, readable, version_text};
 pub(super) use super::reading::{duration, json, number, parse, unexpected};
 use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
@@ -16,7 +16,6 @@ use crate::store::{
     CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, PutBack, Restored, Retention,
     StoreError, Swap, VERDICTS_PER_USER,
 };
-use crate::telemetry::metrics::{self, Freed};
 
 /// A create that is carried out so long after it was sent has been given up by its writer: longer than a command waits
 /// for its answer, and not much.
@@ -27,7 +26,7 @@ const LINES_AT_ONCE: usize = 512;
 /// Calls, lines, deadlines and verdicts in one hash slot.
 pub struct RedisCalls {
     pub(super) client: Client,
-    life: Life,
+    pub(super) life: Life,
     retention: Retention,
     bounds: OutboxBounds,
     /// `{prefix:c}:`; the braces are the hash tag.
@@ -63,6 +62,14 @@ impl RedisCalls {
 
     pub(super) fn due_key(&self) -> String {
         format!("{}due", self.tag)
+    }
+
+    /// What is owed in ring time at one callee, or at all.
+    fn owed_key(&self, caller: &UserId, callee: Option<&UserId>) -> String {
+        match callee {
+            Some(callee) => format!("{}owed:{caller}:{callee}", self.tag),
+            None => format!("{}owed:{caller}", self.tag),
+        }
     }
 
     fn order_key(&self) -> String {
@@ -110,7 +117,13 @@ impl CallStore for RedisCalls {
             format!("{}rings:{caller}:{callee}", self.tag),
             self.timeline_key(&call.id),
             self.order_key(),
+            self.owed_key(caller, Some(callee)),
+            self.owed_key(caller, None),
+            self.owed_key(callee, Some(caller)),
         ];
+        let budget = self.retention.ring_budget;
+        let patience =
+            |patience: Option<Duration>| patience.filter(|_| call.is_ringing()).map_or_else(|| "".into(), duration);
         let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
@@ -131,45 +144,14 @@ impl CallStore for RedisCalls {
             number(u64::from(rings)),
             self.life.sent_now(),
             duration(NOBODY_WAITS),
+            patience(budget.patience_of_callee()),
+            patience(budget.patience_of_caller()),
+            flag(budget.toll(call).forgiven),
         ];
         arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
-        let mut parts = reply.iter().map(String::as_str);
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some("late"), Some(own), _) => {
-                // It can't be, since this is heard: the server's clock made a step.
-                self.life.server_says(own);
-                Err(StoreError::Unavailable("LATE the call was dialled too long ago".into()))
-            }
-            (Some("created"), Some(order), Some(stuck)) => {
-                parts.next().inspect(|own| self.life.server_says(own));
-                let stuck: usize = stuck.parse().unwrap_or(0);
-                (0..stuck).for_each(|_| metrics::line_freed(Freed::Gone));
-                let order = order_in(order)? + sabotage::ahead();
-                let over = if call.is_live() { call.over } else { order };
-                Ok(Created::Created(Box::new(Call { order, over, ..call.clone() })))
-            }
-            (Some("exists"), Some(record), _) => {
-                Ok(Created::Exists(Box::new(parse_at("call", Key::Call(&call.id), record)?)))
-            }
-            (Some("limited"), Some(wait), _) => {
-                Ok(Created::TooManyRings { wait: Duration::from_millis(wait.parse().unwrap_or(1000)) })
-            }
-            (Some("busy"), Some(on_caller), Some(on_callee)) => {
-                match (optional(Key::User(caller), on_caller), optional(Key::User(callee), on_callee)) {
-                    (Ok(caller), Ok(callee)) => {
-                        Ok(Created::Busy { caller: caller.map(Box::new), callee: callee.map(Box::new) })
-                    }
-                    (Err(_), _) | (_, Err(_)) => Ok(Created::Taken),
-                }
-            }
-            (Some("verdicts"), ..) => {
-                let verdicts = reply[1..].iter().map(|text| verdict(text, callee)).collect::<Result<_, _>>()?;
-                Ok(Created::Verdicts(verdicts))
-            }
-            _ => Err(unexpected("create", &reply)),
-        }
+        self.created(call, &reply)
     }
 
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
@@ -186,6 +168,7 @@ impl CallStore for RedisCalls {
     ) -> Result<Swap, StoreError> {
         let overwrites = sabotage::is_on(Bug::SkipVersionCheck);
         let seen = if overwrites { self.load(&next.id).await?.map_or(seen, |stored| stored.version) } else { seen };
+        let toll = self.retention.ring_budget.toll(next);
         let keeps_lines = sabotage::strikes(Bug::LeakLine, 10);
         let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
         let mut arguments = vec![
@@ -199,11 +182,17 @@ impl CallStore for RedisCalls {
             outcome(next)?,
             duration(self.retention.ended),
             number(OUTCOMES_PER_USER as u64),
+            number(toll.at.as_millis()),
+            duration(toll.callee),
+            duration(toll.caller),
+            flag(toll.forgiven),
         ];
         arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
+        let (caller, callee) = (&next.caller.user, &next.callee.user);
         let mut keys = self.keys_of(next);
         keys.extend([self.timeline_key(&next.id), self.order_key()]);
+        keys.extend([self.owed_key(caller, Some(callee)), self.owed_key(caller, None)]);
         let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
         match (reply.first().map(String::as_str), reply.get(1)) {
             (Some("done"), Some(over)) => Ok(Swap::Done { over: order_in(over)?.max(next.over) }),

@@ -2,6 +2,7 @@
 
 mod calls;
 mod connection;
+mod created;
 mod life;
 #[cfg(test)]
 mod lost_replies_contract;

@@ -20,7 +20,7 @@ use crate::store::contract::test_server::Redis;
 use crate::store::contract::{apply, by, call, lease, milestone, session, user, verdict};
 use crate::store::{
     CallStore, Claim, Created, Letter, Outbox, OutboxBounds, PutBack, Queue, REPLAYED_AT_ONCE, Replayed, Retention,
-    SessionStore, Settled, StoreError, Vouches, Which,
+    RingBudget, SessionStore, Settled, StoreError, Vouches, Which,
 };
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -30,6 +30,7 @@ const RETENTION: Retention = Retention {
     ended: Duration::from_secs(600),
     verdict: Duration::from_secs(300),
     rings_per_minute: 0,
+    ring_budget: RingBudget::OFF,
 };
 const NODES: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 
@@ -364,7 +365,7 @@ async fn a_replay_is_bounded() {
 const READ_WHOLE: [(&str, &str); 11] = [
     ("register.lua: HVALS", "sessions of a user"),
     ("register.lua: SMEMBERS", "nodes that watch a user"),
-    ("sessions.lua: HVALS", "sessions of a user"),
+    ("sessions.lua: HKEYS", "sessions of a user"),
     ("unregister.lua: HKEYS", "sessions of a user"),
     ("sweep.lua: HGETALL", "sessions of a user"),
     ("swept.lua: HKEYS", "sessions of a user"),

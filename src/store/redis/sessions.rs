@@ -14,7 +14,10 @@ use super::reading::{Key, parse_at, passed_over, readable};
 use super::script;
 use crate::call::{NodeId, Timestamp, UserId};
 use crate::clock::{SLEW, Shift};
-use crate::store::{Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError, Swept};
+use crate::store::{
+    Lease, Page, Registered, Renewal, SESSIONS_PER_HOLDER, SESSIONS_PER_USER, SessionRecord, SessionStore, StoreError,
+    Swept,
+};
 
 /// Presence spreads over this many hash slots. Fixed: every node of every version must agree.
 const SHARDS: u8 = 64;
@@ -24,6 +27,8 @@ const GARBAGE_TTL: Duration = Duration::from_secs(3 * 3600);
 
 /// Commands on presence that one node has on their way at the same time.
 const PRESENCE_AT_ONCE: usize = 8;
+/// Sessions of one shard after which a sweep claims no further user.
+const SESSIONS_PER_SWEEP: usize = 64;
 /// Users of one shard in one command.
 const USERS_AT_ONCE: usize = 64;
 
@@ -33,13 +38,20 @@ pub struct RedisSessions {
     /// time.
     presence: Client,
     presence_at_once: Semaphore,
+    /// The node's lease, which waits for no other answer: a node whose answers are slow is not cut off.
+    lease: Client,
     prefix: String,
 }
 
 impl RedisSessions {
     pub fn new(client: Client, presence: Client, prefix: &str) -> Self {
         let presence_at_once = Semaphore::new(PRESENCE_AT_ONCE);
-        Self { client, presence, presence_at_once, prefix: prefix.to_owned() }
+        Self { lease: client.clone(), client, presence, presence_at_once, prefix: prefix.to_owned() }
+    }
+
+    /// With a connection for the lease alone.
+    pub fn with_lease_on(self, lease: Client) -> Self {
+        Self { lease, ..self }
     }
 
     fn shard_tag(&self, shard: u8) -> String {
@@ -127,13 +139,14 @@ impl SessionStore for RedisSessions {
             json("session", session)?.into(),
             session.user.as_str().into(),
             GARBAGE_TTL.as_millis().to_string().into(),
+            SESSIONS_PER_USER.to_string().into(),
         ];
         let mut keys = self.session_keys(session);
         keys.push(self.watchers_key(&session.user));
-        let (sessions, watchers): (Vec<String>, Vec<String>) =
+        let (written, sessions, watchers): (u64, Vec<String>, Vec<String>) =
             script::REGISTER.run(&self.client, keys, arguments).await?;
         let sessions = readable("session", Key::User(&session.user), &sessions);
-        Ok(Registered { sessions, watchers: nodes(&watchers) })
+        Ok(Registered { written: written == 1, sessions, watchers: nodes(&watchers) })
     }
 
     async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
@@ -168,7 +181,8 @@ impl SessionStore for RedisSessions {
 
     async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError> {
         let mut sessions = vec![Vec::new(); users.len()];
-        for (places, found) in self.by_shard::<Vec<Vec<String>>>(&script::SESSIONS, users, "sessions", &[]).await? {
+        let most = [SESSIONS_PER_HOLDER.to_string().into()];
+        for (places, found) in self.by_shard::<Vec<Vec<String>>>(&script::SESSIONS, users, "sessions", &most).await? {
             for (place, found) in places.into_iter().zip(found) {
                 sessions[place] = readable("session", Key::User(&users[place]), &found);
             }
@@ -218,7 +232,7 @@ impl SessionStore for RedisSessions {
         ];
         let mut keys = self.lease_keys();
         keys.push(self.clock_key());
-        let reply: Vec<String> = script::RENEW.run(&self.client, keys, arguments).await?;
+        let reply: Vec<String> = script::RENEW.run(&self.lease, keys, arguments).await?;
         let [own, shift, continued, leases @ ..] = reply.as_slice() else { return Err(unexpected("renew", &reply)) };
         let leases = leases
             .chunks_exact(3)
@@ -236,7 +250,7 @@ impl SessionStore for RedisSessions {
 
     async fn shift_clock(&self, shift: Shift) -> Result<bool, StoreError> {
         let arguments = vec![shift.from.to_string().into(), shift.to.to_string().into()];
-        Ok(script::SHIFT.run::<u64>(&self.client, vec![self.clock_key()], arguments).await? == 1)
+        Ok(script::SHIFT.run::<u64>(&self.lease, vec![self.clock_key()], arguments).await? == 1)
     }
 
     async fn sweep(&self, lease: &Lease, now: Timestamp, claim: Duration, limit: usize) -> Result<Swept, StoreError> {
@@ -250,6 +264,7 @@ impl SessionStore for RedisSessions {
                 now.as_millis().to_string().into(),
                 (now + claim).as_millis().to_string().into(),
                 GARBAGE_TTL.as_millis().to_string().into(),
+                SESSIONS_PER_SWEEP.to_string().into(),
             ];
             script::SWEEP.run::<Vec<String>>(&self.client, sweep_keys(&tag, lease), arguments)
         });
@@ -300,4 +315,44 @@ impl SessionStore for RedisSessions {
 fn sweep_keys(tag: &str, lease: &Lease) -> Vec<String> {
     let (node, epoch) = (&lease.node, lease.epoch);
     vec![format!("{tag}on:{node}:{epoch}"), format!("{tag}sweeping:{node}:{epoch}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::task::TaskTracker;
+
+    use super::super::connect;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::contract::{lease, test_server};
+
+    /// Where answers are slow or long, the lease does not wait for them: the node reaches its store.
+    #[tokio::test]
+    async fn a_lease_is_renewed_while_other_answers_are_slow() {
+        use fred::interfaces::ClientLike;
+        use fred::types::{ClusterHash, CustomCommand};
+        let url = test_server::shared().url();
+        let client = connect(&url, &TaskTracker::new()).await.unwrap();
+        let own = connect(&url, &TaskTracker::new()).await.unwrap();
+        let prefix = format!("slow{:016x}", rand::random::<u64>());
+        let sessions = RedisSessions::new(client.clone(), client.clone(), &prefix).with_lease_on(own);
+        // It answers nothing on this connection before that.
+        let command = CustomCommand::new_static("BLPOP", ClusterHash::FirstKey, false);
+        let slow = client.custom::<Value, Value>(command, vec![format!("{prefix}none").into(), "3".into()]);
+        let user = UserId::parse("ana").unwrap();
+        let others = async {
+            drop(slow.await);
+            drop(sessions.sessions(&user).await);
+        };
+        let renewals = async {
+            for _ in 0..20 {
+                sessions.renew(&lease("n1", 1), Duration::from_secs(10), Some(Clock::system().now())).await.unwrap();
+            }
+        };
+        tokio::select! {
+            biased;
+            () = others => panic!("the lease waited for others"),
+            () = renewals => {}
+        }
+    }
 }

@@ -73,6 +73,11 @@ pub enum Limit {
     Connections,
     ConnectionsOfAddress,
     SessionRequests,
+    PresenceIds,
+    /// Ring time that one callee did not answer.
+    RingTime,
+    /// Ring time of one caller that nobody answered.
+    CallerRingTime,
 }
 
 /// Why this side ended a connection that asked for nothing.
@@ -206,7 +211,7 @@ pub fn event_done(event: Timed, duration: Duration) {
 }
 
 pub fn limited(limit: Limit) {
-    static HANDLES: LazyLock<[Counter; 12]> = LazyLock::new(|| {
+    static HANDLES: LazyLock<[Counter; 15]> = LazyLock::new(|| {
         [
             "events",
             "hang_ups",
@@ -220,6 +225,9 @@ pub fn limited(limit: Limit) {
             "connections",
             "connections_of_address",
             "session_requests",
+            "presence_ids",
+            "ring_time",
+            "caller_ring_time",
         ]
         .map(|limit| counter!("signaling_limited_total", "limit" => limit))
     });

@@ -1,11 +1,14 @@
 -- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes,
---       rings of this caller at this callee, timeline, order
+--       rings of this caller at this callee, timeline, order, ring time owed by this caller at this callee, by this
+--       caller at all, by this callee at this caller
 -- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
 --       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
---       this server's time when it was sent or '', in how many ms nobody waits for it any more, what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+--       this server's time when it was sent or '', in how many ms nobody waits for it any more,
+--       how many ms ahead this caller may owe ring time at this callee, and at all (each '' for any),
+--       1 if it is answered from the start, what timeline takes, outbox prefix and what outbox.append takes, if there are letters
 -- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed
 local function append()
-  local letters = timeline(KEYS[9], ARGV[5], false, 17)
+  local letters = timeline(KEYS[9], ARGV[5], false, 20)
   if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 end
 
@@ -54,10 +57,14 @@ end
 local caller, callee = on_line(KEYS[2]), on_line(KEYS[3])
 if caller ~= '' or callee ~= '' then return {'busy', caller, callee} end
 
+for place = 17, 18 do
+  local wait = ARGV[place] ~= '' and tonumber(redis.call('GET', KEYS[place - 6]) or 0) - now - ARGV[place] or 0
+  if wait > 0 then return {'limited', string.format('%.0f', wait), place == 17 and 'callee' or 'caller'} end
+end
 local limit = tonumber(ARGV[14])
 if limit > 0 then
   if tonumber(redis.call('GET', KEYS[8]) or 0) >= limit then
-    return {'limited', tostring(redis.call('PTTL', KEYS[8]))}
+    return {'limited', tostring(redis.call('PTTL', KEYS[8])), 'minute'}
   end
   if redis.call('INCR', KEYS[8]) == 1 then redis.call('PEXPIRE', KEYS[8], 60000) end
 end
@@ -65,6 +72,8 @@ end
 local order = next_order(KEYS[10])
 redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', with_order(ARGV[4], order))
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('DEL', KEYS[13])
+if ARGV[19] == '1' then redis.call('DEL', KEYS[11]) end
 redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
 redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end

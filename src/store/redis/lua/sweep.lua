@@ -1,15 +1,17 @@
 -- KEYS: users of a node and epoch in this shard, those of them that somebody sweeps, by the end of that claim
--- ARGV: field prefix of this node and epoch, sessions key prefix, limit, now, end of the claim, ttl ms
+-- ARGV: field prefix of this node and epoch, sessions key prefix, limit, now, end of the claim, ttl ms,
+--       sessions after which no further user is claimed
 -- Returns: how many users are claimed by anybody, then the sessions of those claimed by this
 local users = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[4], 'LIMIT', 0, ARGV[3])
 if #users < tonumber(ARGV[3]) then
   for _, user in ipairs(redis.call('SRANDMEMBER', KEYS[1], ARGV[3] - #users)) do
-    redis.call('SREM', KEYS[1], user)
     users[#users + 1] = user
   end
 end
 local claimed = {}
 for _, user in ipairs(users) do
+  if #claimed >= tonumber(ARGV[7]) then break end
+  redis.call('SREM', KEYS[1], user)
   local all, found = redis.call('HGETALL', ARGV[2] .. user), false
   for place = 1, #all, 2 do
     if string.sub(all[place], 1, #ARGV[1]) == ARGV[1] then

@@ -1,0 +1,51 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::call::{Call, Timestamp, UserId};
+use crate::store::{Created, RingBudget, RingLimit};
+
+/// When what is owed in ring time is paid back: by a caller at a callee, or at all.
+#[derive(Default)]
+pub(super) struct Owed(HashMap<(UserId, Option<UserId>), Timestamp>);
+
+impl Owed {
+    /// Why a call may not ring, if it may not.
+    pub fn refuses(&self, call: &Call, budget: RingBudget, now: Timestamp) -> Option<Created> {
+        if !call.is_ringing() {
+            return None;
+        }
+        let bounds = [
+            (RingLimit::PerCallee, Some(call.callee.user.clone()), budget.patience_of_callee()),
+            (RingLimit::PerCaller, None, budget.patience_of_caller()),
+        ];
+        bounds.into_iter().find_map(|(limit, callee, patience)| {
+            let paid = self.0.get(&(call.caller.user.clone(), callee))?;
+            let wait = paid.since(now).saturating_sub(patience?);
+            (!wait.is_zero()).then_some(Created::TooManyRings { limit, wait })
+        })
+    }
+
+    /// A live call begins: its caller calls back.
+    pub fn begins(&mut self, call: &Call, budget: RingBudget) {
+        self.0.remove(&(call.callee.user.clone(), Some(call.caller.user.clone())));
+        self.changes(call, false, budget);
+    }
+
+    pub fn changes(&mut self, next: &Call, was_live: bool, budget: RingBudget) {
+        let (caller, toll) = (&next.caller.user, budget.toll(next));
+        let at_callee = (caller.clone(), Some(next.callee.user.clone()));
+        if toll.forgiven {
+            self.0.remove(&at_callee);
+        }
+        for (owed, more) in [(at_callee, toll.callee), ((caller.clone(), None), toll.caller)] {
+            if was_live && more > Duration::ZERO {
+                let paid = self.0.entry(owed).or_default();
+                *paid = (*paid).max(toll.at) + more;
+            }
+        }
+    }
+
+    pub fn clean(&mut self, now: Timestamp) {
+        self.0.retain(|_, paid| *paid > now);
+    }
+}

@@ -1,0 +1,56 @@
+//! What the script that creates a call answers.
+
+use std::time::Duration;
+
+use super::calls::RedisCalls;
+use super::reading::{Key, optional, order_in, parse_at, unexpected, verdict};
+use crate::call::Call;
+use crate::sabotage;
+use crate::store::{Created, RingLimit, StoreError};
+use crate::telemetry::metrics::{self, Freed};
+
+impl RedisCalls {
+    pub(super) fn created(&self, call: &Call, reply: &[String]) -> Result<Created, StoreError> {
+        let (caller, callee) = (&call.caller.user, &call.callee.user);
+        let mut parts = reply.iter().map(String::as_str);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("late"), Some(own), _) => {
+                // It can't be, since this is heard: the server's clock made a step.
+                self.life.server_says(own);
+                Err(StoreError::Unavailable("LATE the call was dialled too long ago".into()))
+            }
+            (Some("created"), Some(order), Some(stuck)) => {
+                parts.next().inspect(|own| self.life.server_says(own));
+                let stuck: usize = stuck.parse().unwrap_or(0);
+                (0..stuck).for_each(|_| metrics::line_freed(Freed::Gone));
+                let order = order_in(order)? + sabotage::ahead();
+                let over = if call.is_live() { call.over } else { order };
+                Ok(Created::Created(Box::new(Call { order, over, ..call.clone() })))
+            }
+            (Some("exists"), Some(record), _) => {
+                Ok(Created::Exists(Box::new(parse_at("call", Key::Call(&call.id), record)?)))
+            }
+            (Some("limited"), Some(wait), which) => Ok(Created::TooManyRings {
+                limit: match which {
+                    Some("callee") => RingLimit::PerCallee,
+                    Some("caller") => RingLimit::PerCaller,
+                    Some(_) | None => RingLimit::PerMinute,
+                },
+                wait: Duration::from_millis(wait.parse().unwrap_or(1000)),
+            }),
+            (Some("busy"), Some(on_caller), Some(on_callee)) => {
+                match (optional(Key::User(caller), on_caller), optional(Key::User(callee), on_callee)) {
+                    (Ok(caller), Ok(callee)) => {
+                        Ok(Created::Busy { caller: caller.map(Box::new), callee: callee.map(Box::new) })
+                    }
+                    (Err(_), _) | (_, Err(_)) => Ok(Created::Taken),
+                }
+            }
+            (Some("verdicts"), ..) => {
+                let verdicts = reply[1..].iter().map(|text| verdict(text, callee)).collect::<Result<_, _>>()?;
+                Ok(Created::Verdicts(verdicts))
+            }
+            _ => Err(unexpected("create", reply)),
+        }
+    }
+}
