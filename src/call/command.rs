@@ -57,6 +57,12 @@ pub enum Command {
     Withdraw {
         nonce: u64,
     },
+    /// A newer call takes a line of this one, as far as the line yields to it when that is written: whoever decided may
+    /// have seen a doubt that is gone since, or a ring that was answered.
+    Yield {
+        dialer: Actor,
+        receiver: UserId,
+    },
     /// A newer call of this party takes its line.
     Displace {
         by: Role,
@@ -104,6 +110,7 @@ impl Command {
             Command::End { .. } => "end",
             Command::Dismiss { .. } => "dismiss",
             Command::Withdraw { .. } => "withdraw",
+            Command::Yield { .. } => "yield",
             Command::Displace { .. } => "displace",
             Command::Preempt { .. } => "preempt",
             Command::GiveWay { .. } => "give_way",
@@ -129,6 +136,7 @@ impl Command {
             | Command::End { by, .. } => Some(by),
             Command::Dismiss { .. }
             | Command::Withdraw { .. }
+            | Command::Yield { .. }
             | Command::Displace { .. }
             | Command::Preempt { .. }
             | Command::GiveWay { .. }

@@ -3,8 +3,10 @@ use std::time::Duration;
 use super::absence::{come_back, expire_active, expire_ringing, grace_of_a_call, leave};
 use super::asking::{ask_for_push, report, stand, verify};
 use super::callback::is_undone_later;
-use super::{Actor, Call, Command, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, Role, State};
-use super::{Timestamp, Verb};
+use super::{
+    Actor, Call, Command, Contention, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, Role, State,
+};
+use super::{Timestamp, Verb, contend};
 
 use Refusal::{InvalidState, NotAParticipant, NotDue};
 use State::{Active, Ended, Ringing, Trying};
@@ -161,6 +163,14 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             }
         }
         (Active { .. } | Ended(_), Command::Withdraw { .. }) => Err(NotDue.into()),
+
+        (Trying | Ringing | Active { .. }, Command::Yield { dialer, receiver }) => {
+            match contend(call, dialer, receiver) {
+                Contention::Displace(by) => step(call, &Command::Displace { by }, now),
+                Contention::Free | Contention::Busy | Contention::Glare => Err(NotDue.into()),
+            }
+        }
+        (Ended(_), Command::Yield { .. }) => Err(NotDue.into()),
 
         (Trying | Ringing, Command::Displace { by: Role::Caller }) => {
             Ok(Decision::tell(call.ended(EndReason::Superseded, None, None, now), Role::Callee))

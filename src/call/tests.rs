@@ -282,6 +282,28 @@ fn every_cell_of_the_table() {
             ["busy, both told", "busy, both told", "hung_up by Some(Callee), caller told", "lost, both told", "NotDue"],
         ),
         (
+            "a party's new call",
+            Command::Yield { dialer: ana(), receiver: user("cleo") },
+            [
+                "superseded, callee told",
+                "superseded, callee told",
+                "hung_up by Some(Caller), callee told",
+                "lost, both told",
+                "NotDue",
+            ],
+        ),
+        (
+            "a party's new call from another phone",
+            Command::Yield { dialer: other_phone(), receiver: user("cleo") },
+            ["busy, both told", "busy, both told", "NotDue", "lost, both told", "NotDue"],
+        ),
+        ("a call to a party", Command::Yield { dialer: stranger(), receiver: user("bo") }, ["NotDue"; 5]),
+        (
+            "glare",
+            Command::Yield { dialer: bo(), receiver: user("ana") },
+            ["NotDue", "NotDue", "hung_up by Some(Callee), caller told", "lost, both told", "NotDue"],
+        ),
+        (
             "preempted",
             Command::Preempt { by: Role::Caller },
             ["busy, both told", "busy, both told", "hung_up by Some(Caller), callee told", "lost, both told", "NotDue"],
@@ -854,6 +876,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Dismiss { reason: None }),
         Just(Command::Withdraw { nonce: 7 }),
         any_role().prop_map(|by| Command::Displace { by }),
+        any_actor().prop_map(|dialer| Command::Yield { dialer, receiver: user("cleo") }),
         any_role().prop_map(|by| Command::Preempt { by }),
         (any_role(), any::<bool>()).prop_map(|(by, accepted)| Command::GiveWay { by, accepted }),
         any_role().prop_map(|role| Command::Leave { role, at: at(1) }),

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::error;
 use crate::call::{CallId, UserId};
-use crate::socket::{FieldError, Fields};
+use crate::socket::{FieldError, Fields, read_json};
 
 /// The body of a request, of whatever content type: what counts is whether it is JSON.
 pub(super) type Body = Result<Bytes, BytesRejection>;
@@ -47,7 +47,7 @@ pub(super) fn fields(body: &Body) -> Result<Fields, Unread> {
     match body {
         Ok(body) => {
             let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-            Ok(Fields::new(serde_json::from_slice(text).ok())?)
+            Ok(Fields::new(read_json(text, 1))?)
         }
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Unread::TooLarge),
         Err(_) => Err(FieldError::NoObject.into()),

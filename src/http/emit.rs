@@ -65,7 +65,7 @@ pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<
     request_body = EndedRequest, responses(Judged, Guarded))]
 pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
-    let ((id, _), ended_by) = (fields.call_id()?, fields.optional_user("endedBy")?);
+    let ((id, _), ended_by) = (fields.call_id()?, fields.optional_user("endedBy"));
     let told = api.signaling.word(&id, BackendWord::Ended { by: ended_by.clone(), reason: fields.reason() });
     Ok(traced(&api, "POST /api/emit/call-ended", &id, ended_by.as_ref(), respond(told, USER_ABSENT)).await)
 }

@@ -27,6 +27,7 @@ mod sessions;
 mod sweep;
 mod timeline;
 mod transition;
+mod verdicts;
 mod voice;
 mod vouch;
 mod waiting;

@@ -14,15 +14,16 @@ use super::acks::Refused;
 use super::emitter::{PhoneVoice, spoken};
 use super::line::{Incoming, Line};
 use super::news::News;
+use super::payload::{CONTAINERS, verdict_alone};
 use super::wire::Wire;
-use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate};
+use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate, read_json};
 use crate::call::{Actor, Call, CallId, SessionId};
 use crate::signaling::{Failure, Initiate, Initiated, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
 use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{About, Who, carry};
 
-/// No event of the contract comes near this; what is larger is not even parsed.
+/// No event of the contract comes near this; what is larger is not even parsed, but for a hang-up.
 const EVENT_LIMIT: usize = 16 * 1024;
 
 /// The events that are never refused for one's own live call.
@@ -47,16 +48,19 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
     fn call(&self, socket: Arc<Socket<LocalAdapter>>, mut message: RawValue, ack_id: Option<i64>) {
         let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
         let ack = ack_id.and_then(|_| AckSender::from_message_parts(&socket, &mut message, &ack_id).ok());
-        let text = match &message {
-            RawValue::Str(text, _) if text.len() <= EVENT_LIMIT => text.as_str().to_owned(),
-            RawValue::Str(..) => {
-                return turn_away(ack, &acks::invalid_text("payload is larger than 16 KiB"));
-            }
-            RawValue::Bytes(_) => {
-                return turn_away(ack, &acks::invalid_text("payload must be JSON"));
-            }
+        let RawValue::Str(text, _) = &message else {
+            return turn_away(ack, &acks::invalid_text("payload must be JSON"));
         };
-        let hangs_up = HANG_UPS.iter().any(|event| text[1..].trim_start().trim_start_matches('"').starts_with(event));
+        let name = text.trim_start().trim_start_matches('[').trim_start().trim_start_matches('"');
+        let hangs_up = HANG_UPS.iter().any(|event| name.starts_with(event));
+        let text = match text.len() {
+            ..=EVENT_LIMIT => Some(text.as_str().to_owned()),
+            _ if hangs_up => verdict_alone(text),
+            _ => None,
+        };
+        let Some(text) = text else {
+            return turn_away(ack, &acks::invalid_text("payload is larger than 16 KiB"));
+        };
         let incoming = Incoming { text, ack, arrived: self.0.signaling.clock().elapsed(), hangs_up };
         match line.push(incoming) {
             Ok(Some(session)) => drain(&self.0, line, session),
@@ -182,7 +186,7 @@ async fn survived(session: &Session, work: impl Future<Output = ()>) {
 
 async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incoming: Incoming) {
     let Incoming { text, ack, arrived, .. } = incoming;
-    let Ok(parts) = serde_json::from_str::<Vec<Value>>(&text) else {
+    let Some(parts) = read_json::<Vec<Value>>(text.as_bytes(), CONTAINERS) else {
         return refuse(session, ack, acks::invalid_text("payload can't be read"));
     };
     let mut parts = parts.into_iter();

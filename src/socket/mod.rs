@@ -6,6 +6,7 @@ mod emitter;
 mod events;
 mod frames;
 mod handlers;
+mod json;
 mod limits;
 mod line;
 mod news;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 pub use acks::{failed as initiate_refusal, initiated as initiate_ack, outcome};
 pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
+pub use json::read_json;
 pub use limits::EventLimits;
 pub use opening::Opening;
 pub use payload::{FieldError, Fields, read_initiate};

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::read_json;
 use crate::call::{CallId, InvalidId, Offer, UserId};
 use crate::signaling::Initiate;
 
@@ -13,6 +15,10 @@ const REASON_LIMIT: usize = 200;
 /// Data of an event of the application's own, as JSON.
 const APP_DATA_LIMIT: usize = 16 * 1024;
 const APP_PREFIX: &str = "app:";
+/// A verdict up to this size is read whatever its text looks like.
+const VERDICT_LIMIT: usize = 128 * 1024;
+/// An event's fields lie in an object in an array.
+pub(super) const CONTAINERS: usize = 2;
 /// Milliseconds; the bounds of `RING_TIMEOUT_SECS`.
 const RING_TIMEOUTS: std::ops::RangeInclusive<u64> = 5_000..=180_000;
 
@@ -78,11 +84,9 @@ impl Fields {
         UserId::parse(self.filled(name)?).map_err(|error| FieldError::Id(name, error))
     }
 
-    pub fn optional_user(&self, name: &'static str) -> Result<Option<UserId>, FieldError> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(_) => self.user(name).map(Some),
-        }
+    /// What names no user counts as missing: a hang-up is not refused for it.
+    pub fn optional_user(&self, name: &'static str) -> Option<UserId> {
+        self.user(name).ok()
     }
 
     pub fn optional_text(&self, name: &str) -> Option<&str> {
@@ -163,6 +167,33 @@ impl Fields {
         let text = self.optional_text("reason")?;
         Some(text.chars().take(REASON_LIMIT).collect())
     }
+}
+
+/// What decides of a verdict.
+#[derive(Deserialize)]
+struct VerdictFields {
+    #[serde(default, rename = "callId")]
+    call_id: Value,
+    #[serde(default)]
+    reason: Value,
+}
+
+/// The text of a verdict's array without all that came with it, which may be more than an event's and still must not
+/// refuse a hang-up. Absent where what decides is neither read in passing nor small enough to be read as a whole.
+pub(super) fn verdict_alone(text: &str) -> Option<String> {
+    let read: Option<(String, VerdictFields)> = serde_json::from_str(text).ok();
+    let (event, fields) = match read {
+        Some((event, fields)) => (event.into(), fields),
+        None if text.len() <= VERDICT_LIMIT => {
+            let mut parts = read_json::<Vec<Value>>(text.as_bytes(), CONTAINERS)?.into_iter();
+            let event = parts.next()?;
+            let mut payload = parts.next()?;
+            (event, VerdictFields { call_id: payload["callId"].take(), reason: payload["reason"].take() })
+        }
+        None => return None,
+    };
+    let begin = |value: Value| value.as_str().map(|text| text.chars().take(REASON_LIMIT).collect::<String>());
+    Some(json!([event, {"callId": begin(fields.call_id), "reason": begin(fields.reason)}]).to_string())
 }
 
 /// Reads `call:initiate`. A call that the callee's ring screen could not show is refused here, complete or not at all.

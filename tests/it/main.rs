@@ -21,6 +21,7 @@ mod incidents;
 mod layering;
 mod legacy;
 mod limits;
+mod lines;
 mod metrics;
 mod old_snapshot;
 mod payloads;

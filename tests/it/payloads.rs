@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::cluster::{SECRET, post_bytes};
 use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::{Backend, Cluster};
 
@@ -47,7 +48,133 @@ fn hostile() -> Vec<String> {
     .collect();
     payloads.push(deep.clone());
     payloads.push(format!("{{\"callId\":{deep}}}"));
+    for odd in odd_values() {
+        payloads.push(odd.clone());
+        for field in ["callId", "receiverId", "callType", "channelName", "agoraToken", "userIds", "data", "reason"] {
+            payloads.push(format!("{{{}:{odd}}}", json!(field)));
+            if field != "callId" {
+                payloads.push(format!("{{\"callId\":\"no-such-call\",{}:{odd}}}", json!(field)));
+            }
+        }
+    }
     payloads
+}
+
+/// What a browser's `JSON.stringify` yields or its `JSON.parse` takes, and a strict reader does not.
+fn odd_values() -> Vec<String> {
+    let deep = |open: &str, close: &str| format!("{}0{}", open.repeat(2000), close.repeat(2000));
+    [
+        r#""x \ud83d""#,
+        r#""\ude00 x""#,
+        r#""\ud83d\ud83d\ude00 \"\\ud83d""#,
+        r#"{"a\udfff":["\ud800"]}"#,
+        "1e400",
+        "-1e400",
+        r#"{"n":[1E+999]}"#,
+        "null",
+        "true",
+        "-0.5e-7",
+        "\"\"",
+        "[]",
+        "{}",
+        r#"["x"]"#,
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .chain([deep("[", "]"), deep(r#"{"x":"#, "}"), "9".repeat(500), json!("x".repeat(3000)).to_string()])
+    .collect()
+}
+
+/// What else comes with a verdict: the text between its call's id and the end of the object.
+fn odd_fields() -> Vec<String> {
+    let odd = odd_values();
+    let named = |name: &'static str| odd.iter().map(move |odd| format!(",{}:{odd}", json!(name)));
+    let long = json!("x".repeat(20_000));
+    named("reason")
+        .chain(named("unneeded"))
+        .chain([
+            r#","\ud83d":1,"unneeded":"\ud83d""#.to_owned(),
+            format!(r#","unneeded":{long}"#),
+            format!(r#","reason":{long},"unneeded":1e400"#),
+            format!(r#","reason":"\ud83d","unneeded":{long}"#),
+            format!(r#","unneeded":{}"#, json!("x".repeat(1_000_000))),
+        ])
+        .collect()
+}
+
+/// Whatever comes beside its call's id, a verdict is obeyed: a rejection that is refused lets the caller ring on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_field_that_is_not_needed_refuses_a_verdict() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    for event in ["call:reject", "call:cancel", "call:end", "call:accept"] {
+        for fields in odd_fields() {
+            let id = unique_call();
+            ana.rings(&id, &bo).await;
+            let by = if event == "call:cancel" { &ana } else { &bo };
+            let ack = by.ask_raw(&format!(r#"["{event}",{{"callId":"{id}"{fields}}}]"#), event).await;
+            let shown = &fields[..fields.len().min(60)];
+            assert_eq!(ack["success"], true, "{event} {shown}: {ack}");
+            match event {
+                "call:reject" => {
+                    let reason = ana.expect("call:rejected").await["reason"].clone();
+                    assert!(!reason.as_str().unwrap().is_empty(), "{shown}: {reason}");
+                    if fields.starts_with(r#","reason":"x \ud83d""#) {
+                        assert_eq!(reason, "x \u{fffd}");
+                    }
+                }
+                "call:cancel" => drop(bo.expect("call:cancelled").await),
+                "call:end" => drop(ana.expect("call:ended").await),
+                _ => {
+                    ana.expect("call:accepted").await;
+                    ana.end(&id).await;
+                    bo.expect("call:ended").await;
+                }
+            }
+        }
+    }
+    drop((ana, bo));
+    cluster.close().await;
+}
+
+/// The same from Laravel; and its call rings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_field_that_is_not_needed_refuses_laravels_word() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let (caller, callee) = (&ana.user, &bo.user);
+    for (path, name) in [
+        ("call-rejected", "unneeded"),
+        ("call-cancelled", "unneeded"),
+        ("call-ended", "endedBy"),
+        ("call-accepted", "deviceId"),
+    ] {
+        for fields in odd_fields().into_iter().filter(|fields| fields.len() < 200_000) {
+            let (id, fields) = (unique_call(), fields.replace("unneeded", name));
+            ana.rings(&id, &bo).await;
+            let body = format!(r#"{{"callId":"{id}","callerId":"{caller}","receiverId":"{callee}"{fields}}}"#);
+            let path = format!("/api/emit/{path}");
+            let (status, answer) = post_bytes(cluster.address(0), &path, Some(SECRET), body.into_bytes()).await;
+            let shown = &fields[..fields.len().min(60)];
+            assert_eq!((status, &answer["success"]), (200, &json!(true)), "{path} {shown}: {answer}");
+            assert_ne!(cluster.state(&id).await.0, "ringing", "{path} {shown}");
+            ana.end(&id).await;
+        }
+    }
+    drop((ana, bo));
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let mut body = initiate(&unique_call(), &bo.user);
+    (body["callerId"], body["note"], body["name"]) = (json!(ana.user), json!("HALF"), json!("ANDRE"));
+    let body = body.to_string().replace("HALF", r"\ud83d");
+    let (begin, end) = body.split_once("ANDRE").unwrap();
+    let latin = [begin.as_bytes(), b"Andr\xe9", end.as_bytes()].concat();
+    let (status, answer) = post_bytes(cluster.address(0), "/api/calls", Some(SECRET), latin).await;
+    assert_eq!((status, &answer["success"]), (200, &json!(true)), "{answer}");
+    let incoming = bo.expect("call:incoming").await;
+    assert_eq!((&incoming["note"], &incoming["name"]), (&json!("\u{fffd}"), &json!("Andr\u{fffd}")));
+    bo.reject(incoming["callId"].as_str().unwrap()).await;
+    drop((ana, bo));
+    cluster.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +192,9 @@ async fn every_event_survives_every_payload() {
             eve.send_raw(format!("42{array}"));
             let ack = eve.ask_raw(&array, event).await;
             let shown = &array[..array.len().min(120)];
-            assert_eq!(ack["success"], false, "{shown}: {ack}");
+            // A list of nobody, or of somebody unknown, is a list.
+            let list = event.starts_with("presence:") && ack["users"].is_object();
+            assert_eq!(ack["success"], list, "{shown}: {ack}");
             let supported = !event.starts_with("call:upgrade") && !event.starts_with("presence:");
             assert!(ack["code"].is_string() || !supported, "{shown}: {ack}");
         }

@@ -176,6 +176,11 @@ fn what_a_doubtful_line_yields_to() {
     for (line, dialer, receiver, expected) in cases {
         assert_eq!(contend(line, &dialer, &user(receiver)), expected, "{} dials {receiver}", dialer.user);
     }
+    // Decided anew when it is written: one of both is back since the stranger saw that both were away.
+    let new_call = Command::Yield { dialer: cleo(), receiver: user("bo") };
+    assert_eq!(outcome(&both, &new_call, 90), "lost, both told");
+    let back = after(&both, Command::Return { role: Role::Caller }, 85);
+    assert_eq!(outcome(&back, &new_call, 90), "NotDue");
 }
 
 #[test]

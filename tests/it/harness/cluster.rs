@@ -181,7 +181,11 @@ fn client() -> reqwest::Client {
 }
 
 pub async fn post(address: SocketAddr, path: &str, secret: Option<&str>, body: Value) -> (u16, Value) {
-    let mut request = client().post(format!("http://{address}{path}")).body(body.to_string());
+    post_bytes(address, path, secret, body.to_string().into_bytes()).await
+}
+
+pub async fn post_bytes(address: SocketAddr, path: &str, secret: Option<&str>, body: Vec<u8>) -> (u16, Value) {
+    let mut request = client().post(format!("http://{address}{path}")).body(body);
     if let Some(secret) = secret {
         request = request.header("x-internal-secret", secret);
     }

@@ -1,0 +1,146 @@
+//! What phones say of a call that is there: that it rings, accept, reject, cancel, end, and words to the other side.
+
+use std::sync::Arc;
+
+use super::delivery::Audience;
+use super::retry::Owed;
+use super::{Failure, Node, Session};
+use crate::bus::Word;
+use crate::call::{Actor, Call, CallId, Command, Refusal, Say, UserId, Verdict, VerdictKind};
+
+impl Node {
+    /// Whether the user is party to this call and it is live; when the store can't tell, it is.
+    pub(super) async fn is_own_live_call(self: &Arc<Self>, user: &UserId, id: &CallId) -> bool {
+        match self.watched_or_stored(id).await {
+            Ok(call) => call.is_some_and(|call| call.is_live() && call.role_of(user).is_some()),
+            Err(_) => true,
+        }
+    }
+
+    /// A device of the callee shows that it rings.
+    pub(super) async fn alert(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.transition(id, &Command::Alert { by }).await
+    }
+
+    pub(super) async fn accept(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.judge(id, Command::Accept { by }).await
+    }
+
+    pub(super) async fn reject(
+        self: &Arc<Self>,
+        by: Actor,
+        id: &CallId,
+        reason: Option<String>,
+    ) -> Result<Call, Failure> {
+        self.judge(id, Command::Reject { by, reason }).await
+    }
+
+    pub(super) async fn cancel(
+        self: &Arc<Self>,
+        by: Actor,
+        id: &CallId,
+        reason: Option<String>,
+    ) -> Result<Call, Failure> {
+        self.judge(id, Command::Cancel { by, reason }).await
+    }
+
+    pub(super) async fn end(self: &Arc<Self>, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.judge(id, Command::End { by, reason: None }).await
+    }
+
+    /// Relays a participant's message to the other side of a live call.
+    pub(super) async fn message(
+        self: &Arc<Self>,
+        by: &Actor,
+        id: &CallId,
+        data: serde_json::Value,
+    ) -> Result<Call, Failure> {
+        let call = self.calls.load(id).await?.ok_or(Failure::NotFound)?;
+        let refused = |refusal, call: &Call| Failure::Refused { refusal, call: Box::new(call.clone()) };
+        let role = call.role_of(&by.user).ok_or_else(|| refused(Refusal::NotAParticipant, &call))?;
+        if !call.is_live() {
+            return Err(refused(Refusal::InvalidState, &call));
+        }
+        let word = Word::Message { call_id: call.spelled.clone(), sender: by.user.clone(), data };
+        self.spread(&call.party(role.other()).user, word).await?;
+        Ok(call)
+    }
+
+    /// Applies a verdict, keeps it for a call that is not initiated yet, and retries it while the store fails.
+    async fn judge(self: &Arc<Self>, id: &CallId, command: Command) -> Result<Call, Failure> {
+        let judged = if self.retries.holds(id) {
+            // In order per call: behind those that wait already.
+            Err(Failure::Unavailable)
+        } else {
+            match self.transition(id, &command).await {
+                // Another node may still be about to put it back.
+                Err(Failure::NotFound) if self.may_have_lost().await => Err(Failure::Unavailable),
+                Err(Failure::NotFound) => self.keep(id, &command).await,
+                judged => judged,
+            }
+        };
+        if let Err(Failure::Unavailable) = &judged {
+            self.owe(id, Owed::Command(command));
+        }
+        judged
+    }
+
+    /// The retry of a verdict, without queueing it again.
+    pub(super) async fn judge_again(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        let call = match self.transition(id, command).await {
+            Err(Failure::NotFound) if self.may_have_lost().await => return Err(Failure::Unavailable),
+            Err(Failure::NotFound) => self.keep(id, command).await?,
+            judged => judged?,
+        };
+        // The first attempt may have been written and told nobody; who heard it stays quiet.
+        self.tell(&call, Audience::BOTH).await;
+        Ok(call)
+    }
+
+    async fn keep(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        let (kind, by, reason) = match command {
+            Command::Accept { by } => (VerdictKind::Accept, by, None),
+            Command::Reject { by, reason } => (VerdictKind::Reject, by, reason.clone()),
+            Command::Cancel { by, reason } => (VerdictKind::Cancel, by, reason.clone()),
+            _ => return Err(Failure::NotFound),
+        };
+        let verdict = Verdict {
+            user: by.user.clone(),
+            device: by.device.clone(),
+            kind,
+            trusted: false,
+            reason,
+            at: self.clock.now(),
+            token: by.token.clone(),
+        };
+        self.keep_verdict(id, verdict, command).await
+    }
+
+    /// Keeps a verdict; where the call was initiated in the same moment, it is applied after all.
+    pub(super) async fn keep_verdict(
+        self: &Arc<Self>,
+        id: &CallId,
+        verdict: Verdict,
+        command: &Command,
+    ) -> Result<Call, Failure> {
+        match self.calls.keep_verdict(id, &verdict, self.clock.now()).await? {
+            Some(_) => self.transition(id, command).await,
+            None => Err(Failure::NotFound),
+        }
+    }
+
+    /// What the sender's own session hears about a verdict that was refused.
+    pub(super) fn answer_refused(self: &Arc<Self>, session: &Arc<Session>, refusal: Refusal, call: &Call) {
+        match refusal {
+            Refusal::AnsweredElsewhere => {
+                self.tell_session(session, call, |_| true);
+            }
+            Refusal::Over => {
+                let now = self.clock.now();
+                let ended = Say::Ended { reason: "Remote user ended call".into(), by: None, duration: call.duration() };
+                session.voice().say(call, &ended, now, false);
+            }
+            Refusal::NotAParticipant | Refusal::InvalidState | Refusal::NotDue => {}
+        }
+    }
+}
