@@ -1,4 +1,4 @@
-use super::{Call, Device, Role, SealedToken, SessionId, Timestamp, UserId};
+use super::{Call, Device, Offer, Role, SealedToken, SessionId, Timestamp, UserId};
 
 /// Who sent a command. Taken from the socket or from Laravel's request, never from a phone's payload.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,7 @@ pub enum Command {
         by: Actor,
         receiver: UserId,
         call_type: Option<String>,
+        offer: Option<Offer>,
     },
     /// A device confirmed that it rings.
     Alert {
@@ -123,6 +124,11 @@ impl Command {
             Command::Report => "report",
             Command::Expire(_) => "expire",
         }
+    }
+
+    /// Whether it is the backend's word of this call and its parties.
+    pub fn is_of_backend(&self) -> bool {
+        self.by().is_some_and(|by| by.session.is_none()) || matches!(self, Command::Dismiss { .. })
     }
 
     /// Who sent it; absent for what nodes say among themselves.

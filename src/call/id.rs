@@ -5,10 +5,49 @@ use serde::{Deserialize, Serialize};
 
 use super::Verbatim;
 
-/// Why a text is no id: protocol.md 2 allows 1 to 64 of `[A-Za-z0-9_.:-]`.
+/// Why a text is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to 64 characters of A-Z a-z 0-9 _ . : -")]
-pub struct InvalidId;
+pub enum InvalidId {
+    /// protocol.md 2 allows 1 to 64 of `[A-Za-z0-9_.:-]`.
+    #[error("must be 1 to 64 characters of A-Z a-z 0-9 _ . : -")]
+    Characters,
+    /// The backend's paths carry a call's id, where this would name something else.
+    #[error("must not be a part of a path that means something else")]
+    Reserved,
+}
+
+/// What stands behind `calls/` in the backend's routes for something else than a call, or behind a call for what is done
+/// to it. `GET calls/<such an id>/…` would be another request.
+const RESERVED: [&str; 23] = [
+    ".",
+    "..",
+    "accept",
+    "active",
+    "availability",
+    "busy",
+    "cancel",
+    "cancelled",
+    "connected",
+    "create",
+    "end",
+    "history",
+    "incoming",
+    "initiate",
+    "join",
+    "notify-cancelled",
+    "outgoing",
+    "rate",
+    "recent",
+    "recent-callers",
+    "reject",
+    "status",
+    "upgrade",
+];
+
+/// Whether a call's id is safe as a segment of a path.
+fn is_reserved(id: &str) -> bool {
+    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(id))
+}
 
 fn valid(text: &str) -> bool {
     (1..=64).contains(&text.len())
@@ -29,7 +68,7 @@ macro_rules! text_id {
 
             /// An id as this cluster stored it: it is in its normal form already, and stays as it is.
             pub fn stored(text: &str) -> Result<Self, InvalidId> {
-                if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId) }
+                if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId::Characters) }
             }
         }
 
@@ -65,16 +104,36 @@ impl UserId {
         while text.starts_with("USR_USR_") {
             text = &text[4..];
         }
-        if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId) }
+        if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId::Characters) }
     }
 }
 
 impl CallId {
-    /// Reads a call id in any spelling; what is nothing but the prefix names no call. The normal form reads as itself.
+    /// Reads a call id in any spelling; what is nothing but the prefix names no call, nor what names a route of the
+    /// backend. The normal form reads as itself.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let bare = text.trim_start_matches("CALL_");
         // The length is that of the text as it was sent.
-        if valid(text) && !bare.is_empty() { Ok(Self(bare.into())) } else { Err(InvalidId) }
+        if !valid(text) || bare.is_empty() {
+            Err(InvalidId::Characters)
+        } else if is_reserved(bare) {
+            Err(InvalidId::Reserved)
+        } else {
+            Ok(Self(bare.into()))
+        }
+    }
+}
+
+impl CallId {
+    /// The id escaped to be one segment of a path; absent where it would be another one, as only a record of an older node
+    /// may have it.
+    pub fn segment(&self) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        let escaped = self.0.bytes().map(|byte| match byte {
+            byte if is_plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        });
+        (!is_reserved(&self.0)).then(|| Self(escaped.collect::<String>().into()))
     }
 }
 
@@ -161,5 +220,29 @@ impl Device {
     /// Whether both may be the same device.
     pub fn matches(&self, other: &Device) -> bool {
         !self.is_known() || !other.is_known() || self == other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_one_segment_of_a_path_or_none() {
+        for (id, expected) in [
+            ("17642", Some("17642")),
+            ("a:b", Some("a%3Ab")),
+            ("...", Some("...")),
+            ("call-1_x.y", Some("call-1_x.y")),
+            ("..", None),
+            (".", None),
+            ("Cancel", None),
+        ] {
+            let stored = CallId::stored(id).expect("of the alphabet");
+            assert_eq!(stored.segment().as_ref().map(CallId::as_str), expected, "{id}");
+            assert_eq!(CallId::parse(id).is_ok(), expected.is_some(), "{id}");
+        }
+        let route = CallId::parse("CALL_CALL_notify-cancelled");
+        assert_eq!(route, Err(InvalidId::Reserved));
     }
 }

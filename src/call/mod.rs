@@ -41,7 +41,7 @@ pub use event::{Event, EventKind, events, events_so_far};
 pub use foreign::{Foreign, Verbatim};
 pub use hears::{Say, SayKind, hears, held_until, is_stale_ring};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
-pub use record::{Call, End, Offer, Party, Push, Role, State};
+pub use record::{Call, End, Offer, Party, Push, Role, State, UNNAMED};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use terms::Terms;

@@ -56,6 +56,10 @@ pub struct Call {
     /// The store came back older, and no node knew this accepted call: it may have ended long ago.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unvouched: bool,
+    /// The backend named this call to us with these parties, in a request or by its row. Else its id is only what a phone
+    /// said, and may be that of another call in the backend's table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
     pub state: State,
 }
 
@@ -106,6 +110,9 @@ pub struct Party {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<SealedToken>,
 }
+
+/// On a ring screen, for a caller without a name.
+pub const UNNAMED: &str = "Unknown";
 
 /// The fields of `call:initiate` that `call:incoming` carries on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

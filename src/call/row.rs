@@ -1,4 +1,4 @@
-use super::UserId;
+use super::{Call, UserId};
 
 /// A call as an unmodified backend has it in its table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,6 +7,14 @@ pub struct Row {
     /// Absent where the backend did not say.
     pub caller: Option<UserId>,
     pub receiver: Option<UserId>,
+}
+
+impl Row {
+    /// Whether it may be the row of this call: what the backend leaves out contradicts nothing.
+    pub fn is_of(&self, call: &Call) -> bool {
+        let agree = |named: &Option<UserId>, user: &UserId| named.as_ref().is_none_or(|named| named == user);
+        agree(&self.caller, &call.caller.user) && agree(&self.receiver, &call.callee.user)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +53,9 @@ impl RowStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     Row(Row),
-    /// The backend has no such call, or none that a token we hold may see.
+    /// The backend has no such call, or does not say.
     Unknown,
+    /// It has one that the token's owner must not see.
+    Forbidden,
     Unavailable,
 }

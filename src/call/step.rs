@@ -4,9 +4,9 @@ use super::absence::{come_back, expire_active, expire_ringing, grace_of_a_call, 
 use super::asking::{ask_for_push, report, stand, verify};
 use super::callback::is_undone_later;
 use super::{
-    Actor, Call, Command, Contention, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, Role, State,
+    Actor, Call, Command, Contention, Decision, End, EndReason, Ender, LateAccept, Offer, Refusal, Refused, Role,
+    State, Timestamp, UNNAMED, Verb, contend,
 };
-use super::{Timestamp, Verb, contend};
 
 use Refusal::{InvalidState, NotAParticipant, NotDue};
 use State::{Active, Ended, Ringing, Trying};
@@ -14,16 +14,17 @@ use State::{Active, Ended, Ringing, Trying};
 /// Decides what `command` does to `call` at `now`; touches nothing.
 pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, Refused> {
     match (&call.state, command) {
-        (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type }) => {
+        (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type, offer }) => {
             require(call, by, Role::Caller)?;
             if !call.is_dialled_as(receiver, call_type.as_deref()) {
-                Err(InvalidState.into())
-            } else if call.born == 0 {
-                Ok(Decision::unchanged())
-            } else {
-                // Dialled once more: whoever was told that the first attempt failed withdraws it no longer.
-                Ok(Decision::quiet(Call { born: 0, ..call.clone() }))
+                return Err(InvalidState.into());
             }
+            // Dialled once more: whoever was told that the first attempt failed withdraws it no longer.
+            let mut next = Call { born: 0, ..call.clone() };
+            if by.session.is_none() && !call.named {
+                name_by_backend(&mut next, offer.as_ref());
+            }
+            Ok(if next == *call { Decision::unchanged() } else { Decision::quiet(next) })
         }
         (Ended(_), Command::Initiate { by, .. }) => {
             require(call, by, Role::Caller)?;
@@ -251,6 +252,16 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
 fn require(call: &Call, actor: &Actor, role: Role) -> Result<(), Refused> {
     if call.role_of(&actor.user) == Some(role) { Ok(()) } else { Err(NotAParticipant.into()) }
+}
+
+/// The backend spoke for a call that a phone dialled: what it shows on a ring screen takes the place of the phone's.
+fn name_by_backend(call: &mut Call, offer: Option<&Offer>) {
+    call.named = true;
+    if let (Some(dialled), Some(offer)) = (&mut call.offer, offer) {
+        // The phone's token gave it a name, which is the backend's word too.
+        let name = if offer.caller_name == UNNAMED { &dialled.caller_name } else { &offer.caller_name };
+        *dialled = Offer { caller_name: name.clone(), ..offer.clone() };
+    }
 }
 
 /// Binds the callee's side to the device that answered.

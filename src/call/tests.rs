@@ -31,7 +31,7 @@ fn ana() -> Actor {
 }
 
 fn initiate(by: Actor) -> Command {
-    Command::Initiate { by, receiver: user("bo"), call_type: Some("AUDIO".into()) }
+    Command::Initiate { by, receiver: user("bo"), call_type: Some("AUDIO".into()), offer: None }
 }
 
 fn bo() -> Actor {
@@ -65,6 +65,7 @@ fn trying() -> Call {
         rang_at: None,
         push: Push::Unwanted,
         unvouched: false,
+        named: false,
         verified: None,
         inquiry: None,
         lost_at: None,
@@ -140,17 +141,17 @@ fn every_cell_of_the_table() {
         ("initiate again", initiate(ana()), ["as before", "as before", "as before", "as before", "InvalidState"]),
         (
             "initiate, other receiver",
-            Command::Initiate { by: ana(), receiver: user("cleo"), call_type: Some("AUDIO".into()) },
+            Command::Initiate { by: ana(), receiver: user("cleo"), call_type: Some("AUDIO".into()), offer: None },
             ["InvalidState"; 5],
         ),
         (
             "initiate, other type",
-            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("VIDEO".into()) },
+            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("VIDEO".into()), offer: None },
             ["InvalidState"; 5],
         ),
         (
             "initiate, type in other letters",
-            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("audio".into()) },
+            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("audio".into()), offer: None },
             ["as before", "as before", "as before", "as before", "InvalidState"],
         ),
         ("initiate, another's call", initiate(stranger()), ["NotAParticipant"; 5]),

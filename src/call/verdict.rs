@@ -66,6 +66,7 @@ pub fn resolve(call: &Call, verdicts: &[Verdict]) -> Call {
             Ok(decision) => resolved = decision.next.unwrap_or(resolved),
             Err(refused) => resolved = refused.record.map_or(resolved, |record| *record),
         }
+        resolved.named |= verdict.trusted;
     }
     resolved
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::body::{self, Body, Segment, Unread};
 use super::schema::{CallRecord, Guarded, InitiateAnswer, InitiateRequest, Problem, TimelineEntry};
 use super::{Api, error, traced, unavailable};
-use crate::call::{Call, Device, Milestone, Timestamp, UserId, events_so_far};
+use crate::call::{Call, Device, Milestone, Timestamp, UNNAMED, UserId, events_so_far};
 use crate::signaling::{Failure, Initiate};
 use crate::socket::{initiate_ack, initiate_refusal, outcome, read_initiate};
 use crate::telemetry::trace;
@@ -49,7 +49,7 @@ async fn ring(api: &Api, caller: &UserId, request: Initiate) -> Response {
 fn read(body: &Body) -> Result<(UserId, Initiate), Unread> {
     let mut fields = body::fields(body)?;
     let caller = fields.user("callerId")?;
-    let name = fields.optional_name("callerName")?.unwrap_or_else(|| "Unknown".into());
+    let name = fields.optional_name("callerName")?.unwrap_or_else(|| UNNAMED.into());
     let ring_timeout = fields.take_ring_timeout()?;
     let request = read_initiate(fields, &caller, &name)?;
     Ok((caller, Initiate { ring_timeout, ..request }))

@@ -113,8 +113,22 @@ impl Callbacks {
             return Ok(errand.later(WAIT, claim.attempts));
         }
         let mut say = &callback.ask;
+        if !call.named && !self.is_looked_at_first(&errand) {
+            match self.whose(&errand).await {
+                Whose::Ours => {}
+                Whose::Others => return Ok(self.keep_out(&errand, CallbackOutcome::OfOthers)),
+                Whose::Over => return Ok(self.keep_out(&errand, CallbackOutcome::Over)),
+                // With his own token he can do no more than by himself, and the push that ends the ring must go out.
+                Whose::Unclear if matches!(say, Ask::Cancel { .. }) => {}
+                Whose::Unclear => return Ok(self.again(&errand)),
+            }
+            if callback.until <= self.clock.now() {
+                return Ok(self.give_up(&call.id, say, CallbackOutcome::Expired));
+            }
+        }
         if self.is_looked_at_first(&errand) {
             match self.left(&errand).await {
+                Looked::OfOthers => return Ok(self.keep_out(&errand, CallbackOutcome::OfOthers)),
                 Looked::Row(Left::Same) => {}
                 Looked::Row(Left::End) => say = &Ask::End,
                 Looked::Row(Left::Nothing) => return Ok(self.done(callback, CallbackOutcome::Done)),
@@ -150,7 +164,8 @@ impl Callbacks {
             Ask::EndOngoing { seconds } => json!({"duration": seconds}),
         };
         let tokens = errand.tokens(is_end(say));
-        let path = format!("calls/{}/{action}", call.id);
+        let Some(segment) = call.id.segment() else { return self.done(callback, CallbackOutcome::Refused) };
+        let path = format!("calls/{segment}/{action}");
         let Some((posted, token)) = self.post(action, &tokens, &path, &body).await else {
             return self.give_up(&call.id, say, CallbackOutcome::Unauthorized);
         };
@@ -181,11 +196,26 @@ impl Callbacks {
         claim.attempts > 0 || is_old || matches!(callback.ask, Ask::EndOngoing { .. })
     }
 
+    /// Whose the row is of a call that only a phone named. The id of an old one, paid for by others, must not have them
+    /// end it once more by their own tokens.
+    async fn whose(&self, errand: &Errand<'_>) -> Whose {
+        match self.look(&errand.call.id, &errand.tokens(true), Lane::Callbacks).await {
+            Some(Asked::Row(row)) if !row.is_of(errand.call) => Whose::Others,
+            Some(Asked::Row(row)) if row.status.is_final() => Whose::Over,
+            Some(Asked::Forbidden) => Whose::Others,
+            Some(Asked::Unavailable) => Whose::Unclear,
+            // Without a row, or a token that may see it, its answer to the request itself is the last word.
+            Some(Asked::Row(_) | Asked::Unknown) | None => Whose::Ours,
+        }
+    }
+
     async fn left(&self, errand: &Errand<'_>) -> Looked {
         let Errand { callback, call, .. } = errand;
         match self.look(&call.id, &errand.tokens(true), Lane::Callbacks).await {
+            Some(Asked::Row(row)) if !call.named && !row.is_of(call) => Looked::OfOthers,
+            Some(Asked::Forbidden) if !call.named => Looked::OfOthers,
             Some(Asked::Row(row)) => Looked::Row(left_to_say(&callback.ask, call, row.status, self.clock.now())),
-            Some(Asked::Unknown) => Looked::Unknown,
+            Some(Asked::Unknown | Asked::Forbidden) => Looked::Unknown,
             Some(Asked::Unavailable) => Looked::Unavailable,
             None => Looked::Unauthorized,
         }
@@ -196,6 +226,7 @@ impl Callbacks {
         let Errand { callback, call, .. } = errand;
         match self.left(errand).await {
             Looked::Row(Left::Nothing) => self.done(callback, CallbackOutcome::Done),
+            Looked::OfOthers => self.keep_out(errand, CallbackOutcome::OfOthers),
             Looked::Row(Left::Same | Left::End | Left::Unclear)
             | Looked::Unknown
             | Looked::Unavailable
@@ -211,6 +242,13 @@ impl Callbacks {
     fn done(&self, callback: &Callback, outcome: CallbackOutcome) -> Settled {
         metrics::called_back(name_of(&callback.ask), outcome);
         Settled::Done { lease: self.lease() }
+    }
+
+    /// A row that is not this call's is nobody's business here.
+    fn keep_out(&self, errand: &Errand<'_>, outcome: CallbackOutcome) -> Settled {
+        let request = name_of(&errand.callback.ask);
+        tracing::warn!(call = %errand.call.id, request, "laravel has another call, or one that is over, under an id that only a phone named: it is not told of this one");
+        self.done(errand.callback, outcome)
     }
 
     /// The one place where a row is left as it is, though it may be open.
@@ -243,9 +281,20 @@ struct Errand<'a> {
     begun: Timestamp,
 }
 
+/// Whose row there is under a call's id.
+enum Whose {
+    Ours,
+    Others,
+    /// It was over before.
+    Over,
+    Unclear,
+}
+
 /// What a look at the row came to.
 enum Looked {
     Row(Left),
+    /// It is another call's.
+    OfOthers,
     Unknown,
     Unavailable,
     /// Laravel accepts no token.

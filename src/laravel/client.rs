@@ -159,7 +159,8 @@ impl Client {
 
     /// Whether Laravel knows the call as one that `caller` is making to `receiver`.
     pub(super) async fn confirm(&self, token: &str, id: &CallId, caller: &UserId, receiver: &UserId) -> Confirmation {
-        let Some(answer) = self.call(token, id, Lane::Questions).await else { return Confirmation::Unavailable };
+        let Some(segment) = id.segment() else { return Confirmation::Contradicted };
+        let Some(answer) = self.call(token, &segment, Lane::Questions).await else { return Confirmation::Unavailable };
         match (answer.status, &answer.body) {
             (200, Some(body)) => judge_call(body, caller, receiver),
             (404 | 403, _) => Confirmation::Contradicted,
@@ -169,10 +170,13 @@ impl Client {
 
     /// The row of a call in Laravel's table; absent where the token is no good.
     pub(super) async fn row(&self, token: &str, id: &CallId, lane: Lane) -> Option<Asked> {
-        let Some(answer) = self.call(token, id, lane).await else { return Some(Asked::Unavailable) };
+        let Some(segment) = id.segment() else { return Some(Asked::Unknown) };
+        let Some(answer) = self.call(token, &segment, lane).await else { return Some(Asked::Unavailable) };
         match (answer.status, &answer.body) {
             (200, Some(body)) => Some(Asked::Row(row_in(body))),
             _ if answer.says_unauthenticated() => None,
+            // In its own words; a page may be of whoever stands before it.
+            (403, Some(_)) => Some(Asked::Forbidden),
             (403 | 404, _) => Some(Asked::Unknown),
             _ => Some(Asked::Unavailable),
         }

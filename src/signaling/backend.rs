@@ -86,6 +86,7 @@ impl Node {
             call_type: None,
             offer: Offer::default(),
             ring_timeout: None,
+            named: true,
         };
         self.new_call(&Actor::over_http(caller, None), request)
     }

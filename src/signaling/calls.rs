@@ -36,6 +36,8 @@ pub struct Initiate {
     pub offer: Offer,
     /// Instead of the configured ring timeout.
     pub ring_timeout: Option<Duration>,
+    /// The backend said that it knows the call.
+    pub named: bool,
 }
 
 /// How an initiate was answered.
@@ -161,6 +163,7 @@ impl Node {
             rang_at: None,
             push: if self.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
             unvouched: false,
+            named: request.named || by.session.is_none(),
             verified: None,
             inquiry: self.policy.callbacks.then(|| Inquiry { at: ring_until - ASKED_AHEAD, asked: 0 }),
             lost_at: None,
@@ -206,7 +209,7 @@ impl Node {
         existing: Call,
     ) -> Result<Initiated, Failure> {
         let (receiver, call_type) = (dialled.callee.user.clone(), dialled.call_type.clone());
-        let again = Command::Initiate { by: by.clone(), receiver, call_type };
+        let again = Command::Initiate { by: by.clone(), receiver, call_type, offer: dialled.offer.clone() };
         let call = self.transition(&existing.id, &again).await?;
         if let State::Active { .. } = call.state {
             return Ok(Initiated::Settled(Box::new(call)));

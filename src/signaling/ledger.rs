@@ -70,8 +70,9 @@ impl Questions {
 /// What the backend says of a live call that was not said here, counted; absent where it could not be asked.
 pub(super) fn decided_elsewhere(call: &Call, asked: &Asked) -> Option<Option<Command>> {
     let decided = match asked {
-        Asked::Row(row) => command_of(call, row.status),
-        Asked::Unknown => None,
+        Asked::Row(row) if row.is_of(call) => command_of(call, row.status),
+        // Of another call, whose id a phone took.
+        Asked::Row(_) | Asked::Unknown | Asked::Forbidden => None,
         Asked::Unavailable => {
             metrics::inquired(Inquired::Unavailable);
             return None;

@@ -131,7 +131,13 @@ impl Node {
                 return;
             }
             self.watch.see(call, now);
-            self.tell_session(session, call, |kind| matches!(kind, SayKind::Incoming | SayKind::Accepted));
+            // A device that was away when another answered may still show the ring.
+            let answered_lately = call.accepted_at().is_some_and(|at| now.since(at) <= self.policy.call_grace);
+            self.tell_session(session, call, |kind| match kind {
+                SayKind::Incoming | SayKind::Accepted => true,
+                SayKind::Cancelled => answered_lately,
+                SayKind::Ringing | SayKind::Rejected | SayKind::Ended | SayKind::Timeout | SayKind::Busy => false,
+            });
             return;
         }
         let Some(last) = &desk.last else { return };

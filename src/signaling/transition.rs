@@ -128,6 +128,7 @@ impl Node {
                 },
             };
             next.version = call.version.next(rand::random());
+            next.named |= command.is_of_backend();
             let added = milestones(Some(&call), &next, command.by(), self.clock.now(), self.node());
             match self.write(&next, &call, &added).await? {
                 Written::Done(stored) => next = *stored,

@@ -13,7 +13,7 @@ use super::handlers::{Inlet, disconnected};
 use super::line::Line;
 use super::opening::Opening;
 use super::wire::Wire;
-use crate::call::{CallId, Device, SealedToken, TokenHash, UserId};
+use crate::call::{CallId, Device, SealedToken, TokenHash, UNNAMED, UserId};
 use crate::telemetry::About;
 use crate::telemetry::metrics::{self, Handshake};
 use crate::telemetry::trace::Kind;
@@ -129,7 +129,7 @@ async fn judge(
     let authenticate = edge.authenticate.authenticate(token, &user, opening.address());
     match edge.signaling.traces().run("authenticate", Kind::Internal, About::user(&user), authenticate).await {
         Authenticated::Yes { name, token: hash, sealed } => {
-            let name = name.unwrap_or_else(|| "Unknown".into());
+            let name = name.unwrap_or_else(|| UNNAMED.into());
             let bearer = (edge.initiate_check != InitiateCheck::Off).then(|| token.into());
             let caller = Caller { user, name, device, acks, token: hash, sealed, bearer };
             socket.extensions.insert(Arc::new(Line::new(caller)));

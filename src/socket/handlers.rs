@@ -14,7 +14,7 @@ use super::acks::Refused;
 use super::emitter::{PhoneVoice, spoken};
 use super::line::{Incoming, Line};
 use super::news::News;
-use super::payload::{CONTAINERS, verdict_alone};
+use super::payload::{CONTAINERS, drop_claims, verdict_alone};
 use super::wire::Wire;
 use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate, read_json};
 use crate::call::{Actor, Call, CallId, SessionId};
@@ -237,15 +237,20 @@ async fn initiate(
     ack: Option<AckSender>,
     arrived: Duration,
 ) {
-    let request = match Fields::new(payload).and_then(|fields| read_initiate(fields, &session.user, &caller.name)) {
+    let mut request = match Fields::new(payload).and_then(|fields| read_initiate(fields, &session.user, &caller.name)) {
         Ok(request) => request,
         Err(error) => {
             return refuse(session, ack, acks::invalid(&error));
         }
     };
     let (id, spelled) = (request.id.clone(), request.spelled.clone());
-    if !confirmed(edge, caller, &request).await {
-        return refuse(session, ack, acks::contradicted());
+    match known(edge, caller, &request).await {
+        Some(false) => return refuse(session, ack, acks::contradicted()),
+        Some(true) => {
+            request.named = true;
+            drop_claims(&mut request.offer);
+        }
+        None => {}
     }
     match edge.signaling.initiate(&session.actor(), request).await {
         Ok(answered) => {
@@ -260,9 +265,10 @@ async fn initiate(
     }
 }
 
-/// Compares an initiate with the backend, as far as it is configured.
-async fn confirmed(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> bool {
-    let Some(bearer) = caller.bearer.clone() else { return true };
+/// Compares an initiate with the backend, as far as it is configured; absent where the initiate does not wait for it, or
+/// it can't tell in time.
+async fn known(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> Option<bool> {
+    let bearer = caller.bearer.clone()?;
     let (asking, user) = (Arc::clone(edge), caller.user.clone());
     let (id, receiver) = (request.id.clone(), request.receiver.clone());
     let asked = async move {
@@ -278,12 +284,12 @@ async fn confirmed(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> boo
         known
     };
     match edge.initiate_check {
-        InitiateCheck::Off => true,
+        InitiateCheck::Off => None,
         InitiateCheck::Observe => {
             edge.tasks.spawn(carry(asked));
-            true
+            None
         }
-        InitiateCheck::Enforce => !matches!(tokio::time::timeout(ENFORCE_PATIENCE, asked).await, Ok(Some(false))),
+        InitiateCheck::Enforce => tokio::time::timeout(ENFORCE_PATIENCE, asked).await.ok().flatten(),
     }
 }
 

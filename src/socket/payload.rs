@@ -213,7 +213,7 @@ pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Resu
         caller_name: caller_name.to_owned(),
         extra: extra(fields.0)?,
     };
-    Ok(Initiate { id, spelled, receiver, call_type: Some(call_type), offer, ring_timeout: None })
+    Ok(Initiate { id, spelled, receiver, call_type: Some(call_type), offer, ring_timeout: None, named: false })
 }
 
 /// Every further field, without nulls and without those that `call:incoming` sets itself.
@@ -227,6 +227,31 @@ fn extra(mut fields: Map<String, Value>) -> Result<String, FieldError> {
     }
     let text = Value::Object(fields).to_string();
     if text.len() > EXTRA_LIMIT { Err(FieldError::TooMuchExtra) } else { Ok(text) }
+}
+
+/// What a phone may not say of a call for which the backend has spoken: how a ring is billed, joined or shown.
+const CLAIMS: [&str; 11] = [
+    "callid",
+    "callerid",
+    "callername",
+    "receiverid",
+    "calltype",
+    "channelname",
+    "agoratoken",
+    "timestamp",
+    "expiresinms",
+    "agoraappid",
+    "balancetime",
+];
+
+/// Takes from an initiate's further fields those, however they are spelled, that only the backend may fill in.
+pub(super) fn drop_claims(offer: &mut Offer) {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(&offer.extra) else { return };
+    fields.retain(|name, _| {
+        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        !CLAIMS.contains(&plain.to_ascii_lowercase().as_str())
+    });
+    offer.extra = if fields.is_empty() { String::new() } else { Value::Object(fields).to_string() };
 }
 
 /// The app reads a JSON null in a text field as the text "null".

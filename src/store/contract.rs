@@ -101,6 +101,7 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         rang_at: None,
         push: Push::Unwanted,
         unvouched: false,
+        named: false,
         verified: None,
         inquiry: None,
         lost_at: None,

@@ -230,7 +230,7 @@ metrics_table! {
         /// Attempts to deliver a webhook that failed, by cause.
         "signaling_webhook_failures_total", "counter", "cause: refused, failed, too_many, redirected, timed_out, unreachable";
         /// Requests that tell a Laravel without webhooks what happened, by outcome.
-        "signaling_callbacks_total", "counter", "request: reject, cancel, end, unreadable; outcome: done, needless, refused, failed, expired, unauthorized, dead";
+        "signaling_callbacks_total", "counter", "request: reject, cancel, end, unreadable; outcome: done, needless, refused, failed, expired, unauthorized, dead, of_others, over";
         /// How long Laravel took to answer such a request, or failed to.
         "signaling_callback_seconds", "histogram", "request: reject, cancel, end, notify_cancelled";
         /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, or of a call whose phones are both away, by outcome.

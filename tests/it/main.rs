@@ -17,6 +17,7 @@ mod half_store;
 mod http;
 mod http_calls;
 mod http_users;
+mod ids;
 mod incidents;
 mod layering;
 mod legacy;

@@ -118,6 +118,10 @@ pub enum CallbackOutcome {
     Unauthorized,
     /// Kept as a dead letter.
     Dead,
+    /// Of a call that only a phone named: Laravel has another under its id.
+    OfOthers,
+    /// The same, and its row was final before anything was said.
+    Over,
 }
 
 /// What Laravel's table said of a call.
@@ -270,6 +274,8 @@ pub fn called_back(request: &'static str, outcome: CallbackOutcome) {
         CallbackOutcome::Expired => "expired",
         CallbackOutcome::Unauthorized => "unauthorized",
         CallbackOutcome::Dead => "dead",
+        CallbackOutcome::OfOthers => "of_others",
+        CallbackOutcome::Over => "over",
     };
     counter!("signaling_callbacks_total", "request" => request, "outcome" => outcome).increment(1);
 }

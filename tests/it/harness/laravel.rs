@@ -317,7 +317,7 @@ async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: 
     match row {
         Value::Null => StatusCode::NOT_FOUND.into_response(),
         // A row that the token's owner must not see.
-        Value::String(_) => StatusCode::FORBIDDEN.into_response(),
+        Value::String(code) => (StatusCode::FORBIDDEN, axum::Json(json!({"error": {"code": code}}))).into_response(),
         row => axum::Json(json!({"success": true, "data": row})).into_response(),
     }
 }
