@@ -16,6 +16,15 @@ pub struct Callback {
     pub due: Timestamp,
     /// Not made after this.
     pub until: Timestamp,
+    /// When the call was created that it is about: its id may be another's by now. Absent from an older node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Timestamp>,
+}
+
+impl Callback {
+    pub fn is_of(&self, call: &Call) -> bool {
+        self.of.is_none_or(|created_at| created_at == call.created_at)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +73,10 @@ const LOSS_SETTLES: Duration = Duration::from_secs(10);
 
 /// What the backend has to be told of a change.
 pub fn callbacks(before: Option<&Call>, after: &Call) -> Option<Callback> {
+    Some(Callback { of: Some(after.created_at), ..of_a_change(before, after)? })
+}
+
+fn of_a_change(before: Option<&Call>, after: &Call) -> Option<Callback> {
     let State::Ended(end) = &after.state else { return None };
     let known = before.and_then(Call::end);
     if let Some(at) = end.reopened
@@ -120,6 +133,7 @@ fn after_end(call: &Call, end: &End) -> Option<Callback> {
         by: Role::Caller,
         due: end.at + pause,
         until: end.at + TOLD_FOR,
+        of: None,
     };
     match end.reason {
         EndReason::Rejected => by_phone.map(|_| Callback {
@@ -127,6 +141,7 @@ fn after_end(call: &Call, end: &End) -> Option<Callback> {
             by: Role::Callee,
             due: end.at,
             until: end.at + TOLD_FOR,
+            of: None,
         }),
         EndReason::Cancelled => by_phone.map(|_| cancel(words("Caller ended call"), TWIN)),
         EndReason::NoAnswer => Some(cancel("No answer".into(), Duration::ZERO)),
@@ -163,7 +178,13 @@ fn after_late_accept(end: &End) -> Option<Callback> {
 }
 
 fn undo(accepted_at: Timestamp) -> Callback {
-    Callback { ask: Ask::End, by: Role::Callee, due: accepted_at + ACCEPT_SETTLES, until: accepted_at + UNBILLED }
+    Callback {
+        ask: Ask::End,
+        by: Role::Callee,
+        due: accepted_at + ACCEPT_SETTLES,
+        until: accepted_at + UNBILLED,
+        of: None,
+    }
 }
 
 fn close_again(accepted_at: Timestamp) -> Callback {
@@ -176,6 +197,7 @@ fn close(call: &Call, end: &End) -> Callback {
         by: Role::Caller,
         due: end.at + LOSS_SETTLES,
         until: end.at + TOLD_FOR,
+        of: None,
     }
 }
 

@@ -54,6 +54,10 @@ pub enum Command {
     Dismiss {
         reason: Option<String>,
     },
+    /// Its id is another's, who takes it: the call of this rank ends under it.
+    Evict {
+        rank: u64,
+    },
     /// Its caller was told that it could not be made, and it was all the same: the one that was born with this nonce.
     Withdraw {
         nonce: u64,
@@ -110,6 +114,7 @@ impl Command {
             Command::Cancel { .. } => "cancel",
             Command::End { .. } => "end",
             Command::Dismiss { .. } => "dismiss",
+            Command::Evict { .. } => "evict",
             Command::Withdraw { .. } => "withdraw",
             Command::Yield { .. } => "yield",
             Command::Displace { .. } => "displace",
@@ -141,6 +146,7 @@ impl Command {
             | Command::Cancel { by, .. }
             | Command::End { by, .. } => Some(by),
             Command::Dismiss { .. }
+            | Command::Evict { .. }
             | Command::Withdraw { .. }
             | Command::Yield { .. }
             | Command::Displace { .. }

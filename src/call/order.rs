@@ -9,6 +9,11 @@ impl Call {
         if self.order == 0 { self.created_at.as_millis().saturating_mul(1000) } else { self.order }
     }
 
+    /// Whether this record is from before another under the same id: of an older call, or an older one of the same.
+    pub fn is_before(&self, other: &Call) -> bool {
+        (self.rank(), self.version.counter) < (other.rank(), other.version.counter)
+    }
+
     /// The same of its end, for a call that is over.
     pub fn end_rank(&self) -> Option<u64> {
         let end = self.end()?;

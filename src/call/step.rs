@@ -156,6 +156,15 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         }
         (Ended(_), Command::Dismiss { .. }) => Err(InvalidState.into()),
 
+        (Trying | Ringing | Active { .. }, Command::Evict { rank }) if call.rank() != *rank || call.named => {
+            Err(NotDue.into())
+        }
+        (Trying | Ringing, Command::Evict { .. }) => {
+            Ok(Decision::tell(call.ended(EndReason::Cancelled, None, None, now), Role::Callee))
+        }
+        (Active { .. }, Command::Evict { .. }) => step(call, &Command::Dismiss { reason: None }, now),
+        (Ended(_), Command::Evict { .. }) => Err(NotDue.into()),
+
         (Trying | Ringing, Command::Withdraw { nonce }) => {
             if call.born != 0 && call.born == *nonce {
                 Ok(Decision::tell(call.ended(EndReason::Cancelled, None, None, now), Role::Callee))

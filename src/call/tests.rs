@@ -265,6 +265,18 @@ fn every_cell_of_the_table() {
                 "InvalidState",
             ],
         ),
+        (
+            "its id is another's",
+            Command::Evict { rank: 1 },
+            [
+                "cancelled, callee told",
+                "cancelled, callee told",
+                "hung_up by None, both told",
+                "hung_up by None, both told",
+                "NotDue",
+            ],
+        ),
+        ("the id of another call is another's", Command::Evict { rank: 2 }, ["NotDue"; 5]),
         ("withdrawn by who did not dial it", Command::Withdraw { nonce: 7 }, ["NotDue"; 5]),
         (
             "displaced by the caller",
@@ -537,12 +549,19 @@ fn what_an_unmodified_backend_is_told() {
     let told = |before: &Call, command: Command, now: u64| callbacks(Some(before), &after(before, command, now));
     let cancel = |reason: &str, unless_reported, due, until| {
         let ask = Ask::Cancel { reason: reason.into(), unless_reported };
-        Some(Callback { ask, by: Role::Caller, due: at(due), until: at(until) })
+        Some(Callback { ask, by: Role::Caller, due: at(due), until: at(until), of: Some(at(0)) })
     };
-    let undo = |due, until| Some(Callback { ask: Ask::End, by: Role::Callee, due: at(due), until: at(until) });
+    let undo = |due, until| {
+        Some(Callback { ask: Ask::End, by: Role::Callee, due: at(due), until: at(until), of: Some(at(0)) })
+    };
     let reject = |by| Command::Reject { by, reason: Some("Later".into()) };
-    let rejected =
-        Callback { ask: Ask::Reject { reason: "Later".into() }, by: Role::Callee, due: at(3), until: at(123) };
+    let rejected = Callback {
+        ask: Ask::Reject { reason: "Later".into() },
+        by: Role::Callee,
+        due: at(3),
+        until: at(123),
+        of: Some(at(0)),
+    };
     assert_eq!(told(&ringing(), reject(bo()), 3), Some(rejected));
     assert_eq!(told(&ringing(), reject(over_http("bo")), 3), None, "its own word");
     let cancels = |by| Command::Cancel { by, reason: None };
@@ -580,7 +599,13 @@ fn what_an_unmodified_backend_is_told() {
 #[test]
 fn an_accept_over_rest_that_comes_after_the_end_is_undone_by_a_look() {
     let close = |due, until| {
-        Some(Callback { ask: Ask::EndOngoing { seconds: 0 }, by: Role::Callee, due: at(due), until: at(until) })
+        Some(Callback {
+            ask: Ask::EndOngoing { seconds: 0 },
+            by: Role::Callee,
+            due: at(due),
+            until: at(until),
+            of: Some(at(0)),
+        })
     };
     let accepts = |call: &Call, by, now| step(call, &Command::Accept { by }, at(now)).unwrap_err();
     let hung_up = after(&active(), Command::End { by: ana(), reason: None }, 3);
@@ -617,7 +642,7 @@ fn the_row_of_a_lost_call_is_closed_with_the_time_both_were_there() {
     let told = |before: &Call, ended: &Call| callbacks(Some(before), ended);
     let close = |seconds, end: u64| {
         let ask = Ask::EndOngoing { seconds };
-        Some(Callback { ask, by: Role::Caller, due: at(end + 10), until: at(end + 120) })
+        Some(Callback { ask, by: Role::Caller, due: at(end + 10), until: at(end + 120), of: Some(at(0)) })
     };
     let leaves = |call: &Call, role, now| after(call, Command::Leave { role, at: at(now) }, now);
     let one_left = leaves(&active(), Role::Callee, 30);
@@ -876,6 +901,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_actor().prop_map(|by| Command::End { by, reason: None }),
         Just(Command::Dismiss { reason: None }),
         Just(Command::Withdraw { nonce: 7 }),
+        Just(Command::Evict { rank: 1 }),
         any_role().prop_map(|by| Command::Displace { by }),
         any_actor().prop_map(|dialer| Command::Yield { dialer, receiver: user("cleo") }),
         any_role().prop_map(|by| Command::Preempt { by }),

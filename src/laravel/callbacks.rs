@@ -368,8 +368,9 @@ impl Carrier for Callbacks {
         };
         let Some(id) = &claim.letter.call else { return dead("names no call".into()) };
         let carried = match self.calls.load(id).await {
-            Ok(Some(call)) => self.carry_out(claim, &callback, &call).await,
-            // With the call its tokens are gone.
+            Ok(Some(call)) if callback.is_of(&call) => self.carry_out(claim, &callback, &call).await,
+            // With the call its tokens are gone. Under an id that its owner took back there is his call now.
+            Ok(Some(_)) => return self.done(&callback, CallbackOutcome::OfOthers),
             Ok(None) => return self.give_up(id, &callback.ask, CallbackOutcome::Expired),
             Err(error) => Err(error),
         };

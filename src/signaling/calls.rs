@@ -98,6 +98,7 @@ impl Node {
                 Created::Exists(existing) if existing.version == call.version => {
                     return Ok(self.ring(*existing, decided_at).await);
                 }
+                Created::Exists(existing) if self.claim_id(by, &call, &existing).await? => call.named = true,
                 Created::Exists(existing) => return self.initiate_again(by, &call, *existing).await,
                 Created::TooManyRings { limit, wait } => {
                     metrics::limited(match limit {

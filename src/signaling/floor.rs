@@ -254,6 +254,11 @@ impl Ear {
         self.said & (1 << kind as u8) != 0
     }
 
+    /// An id may have been another call's, which its owner took it back from.
+    fn is_of(&self, call: &Call) -> bool {
+        self.call.as_ref() == Some(&call.id) && self.rank == call.rank()
+    }
+
     /// False where more was told already.
     fn advance_to(&mut self, call: &Call) -> bool {
         if call.version.counter < self.version {
@@ -269,10 +274,10 @@ impl Ear {
 impl Ears {
     /// What was told of this call, and whether it is the newest; absent where it, or this version of it, is too old.
     fn turn_to(&mut self, call: &Call) -> Option<(&mut Ear, bool)> {
-        if self.before.as_ref().is_some_and(|before| before.call.as_ref() == Some(&call.id)) {
+        if self.before.as_ref().is_some_and(|before| before.is_of(call)) {
             return self.before.as_mut().and_then(|before| before.advance_to(call).then_some((before, false)));
         }
-        if self.newest.call.as_ref() != Some(&call.id) {
+        if !self.newest.is_of(call) {
             if self.newest.call.is_some() && call.rank() < self.newest.rank {
                 metrics::older_call_dropped();
                 return None;

@@ -53,7 +53,7 @@ impl Default for Questions {
 }
 
 impl Questions {
-    fn take(&self, user: &UserId, now: Timestamp) -> bool {
+    pub(super) fn take(&self, user: &UserId, now: Timestamp) -> bool {
         let mut asked = self.unknown.lock();
         if asked.len() >= COUNTED {
             asked.retain(|_, (since, _)| now.since(*since) < MINUTE);

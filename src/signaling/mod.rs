@@ -3,6 +3,7 @@
 
 mod backend;
 mod calls;
+mod claim;
 mod deadlines;
 mod delivery;
 mod door;

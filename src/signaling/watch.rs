@@ -49,7 +49,7 @@ impl Watch {
         let mut entries = self.entries.lock();
         let live = entries.calls.get(&call.id).map(|watched| &watched.call);
         let known = live.or_else(|| entries.ended.get(&call.id));
-        if known.is_some_and(|known| known.version.counter > call.version.counter) {
+        if known.is_some_and(|known| call.is_before(known)) {
             return;
         }
         let first = entries.timers.first().map(|(at, _)| *at);

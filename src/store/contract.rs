@@ -536,6 +536,25 @@ contract! {
         assert_eq!(calls.have_put_back(&second, &two, PutBack::Told).await.unwrap(), [(two, PutBack::Told)]);
     }
 
+    /// Only what is over gives up its id, and only as it was seen.
+    async fn an_id_is_vacated(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let begun = call("1", "eve", "bo", now);
+        calls.create(&begun, &[], &[], &[], now).await.unwrap();
+        assert!(!calls.vacate(&begun).await.unwrap(), "it is live");
+        let over = apply(&begun, Command::Cancel { by: by("eve"), reason: None }, now);
+        assert!(matches!(calls.swap(&over, begun.version, &[], &[]).await.unwrap(), Swap::Done { .. }));
+        assert!(!calls.vacate(&begun).await.unwrap(), "it has changed");
+        assert!(calls.vacate(&over).await.unwrap());
+        assert!(!calls.vacate(&over).await.unwrap(), "it is gone");
+        assert_eq!(calls.load(&over.id).await.unwrap(), None);
+        let own = call("1", "ana", "bo", now);
+        assert!(matches!(calls.create(&own, &[], &[], &[], now).await.unwrap(), Created::Created(_)));
+        assert!(!calls.vacate(&over).await.unwrap(), "another's");
+        let stored = calls.load(&own.id).await.unwrap().unwrap();
+        assert!(over.is_before(&stored) && !stored.is_before(&over));
+    }
+
     /// A store that comes back older is sorted out by those who saw it.
     async fn who_saw_the_loss_vouches_for_calls(stores: Stores) {
         let (calls, now, of) = (stores.calls, stores.now, Generation::new("now|run"));

@@ -6,6 +6,7 @@ mod outbox;
 pub mod redis;
 mod ring_budget;
 mod tokens;
+mod vacate;
 mod vouch;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use outbox::{
 };
 pub use ring_budget::{RingBudget, RingLimit};
 pub use tokens::{KnownToken, TokenStore};
+pub use vacate::Vacates;
 pub use vouch::{Unvouched, Vouches};
 
 /// What a lease is over: all letters of a call that wait for each other, or one alone.
@@ -163,7 +165,7 @@ pub enum PutBack {
 }
 
 #[async_trait]
-pub trait CallStore: Vouches {
+pub trait CallStore: Vouches + Vacates {
     /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
     /// lost reply the same call (same nonce) is answered `Exists` with itself. A live call forgives what its callee owes its
@@ -180,9 +182,9 @@ pub trait CallStore: Vouches {
 
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError>;
 
-    /// Replaces the call if its stored version is still `seen`, and in the same step indexes its next deadline, and
-    /// releases both lines and lists the outcome for both parties when `next` has ended, and appends `letters` to the
-    /// outbox and `milestones` to the timeline, and charges the caller for a ring that ends unanswered.
+    /// Replaces the call if its stored version is still `seen`; in the same step indexes its next deadline, appends
+    /// `letters` and `milestones`, and, when `next` has ended, releases both lines, lists both parties' outcome, and
+    /// charges the caller for a ring that nobody answered.
     async fn swap(
         &self,
         next: &Call,
@@ -191,8 +193,7 @@ pub trait CallStore: Vouches {
         milestones: &[Milestone],
     ) -> Result<Swap, StoreError>;
 
-    /// Appends to the timelines of calls; of a call that is not stored nothing is kept. Neither the record nor its
-    /// version changes.
+    /// Appends to timelines, and changes neither record nor version; of a call that is not stored nothing is kept.
     async fn note(&self, notes: &[(CallId, Milestone)]) -> Result<(), StoreError>;
 
     /// The last [`MILESTONES`](crate::call::MILESTONES) of a call as they were appended, without those that a newer

@@ -200,7 +200,7 @@ metrics_table! {
         /// Phones that were told to ring, by whether they promised to acknowledge it.
         "signaling_incoming_total", "counter", "acks: promised, none";
         /// Lines that a new call took from an old one: its call was gone (must stay near 0), or nobody knew whether it went on.
-        "signaling_lines_freed_total", "counter", "cause: gone, doubtful";
+        "signaling_lines_freed_total", "counter", "cause: gone, doubtful, squatted";
         /// How long Redis took to answer, by script or command.
         "signaling_store_seconds", "histogram", "command: as the scripts in src/store/redis/lua, load, sessions";
         /// Live calls this node has to do with, by state.

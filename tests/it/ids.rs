@@ -282,3 +282,80 @@ async fn an_old_answer_is_not_told_again() {
     drop((ana, here, back));
     cluster.close().await;
 }
+
+on_each_backend! {
+    /// Somebody dials the id of another's call first. Laravel says whose it is; its owner is not kept from his call, and
+    /// nothing that is still to be said of the other's is said of his.
+    async fn an_id_is_its_owners(backend: Backend) {
+        let (cluster, laravel) = with_laravel(backend, |_| {}).await;
+        let ana = cluster.phone_with(0, Profile::deployed(&unique("ana"))).await;
+        let eve = cluster.phone_with(1, Profile::deployed(&unique("eve"))).await;
+        let bo = cluster.phone_with(1, Profile::deployed(&unique("bo"))).await;
+        let cleo = cluster.phone_with(0, Profile::deployed(&unique("cleo"))).await;
+        for (squatted, is_over, by_laravel) in
+            [(&bo, false, false), (&cleo, false, false), (&bo, true, false), (&cleo, false, true)]
+        {
+            let id = unique_call();
+            laravel.row(&id, json!({"status": "CONNECTING", "caller_id": ana.user, "receiver_id": bo.user}));
+            assert_eq!(eve.rings(&id, squatted).await["callerId"], eve.user);
+            if is_over {
+                eve.cancel(&id).await;
+                squatted.expect("call:cancelled").await;
+            }
+            if by_laravel {
+                let mut body = initiate(&id, &bo.user);
+                body["callerId"] = json!(ana.user);
+                assert_eq!(cluster.post(1, "/api/calls", body).await.1["success"], true);
+            }
+            assert_eq!(ana.call(&id, &bo.user).await["success"], true);
+            if !is_over {
+                assert_eq!(squatted.expect("call:cancelled").await["callId"], id);
+            }
+            assert_eq!(bo.expect("call:incoming").await["callerId"], ana.user);
+            letters_are_gone(&cluster).await;
+            assert!(laravel.posts(&id).is_empty(), "{:?}", laravel.posts(&id));
+            assert_eq!(eve.call(&id, &bo.user).await["code"], "not_a_participant", "it is named now");
+            assert_eq!(eve.cancel(&id).await["code"], "not_a_participant");
+            assert_eq!(bo.accept(&id).await["success"], true);
+            ana.expect("call:accepted").await;
+            ana.end(&id).await;
+            assert_eq!(bo.expect("call:ended").await["callId"], id);
+            let asked = laravel.askers(&id);
+            assert!(asked.iter().all(|token| *token == format!("token-of-{}", ana.user)) || is_over, "{asked:?}");
+        }
+        drop((ana, eve, bo, cleo));
+        cluster.close().await;
+    }
+
+    /// Whoever is not its owner by Laravel's word hears so as ever, soon, and may not ask as often as he likes.
+    async fn an_id_is_not_anybody_elses(backend: Backend) {
+        let (cluster, laravel) = with_laravel(backend, |_| {}).await;
+        let ana = cluster.phone_with(0, Profile::deployed(&unique("ana"))).await;
+        let eve = cluster.phone_with(1, Profile::deployed(&unique("eve"))).await;
+        let bo = cluster.phone_with(1, Profile::deployed(&unique("bo"))).await;
+        let id = unique_call();
+        ana.rings(&id, &bo).await;
+        let row = |status: &str, caller: &str, receiver: &str| {
+            json!({"status": status, "caller_id": caller, "receiver_id": receiver})
+        };
+        let rows = [
+            json!(null),
+            json!("FORBIDDEN"),
+            row("CONNECTING", &ana.user, &bo.user),
+            row("ENDED", &eve.user, &bo.user),
+            row("CONNECTING", &eve.user, "USR_9"),
+            json!({"status": "CONNECTING"}),
+        ];
+        for row in rows.iter().chain(&rows) {
+            laravel.row(&id, row.clone());
+            assert_eq!(eve.call(&id, &bo.user).await["code"], "not_a_participant", "{row}");
+        }
+        assert_eq!(laravel.askers(&id).len(), 6, "six questions a minute and user");
+        assert_eq!(bo.accept(&id).await["success"], true);
+        ana.expect("call:accepted").await;
+        ana.end(&id).await;
+        bo.expect("call:ended").await;
+        drop((ana, eve, bo));
+        cluster.close().await;
+    }
+}

@@ -72,6 +72,19 @@ impl Calls {
         self.records.insert(call.id.clone(), call.clone());
     }
 
+    pub(super) fn remove_ended(&mut self, ended: &Call) -> bool {
+        let stored = self.records.get(&ended.id);
+        if !stored.is_some_and(|stored| stored.version == ended.version && !stored.is_live()) {
+            return false;
+        }
+        self.records.remove(&ended.id);
+        self.timelines.remove(&ended.id);
+        if let Some(keep_until) = self.keep_until.remove(&ended.id) {
+            self.garbage.remove(&(keep_until, ended.id.clone()));
+        }
+        true
+    }
+
     fn note(&mut self, id: &CallId, milestones: &[Milestone]) {
         if self.records.contains_key(id) && !milestones.is_empty() {
             let timeline = self.timelines.entry(id.clone()).or_default();

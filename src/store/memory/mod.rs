@@ -4,6 +4,7 @@ mod calls;
 mod outbox;
 mod owed;
 mod sessions;
+mod vacate;
 mod vouch;
 
 use std::collections::HashMap;

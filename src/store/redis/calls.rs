@@ -48,7 +48,7 @@ impl RedisCalls {
         format!("{}call:", self.tag)
     }
 
-    fn call_key(&self, id: &CallId) -> String {
+    pub(super) fn call_key(&self, id: &CallId) -> String {
         format!("{}call:{id}", self.tag)
     }
 
@@ -56,7 +56,7 @@ impl RedisCalls {
         format!("{}{kind}:{user}", self.tag)
     }
 
-    fn timeline_key(&self, id: &CallId) -> String {
+    pub(super) fn timeline_key(&self, id: &CallId) -> String {
         format!("{}timeline:{id}", self.tag)
     }
 

@@ -14,6 +14,7 @@ mod script_contract;
 mod sessions;
 mod timeline;
 mod tokens;
+mod vacate;
 mod vouch;
 
 pub use calls::RedisCalls;

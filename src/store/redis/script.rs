@@ -104,6 +104,7 @@ script!(RENEW, without_memory, "renew.lua");
 script!(RETIRE, "retire.lua");
 script!(SHIFT, "shift.lua");
 script!(EPOCHS, without_memory, "epochs.lua");
+script!(VACATE, without_memory, "vacate.lua");
 script!(VOUCH, without_memory, "vouch.lua");
 script!(UNVOUCHED, "unvouched.lua");
 script!(OUTBOX_APPEND, outbox, "outbox_append.lua");
@@ -121,7 +122,7 @@ script!(RESTORE, order_and_outbox_without_memory, "restore.lua");
 script!(RAISE, order, "raise.lua");
 
 #[cfg(test)]
-pub static ALL: [&Script; 34] = [
+pub static ALL: [&Script; 35] = [
     &CREATE,
     &SWAP,
     &NOTE,
@@ -141,6 +142,7 @@ pub static ALL: [&Script; 34] = [
     &RETIRE,
     &SHIFT,
     &EPOCHS,
+    &VACATE,
     &VOUCH,
     &UNVOUCHED,
     &OUTBOX_APPEND,

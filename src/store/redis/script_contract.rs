@@ -20,7 +20,7 @@ use crate::store::contract::test_server::Redis;
 use crate::store::contract::{apply, by, call, lease, milestone, session, user, verdict};
 use crate::store::{
     CallStore, Claim, Created, Letter, Outbox, OutboxBounds, PutBack, Queue, REPLAYED_AT_ONCE, Replayed, Retention,
-    RingBudget, SessionStore, Settled, StoreError, Vouches, Which,
+    RingBudget, SessionStore, Settled, StoreError, Vacates, Vouches, Which,
 };
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -50,8 +50,9 @@ const LARGE: Sizes = Sizes { letters: 24_000, calls: 2_400, users: 18_000 };
 const FULL: Sizes = Sizes { letters: 1_000_000, calls: 50_000, users: 100_000 };
 
 /// What is done to a store, one script or two each.
-const DEEDS: [&str; 33] = [
+const DEEDS: [&str; 34] = [
     "create, swap",
+    "create, vacate",
     "restore",
     "note",
     "line",
@@ -211,6 +212,12 @@ impl Stage {
                 let ended = apply(&created, Command::Cancel { by: by("ana"), reason: None }, now);
                 let last = letter(&id, &format!("{id}.5"), now);
                 self.calls.swap(&ended, created.version, &[last], &[milestone(What::Ended, 2)]).await.unwrap();
+            }
+            "create, vacate" => {
+                let begun = call(&format!("taken{round}"), "eve", "bo", now);
+                let ended = apply(&begun, Command::Displace { by: crate::call::Role::Callee }, now);
+                let ended = self.create(ended, Vec::new()).await.unwrap();
+                assert!(self.calls.vacate(&ended).await.unwrap());
             }
             "restore" => {
                 let id = format!("back{round}");

@@ -159,6 +159,8 @@ pub enum Freed {
     /// Its call was over or gone: it should have been free.
     Gone,
     Doubtful,
+    /// Its id was that of another's call, who took it back.
+    Squatted,
 }
 
 impl ErrorCode {
@@ -335,8 +337,9 @@ pub fn outcome_told(outcome: Outcome, after: Duration) {
 }
 
 pub fn line_freed(cause: Freed) {
-    static HANDLES: LazyLock<[Counter; 2]> =
-        LazyLock::new(|| ["gone", "doubtful"].map(|cause| counter!("signaling_lines_freed_total", "cause" => cause)));
+    static HANDLES: LazyLock<[Counter; 3]> = LazyLock::new(|| {
+        ["gone", "doubtful", "squatted"].map(|cause| counter!("signaling_lines_freed_total", "cause" => cause))
+    });
     HANDLES[cause as usize].increment(1);
 }
 
