@@ -20,8 +20,8 @@ use crate::call::NodeId;
 use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::http::{
-    Access, Api, Bounds, ClientAddress, Connections, Counts, Gate, Readiness, RefusedSecrets, Relay, Terms,
-    admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route, serve,
+    Access, Api, Bounds, ClientAddress, Connections, Counts, Gate, OwnSessions, Readiness, RefusedSecrets, Relay,
+    Terms, admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route, serve,
 };
 use crate::sabotage::{self, Bug};
 use crate::signaling::{Parts, Signaling};
@@ -159,11 +159,12 @@ impl App {
         };
         let unanswered = config.ping_interval + config.ping_timeout;
         let wires = Arc::new(Wires::new(2 * unanswered + config.auth_times.hold));
+        let own = OwnSessions::new(Arc::clone(&wires), config.ping_timeout, tasks.clone(), stop.clone());
         let relay = Arc::new(Relay::new(
             Arc::clone(&signaling),
             config.node_keys(),
             unanswered + Duration::from_secs(5),
-            Arc::clone(&wires),
+            own,
             tasks.clone(),
             stop.clone(),
         ));

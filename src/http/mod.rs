@@ -16,11 +16,14 @@ mod openapi;
 mod outbox;
 mod page;
 mod peers;
+mod probe;
 mod queries;
 mod reading;
 mod relay;
+mod replay;
 mod schema;
 mod standing;
+mod upgrade;
 mod users;
 
 use std::sync::Arc;
@@ -45,6 +48,7 @@ pub use health::Counts;
 pub use listener::{Peer, Terms, serve};
 pub use relay::{Relay, route};
 pub use standing::{Readiness, is_cut_off};
+pub use upgrade::OwnSessions;
 
 use crate::call::{CallId, UserId};
 use crate::signaling::Signaling;

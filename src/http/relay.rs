@@ -10,7 +10,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hmac::{Hmac, Mac};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
@@ -23,10 +23,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::peers::client;
+use super::upgrade::{OwnSessions, unknown_session};
 use super::{Peer, error};
 use crate::call::Timestamp;
 use crate::signaling::Signaling;
-use crate::socket::{Wire, Wires};
+use crate::socket::Wire;
 use crate::telemetry::metrics::{self, Limit, Relayed};
 
 /// Carries the proof that a request comes from another node; whatever comes in from outside under this name is
@@ -50,8 +51,7 @@ pub struct Relay {
     /// Requests that are passed on now.
     open: Arc<AtomicUsize>,
     websockets: Arc<AtomicUsize>,
-    /// Connections of this node's own sessions.
-    wires: Arc<Wires>,
+    own: Arc<OwnSessions>,
     /// A websocket that begins here ends with this node.
     turns_upgrades_away: AtomicBool,
     /// Set when the websockets that run through this node are to end, each at a random time within.
@@ -82,7 +82,7 @@ impl Relay {
         signaling: Arc<Signaling>,
         keys: Vec<Vec<u8>>,
         patience: Duration,
-        wires: Arc<Wires>,
+        own: Arc<OwnSessions>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Relay {
             patience,
             open: Arc::default(),
             websockets: Arc::default(),
-            wires,
+            own,
             turns_upgrades_away: AtomicBool::new(false),
             draining: watch::Sender::new(None),
             tasks,
@@ -233,31 +233,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
     if tag == own_tag {
         let Ok(uri) = target.replacen(sid, id, 1).parse::<Uri>() else { return unknown_session() };
         *request.uri_mut() = uri;
-        let polls = !websocket && request.method() == Method::GET;
-        let wire = wire.filter(|_| websocket);
-        if let Some(wire) = &wire {
-            relay.wires.upgrade(id, wire);
-        }
-        let response = tokio::select! {
-            // First: an answer may be ready too, and would take what the phone has to hear by replay.
-            biased;
-            () = relay.wires.closed(id) => return unknown_session(),
-            response = next.run(request) => response,
-        };
-        match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => wire.iter().for_each(Wire::becomes_websocket),
-            StatusCode::OK if polls => {
-                relay.wires.was_polled(id);
-                if relay.wires.was_refused(id) {
-                    let (parts, body) = response.into_parts();
-                    let Ok(packets) = to_bytes(body, OPEN_PACKET_LIMIT).await else { return unknown_session() };
-                    relay.wires.heard(id, &packets);
-                    return Response::from_parts(parts, Body::from(packets));
-                }
-            }
-            _ => {}
-        }
-        return response;
+        return relay.own.serve(id, websocket, wire, request, next).await;
     }
     match relay.signaling.address_of(tag).await {
         // A node that does not know itself by this name: nobody will.
@@ -297,10 +273,4 @@ async fn name_the_node(response: Response, tag: &str) -> Response {
     }
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(named.len()));
     Response::from_parts(parts, Body::from(named))
-}
-
-/// What Engine.IO says of a session that is gone: the client opens a new one.
-fn unknown_session() -> Response {
-    let body = r#"{"code":1,"message":"Session ID unknown"}"#;
-    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

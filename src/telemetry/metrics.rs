@@ -219,6 +219,8 @@ metrics_table! {
         "signaling_initiate_checks_total", "counter", "outcome: confirmed, contradicted, unavailable";
         /// Requests for sessions of other nodes, by what became of them.
         "signaling_relayed_total", "counter", "outcome: forwarded, unknown, unreachable, refused";
+        /// Websockets to which sessions on polling wanted to move, by outcome; a session whose probe failed or timed out stays on polling.
+        "signaling_upgrades_total", "counter", "outcome: completed, failed, timed_out, refused";
         /// What was refused by a limit.
         "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining, connections, connections_of_address, session_requests, presence_ids, ring_time, caller_ring_time";
         /// Connections that this side ended because of what they did not say: the rest of a request in time, fast enough, or a next one.

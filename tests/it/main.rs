@@ -34,6 +34,7 @@ mod redis_trouble;
 mod repeats;
 mod strangers;
 mod traces;
+mod upgrades;
 mod versions;
 mod webhooks;
 mod words;

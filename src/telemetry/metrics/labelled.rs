@@ -105,6 +105,16 @@ pub enum Relayed {
     Refused,
 }
 
+/// What became of a websocket to which a session on polling wanted to move.
+#[derive(Clone, Copy, Debug)]
+pub enum Upgraded {
+    Completed,
+    Failed,
+    TimedOut,
+    /// There is no such session, or it moves already.
+    Refused,
+}
+
 /// What a callback to Laravel came to.
 #[derive(Clone, Copy, Debug)]
 pub enum CallbackOutcome {
@@ -252,6 +262,14 @@ pub fn relayed(outcome: Relayed) {
     static HANDLES: LazyLock<[Counter; 4]> = LazyLock::new(|| {
         ["forwarded", "unknown", "unreachable", "refused"]
             .map(|outcome| counter!("signaling_relayed_total", "outcome" => outcome))
+    });
+    HANDLES[outcome as usize].increment(1);
+}
+
+pub fn upgraded(outcome: Upgraded) {
+    static HANDLES: LazyLock<[Counter; 4]> = LazyLock::new(|| {
+        ["completed", "failed", "timed_out", "refused"]
+            .map(|outcome| counter!("signaling_upgrades_total", "outcome" => outcome))
     });
     HANDLES[outcome as usize].increment(1);
 }

@@ -2,6 +2,7 @@ pub mod cluster;
 pub mod collector;
 pub mod laravel;
 pub mod phone;
+pub mod poller;
 pub mod proxy;
 pub mod receiver;
 pub mod redis;
