@@ -22,6 +22,7 @@ use crate::config::{Auth, Config, Drain};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Connections, Counts, Gate, OwnSessions, Readiness, RefusedSecrets, Relay,
     Terms, admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route, serve,
+    strangers_get_nothing,
 };
 use crate::sabotage::{self, Bug};
 use crate::signaling::{Parts, Signaling};
@@ -202,7 +203,8 @@ impl App {
             .layer(axum::middleware::from_fn(compact))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&relay), route))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
-            .layer(cors(&config.allowed_origins));
+            .layer(cors(&config.allowed_origins))
+            .layer(axum::middleware::from_fn(strangers_get_nothing));
         let router = if local_development { router.layer(axum::middleware::from_fn(refuse_forwarded)) } else { router };
         let terms = Terms {
             connections: Arc::clone(&connections),

@@ -1,4 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::ConnectInfo;
 use axum::http::HeaderMap;
@@ -7,16 +9,22 @@ use tower_governor::GovernorError;
 use tower_governor::key_extractor::KeyExtractor;
 
 use super::Peer;
+use super::forwarded::hops as hops_of;
+use crate::telemetry::metrics;
+
+/// `100::/64`, which nobody has (RFC 6666).
+const NOBODY: u128 = 0x0100 << 112;
 
 /// Finds the address of a client behind proxies that are trusted; what others claim is not believed.
 #[derive(Clone, Debug)]
 pub struct ClientAddress {
     trusted: Vec<IpNet>,
+    warned: Arc<AtomicBool>,
 }
 
 impl ClientAddress {
     pub fn new(trusted: Vec<IpNet>) -> Self {
-        Self { trusted }
+        Self { trusted, warned: Arc::default() }
     }
 
     /// Whether this peer is a trusted proxy.
@@ -33,19 +41,31 @@ impl ClientAddress {
     /// The last address that no trusted proxy vouches for; IPv6 by its /64.
     pub fn of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut address = peer.to_canonical();
-        let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
-        for hop in hops.iter().rev() {
-            if !self.trusted.iter().any(|network| network.contains(&address)) {
-                break;
+        let mut hops = None;
+        while self.trusted.iter().any(|network| network.contains(&address)) {
+            match hops.get_or_insert_with(|| hops_of(headers)).pop() {
+                Some(Some(before)) => address = before,
+                Some(None) => return self.nobody(),
+                None => break,
             }
-            let Ok(before) = hop.trim().parse::<IpAddr>() else { break };
-            address = before.to_canonical();
         }
         match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         }
+    }
+
+    /// An address of its own for a request whose proxy does not say who it is from: one that stood for all of them, such
+    /// as the proxy's, would let them use up each other's shares. The bounds of the node hold all the same.
+    fn nobody(&self) -> IpAddr {
+        metrics::client_unnamed();
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a proxy of TRUSTED_PROXIES names a client in a form that is not understood: limits per address do not \
+                 hold for such clients, let it send X-Forwarded-For with addresses"
+            );
+        }
+        IpAddr::V6(Ipv6Addr::from_bits(NOBODY | u128::from(rand::random::<u64>())))
     }
 }
 
@@ -78,8 +98,24 @@ mod tests {
         assert_eq!(of("10.0.0.1", &["6.6.6.6, 9.9.9.9"]), "9.9.9.9", "what the client itself wrote is not believed");
         assert_eq!(of("10.0.0.1", &["9.9.9.9, 10.1.1.1"]), "9.9.9.9", "two proxies");
         assert_eq!(of("10.0.0.1", &["9.9.9.9", "10.1.1.1"]), "9.9.9.9", "in two headers");
-        assert_eq!(of("10.0.0.1", &["nonsense"]), "10.0.0.1");
         assert_eq!(of("2001:db8::1:2:3:4", &[]), "2001:db8::", "one household, one key");
         assert_eq!(of("::ffff:10.0.0.1", &["9.9.9.9"]), "9.9.9.9");
+    }
+
+    #[test]
+    fn who_is_not_named_is_nobody_else() {
+        let addresses = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
+        let of = |peer: &str, forwarded: &[&str]| addresses.of(peer.parse().unwrap(), &headers(forwarded));
+        let discarded: IpNet = "100::/64".parse().unwrap();
+        for form in ["unknown", "_x", "nonsense", "1.2.3.4:port", "9.9.9.9, unknown", "unknown, 10.1.1.1"] {
+            let (one, other) = (of("10.0.0.1", &[form]), of("10.0.0.1", &[form]));
+            assert!(one != other && discarded.contains(&one) && discarded.contains(&other), "{form}: {one}, {other}");
+            assert_eq!(of("1.2.3.4", &[form]).to_string(), "1.2.3.4", "{form}: a stranger does not choose");
+        }
+        assert_eq!(of("10.0.0.1", &["unknown, 9.9.9.9"]).to_string(), "9.9.9.9", "what nobody vouches for is not read");
+        assert_eq!(of("10.0.0.1", &["9.9.9.9:1234, [fd00::1]:80"]).to_string(), "9.9.9.9");
+        assert_eq!(of("fd00::1", &["\"[2001:db8::1:2:3:4]:443\""]).to_string(), "2001:db8::");
+        assert_eq!(of("10.0.0.1", &[]).to_string(), "10.0.0.1", "a client of our own network");
+        assert_eq!(of("10.0.0.1", &["9.9.9.9", ""]).to_string(), "9.9.9.9");
     }
 }

@@ -7,7 +7,9 @@ mod body;
 mod calls;
 mod compact;
 mod connections;
+mod cors;
 mod emit;
+mod forwarded;
 mod gate;
 mod health;
 mod listener;
@@ -30,11 +32,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -43,6 +44,7 @@ pub use address::ClientAddress;
 pub use admin::{AdminDoor, admin_router};
 pub use compact::compact;
 pub use connections::{ADMIN_CONNECTIONS, Connections, raise_descriptor_limit};
+pub use cors::{cors, strangers_get_nothing};
 pub use gate::{ApiLimit, Bounds, Gate, api_limit, guard};
 pub use health::Counts;
 pub use listener::{Peer, Terms, serve};
@@ -110,18 +112,6 @@ fn queries() -> OpenApiRouter<Arc<Api>> {
 
 fn open() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(health::socket_health))
-}
-
-/// CORS for HTTP and Socket.IO alike; no origins: any.
-pub fn cors(origins: &[String]) -> CorsLayer {
-    let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST, Method::OPTIONS])
-        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION]);
-    if origins.is_empty() {
-        return layer.allow_origin(Any);
-    }
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    layer.allow_origin(AllowOrigin::list(origins))
 }
 
 /// Serves a request about a call, in a span of its trace.

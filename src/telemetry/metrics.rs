@@ -135,6 +135,8 @@ metrics_table! {
         open_row => "signaling_open_rows_total";
         /// Requests to `/api/` without the right secret.
         secret_refused => "signaling_secrets_refused_total";
+        /// Requests of clients whose trusted proxy named them in a form that is not understood: limits per address do not hold for them.
+        client_unnamed => "signaling_clients_unnamed_total";
     }
     gauges {
         /// Sessions on this node.

@@ -209,3 +209,39 @@ async fn origins_are_any_or_listed() {
         }
     }
 }
+
+/// A page may send the headers it asked for, as the official server lets it; another page learns nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn preflights_allow_what_is_asked_for_to_allowed_origins() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let listed =
+        Cluster::tuned(Backend::Memory, 1, |config| config.allowed_origins = vec!["https://app.test".into()]).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for path in ["/api/calls", "/socket.io/?EIO=4&transport=polling", "/socket.io/?EIO=4&transport=polling&sid=x"] {
+        for (cluster, origin, allowed) in [
+            (&cluster, "https://any.test", Some("*")),
+            (&listed, "https://app.test", Some("https://app.test")),
+            (&listed, "https://any.test", None),
+            (&listed, "null", None),
+        ] {
+            let url = format!("http://{}{path}", cluster.address(0));
+            let preflight = client
+                .request(reqwest::Method::OPTIONS, url)
+                .header("origin", origin)
+                .header("access-control-request-method", "POST")
+                .header("access-control-request-headers", "authorization,x-app-version,x-trace");
+            let response = preflight.send().await.unwrap();
+            assert!(response.status().is_success(), "{path} for {origin}: {}", response.status());
+            let told = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_lowercase());
+            assert_eq!(told("access-control-allow-origin").as_deref(), allowed, "{path} for {origin}");
+            let headers = told("access-control-allow-headers");
+            let methods = told("access-control-allow-methods");
+            assert_eq!(
+                headers.as_deref(),
+                allowed.and(Some("authorization,x-app-version,x-trace")),
+                "{path}, {origin}"
+            );
+            assert_eq!(methods.is_some_and(|methods| methods.contains("post")), allowed.is_some(), "{path}, {origin}");
+        }
+    }
+}
