@@ -1,11 +1,20 @@
-// Writes deploy/grafana/dashboards/*.json from what is said here. With --check it only compares.
+// Writes deploy/grafana/dashboards/*.json from what is said here. With --check it only compares. Every selector is narrowed
+// to the namespace, release and nodes that are chosen above the panels.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
 const folder = new URL('../deploy/grafana/dashboards/', import.meta.url);
 const WIDTH = 24;
+const GUIDE = 'https://github.com/onlycare/onlycare-signaling/blob/main/docs/operations.md';
+// Where Loki keeps what the nodes print.
+const LOGS = encodeURIComponent(JSON.stringify({
+  logs: {
+    datasource: 'LOGS', range: { from: 'now-1h', to: 'now' },
+    queries: [{ refId: 'A', datasource: { type: 'loki', uid: 'LOGS' }, expr: '{namespace=~"NAMESPACE",pod=~"INSTANCE"} | json | level=~"WARN|ERROR"' }],
+  },
+})).replaceAll('LOGS', '${logs}').replaceAll('NAMESPACE', '${namespace:regex}').replaceAll('INSTANCE', '${instance:regex}');
 
 const rate = (metric, by) => `sum${by ? ` by (${by})` : ''} (rate(${metric}[$__rate_interval]))`;
-const node = (metric, labels = '') => `${metric}{instance=~"$instance"${labels && `,${labels}`}}`;
+const node = (metric, labels = '') => `${metric}${labels && `{${labels}}`}`;
 const quantile = (q, metric, { by = '', labels = '' } = {}) =>
   `histogram_quantile(${q}, sum by (${['le', by].filter(Boolean).join(', ')}) (rate(${metric}_bucket${labels && `{${labels}}`}[$__rate_interval])))`;
 const quantiles = (metric, labels) => [0.5, 0.95, 0.99].map((q) => [quantile(q, metric, { labels }), `p${q * 100}`]);
@@ -25,8 +34,11 @@ write('service', 'Signaling: service level', 'What phones feel, over all nodes',
   stat('Ring p95', 's', quantile(0.95, RING), 'From the initiate to call:incoming at the phone\'s node.', { red: 0.5 }),
   stat('Accept p95', 's', quantile(0.95, VERDICT, { labels: 'event="accepted"' }), 'From the accept to call:accepted at the other node.', { red: 0.5 }),
   stat('Answered', 'percentunit', share('signaling_calls_accepted_total', 'signaling_calls_initiated_total'), 'Share of calls that were accepted.'),
+  stat('Allowance', 'none', 'max(signaling:budget_burn:1h)', 'How many times faster than allowed errors are made, over an hour: 1 uses the month\'s allowance up in a month.', { orange: 6, red: 14.4 }),
+  stat('Alerts', 'none', 'count(ALERTS{alertstate="firing",alertname=~"Signaling.*",severity=~"critical|warning"}) or vector(0)', 'That fire.', { orange: 1, red: 3 }),
+  { type: 'alertlist', title: 'What is wrong', description: 'Alerts that fire or are about to; each links to its runbook.', w: 8, h: 4 },
   stat('Missed', 'percentunit', share(`${ENDED}{reason="no_answer"}`, ENDED), 'Share of calls that nobody answered.'),
-  stat('By push', 'percentunit', share('signaling_pushes_required_total', 'signaling_calls_initiated_total'), 'Share of calls whose callee had no phone that confirmed.'),
+  stat('By push', 'percentunit', share('signaling_pushes_required_total', 'signaling_calls_initiated_total'), 'Share of calls whose callee had no phone that confirmed.', { orange: 0.7, red: 0.9 }),
   row('Delivery'),
   graph('Ring delivery', 's', quantiles(RING), 'From the initiate to call:incoming, first telling only.'),
   graph('Ring delivery p95 by path', 's', [[quantile(0.95, RING, { by: 'path' }), '{{path}}']], 'local: caller and callee on one node.'),
@@ -47,7 +59,8 @@ write('service', 'Signaling: service level', 'What phones feel, over all nodes',
   graph('Rung by push', 'percentunit', [[share('signaling_pushes_required_total', 'signaling_calls_initiated_total'), 'push']], 'No phone of the callee confirmed: none was connected, or none of those that promised did so within 2 s.'),
   graph('Unconfirmed rings', 'percentunit', [[share('signaling_incoming_unconfirmed_total', 'signaling_incoming_total{acks="promised"}'), 'unconfirmed']], 'Of the phones that promised to confirm.'),
   row('What should not be'),
-  graph('Timer lateness', 's', quantiles('signaling_timer_lateness_seconds'), 'How long after its deadline a call was judged.'),
+  graph('Timer lateness', 's', quantiles('signaling_timer_lateness_seconds'), 'How long after its deadline a call was judged.', { red: 2 }),
+  graph('Speed at which the allowance is used', 'none', [['signaling:budget_burn:5m', '{{slo}} 5 min'], ['signaling:budget_burn:1h', '{{slo}} 1 h'], ['signaling:budget_burn:6h', '{{slo}} 6 h']], '1: used up within a month. 14.4 wakes somebody, 6 waits for the morning.', { orange: 6, red: 14.4 }),
   graph('Errors by code', 'cps', [[rate('signaling_event_errors_total', 'code'), '{{code}}']], 'Events that were refused, a second. unavailable is ours.'),
   graph('In the last hour', 'none', [
     [hour('signaling_ghost_rings_total'), 'ghost rings'],
@@ -56,36 +69,42 @@ write('service', 'Signaling: service level', 'What phones feel, over all nodes',
     [hour('signaling_verdicts_dropped_total'), 'verdicts dropped'],
     [hour('signaling_accepts_missed_total'), 'accepts missed'],
     [hour('signaling_storms_total'), 'storms'],
-  ], 'All zero on a good day.'),
+    [hour('signaling_older_calls_dropped_total'), 'news of older calls'],
+    [hour('signaling_calls_doubted_total'), 'calls in doubt'],
+    [hour('signaling_calls_restored_total'), 'calls put back'],
+    [hour('signaling_milestones_dropped_total'), 'milestones dropped'],
+  ], 'All zero on a good day.', { red: 1 }),
 ]);
 
 write('nodes', 'Signaling: nodes', 'Each node by itself, the bus between them, and Redis', [
-  stat('Sessions', 'none', `sum(${node('signaling_sessions')})`, 'Of the nodes chosen above.'),
+  stat('Sessions', 'none', `sum(${node('signaling_sessions')} and on (namespace, release, instance) up == 1)`, 'Of the nodes chosen above. The phones of a node that was killed are on others already.'),
   stat('Users', 'none', `sum(${node('signaling_users')})`, 'A user on two nodes counts twice.'),
   stat('Nodes', 'none', `count(${node('signaling_build_info')})`, 'That are measured.'),
-  stat('Fullest node', 'percentunit', `max((${node('signaling_sessions')} + 2 * ${node('signaling_relays')}) / (${node('signaling_sessions_limit')} > 0))`, 'Sessions, and twice the websockets passed on, by MAX_SESSIONS.', { red: 0.8 }),
-  stat('Draining', 'none', `sum(${node('signaling_draining')})`, 'Nodes that let their phones go.'),
+  stat('Fullest node', 'percentunit', `max((${node('signaling_sessions')} + 2 * ${node('signaling_relays')}) / (${node('signaling_sessions_limit')} > 0))`, 'Sessions, and twice the websockets passed on, by MAX_SESSIONS.', { orange: 0.7, red: 0.8 }),
+  stat('Draining', 'none', `sum(${node('signaling_draining')})`, 'Nodes that let their phones go.', { orange: 1 }),
   stat('Memory per session', 'bytes', `sum(${node('process_resident_memory_bytes')}) / sum(${node('signaling_sessions')})`, 'What a node holds without sessions included.'),
   row('Load'),
   graph('Sessions', 'none', [[node('signaling_sessions'), '{{instance}}']], 'By node.'),
   graph('Handshakes', 'cps', [[rate(node('signaling_handshakes_total'), 'outcome'), '{{outcome}}']], 'Phones that want in, a second. limited: by a limit; unavailable: Laravel did not say whose the token is.', { stack: true }),
   graph('Disconnects by cause', 'cps', [[rate(node('signaling_disconnects_total'), 'cause'), '{{cause}}']], 'A second. left and closed: by the phone. lost: the connection broke. silent: no answer to a ping.', { stack: true }),
   graph('Memory', 'bytes', [[node('process_resident_memory_bytes'), '{{instance}}']], 'Resident.'),
-  graph('CPU', 'percentunit', [[`rate(${node('process_cpu_seconds_total')}[$__rate_interval])`, '{{instance}}']], '1 is one core.'),
-  graph('Open files', 'percentunit', [[`${node('process_open_fds')} / ${node('process_max_fds')}`, '{{instance}}']], 'Share of the limit.'),
+  graph('CPU', 'percentunit', [[`rate(${node('process_cpu_seconds_total')}[5m])`, '{{instance}}']], '1 is one core. Over five minutes: the counter has whole seconds.', { orange: 0.7, red: 0.9 }),
+  graph('Open files', 'percentunit', [[`${node('process_open_fds')} / ${node('process_max_fds')}`, '{{instance}}']], 'Share of the limit.', { orange: 0.6, red: 0.8 }),
   graph('Refused by limits', 'cps', [[rate(node('signaling_limited_total'), 'limit'), '{{limit}}']], 'docs/configuration.md says what each limit is.', { stack: true }),
   graph('Ended by this side', 'cps', [
     [rate(node('signaling_sessions_evicted_total')), 'evicted'],
     [rate(node('signaling_sessions_revoked_total')), 'revoked'],
     [rate(node('signaling_sessions_deaf_total')), 'deaf'],
     [rate(node('signaling_sessions_swept_total')), 'swept'],
+    [rate(node('signaling_sessions_sent_away_total')), 'sent away'],
+    [rate(node('signaling_news_dropped_total')), 'news dropped'],
   ], 'Sessions a second. deaf: the phone no longer reads. swept: of dead nodes.'),
   graph('Drains', 'none', [
     [`sum by (instance) (${node('signaling_draining')})`, '{{instance}} drains'],
     [rate(node('signaling_sessions_drained_total')), 'closed a second'],
   ], 'Transports are closed evenly over DRAIN_SECS.'),
   row('Between nodes'),
-  graph('Bus lag', 's', quantiles('signaling_bus_lag_seconds', 'instance=~"$instance"'), 'From publishing on one node to opening on another.'),
+  graph('Bus lag', 's', quantiles('signaling_bus_lag_seconds'), 'From publishing on one node to opening on another.'),
   graph('Bus troubles', 'cps', [
     [rate(node('signaling_bus_failures_total')), 'failed'],
     [rate(node('signaling_bus_gaps_total')), 'gaps'],
@@ -97,20 +116,26 @@ write('nodes', 'Signaling: nodes', 'Each node by itself, the bus between them, a
   graph('Forwarded requests', 'reqps', [[rate(node('signaling_relayed_total'), 'outcome'), '{{outcome}}']], 'For sessions of other nodes.', { stack: true }),
   graph('Forwarded websockets', 'none', [[node('signaling_relays'), '{{instance}}']], 'Each costs its node two connections; routes by session id at the load balancer save them.'),
   graph('Nodes that each node sees', 'none', [[node('signaling_cluster_nodes'), '{{instance}}']], 'All should see the same.'),
-  graph('Bus healthy', 'none', [[node('signaling_bus_healthy'), '{{instance}}']], '1 or 0.'),
+  graph('Bus healthy', 'none', [[node('signaling_bus_healthy'), '{{instance}}']], '1 or 0.', { low: true }),
   row('Redis'),
-  graph('Command duration p95', 's', [[quantile(0.95, 'signaling_store_seconds', { by: 'command', labels: 'instance=~"$instance"' }), '{{command}}']], 'As the node sees it.'),
+  graph('Command duration p95', 's', [[quantile(0.95, 'signaling_store_seconds', { by: 'command' }), '{{command}}']], 'As the node sees it.'),
   graph('Failures', 'cps', [[rate(node('signaling_store_failures_total'), 'instance'), '{{instance}}']], 'Commands a second that failed or timed out.'),
+  graph('Process', 'none', [
+    [node('process_threads'), '{{instance}} threads'],
+    [`time() - ${node('process_start_time_seconds')}`, '{{instance}} seconds up'],
+  ], 'Of each node.'),
+  graph('Address space', 'bytes', [[node('process_virtual_memory_bytes'), '{{instance}}'], [`${node('process_virtual_memory_max_bytes')} > 0`, '{{instance}} limit']], 'Reserved, not used; no limit, no line.'),
   graph('Reconnects and losses', 'none', [
     [`sum(increase(${node('signaling_redis_reconnects_total')}[10m]))`, 'reconnects in 10 minutes'],
     [`max(increase(${node('signaling_store_losses_total')}[10m]))`, 'losses of the store'],
     [`sum(${node('signaling_verdicts_waiting')})`, 'verdicts that wait'],
+    [`sum(increase(${node('signaling_clock_steps_total')}[10m]))`, 'steps of its clock'],
   ], 'verdicts that wait: hang-ups kept until Redis is back.'),
   graph('Unreadable', 'cps', [[rate(node('signaling_unreadable_total'), 'what'), '{{what}}']], 'Stored items of another version, or damaged: some during an upgrade.'),
-  graph('Redis healthy', 'none', [[node('signaling_store_healthy'), '{{instance}}']], '1 or 0.'),
+  graph('Redis healthy', 'none', [[node('signaling_store_healthy'), '{{instance}}']], '1 or 0.', { low: true }),
   graph('Presence watched', 'none', [[node('signaling_presence_watched_users'), '{{instance}}']], 'Users whose presence somebody subscribed to.'),
   graph('Versions', 'none', [[`count by (version) (${node('signaling_build_info')})`, '{{version}}']], 'Two during an upgrade.'),
-], { instance: true });
+]);
 
 write('laravel', 'Signaling: Laravel', 'What is asked of Laravel, what it is told, and what waits', [
   stat('Token checks', 'reqps', rate('signaling_token_checks_total'), 'A second, those from the cache included.'),
@@ -129,11 +154,14 @@ write('laravel', 'Signaling: Laravel', 'What is asked of Laravel, what it is tol
   ], 'route found: 0 while a node knows no address of users/me.'),
   row('What Laravel is told'),
   graph('Callbacks', 'reqps', [[rate('signaling_callbacks_total', 'request, outcome'), '{{request}} {{outcome}}']], 'Requests with the acting user\'s token.'),
+  graph('Questions about calls', 'reqps', [[rate('signaling_inquiries_total', 'outcome'), '{{outcome}}']], 'To Laravel\'s table, before a ring is given up or somebody is told busy.', { stack: true }),
   graph('Callback duration p95', 's', [[quantile(0.95, 'signaling_callback_seconds', { by: 'request' }), '{{request}}']], 'By request.'),
   graph('Webhook attempts', 'reqps', [[rate('signaling_webhooks_total', 'type, outcome'), '{{type}} {{outcome}}']], 'By type and outcome.'),
   graph('Webhook duration', 's', quantiles('signaling_webhook_seconds'), 'One attempt.'),
-  graph('Outbox', 'none', [['max(signaling_outbox_records)', 'records'], [hour('signaling_outbox_dropped_total'), 'dropped in the last hour']], 'Of the cluster.'),
-  graph('Oldest record', 's', [['max(signaling_outbox_oldest_seconds)', 'age']], 'Of those that are due.'),
+  graph('Outbox', 'none', [['max(signaling_outbox_records)', 'records'], ['max(signaling_outbox_dead)', 'given up'], [hour('signaling_outbox_dropped_total'), 'dropped in the last hour'], ['max(signaling_webhooks_off)', 'webhooks off']], 'Of the cluster.'),
+  graph('Size of the outbox', 'bytes', [['max(signaling_outbox_bytes)', 'bytes']], 'In Redis.'),
+  graph('Webhook failures by cause', 'reqps', [[rate('signaling_webhook_failures_total', 'cause'), '{{cause}}']], 'Attempts a second.', { stack: true }),
+  graph('Oldest record', 's', [['max(signaling_outbox_oldest_seconds)', 'age']], 'Of those that are due.', { red: 300 }),
   row('What Laravel asks'),
   graph('Requests', 'reqps', [[rate('signaling_http_requests_total', 'route, status'), '{{route}} {{status}}']], 'To /api/ and /health. gone: who asked did not wait for the answer.'),
   graph('Request duration p95', 's', [[quantile(0.95, 'signaling_http_request_seconds', { by: 'route' }), '{{route}}']], 'Laravel waits 2 s at most.'),
@@ -142,10 +170,11 @@ write('laravel', 'Signaling: Laravel', 'What is asked of Laravel, what it is tol
     [hour('signaling_initiate_checks_total{outcome="contradicted"}'), 'initiates that Laravel contradicts'],
     [hour('signaling_sessions_revoked_total'), 'sessions revoked'],
     [hour('signaling_open_rows_total'), 'rows left open'],
+    [hour('signaling_tokens_dropped_total'), 'tokens refused on a callback'],
   ], 'In the last hour.'),
 ]);
 
-function write(uid, title, description, list, { instance = false } = {}) {
+function write(uid, title, description, list) {
   let [x, y, height] = [0, 0, 0];
   const panels = list.map((panel, index) => {
     if (x + panel.w > WIDTH) [x, y, height] = [0, y + height, 0];
@@ -154,20 +183,25 @@ function write(uid, title, description, list, { instance = false } = {}) {
     height = Math.max(height, panel.h);
     return layOut(panel, index + 1, gridPos);
   });
-  const variables = [{ name: 'datasource', label: 'Prometheus', type: 'datasource', query: 'prometheus', current: {}, hide: 0 }];
-  if (instance) {
-    variables.push({
-      name: 'instance', label: 'Node', type: 'query', datasource: source(), query: { query: 'label_values(signaling_build_info, instance)', refId: 'instance' },
-      refresh: 2, includeAll: true, multi: true, allValue: '.*', current: { text: ['All'], value: ['$__all'] }, sort: 1,
-    });
-  }
   const dashboard = {
     uid: `signaling-${uid}`, title, description, tags: ['signaling'], schemaVersion: 39, version: 1, editable: true, graphTooltip: 1,
     time: { from: 'now-3h', to: 'now' }, refresh: '30s', timezone: 'browser',
-    links: [{ type: 'dashboards', title: 'Signaling', tags: ['signaling'], asDropdown: false, includeVars: false, keepTime: true }],
-    templating: { list: variables },
+    links: [
+      { type: 'dashboards', title: 'Signaling', tags: ['signaling'], asDropdown: false, includeVars: true, keepTime: true },
+      { type: 'link', title: 'Runbooks', icon: 'doc', targetBlank: true, url: `${GUIDE}#runbooks` },
+      { type: 'link', title: 'Logs', icon: 'external link', targetBlank: true, keepTime: true, url: `/explore?schemaVersion=1&orgId=1&panes=${LOGS}` },
+    ],
+    templating: {
+      list: [
+        { name: 'datasource', label: 'Prometheus', type: 'datasource', query: 'prometheus', current: {}, hide: 0 },
+        variable('namespace', 'Namespace', 'label_values(signaling_build_info, namespace)'),
+        variable('release', 'Release', 'label_values(signaling_build_info{namespace=~"$namespace"}, release)'),
+        variable('instance', 'Node', 'label_values(signaling_build_info{namespace=~"$namespace",release=~"$release"}, instance)'),
+        { name: 'logs', label: 'Logs', type: 'datasource', query: 'loki', current: {}, hide: 0 },
+      ],
+    },
     annotations: {
-      list: [{ name: 'Drains', datasource: source(), enable: true, iconColor: 'orange', expr: 'signaling_draining == 1', titleFormat: '{{instance}} drains', step: '15s' }],
+      list: [{ name: 'Drains', datasource: source(), enable: true, iconColor: 'orange', expr: narrowed('signaling_draining == 1'), titleFormat: '{{instance}} drains', step: '15s' }],
     },
     panels,
   };
@@ -180,10 +214,38 @@ function write(uid, title, description, list, { instance = false } = {}) {
   } else writeFileSync(file, text);
 }
 
-function layOut({ type, title, unit, queries, description, red, stack }, id, gridPos) {
+function variable(name, label, query) {
+  return {
+    name, label, type: 'query', datasource: source(), query: { query, refId: name }, refresh: 2, includeAll: true, multi: true,
+    // Also what has no such label.
+    allValue: '.*', current: { text: ['All'], value: ['$__all'] }, sort: 1,
+  };
+}
+
+/** Each metric of the expression, of the chosen nodes only. What rules recorded has no node, what fires need not have one. */
+function narrowed(expr) {
+  return expr.replace(/(?<![\w:"])(signaling:[\w:]+|(?:signaling_|process_)\w+|up|ALERTS)\b(\{[^}]*\})?/g, (_, metric, labels = '{}') => {
+    const cluster = 'namespace=~"$namespace",release=~"$release"';
+    const chosen = metric.includes(':') || metric === 'ALERTS' ? cluster : `job="signaling",${cluster},instance=~"$instance"`;
+    return `${metric}{${[chosen, labels.slice(1, -1)].filter(Boolean).join(',')}}`;
+  });
+}
+
+function layOut({ type, title, unit, queries, description, orange, red, low, stack }, id, gridPos) {
   if (type === 'row') return { id, type, title, gridPos, collapsed: false, panels: [] };
-  const steps = [{ color: 'green', value: null }, ...(red === undefined ? [] : [{ color: 'red', value: red }])];
-  const custom = { lineWidth: 1, fillOpacity: stack ? 20 : 5, showPoints: 'never', stacking: { mode: stack ? 'normal' : 'none' } };
+  if (type === 'alertlist') {
+    const options = {
+      viewMode: 'list', groupMode: 'default', maxItems: 20, sortOrder: 3, dashboardAlerts: false, alertName: 'Signaling', datasource: '${datasource}',
+      alertInstanceLabelFilter: '{namespace=~"$namespace",release=~"$release"}', stateFilter: { firing: true, pending: true, noData: false, normal: false, error: true },
+    };
+    return { id, type, title, description, gridPos, options };
+  }
+  const steps = [{ color: low ? 'red' : 'green', value: null }];
+  if (low) steps.push({ color: 'green', value: 1 });
+  if (orange !== undefined) steps.push({ color: 'orange', value: orange });
+  if (red !== undefined) steps.push({ color: 'red', value: red });
+  const thresholdsStyle = { mode: steps.length > 1 ? 'dashed' : 'off' };
+  const custom = { lineWidth: 1, fillOpacity: stack ? 20 : 5, showPoints: 'never', stacking: { mode: stack ? 'normal' : 'none' }, thresholdsStyle };
   const options = type === 'stat'
     ? { reduceOptions: { calcs: ['lastNotNull'], fields: '', values: false }, colorMode: 'value', graphMode: 'area', textMode: 'auto' }
     : { legend: { displayMode: 'list', placement: 'bottom', showLegend: true }, tooltip: { mode: 'multi', sort: 'desc' } };
@@ -191,7 +253,7 @@ function layOut({ type, title, unit, queries, description, red, stack }, id, gri
     id, type, title, description, gridPos, datasource: source(),
     fieldConfig: { defaults: { unit, min: 0, ...(type === 'stat' ? {} : { custom }), thresholds: { mode: 'absolute', steps } }, overrides: [] },
     options,
-    targets: queries.map(([expr, legendFormat], at) => ({ refId: String.fromCharCode(65 + at), datasource: source(), expr, legendFormat, range: true })),
+    targets: queries.map(([expr, legendFormat], at) => ({ refId: String.fromCharCode(65 + at), datasource: source(), expr: narrowed(expr), legendFormat, range: true })),
   };
 }
 

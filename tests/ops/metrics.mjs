@@ -1,5 +1,6 @@
-// The shipped Prometheus configuration, rules and dashboards: promtool, and a real Prometheus that scrapes three nodes
-// under load and has to answer every query of every dashboard and rule with data.
+// The shipped Prometheus and Alertmanager configuration, rules and dashboards: promtool, a real Prometheus that scrapes three
+// nodes under load and has to answer every query of every dashboard and rule with data, and a real Alertmanager that has to
+// wake somebody once a cause.
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +8,7 @@ import { Cluster, Program, SECRET, folder, freePort } from '../node/cluster.mjs'
 import { MODES, call, open } from './phones.mjs';
 import { assert, check, finish, root, run, skip, tool, yaml } from './tools.mjs';
 
+const GUIDE = 'https://github.com/onlycare/onlycare-signaling/blob/main/docs/operations.md';
 const LOAD_MS = Number(process.argv[2] ?? 8_000);
 const deploy = join(root, 'deploy');
 const rulesFile = join(deploy, 'prometheus/rules/signaling.yml');
@@ -21,7 +23,8 @@ await check('every panel says what it shows, in a place of its own', () => {
   for (const [file, { uid, panels }] of dashboards) {
     assert(!uids.has(uid) && uids.add(uid), `${file}: ${uid} twice`);
     const taken = new Set();
-    for (const { type, title, description, gridPos: { x, y, w, h } } of panels) {
+    for (const { type, title, description, fieldConfig, gridPos: { x, y, w, h } } of panels) {
+      assert(['row', 'alertlist'].includes(type) || (fieldConfig.defaults.unit && fieldConfig.defaults.thresholds.steps.length), `${file}: ${title}: unit, thresholds`);
       assert(title && (type === 'row' || description), `${file}: ${title}`);
       for (let i = x; i < x + w; i += 1) {
         for (let j = y; j < y + h; j += 1) {
@@ -36,9 +39,9 @@ await check('every panel says what it shows, in a place of its own', () => {
 await check('every alert has a runbook that exists', () => {
   const headings = [...readFileSync(join(root, 'docs/operations.md'), 'utf8').matchAll(/^#+ (.+)$/gm)].map(([, text]) => text.toLowerCase());
   for (const { alert, labels, annotations } of rules.filter((rule) => rule.alert)) {
-    assert(annotations.runbook_url === `docs/operations.md#${alert.toLowerCase()}`, `${alert}: ${annotations.runbook_url}`);
+    assert(annotations.runbook_url === `${GUIDE}#${alert.toLowerCase()}`, `${alert}: ${annotations.runbook_url}`);
     assert(headings.includes(alert.toLowerCase()), `docs/operations.md has no heading ${alert}`);
-    assert(['critical', 'warning'].includes(labels.severity) && annotations.summary, alert);
+    assert(['critical', 'warning', 'none'].includes(labels.severity) && annotations.summary, alert);
   }
 });
 
@@ -47,12 +50,61 @@ await check('every alert has a test', () => {
   for (const { alert } of rules.filter((rule) => rule.alert)) assert(tests.includes(`alertname="${alert}"`), alert);
 });
 
+await check('every rule is about one cluster', () => {
+  for (const { alert, record, expr } of rules) {
+    const name = alert ?? record;
+    for (const { metric, labels } of selectors(expr)) assert(metric.includes(':') || labels.includes('job="signaling"'), `${name}: ${metric} of any job`);
+    for (const [, operator, by] of expr.matchAll(/\b(sum|max|min|avg|count)\b\s*(by \([^)]*\))?/g)) {
+      assert(by?.startsWith('by (namespace, release'), `${name}: ${operator} over all clusters`);
+    }
+    for (const [, labels] of expr.matchAll(/\bon \(([^)]*)\)/g)) assert(labels.startsWith('namespace, release'), `${name}: on (${labels})`);
+    assert(!/\bon\(/.test(expr), `${name}: on()`);
+  }
+});
+
+await check('every dashboard can be narrowed, and leads to runbooks, logs and alerts', () => {
+  for (const [file, { templating, links, panels }] of dashboards) {
+    const names = templating.list.map(({ name }) => name);
+    for (const name of ['datasource', 'namespace', 'release', 'instance']) assert(names.includes(name), `${file}: ${name}`);
+    assert(links.some(({ url }) => url === `${GUIDE}#runbooks`) && links.some(({ url }) => url?.startsWith('/explore')), `${file}: links`);
+    for (const { expr } of panels.flatMap(({ targets }) => targets ?? [])) {
+      for (const { metric, labels } of selectors(expr)) {
+        assert(labels.includes('namespace=~"$namespace",release=~"$release"'), `${file}: ${metric} of all clusters`);
+        assert(metric === 'ALERTS' || metric.includes(':') || labels.includes('instance=~"$instance"'), `${file}: ${metric} of all nodes`);
+      }
+    }
+  }
+  assert(dashboards.some(([, { panels }]) => panels.some(({ type }) => type === 'alertlist')), 'no list of alerts');
+});
+
+await check('every metric is on a panel or in a rule', () => {
+  const used = new Set([...rules.map(({ expr }) => expr), ...dashboards.flatMap(([, { panels }]) => panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)))]
+    .flatMap((expr) => selectors(expr)).map(({ metric }) => metric.replace(/_(bucket|count|sum)$/, '')));
+  const table = [...readFileSync(join(root, 'docs/metrics.md'), 'utf8').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+  const missing = table.filter((name) => !used.has(name));
+  assert(table.length > 80 && !missing.length, `nobody would see ${missing.join(', ')}`);
+});
+
+await check('CPU is measured over more seconds than its counter is coarse', () => {
+  const cpu = dashboards.flatMap(([, { panels }]) => panels).find(({ title }) => title === 'CPU');
+  assert(cpu.targets.every(({ expr }) => expr.includes('[5m]')), 'a sawtooth');
+});
+
 if (!tool('promtool') || !tool('prometheus')) {
   skip('promtool and queries', 'prometheus is not there');
   finish('metrics');
 }
 
 await check('promtool check rules', () => expect(run(tool('promtool'), ['check', 'rules', rulesFile])));
+await check('nothing fires while twelve nodes are upgraded one after the other', () => {
+  for (const [kind, series] of Object.entries(upgrades())) {
+    const file = join(folder, `${kind}.yml`);
+    const quiet = Array.from({ length: 25 }, (_, minute) => ({ expr: 'ALERTS{alertstate="firing",alertname!="SignalingWatchdog"}', eval_time: `${minute + 1}m`, exp_samples: [] }));
+    writeFileSync(file, JSON.stringify({ rule_files: [rulesFile], evaluation_interval: '15s', tests: [{ interval: '15s', input_series: series, promql_expr_test: quiet }] }));
+    const { ok, text } = run(tool('promtool'), ['test', 'rules', file]);
+    assert(ok, `${kind}: ${text.slice(0, 3000)}`);
+  }
+});
 await check('promtool test rules', () => expect(run(tool('promtool'), ['test', 'rules', join(deploy, 'prometheus/tests/signaling.yml')])));
 
 const laravelPort = await freePort();
@@ -78,17 +130,31 @@ await delay(2500);
 let answered = 0;
 for (const [file, { panels, templating, annotations }] of dashboards) {
   for (const { title, targets } of panels) {
-    for (const { expr } of targets ?? []) await answers(`${file}, ${title}`, filled(expr));
+    for (const { expr } of targets ?? []) {
+      const maybe = /signaling:budget_burn|_max_bytes/.test(expr);
+      if (maybe) await check(`${file}, ${title}`, async () => void (await query(filled(expr))));
+      else await answers(`${file}, ${title}`, filled(expr));
+    }
   }
-  for (const { expr } of annotations.list) await answers(`${file}, annotation`, bare(expr)[0]);
+  for (const { expr } of annotations.list) await answers(`${file}, annotation`, filled(expr).replace(' == 1', ''));
   for (const { query } of templating.list.filter(({ type }) => type === 'query')) {
-    const [, metric, label] = /label_values\((\w+), (\w+)\)/.exec(query.query);
-    await check(`${file}: ${query.query}`, async () => assert((await ask(`label/${label}/values?match[]=${metric}`)).length === 3, 'not three nodes'));
+    const [, metric, label] = /label_values\((.+), (\w+)\)$/.exec(query.query);
+    const wanted = label === 'instance' ? 3 : label === 'release' ? 1 : 0;
+    await check(`${file}: ${query.query}`, async () => {
+      const found = await ask(`label/${label}/values?match[]=${encodeURIComponent(filled(metric))}`);
+      assert(found.length === wanted, `${found.length}, not ${wanted}`);
+    });
   }
 }
+const asked = new Set();
 for (const { alert, record, expr } of rules) {
   await check(`${alert ?? record}: is evaluated`, async () => void (await query(expr)));
-  for (const part of bare(expr)) await answers(alert ?? record, part);
+  for (const { metric, labels } of selectors(expr)) {
+    // What is recorded over an hour may divide nothing by nothing yet.
+    if (asked.has(metric + labels) || metric.startsWith('signaling:budget_burn')) continue;
+    asked.add(metric + labels);
+    await answers(alert ?? record, metric + labels);
+  }
 }
 console.log(`metrics: ${answered} queries answered with data by a real Prometheus`);
 
@@ -98,9 +164,25 @@ await check('Prometheus evaluates all rules, and none of the alerts fires', asyn
   assert(all.length === rules.length, `${all.length} of ${rules.length}`);
   const sick = all.filter(({ health }) => health !== 'ok').map(({ name, lastError }) => `${name}: ${lastError}`);
   assert(!sick.length, sick.join('\n'));
-  const firing = all.filter(({ state }) => state === 'firing').map(({ name }) => name);
+  const firing = all.filter(({ state, name }) => state === 'firing' && name !== 'SignalingWatchdog').map(({ name }) => name);
   assert(!firing.length, `firing: ${firing}`);
 });
+
+await check('the phones of a killed node count once', async () => {
+  const sessions = async (expr) => Number((await query(expr))[0]?.value[1]);
+  const [a, , c] = cluster.nodes;
+  const phones = await Promise.all(['x', 'y'].map((name) => open(c.url, 'websocket', `USR_${name}`)));
+  await program.until(async () => (await sessions('signaling:sessions')) === 2, 'count two phones');
+  c.program.child.kill('SIGKILL');
+  for (const phone of phones) phone.disconnect();
+  const moved = await Promise.all(['x', 'y'].map((name) => open(a.url, 'websocket', `USR_${name}`)));
+  await program.until(async () => (await query('up{job="signaling"} == 0')).length === 1 && (await sessions('sum(signaling_sessions)')) === 2, 'notice the dead one');
+  await program.until(async () => (await sessions('signaling:sessions')) === 2 && (await sessions('signaling:nodes')) === 2, 'count two phones and two nodes');
+  for (const phone of moved) phone.disconnect();
+  cluster.nodes.splice(2, 1);
+});
+
+await alertmanager();
 
 await check('promtool check metrics', async () => {
   const text = await (await fetch(`${cluster.nodes[0].admin}/metrics`)).text();
@@ -125,7 +207,7 @@ async function prometheus() {
   assert(config.includes('interval: 15s'), 'the shipped configuration has no interval of 15 s');
   writeFileSync(join(work, 'prometheus.yml'), config.replaceAll('interval: 15s', 'interval: 1s'));
   writeFileSync(join(work, 'rules/signaling.yml'), readFileSync(rulesFile));
-  writeFileSync(join(work, 'targets/signaling.yml'), JSON.stringify([{ targets: cluster.nodes.map(({ admin }) => new URL(admin).host) }]));
+  writeFileSync(join(work, 'targets/signaling.yml'), JSON.stringify([{ targets: cluster.nodes.map(({ admin }) => new URL(admin).host), labels: { release: 'test' } }]));
   await check('promtool check config', () => expect(run(tool('promtool'), ['check', 'config', join(work, 'prometheus.yml')])));
   const program = new Program('prometheus', tool('prometheus'), [
     `--config.file=${work}/prometheus.yml`, `--storage.tsdb.path=${work}/data`, `--web.listen-address=127.0.0.1:${port}`, '--log.level=error',
@@ -199,14 +281,115 @@ async function answers(place, expr) {
 
 /** As Grafana would fill the variables in. */
 function filled(expr) {
-  return expr.replaceAll('$__rate_interval', '30s').replaceAll('$instance', '.*');
+  return expr.replaceAll('$__rate_interval', '30s').replace(/\$(instance|namespace|release)/g, '.*');
 }
 
-/** What an alert compares, without the comparisons that are to be false. */
-function bare(expr) {
-  return expr
-    .replace(/^absent\((.*)\)$/, '$1')
-    .split(/\s+(?:and|unless)\s+(?:on\([^)]*\)\s+)?/)
-    .flatMap((part) => part.split(' != '))
-    .map((part) => part.replace(/\s*(==|>|<)\s*[\d.]+$/, '').trim());
+/** Every metric that an expression reads, with its labels in braces. */
+function selectors(expr) {
+  return [...expr.matchAll(/(?<![\w:"$])(signaling:[\w:]+|(?:signaling_|process_)\w+|up|ALERTS)(?=\s*[{[)]|\s|$)(\{[^}]*\})?/g)].map(([, metric, labels = '']) => ({ metric, labels }));
+}
+
+/** Twelve nodes go one after the other: on hosts each is away for a moment, on Kubernetes its successor is there first. */
+function upgrades() {
+  const STEPS = 120;
+  const line = (metric, labels, at) => {
+    const values = Array.from({ length: STEPS }, (_, step) => at(step) ?? '_');
+    // A target that is gone leaves a mark.
+    values.forEach((value, step) => { if (value === '_' && step && !['_', 'stale'].includes(values[step - 1])) values[step] = 'stale'; });
+    const text = Object.entries({ job: 'signaling', ...labels }).map(([key, value]) => `${key}="${value}"`).join();
+    return { series: `${metric}{${text}}`, values: values.join(' ') };
+  };
+  const hosts = [];
+  const pods = [];
+  for (let node = 0; node < 12; node += 1) {
+    // Two scrapes of its drain, one of nothing, then the next node; seen from the others one scrape later.
+    const start = 20 + node * 3;
+    const away = (step) => step === start + 2;
+    const host = { release: 'hosts', instance: `n${node}` };
+    const seen = (step) => 12 - Number(step > 22 && step < 20 + 12 * 3 + 1 && step % 3 === (node % 2 ? 0 : 1));
+    hosts.push(
+      line('up', host, (step) => (away(step) ? 0 : 1)),
+      line('signaling_build_info', { ...host, version: '1' }, (step) => (step < start + 2 ? 1 : '_')),
+      line('signaling_build_info', { ...host, version: '2' }, (step) => (step > start + 2 ? 1 : '_')),
+      line('signaling_draining', host, (step) => (away(step) ? '_' : Number(step === start || step === start + 1))),
+      line('signaling_cluster_nodes', host, (step) => (away(step) ? '_' : seen(step))),
+      line('signaling_sessions', host, (step) => (away(step) ? '_' : step === start + 1 ? 100 : 1000)),
+      line('signaling_bus_healthy', host, (step) => (away(step) ? '_' : Number(step !== start + 1))),
+      line('process_start_time_seconds', host, (step) => (away(step) ? '_' : step < start ? 1 : 2)),
+    );
+    // The successor comes, proves itself for 30 s, then the old one drains for two scrapes and is gone.
+    const came = 20 + node * 5;
+    for (const [pod, alive, drains] of [[`old${node}`, (step) => step < came + 5, (step) => step >= came + 3], [`new${node}`, (step) => step >= came, () => false]]) {
+      const labels = { namespace: 'calls', release: 'pods', instance: pod };
+      const at = (value) => (step) => (alive(step) ? value(step) : '_');
+      pods.push(
+        line('up', labels, at(() => 1)),
+        line('signaling_build_info', { ...labels, version: pod.slice(0, 3) }, at(() => 1)),
+        line('signaling_draining', labels, at((step) => Number(drains(step)))),
+        line('signaling_cluster_nodes', labels, at((step) => 12 + Number(step >= 20 && step < 80 && step % 5 > (node % 2)))),
+        line('signaling_sessions', labels, at((step) => (drains(step) ? 300 : 1000))),
+      );
+    }
+  }
+  return { hosts, pods };
+}
+
+/** What is left to wake somebody when all this fires at once. */
+async function alertmanager() {
+  const config = join(deploy, 'alertmanager/alertmanager.yml');
+  if (!tool('amtool') || !tool('prometheus-alertmanager')) return skip('Alertmanager', 'it is not there');
+  await check('amtool check-config', () => expect(run(tool('amtool'), ['check-config', config])));
+  for (const [labels, receiver] of [
+    ['severity=critical alertname=SignalingNodeDown', 'pager'], ['severity=warning alertname=SignalingOutboxOld', 'chat'],
+    ['severity=none alertname=SignalingWatchdog', 'watchdog'], ['severity=none alertname=SignalingOther', 'nobody'],
+  ]) {
+    await check(`amtool config routes test ${labels}`, () => expect(run(tool('amtool'), ['config', 'routes', 'test', `--config.file=${config}`, `--verify.receivers=${receiver}`, ...labels.split(' ')])));
+  }
+  const known = new Map(rules.filter(({ alert }) => alert).map(({ alert, labels }) => [alert, labels.severity]));
+  await check('inhibitions name alerts that exist', () => {
+    for (const { source_matchers, target_matchers } of yaml(readFileSync(config, 'utf8'))[0].inhibit_rules) {
+      for (const matcher of [...source_matchers, ...target_matchers]) {
+        const pattern = new RegExp(`^(?:${/"(.*)"/.exec(matcher)[1]})$`);
+        assert([...known.keys()].some((name) => pattern.test(name)), matcher);
+        for (const name of pattern.source.matchAll(/Signaling\w+(?=\$|\))/g)) assert(known.has(name[0]) || name.input.includes('('), name[0]);
+      }
+    }
+  });
+  const at = await freePort();
+  const program = new Program('alertmanager', tool('prometheus-alertmanager'), [
+    `--config.file=${config}`, `--storage.path=${join(folder, 'alertmanager')}`, `--web.listen-address=127.0.0.1:${at}`, '--cluster.listen-address=', '--log.level=error',
+  ]);
+  await program.until(async () => (await fetch(`http://127.0.0.1:${at}/-/ready`)).ok, 'be ready');
+  const CAUSES = {
+    RedisAway: 'RedisAway StoreUnhealthy StoreFails BusUnhealthy EventsFail RingsSlow VerdictsSlow VerdictsDropped StoreLost ReconnectStorm HandshakesRefused ApiFails BudgetBurnsFast GhostRings NodesDisagree PushesExpire',
+    NodeDown: 'NodeDown ReconnectStorm HandshakesRefused NodesMissing NodesDisagree RelaysFail BudgetBurnsFast',
+    NodesApart: 'NodesApart NodesDisagree RelaysFail ReconnectStorm',
+    ReconnectStorm: 'ReconnectStorm HandshakesRefused',
+    NodesMissing: 'NodesMissing ReconnectStorm HandshakesRefused',
+    StoreUnhealthy: 'StoreUnhealthy StoreFails BusUnhealthy NodesDisagree RelaysFail NodeSlow',
+    StoreFails: 'StoreFails EventsFail RingsSlow VerdictsSlow BudgetBurnsFast NodeSlow ApiFails',
+    RingsSlow: 'RingsSlow VerdictsSlow NodeSlow BudgetBurnsFast',
+    TokensUnverified: 'TokensUnverified PushesExpire',
+    LaravelRouteMissing: 'LaravelRouteMissing TokensUnverified PushesExpire',
+    WebhooksOff: 'WebhooksOff PushesExpire OutboxDrops',
+    NodeRestarts: 'NodeRestarts NodeDown ReconnectStorm NodesMissing HandshakesRefused',
+    Absent: 'Absent NodeDown ReconnectStorm',
+  };
+  const alerts = Object.entries(CAUSES).flatMap(([cause, names]) => names.split(' ').map((name) => ({
+    labels: { alertname: `Signaling${name}`, severity: known.get(`Signaling${name}`) ?? 'unknown', namespace: 'calls', release: cause.toLowerCase(), instance: 'n1' },
+    annotations: { cause },
+  })));
+  // Another cluster, that is in no such trouble.
+  alerts.push({ labels: { alertname: 'SignalingStoreLost', severity: 'critical', namespace: 'calls', release: 'other' }, annotations: { cause: 'other' } });
+  const posted = await fetch(`http://127.0.0.1:${at}/api/v2/alerts`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(alerts) });
+  assert(posted.ok, await posted.text());
+  const all = async () => (await fetch(`http://127.0.0.1:${at}/api/v2/alerts`)).json();
+  await program.until(async () => (await all()).length === alerts.length, 'know all alerts');
+  const loud = (await all()).filter(({ status, labels }) => !status.inhibitedBy.length && labels.severity === 'critical');
+  for (const cause of [...Object.keys(CAUSES), 'other']) {
+    await check(`one page for ${cause}`, () => {
+      const pages = loud.filter(({ annotations }) => annotations.cause === cause).map(({ labels }) => labels.alertname);
+      assert(`${pages}` === `Signaling${cause === 'other' ? 'StoreLost' : cause}`, `${pages}`);
+    });
+  }
 }
