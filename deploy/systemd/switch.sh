@@ -7,6 +7,7 @@
 #   OLD_STOP='pm2 stop socket-server'
 #   OLD_START='pm2 start socket-server'
 #   LARAVEL_ENV=/var/www/app/.env     (empty where Laravel is on another host)
+# A value may be in a file of its own (NAME_FILE), and lines may end in a comment.
 set -eu
 etc=${ETC:-/etc/onlycare-signaling}
 binary=${BINARY:-/opt/onlycare-signaling/current/onlycare-signaling}
@@ -15,27 +16,56 @@ troubles=0
 
 say() { echo "switch: $*"; }
 bad() { echo "switch: NOT READY: $*" >&2; troubles=$((troubles + 1)); }
-# As the node reads it: the last line counts, quotes and `export` are dropped.
+# What a file says: the last line counts, quotes, `export` and a comment behind the value are dropped.
 value() { # file, name
-  sed -n "s/^ *\(export *\)\{0,1\}$2 *= *//p" "$1" | tail -n 1 | sed -e 's/ *$//' -e "s/^\(['\"]\)\(.*\)\1\$/\2/"
+  sed -n "s/^[[:space:]]*\(export[[:space:]]*\)\{0,1\}$2[[:space:]]*=[[:space:]]*//p" "$1" | tail -n 1 |
+    sed -e "s/^\(['\"]\)\([^'\"]*\)\1.*\$/\2/;t" -e 's/[[:space:]]#.*$//' -e 's/^#.*$//' -e 's/[[:space:]]*$//'
+}
+# The same for a secret, which may be in a file.
+secret() { # file, name
+  found=$(value "$1" "$2")
+  [ -n "$found" ] || { found=$(value "$1" "$2_FILE"); [ -z "$found" ] || found=$(cd "$etc" && cat "$found" 2>/dev/null || true); }
+  echo "$found"
+}
+# What the node makes of its configuration, in the environment that the service gives it.
+node() { # arguments
+  (cd "$etc" && env -i PATH=/usr/bin:/bin "$binary" "$@")
+}
+option() { # name
+  node --print-config 2>/dev/null | sed -n "s/^$1=//p"
+}
+# Where the service says whether it is ready.
+ready_url() {
+  port=$(option ADMIN_PORT)
+  host=$(option HOST)
+  case $host in '' | 0.0.0.0) host=127.0.0.1 ;; ::) host=::1 ;; esac
+  case $host in *:*) host="[$host]" ;; esac
+  echo "http://$host:${port:-9001}/ready"
 }
 old() { # command line of switch.conf
   sh -c "$1"
 }
 
 command -v curl >/dev/null || { bad "curl is needed: apt-get install curl"; exit 1; }
-# shellcheck source=/dev/null
-. "$etc/switch.conf"
 env_file=$etc/.env
+if [ -r "$etc/switch.conf" ]; then
+  # shellcheck source=/dev/null
+  . "$etc/switch.conf"
+fi
 
 check() {
   [ -r "$env_file" ] || { bad "$env_file is not there: copy the deployed server's .env to it"; return; }
-  (cd "$etc" && "$binary" --check-config >/dev/null) || bad "the configuration is refused, see above"
-  url=$(value "$env_file" LARAVEL_API_URL)
-  secret=$(value "$env_file" LARAVEL_API_SECRET)
+  [ -x "$binary" ] || { bad "$binary is not there: install.sh first"; return; }
+  node --check-config >/dev/null || bad "the configuration is refused, see above"
+  url=$(option LARAVEL_API_URL)
+  secret=$(secret "$env_file" LARAVEL_API_SECRET)
   [ -n "$url" ] || bad "LARAVEL_API_URL is empty"
   [ -n "$secret" ] || bad "LARAVEL_API_SECRET is empty: /api/ would be off"
-  [ -n "${OLD_STOP:-}" ] && [ -n "${OLD_START:-}" ] || bad "switch.conf does not say OLD_STOP and OLD_START"
+  if [ ! -r "$etc/switch.conf" ]; then
+    bad "$etc/switch.conf is not there: it says OLD_STOP, OLD_START and LARAVEL_ENV, as above in this script"
+  else
+    [ -n "${OLD_STOP:-}" ] && [ -n "${OLD_START:-}" ] || bad "switch.conf does not say OLD_STOP and OLD_START"
+  fi
 
   # Laravel's words for a request without a token; anything else and all phones would be held at the door.
   base=${url%/}
@@ -47,7 +77,8 @@ check() {
   if [ -n "$known" ]; then say "Laravel answers at $known"; else bad "Laravel does not answer users/me at $base with its 401"; fi
 
   if [ -n "${LARAVEL_ENV:-}" ]; then
-    theirs=$(value "$LARAVEL_ENV" WEBSOCKET_SECRET)
+    [ -r "$LARAVEL_ENV" ] || bad "$LARAVEL_ENV is not there (LARAVEL_ENV in switch.conf)"
+    theirs=$(value "$LARAVEL_ENV" WEBSOCKET_SECRET 2>/dev/null || true)
     # A comma list of two while rotating.
     case ",$secret," in
       *",${theirs:-nothing, really},"*) say "the secrets of both sides are equal" ;;
@@ -63,7 +94,7 @@ check() {
 # The new one beside the old one, on other ports and another prefix, so that neither notices the other.
 rehearse() {
   log=$(mktemp)
-  (cd "$etc" && PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" REDIS_PREFIX="rehearsal-$$" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 exec "$binary") >"$log" 2>&1 &
+  (cd "$etc" && exec env -i PATH=/usr/bin:/bin PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="rehearsal-$$" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
   node=$!
   ready=
   for _ in $(seq 20); do
@@ -80,12 +111,12 @@ rehearse() {
 go() {
   check
   [ "$troubles" = 0 ] || { say "nothing was changed"; exit 1; }
-  admin=$(value "$env_file" ADMIN_PORT)
+  at=$(ready_url)
   started=$(date +%s)
   old "$OLD_STOP" || say "the old server's stop command failed, going on"
   systemctl start "$name" || true
   for _ in $(seq 40); do
-    if curl -fsS --max-time 2 "http://127.0.0.1:${admin:-9001}/ready" >/dev/null 2>&1; then
+    if curl -fsS --max-time 2 "$at" >/dev/null 2>&1; then
       systemctl enable --quiet "$name" || true
       say "switched, $(($(date +%s) - started)) s; phones come back by themselves. Back: $0 back"
       return
@@ -98,6 +129,7 @@ go() {
 }
 
 back() {
+  [ -n "${OLD_START:-}" ] || { bad "$etc/switch.conf does not say OLD_START: nothing was changed"; exit 1; }
   # Its calls end with it: without a drain the old one is there sooner.
   systemctl kill --signal=SIGTERM "$name" 2>/dev/null || true
   systemctl kill --signal=SIGTERM "$name" 2>/dev/null || true

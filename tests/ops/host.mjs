@@ -1,7 +1,10 @@
-// What is shipped for a Debian host: the scripts, the unit, an installation and its rollback in a folder, and the
-// switch from a stand-in for the deployed server and back, with a stand-in for systemctl.
+// What is shipped for a Debian host: the scripts, the unit, an installation and its rollback in a folder and on a machine of its
+// own (a mount namespace with its own /etc and /opt), and the switch from a stand-in for the deployed server and back, both
+// with a stand-in for systemctl.
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -73,6 +76,83 @@ await check('install, upgrade, rollback', () => {
   assert(readdirSync(join(host, 'opt/onlycare-signaling')).length === 4, 'two releases and two links');
 });
 
+if (run('unshare', ['-m', 'true']).ok) {
+  const machine = join(work, 'machine');
+  const [bin, etc, opt, pid] = ['bin', 'etc', 'opt', 'pid'].map((name) => join(machine, name));
+  for (const folder of [machine, bin, opt]) mkdirSync(folder);
+  run('cp', ['-a', '/etc', etc]);
+  const stand = (path, text) => {
+    writeFileSync(path, `#!/bin/sh\n${text}\n`);
+    chmodSync(path, 0o755);
+    return path;
+  };
+  stand(join(bin, 'systemctl'), `case $1 in
+  restart)
+    echo restart >>${machine}/restarts
+    old=$(cat ${pid} 2>/dev/null) && kill $old 2>/dev/null && while kill -0 $old 2>/dev/null; do sleep 0.05; done
+    cd /etc/onlycare-signaling && env -i PATH=/usr/bin:/bin /opt/onlycare-signaling/current/onlycare-signaling >/dev/null 2>&1 &
+    echo $! >${pid} ;;
+  is-active) kill -0 "$(cat ${pid})" 2>/dev/null ;;
+esac`);
+  for (const name of ['useradd', 'chown']) stand(join(bin, name), 'exit 0');
+  stand(join(bin, 'runuser'), 'shift 3; exec "$@"');
+  // As a machine may have it: one limit far above the wanted one, one below, a range that is shifted.
+  stand(join(bin, 'sysctl'), `[ "$1" = -n ] || { for last; do :; done; cp "$last" ${machine}/applied; exit 0; }
+case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128 ;; net.ipv4.ip_local_port_range) echo "1024	60999" ;; net.ipv4.tcp_tw_reuse) echo 2 ;; *) exit 255 ;; esac`);
+  // What ends at once is not waited for as long as what has to start.
+  const install = (...arguments_) => run('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && exec ${join(systemd, 'install.sh')} "$@"`, 'sh', ...arguments_], {
+    env: { PATH: `${bin}:${process.env.PATH}`, READY_SECONDS: arguments_[0].includes('dead') ? '1' : '20' },
+  });
+  const current = () => readlinkSync(join(opt, 'onlycare-signaling/current'));
+  const restarts = () => (existsSync(join(machine, 'restarts')) ? readFileSync(join(machine, 'restarts'), 'utf8').split('\n').length - 1 : 0);
+  const other = (name, text) => stand(join(machine, name), text);
+  const admin = await freePort();
+  await check('a host: the configuration is asked for before anything is switched', () => {
+    const { ok, text } = install(binary);
+    assert(!ok && text.includes('nothing was switched'), text);
+    assert(!existsSync(join(opt, 'onlycare-signaling/current')) && restarts() === 0, 'it was switched');
+  });
+  await check('a host: ready at the address and port of its file', () => {
+    writeFileSync(join(etc, 'onlycare-signaling/.env'), `export LARAVEL_API_URL="http://127.0.0.1:1"\nLARAVEL_API_SECRET=s\nHOST=127.0.0.2\nPORT=0\nADMIN_PORT=${admin}\nDRAIN_DELAY_SECS=0\nDRAIN_SECS=0\n`);
+    const { ok, text } = install(binary);
+    assert(ok && text.includes('ready'), text);
+  });
+  await check('a host: kernel limits are raised and never lowered', () => {
+    const text = readFileSync(join(machine, 'applied'), 'utf8');
+    assert(text === readFileSync(join(etc, 'sysctl.d/60-onlycare-signaling.conf'), 'utf8'), 'another file');
+    assert(!/^fs.file-max/m.test(text), `fs.file-max is lowered: ${text}`);
+    for (const line of ['net.core.somaxconn = 8192', 'net.ipv4.ip_local_port_range = 1024 65535', 'net.ipv4.tcp_tw_reuse = 1']) assert(text.includes(line), `${line}: ${text}`);
+  });
+  await check('a host: a binary that refuses the configuration changes nothing', () => {
+    const [before, times] = [current(), restarts()];
+    const picky = other('picky', `case $1 in --version) echo onlycare-signaling 9.9.9 ;; --check-config) echo "REDIS_URL is needed now" >&2; exit 1 ;; *) exec ${binary} "$@" ;; esac`);
+    const { ok, text } = install(picky);
+    assert(!ok && text.includes('REDIS_URL is needed now') && text.includes('nothing was switched'), text);
+    assert(current() === before && restarts() === times, 'it was switched');
+  });
+  await check('a host: however many failed, the last one that served is kept and found', () => {
+    const good = current();
+    for (const version of ['8.0.1', '8.0.2', '8.0.3']) {
+      const dead = other(`dead-${version}`, `case $1 in --version) echo onlycare-signaling ${version} ;; --*) exec ${binary} "$@" ;; *) exit 1 ;; esac`);
+      const { ok, text } = install(dead);
+      assert(!ok && text.includes('--rollback'), text);
+      assert(current().startsWith(version), current());
+    }
+    const { ok, text } = install('--rollback');
+    assert(ok && text.includes('ready') && current() === good, text);
+    const again = install('--rollback');
+    assert(!again.ok && again.text.includes('no binary before'), `back to one that never served: ${again.text}`);
+  });
+  await check('a host: without certificates nothing could be asked of Laravel', () => {
+    renameSync(join(etc, 'ssl'), join(etc, 'ssl-away'));
+    const { ok, text } = install(binary);
+    assert(!ok && text.includes('apt-get install ca-certificates'), text);
+  });
+  try {
+    process.kill(Number(readFileSync(pid, 'utf8')), 'SIGKILL');
+  } catch { /* it is gone already */ }
+} else skip('a host of its own', 'no mount namespace can be made here');
+
 await check('switch, refused and carried out, and back', async () => {
   const laravel = createServer((request, response) => {
     response.writeHead(401, { 'Content-Type': 'application/json' }).end('{"success":false,"error":{"code":"UNAUTHENTICATED"}}');
@@ -118,6 +198,14 @@ esac
   try {
     run(join(work, 'old-start'), [], { stdio: 'ignore' });
     await until('old');
+    // Nothing but a .env: what is missing is said, not stumbled over.
+    renameSync(join(etc, 'switch.conf'), join(etc, 'switch.conf.away'));
+    for (const what of ['check', 'go', 'back']) {
+      const blind = await doSwitch(what);
+      assert(!blind.ok && blind.text.includes('switch.conf'), `${what}: ${blind.text}`);
+    }
+    renameSync(join(etc, 'switch.conf.away'), join(etc, 'switch.conf'));
+    await until('old');
     const refused = await doSwitch('go');
     assert(!refused.ok && refused.text.includes('differs from LARAVEL_API_SECRET'), refused.text);
     assert(!refused.text.includes('hush') && !refused.text.includes('another'), 'a secret is printed');
@@ -126,6 +214,13 @@ esac
     writeFileSync(join(etc, '.env'), env('http://127.0.0.1:1'));
     const lost = await doSwitch('check');
     assert(!lost.ok && lost.text.includes('Laravel does not answer'), lost.text);
+    writeFileSync(join(etc, '.env'), env(url));
+    // A secret in a file of its own here, and with a comment behind it there.
+    writeFileSync(join(work, 'secret'), 'hush\n');
+    writeFileSync(join(etc, '.env'), env(url).replace("LARAVEL_API_SECRET='hush'", `LARAVEL_API_SECRET_FILE=${work}/secret`));
+    writeFileSync(join(work, 'laravel.env'), 'WEBSOCKET_SECRET=hush # the same as over there\n');
+    const filed = await doSwitch('check');
+    assert(filed.ok && filed.text.includes('secrets of both sides are equal'), filed.text);
     writeFileSync(join(etc, '.env'), env(url));
     const checked = await doSwitch('check');
     assert(checked.ok && checked.text.includes('ready to go'), checked.text);
