@@ -1,0 +1,129 @@
+// Which alert wakes somebody, when, and how often: real causes, real nodes, the shipped rules and inhibitions at their own
+// pace. Takes a quarter of an hour and is no part of `make ops`: node tests/ops/lab.mjs [minutes]
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Cluster, Program, folder, freePort } from '../node/cluster.mjs';
+import { call, open } from './phones.mjs';
+import { root, tool } from './tools.mjs';
+
+const MINUTES = Number(process.argv[2] ?? 15);
+const FAULT_MS = 120_000;
+const PHONES = 40;
+const clusters = {};
+const started = Date.now();
+const seconds = () => Math.round((Date.now() - started - FAULT_MS) / 1000);
+const say = (text) => console.log(`${String(seconds()).padStart(5)} s  ${text}`);
+
+/** What is done to a cluster two minutes after the start. */
+const CAUSES = {
+  async nothing() {},
+  async 'redis-45s'({ redis }) {
+    redis.child.kill('SIGSTOP');
+    await delay(45_000);
+    redis.child.kill('SIGCONT');
+    say('Redis goes on');
+  },
+  async 'node-killed'({ nodes }) {
+    nodes[2].program.child.kill('SIGKILL');
+    nodes.splice(2, 1);
+  },
+  async 'two-killed'({ nodes }) {
+    for (const node of nodes.splice(1, 2)) node.program.child.kill('SIGKILL');
+  },
+  async 'node-drained-for-good'({ nodes }) {
+    nodes.pop().program.child.kill('SIGTERM');
+  },
+  async 'rolling-restart'({ nodes, another }) {
+    for (const place of [0, 1, 2]) {
+      const { name, program, admin } = nodes[place];
+      program.child.kill('SIGTERM');
+      await new Promise((done) => program.child.once('exit', done));
+      nodes[place] = await another(name, { ADMIN_PORT: new URL(admin).port });
+    }
+    say('all are restarted');
+  },
+  async 'wrong-secret'({ nodes }) {
+    for (let request = 0; request < 4; request += 1) {
+      await nodes[0].post('/api/emit/call-ended', { callId: 'CALL_none' }, { secret: 'of-yesterday' });
+      await delay(30_000);
+    }
+  },
+  // These are there from the start.
+  async 'redis-prefixes'() {},
+  async 'no-redis'() {},
+};
+const APART = {
+  'redis-prefixes': ['a', 'b', 'c'].map((prefix) => ({ REDIS_PREFIX: prefix })),
+  'no-redis': ['', '', ''].map((none) => ({ REDIS_URL: none })),
+};
+
+for (const name of Object.keys(CAUSES)) {
+  const apart = APART[name] ?? [{}, {}, {}];
+  const cluster = await Cluster.start([], { DRAIN_DELAY_SECS: '2', DRAIN_SECS: '5' });
+  const redis = Program.all.at(-1);
+  cluster.nodes = await Promise.all(apart.map((more, index) => cluster.another(`${name}-${index}`, more)));
+  cluster.redis = redis;
+  clusters[name] = cluster;
+}
+
+const pages = [];
+const pager = createServer((request, response) => {
+  let body = '';
+  request.on('data', (data) => (body += data)).on('end', () => {
+    response.end();
+    const { alerts } = JSON.parse(body);
+    const firing = [...new Set(alerts.filter(({ status }) => status === 'firing').map(({ labels }) => labels.alertname))];
+    const release = alerts[0].labels.release ?? '(none)';
+    if (request.url === '/pager' && firing.length) pages.push({ release, at: seconds(), firing });
+    if (request.url !== '/watchdog') say(`${request.url} ${release}: ${firing.length ? firing : 'resolved'}`);
+  });
+});
+await new Promise((done) => pager.listen(0, '127.0.0.1', done));
+const [receiver, alertmanager, prometheus] = [`http://127.0.0.1:${pager.address().port}`, await freePort(), await freePort()];
+const shipped = (path) => readFileSync(join(root, 'deploy', path), 'utf8');
+const work = join(folder, 'lab');
+mkdirSync(join(work, 'rules'), { recursive: true });
+mkdirSync(join(work, 'targets'));
+writeFileSync(join(work, 'alertmanager.yml'), shipped('alertmanager/alertmanager.yml').replace(/https:\/\/(\w+)\.example\.com\/signaling/g, `${receiver}/$1`));
+writeFileSync(join(work, 'rules/signaling.yml'), shipped('prometheus/rules/signaling.yml'));
+writeFileSync(join(work, 'prometheus.yml'), `${shipped('prometheus/prometheus.yml')}\nalerting: {alertmanagers: [{static_configs: [{targets: ["127.0.0.1:${alertmanager}"]}]}]}\n`);
+writeFileSync(join(work, 'targets/signaling.yml'), JSON.stringify(Object.entries(clusters).map(([release, { nodes }]) => ({ targets: nodes.map(({ admin }) => new URL(admin).host), labels: { release } }))));
+new Program('alertmanager', tool('prometheus-alertmanager'), [`--config.file=${work}/alertmanager.yml`, `--storage.path=${work}/am`, `--web.listen-address=127.0.0.1:${alertmanager}`, '--cluster.listen-address=', '--log.level=error']);
+const server = new Program('prometheus', tool('prometheus'), [`--config.file=${work}/prometheus.yml`, `--storage.tsdb.path=${work}/data`, `--web.listen-address=127.0.0.1:${prometheus}`, '--log.level=error']);
+await server.until(async () => (await fetch(`http://127.0.0.1:${prometheus}/-/ready`)).ok, 'be ready');
+
+for (const cluster of Object.values(clusters)) {
+  const any = () => cluster.nodes[Math.floor(Math.random() * cluster.nodes.length)].url;
+  for (let phone = 0; phone < PHONES; phone += 1) {
+    void (async () => {
+      for (;;) {
+        const socket = await open(any(), 'websocket', `USR_${phone}`).catch(() => null);
+        if (socket) await new Promise((done) => socket.once('disconnect', done));
+        socket?.disconnect();
+        await delay(1000);
+      }
+    })();
+  }
+  void (async () => {
+    for (;;) {
+      await call(any(), any(), 'websocket').catch(() => {});
+      await delay(1000);
+    }
+  })();
+}
+
+const wait = FAULT_MS - (Date.now() - started);
+await delay(Math.max(0, wait));
+say('the causes');
+await Promise.all(Object.entries(CAUSES).map(([name, cause]) => cause(clusters[name])));
+await delay(MINUTES * 60_000 - FAULT_MS);
+console.log('| cause | first page after | pages | alerts in them |\n| --- | --- | --- | --- |');
+for (const name of Object.keys(clusters)) {
+  const own = pages.filter(({ release }) => release === name);
+  console.log(`| ${name} | ${own.length ? `${own[0].at} s` : '–'} | ${own.length} | ${[...new Set(own.flatMap(({ firing }) => firing))].join(', ') || '–'} |`);
+}
+const lost = pages.filter(({ release }) => !clusters[release]);
+if (lost.length) console.log(JSON.stringify(lost));
+process.exit(0);
