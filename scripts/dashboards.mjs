@@ -90,6 +90,9 @@ write('nodes', 'Signaling: nodes', 'Each node by itself, the bus between them, a
   graph('Memory', 'bytes', [[node('process_resident_memory_bytes'), '{{instance}}']], 'Resident.'),
   graph('CPU', 'percentunit', [[`rate(${node('process_cpu_seconds_total')}[5m])`, '{{instance}}']], '1 is one core. Over five minutes: the counter has whole seconds.', { orange: 0.7, red: 0.9 }),
   graph('Open files', 'percentunit', [[`${node('process_open_fds')} / ${node('process_max_fds')}`, '{{instance}}']], 'Share of the limit.', { orange: 0.6, red: 0.8 }),
+  graph('Connections', 'percentunit', [[`${node('signaling_connections')} / (${node('signaling_connections_limit')} > 0)`, '{{instance}}']], 'To the public port, share of MAX_CONNECTIONS or of what descriptors allow.', { orange: 0.7, red: 0.9 }),
+  graph('Transports', 'none', [[node('signaling_transports'), '{{instance}}']], 'Sessions, and what is not one yet: what MAX_SESSIONS counts.'),
+  graph('Connections cut', 'cps', [[rate(node('signaling_connections_cut_total'), 'cause'), '{{cause}}'], [rate(node('signaling_accepts_failed_total')), 'not accepted']], 'By this side, a second. not accepted: descriptors or memory ran out.', { stack: true }),
   graph('Refused by limits', 'cps', [[rate(node('signaling_limited_total'), 'limit'), '{{limit}}']], 'docs/configuration.md says what each limit is.', { stack: true }),
   graph('Ended by this side', 'cps', [
     [rate(node('signaling_sessions_evicted_total')), 'evicted'],
