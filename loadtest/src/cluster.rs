@@ -22,6 +22,8 @@ pub const SECRET: &str = "load";
 
 pub struct Cluster {
     pub addresses: Vec<SocketAddr>,
+    /// Of nodes started here.
+    pub admins: Vec<SocketAddr>,
     nodes: Vec<Child>,
     redis: Option<Redis>,
     laravel: Option<Laravel>,
@@ -59,25 +61,38 @@ impl Cluster {
     pub async fn open(target: &Target) -> anyhow::Result<Self> {
         if !target.nodes.is_empty() {
             let addresses = targets::resolve(&target.nodes, target.i_own_these_nodes)?;
-            return Ok(Self { addresses, nodes: Vec::new(), redis: None, laravel: None, binary: None });
+            return Ok(Self {
+                addresses,
+                admins: Vec::new(),
+                nodes: Vec::new(),
+                redis: None,
+                laravel: None,
+                binary: None,
+            });
         }
         let binary = binary(target.binary.as_deref())?;
         let redis = if target.no_redis { None } else { Some(Redis::start().await?) };
         if target.no_redis && target.start_nodes > 1 {
             bail!("--no-redis: nodes on memory form no cluster, use --start-nodes 1");
         }
-        let laravel = if target.laravel { Some(Laravel::start().await?) } else { None };
+        let laravel = if target.laravel { Some(Laravel::start(target.waf).await?) } else { None };
         let environment = environment(target, redis.as_ref(), laravel.as_ref());
-        let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
+        let (mut nodes, mut addresses, mut admins) = (Vec::new(), Vec::new(), Vec::new());
+        let binary = binary.to_string_lossy().into_owned();
+        let limit = target.node_files.map(|files| format!("ulimit -n {files}; exec \"$0\""));
+        let (program, arguments) = match &limit {
+            Some(script) => ("/bin/sh", vec!["-c", script, &binary]),
+            None => (binary.as_str(), Vec::new()),
+        };
         for number in 1..=target.start_nodes {
-            let mut child = Child::start(&format!("node {number}"), &binary.to_string_lossy(), &[], &environment)?;
-            let address = child.find_line(listening)?;
+            let mut child = Child::start(&format!("node {number}"), program, &arguments, &environment)?;
+            let (address, admin) = child.find_line(|line| Some((listening(line)?, named(line, "admin")?)))?;
+            admins.push(admin.parse().with_context(|| format!("node {number} has its admin port at {admin}"))?);
             addresses.push(address.parse().with_context(|| format!("node {number} listens on {address}"))?);
             child.forget_troubles();
             nodes.push(child);
         }
-        let binary = Some(binary.to_string_lossy().into_owned());
-        Ok(Self { addresses, nodes, redis, laravel, binary })
+        Ok(Self { addresses, admins, nodes, redis, laravel, binary: Some(binary) })
     }
 
     /// Whether they were started here.
@@ -124,6 +139,16 @@ impl Cluster {
     /// Those for the user who was asked about most.
     pub fn laravel_most_asked(&self) -> usize {
         self.laravel.as_ref().map_or(0, |laravel| laravel.asked().into_values().max().unwrap_or(0))
+    }
+
+    /// Checks of tokens that are nobody's.
+    pub fn laravel_asked_about_strangers(&self) -> u64 {
+        self.laravel.as_ref().map_or(0, Laravel::asked_about_strangers)
+    }
+
+    /// Process ids of the nodes started here.
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().map(|node| node.pid).collect()
     }
 
     /// Users online, as a node counts them for the whole cluster.
@@ -233,8 +258,13 @@ fn environment(target: &Target, redis: Option<&Redis>, laravel: Option<&Laravel>
 
 /// The public address, if a node's log line names it.
 pub fn listening(line: &str) -> Option<String> {
+    named(line, "public")
+}
+
+/// The address of this name in the line that says that a node listens.
+fn named(line: &str, name: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
-    (line["message"] == "listening").then(|| line["public"].as_str().map(str::to_owned))?
+    (line["message"] == "listening").then(|| line[name].as_str().map(str::to_owned))?
 }
 
 /// The node's binary: as told, or next to this program.

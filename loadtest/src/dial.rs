@@ -178,7 +178,8 @@ async fn until_ready(mut socket: Socket, mut heard: VecDeque<String>) -> Result<
     }
 }
 
-async fn upgrade(node: SocketAddr, source: Option<Ipv4Addr>, query: &str) -> Result<Socket, Failure> {
+/// A websocket of the engine, nothing said yet.
+pub async fn upgrade(node: SocketAddr, source: Option<Ipv4Addr>, query: &str) -> Result<Socket, Failure> {
     // Small buffers: there are thousands of phones in this process.
     let buffers = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
     let url = format!("ws://{node}{PATH}{query}");
@@ -187,7 +188,7 @@ async fn upgrade(node: SocketAddr, source: Option<Ipv4Addr>, query: &str) -> Res
     Ok(socket)
 }
 
-async fn tcp(node: SocketAddr, source: Option<Ipv4Addr>) -> Result<TcpStream, Failure> {
+pub async fn tcp(node: SocketAddr, source: Option<Ipv4Addr>) -> Result<TcpStream, Failure> {
     let connected = async {
         let socket = if node.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_nodelay(true)?;
@@ -199,7 +200,8 @@ async fn tcp(node: SocketAddr, source: Option<Ipv4Addr>) -> Result<TcpStream, Fa
     connected.await.map_err(|error: std::io::Error| Failure(format!("tcp connect: {}", error.kind())))
 }
 
-async fn text(socket: &mut Socket) -> Result<String, Failure> {
+/// The next message of a socket.
+pub async fn text(socket: &mut Socket) -> Result<String, Failure> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),

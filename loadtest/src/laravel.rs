@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpListener;
@@ -12,19 +13,26 @@ use crate::http::{Connection, header};
 /// Serves `GET /api/v1/users/me` until it is dropped.
 pub struct Laravel {
     pub address: SocketAddr,
-    asked: Asked,
+    asked: Arc<Asked>,
     _tasks: JoinSet<()>,
 }
 
-/// How often each user's token was checked.
-type Asked = Arc<Mutex<HashMap<String, usize>>>;
+#[derive(Default)]
+struct Asked {
+    /// How often each user's token was checked.
+    users: Mutex<HashMap<String, usize>>,
+    strangers: AtomicU64,
+    /// Whether a firewall answers for tokens that are nobody's.
+    waf: bool,
+}
 
 impl Laravel {
-    pub async fn start() -> anyhow::Result<Self> {
+    /// `waf`: tokens that are nobody's are answered with 429 and a page.
+    pub async fn start(waf: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
-        let asked = Asked::default();
+        let asked = Arc::new(Asked { waf, ..Asked::default() });
         let counting = Arc::clone(&asked);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -40,18 +48,25 @@ impl Laravel {
 impl Laravel {
     /// How often each user's token was checked so far.
     pub fn asked(&self) -> HashMap<String, usize> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.asked.users.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often tokens that are nobody's were checked so far.
+    pub fn asked_about_strangers(&self) -> u64 {
+        self.asked.strangers.load(Ordering::Relaxed)
     }
 }
 
-async fn serve(mut connection: Connection, asked: Asked) {
+async fn serve(mut connection: Connection, asked: Arc<Asked>) {
     // A node that closes in the middle of a request has given up on it.
     while let Ok(Some(head)) = connection.head().await {
         if let Some(user) = user_of(&head) {
-            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-            *asked.entry(user.to_owned()).or_default() += 1;
+            let mut users = asked.users.lock().unwrap_or_else(PoisonError::into_inner);
+            *users.entry(user.to_owned()).or_default() += 1;
+        } else if head.starts_with(ME) {
+            asked.strangers.fetch_add(1, Ordering::Relaxed);
         }
-        if connection.write(&answer(&head)).await.is_err() {
+        if connection.write(&answer(&head, asked.waf)).await.is_err() {
             return;
         }
     }
@@ -61,10 +76,13 @@ fn user_of(head: &str) -> Option<&str> {
     header(head, "authorization")?.strip_prefix("Bearer token-of-")
 }
 
-fn answer(head: &str) -> String {
+const ME: &str = "GET /api/v1/users/me ";
+
+fn answer(head: &str, waf: bool) -> String {
     let user = user_of(head);
-    let (status, body) = match (head.starts_with("GET /api/v1/users/me "), user) {
+    let (status, body) = match (head.starts_with(ME), user) {
         (false, _) => ("404 Not Found", r#"{"success":false}"#.to_owned()),
+        (true, None) if waf => ("429 Too Many Requests", "<html>Access denied</html>".to_owned()),
         (true, None) => ("401 Unauthorized", r#"{"success":false,"error":{"code":"UNAUTHENTICATED"}}"#.to_owned()),
         (true, Some(user)) => {
             let data = serde_json::json!({"id": user, "name": format!("Name of {user}"), "gender": "F"});
@@ -82,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn knows_a_user_by_the_token() {
-        let laravel = Laravel::start().await.expect("it starts");
+        let laravel = Laravel::start(false).await.expect("it starts");
         let stream = TcpStream::connect(laravel.address).await.expect("it listens");
         let mut client = Connection::new(stream, "laravel".into());
         let me = "/api/v1/users/me";
@@ -91,7 +109,7 @@ mod tests {
             assert_eq!((answer.status, answer.body.contains("UNAUTHENTICATED")), (401, true));
         }
         assert_eq!(client.ask("/users/me", None).await.expect("an answer").status, 404);
-        let known = answer(&format!("GET {me} HTTP/1.1\r\nauthorization: Bearer token-of-USR_7\r\n\r\n"));
+        let known = answer(&format!("GET {me} HTTP/1.1\r\nauthorization: Bearer token-of-USR_7\r\n\r\n"), false);
         assert!(known.contains(r#""id":"USR_7""#), "{known}");
     }
 }

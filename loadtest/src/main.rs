@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own: its tests use tasks, its reports the date")]
 
+mod attack;
 mod avalanche;
 mod calls;
 mod chaos;
@@ -63,6 +64,8 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
         Mode::Calls(calls) => calls::run(calls).await,
         Mode::Chaos(chaos) => chaos::run(chaos).await,
         Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
+        Mode::Attack(attack) => attack::run(attack).await,
+        Mode::Attacker(attacker) => attack::attacker::run(attacker).await,
     }
 }
 
@@ -72,6 +75,8 @@ fn json_path(options: &Options) -> Option<&Path> {
         Mode::Calls(calls) => &calls.target.json,
         Mode::Chaos(chaos) => &chaos.json,
         Mode::Avalanche(avalanche) => &avalanche.target.json,
+        Mode::Attack(attack) => &attack.json,
+        Mode::Attacker(_) => &None,
     };
     json.as_deref()
 }

@@ -30,6 +30,11 @@ pub enum Mode {
     Chaos(Chaos),
     /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
     Avalanche(Avalanche),
+    /// Attack a cluster as strangers and as users do, and see what phones that call each other notice of it.
+    Attack(Attack),
+    /// The attacking side of `attack`, a process of its own.
+    #[command(hide = true)]
+    Attacker(Attacker),
 }
 
 #[derive(Args, Debug)]
@@ -165,6 +170,50 @@ pub struct Avalanche {
 }
 
 #[derive(Args, Debug)]
+pub struct Attack {
+    /// Names of attacks, comma separated [default: all; --list prints them].
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Print the attacks with what they do, and exit.
+    #[arg(long)]
+    pub list: bool,
+    /// How long each attack lasts [default: its own time, long enough to see its bound].
+    #[arg(long, value_parser = duration)]
+    pub seconds: Option<Duration>,
+    /// How long phones call each other before the attack begins.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub before: Duration,
+    /// Calls a second of the honest phones.
+    #[arg(long, default_value_t = 15.0, value_parser = rate)]
+    pub rate: f64,
+    /// Phones that call each other without, and as many that do with the attack.
+    #[arg(long, default_value_t = 60, value_parser = phones)]
+    pub phones: usize,
+    /// Do not judge latencies: on a machine that others use.
+    #[arg(long)]
+    pub no_p99: bool,
+    /// The node's binary [default: onlycare-signaling next to this program].
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// A further variable for the nodes, as NAME=value; may be repeated.
+    #[arg(long, value_parser = variable)]
+    pub node_env: Vec<(String, String)>,
+    /// Write all figures to this file.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Attacker {
+    pub name: String,
+    /// Loopback addresses only.
+    #[arg(long, value_delimiter = ',')]
+    pub nodes: Vec<std::net::SocketAddr>,
+    #[arg(long, value_parser = duration)]
+    pub seconds: Duration,
+}
+
+#[derive(Args, Debug)]
 pub struct Target {
     /// Nodes that already run, as http://host:port, comma separated. Without it nodes are started here.
     #[arg(long, value_delimiter = ',')]
@@ -190,6 +239,12 @@ pub struct Target {
     /// Write all figures, settings and versions to this file.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// The stand-in answers tokens that are nobody's with 429 and a page, as a firewall before Laravel does.
+    #[arg(skip)]
+    pub waf: bool,
+    /// Files that each node started here may have open.
+    #[arg(skip)]
+    pub node_files: Option<u64>,
 }
 
 fn count(text: &str) -> Result<usize, String> {

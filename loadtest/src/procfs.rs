@@ -62,6 +62,12 @@ fn page_size() -> u64 {
     words.chunks_exact(2).find(|pair| pair[0] == AT_PAGESZ).map_or(4096, |pair| pair[1])
 }
 
+/// How many files a process has open.
+pub fn files(pid: u32) -> anyhow::Result<u64> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).with_context(|| format!("process {pid} is gone"))?;
+    Ok(open.count() as u64)
+}
+
 /// How many files this process, and those that it starts, may have open.
 pub fn file_limit() -> anyhow::Result<u64> {
     let limits = fs::read_to_string("/proc/self/limits").context("/proc/self/limits can't be read")?;

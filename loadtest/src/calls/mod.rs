@@ -1,6 +1,7 @@
 //! `loadtest calls`: how fast each event comes, what goes wrong, and what a call costs.
 
 mod board;
+mod company;
 mod faults;
 mod ledger;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::phone::Ear;
 use crate::report::Report;
 use crate::schedule::{self, Poisson};
 use board::{Board, Manner};
+pub use company::Company;
 use outcome::Outcome;
 
 /// Between the last connect and the first call.

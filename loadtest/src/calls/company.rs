@@ -1,0 +1,72 @@
+//! Phones that call each other while something else happens.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::task::JoinSet;
+
+use super::board::{Board, Manner};
+use super::faults::Kind;
+use super::play;
+use super::words::Awaited;
+use crate::crowd::Crowd;
+use crate::dial::Transport;
+use crate::phone::Ear;
+use crate::schedule::Poisson;
+
+const CONNECT_RATE: f64 = 50.0;
+/// Most are accepted: unanswered rings are counted against callers.
+const MANNER: Manner = Manner { mix: [80, 10, 10], ring: Duration::from_millis(100), talk: Duration::from_millis(500) };
+
+/// Connected phones without a call.
+pub struct Company {
+    board: Arc<Board>,
+    _phones: JoinSet<()>,
+}
+
+impl Company {
+    pub async fn meet(nodes: &[SocketAddr], count: usize) -> anyhow::Result<Self> {
+        let run = rand::random_range(0..100_000_000);
+        let crowd = Crowd { nodes: nodes.to_vec(), transport: Transport::Websocket, rate: CONNECT_RATE, run };
+        let users = (0..count).map(|phone| crowd.user(phone)).collect();
+        let board = Arc::new(Board::new(MANNER, run, users, nodes.len(), StdRng::from_os_rng()));
+        let ear: Arc<dyn Ear> = board.clone();
+        let mut phones = JoinSet::new();
+        let came = crowd.come(0, count, &ear, &mut phones).await?;
+        if let Some((failure, count)) = came.failures.first_key_value() {
+            bail!("{count} phones did not connect before the attack: {failure}");
+        }
+        board.seat(came.phones.into_iter().collect::<Option<Vec<_>>>().context("a phone is missing")?);
+        Ok(Self { board, _phones: phones })
+    }
+
+    /// Calls arrive for so long; returns when the last is over.
+    pub async fn call(&self, rate: f64, duration: Duration) -> anyhow::Result<()> {
+        play(&self.board, Instant::now(), Poisson::new(rate, duration, u64::from(rand::random::<u32>()))).await
+    }
+
+    /// How calls went: per cent that went as planned, phones lost, latency of `call:incoming` in milliseconds.
+    pub fn figures(&self) -> BTreeMap<String, f64> {
+        let state = self.board.state();
+        let (ledger, incoming) = (&state.ledger, &state.ledger.latencies[Awaited::Incoming as usize]);
+        let faultless = ledger.settled as f64 / ledger.started.max(1) as f64 * 100.0;
+        BTreeMap::from([
+            ("calls".to_owned(), ledger.started as f64),
+            ("calls_ok_percent".to_owned(), faultless),
+            ("call_faults".to_owned(), ledger.faults.total() as f64),
+            ("phones_lost".to_owned(), ledger.faults.count(Kind::Disconnected) as f64),
+            ("call_p50_ms".to_owned(), incoming.at(0.50)),
+            ("call_p99_ms".to_owned(), incoming.at(0.99)),
+        ])
+    }
+
+    /// What went wrong, with examples.
+    pub fn faults(&self) -> Vec<String> {
+        self.board.state().ledger.faults.examples.clone()
+    }
+}
