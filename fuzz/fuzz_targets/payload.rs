@@ -3,10 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use onlycare_signaling::call::UserId;
-use onlycare_signaling::socket::{Fields, read_initiate};
+use onlycare_signaling::socket::{Fields, read_initiate, read_json};
 
 fuzz_target!(|bytes: &[u8]| {
-    let payload = serde_json::from_slice(bytes).ok();
+    let event: Option<Vec<serde_json::Value>> = read_json(bytes, 2);
+    let payload = read_json(bytes, 1).or_else(|| event?.pop());
     let Ok(fields) = Fields::new(payload) else { return };
     let _ = (fields.call_id(), fields.user("callerId"), fields.optional_user("endedBy"), fields.reason());
     let _ = (fields.data(), fields.users("userIds", 500), fields.optional_text("deviceId"));

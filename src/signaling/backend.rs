@@ -140,6 +140,7 @@ impl Node {
     ) -> WordOutcome {
         let by = Actor::over_http(receiver, device);
         let accept = Command::Accept { by: by.clone() };
+        self.clear_id(id, caller, receiver).await?;
         for _ in 0..ATTEMPTS {
             match self.transition(id, &accept).await {
                 Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
@@ -230,6 +231,7 @@ impl Node {
         reason: Option<String>,
     ) -> WordOutcome {
         let reject = Command::Reject { by: Actor::over_http(receiver, None), reason: reason.clone() };
+        self.clear_id(id, caller, receiver).await?;
         match self.transition(id, &reject).await {
             Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
             judged => return self.told(judged, caller).await,

@@ -358,4 +358,23 @@ on_each_backend! {
         drop((ana, eve, bo));
         cluster.close().await;
     }
+    /// The owner's phone has no socket, his call goes on over REST: Laravel's word of it meets another's call.
+    async fn laravels_word_of_a_call_is_of_its_parties(backend: Backend) {
+        let cluster = Cluster::start(backend, 2).await;
+        let ana = cluster.phone(0, &unique("ana")).await;
+        let (eve, bo) = (cluster.phone(1, &unique("eve")).await, cluster.phone(1, &unique("bo")).await);
+        for word in ["accepted", "rejected"] {
+            let id = unique_call();
+            eve.rings(&id, &bo).await;
+            let body = json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
+            let (_, answer) = cluster.post(0, &format!("/api/emit/call-{word}"), body).await;
+            assert_eq!((&answer["success"], &answer["emitted"]), (&json!(true), &json!(true)), "{answer}");
+            assert_eq!(bo.expect("call:cancelled").await["callId"], id);
+            assert_eq!(ana.expect(&format!("call:{word}")).await["callId"], id);
+            assert_eq!(eve.end(&id).await["code"], "not_a_participant");
+            ana.end(&id).await;
+        }
+        drop((ana, eve, bo));
+        cluster.close().await;
+    }
 }
