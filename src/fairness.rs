@@ -38,6 +38,8 @@ struct State {
     rate: f64,
     at: Duration,
     addresses: HashMap<IpAddr, Asked>,
+    /// When room was made last.
+    looked_through: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -83,7 +85,11 @@ impl State {
 
     fn count(&mut self, address: IpAddr, count: f64, now: Duration) -> f64 {
         if self.addresses.len() >= ADDRESSES && !self.addresses.contains_key(&address) {
-            self.forget(now, 1.0);
+            // Looked through once a second at most, however many come.
+            if self.looked_through.is_none_or(|at| now.saturating_sub(at) >= Duration::from_secs(1)) {
+                self.looked_through = Some(now);
+                self.forget(now, 1.0);
+            }
             if self.addresses.len() >= ADDRESSES {
                 // Who can't be told from a flood is no newcomer.
                 return KEPT[1].0;
@@ -106,7 +112,8 @@ impl State {
 impl Fairness {
     pub fn new(per_second: u32) -> Self {
         let full = f64::from(per_second.max(1));
-        let state = State { saved: full, rate: full, at: Duration::ZERO, addresses: HashMap::new() };
+        let state =
+            State { saved: full, rate: full, at: Duration::ZERO, addresses: HashMap::new(), looked_through: None };
         Self { full, state: Mutex::new(state) }
     }
 
