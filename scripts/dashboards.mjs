@@ -90,6 +90,7 @@ write('nodes', 'Signaling: nodes', 'Each node by itself, the bus between them, a
   graph('Memory', 'bytes', [[node('process_resident_memory_bytes'), '{{instance}}']], 'Resident.'),
   graph('CPU', 'percentunit', [[`rate(${node('process_cpu_seconds_total')}[5m])`, '{{instance}}']], '1 is one core. Over five minutes: the counter has whole seconds.', { orange: 0.7, red: 0.9 }),
   graph('Open files', 'percentunit', [[`${node('process_open_fds')} / ${node('process_max_fds')}`, '{{instance}}']], 'Share of the limit.', { orange: 0.6, red: 0.8 }),
+  graph('Upgrades and unnamed clients', 'cps', [[rate(node('signaling_upgrades_total'), 'outcome'), 'upgrade {{outcome}}'], [rate(node('signaling_clients_unnamed_total')), 'unnamed']], 'A second. unnamed: whose address is not known, as docs/metrics.md says.'),
   graph('Connections', 'percentunit', [[`${node('signaling_connections')} / (${node('signaling_connections_limit')} > 0)`, '{{instance}}']], 'To the public port, share of MAX_CONNECTIONS or of what descriptors allow.', { orange: 0.7, red: 0.9 }),
   graph('Transports', 'none', [[node('signaling_transports'), '{{instance}}']], 'Sessions, and what is not one yet: what MAX_SESSIONS counts.'),
   graph('Connections cut', 'cps', [[rate(node('signaling_connections_cut_total'), 'cause'), '{{cause}}'], [rate(node('signaling_accepts_failed_total')), 'not accepted']], 'By this side, a second. not accepted: descriptors or memory ran out.', { stack: true }),
@@ -153,6 +154,7 @@ write('laravel', 'Signaling: Laravel', 'What is asked of Laravel, what it is tol
   graph('Waiting and held', 'none', [
     ['sum(signaling_token_checks_waiting)', 'checks in the background'],
     ['sum(signaling_laravel_breaker_open)', 'breakers open'],
+    ['sum(signaling_new_tokens_slowed)', 'nodes that slow new tokens'],
     ['min(signaling_laravel_route_found)', 'route found'],
   ], 'route found: 0 while a node knows no address of users/me.'),
   row('What Laravel is told'),
