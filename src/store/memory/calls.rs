@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::MemoryStore;
 use super::owed::Owed;
-use crate::call::{Call, CallId, End, EndReason, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
+use super::{MemoryStore, outcome_of};
+use crate::call::{Call, CallId, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
     CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, Restored, Retention, RingLimit,
     StoreError, Swap, VERDICTS_PER_USER,
@@ -134,19 +134,6 @@ impl Calls {
             });
         }
     }
-}
-
-/// The entry of `session:ready` for a call that ended. None where only time ended a call that perhaps ended before: whoever
-/// was in it was told another end.
-pub(in crate::store) fn outcome_of(call: &Call) -> Option<Outcome> {
-    let nobody_said_so = |end: &&End| matches!(end.reason, EndReason::Lost { .. } | EndReason::MaxDuration);
-    let end = call.end().filter(|end| !(call.unvouched && nobody_said_so(end)))?;
-    Some(Outcome {
-        call_id: call.id.clone(),
-        spelled: call.spelled.clone(),
-        reason: end.reason.name().to_owned(),
-        ended_at: end.at,
-    })
 }
 
 #[async_trait]

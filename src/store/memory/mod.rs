@@ -11,11 +11,10 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use super::{KnownToken, OutboxBounds, Retention};
-use crate::call::{Timestamp, TokenHash};
+use super::{KnownToken, OutboxBounds, Outcome, Retention};
+use crate::call::{Call, End, EndReason, Timestamp, TokenHash};
 use crate::clock::Clock;
 use calls::Calls;
-pub(super) use calls::outcome_of;
 use outbox::Letters;
 use sessions::Sessions;
 
@@ -40,4 +39,17 @@ impl MemoryStore {
         let (calls, sessions, tokens) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self { clock, retention, calls, sessions, tokens, letters }
     }
+}
+
+/// The entry of `session:ready` for a call that ended. None where only time ended a call that perhaps ended before: whoever
+/// was in it was told another end.
+pub(in crate::store) fn outcome_of(call: &Call) -> Option<Outcome> {
+    let nobody_said_so = |end: &&End| matches!(end.reason, EndReason::Lost { .. } | EndReason::MaxDuration);
+    let end = call.end().filter(|end| !(call.unvouched && nobody_said_so(end)))?;
+    Some(Outcome {
+        call_id: call.id.clone(),
+        spelled: call.spelled.clone(),
+        reason: end.reason.name().to_owned(),
+        ended_at: end.at,
+    })
 }
