@@ -1,12 +1,13 @@
 //! The wiring: everything is put together here and nowhere else.
 
+mod address;
 mod admin;
 mod auth;
 mod delivery;
 mod laravel;
 mod shared;
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::Bell;
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{TraceError, Traces};
+use address::{own_address, probe_of};
 use admin::AdminPort;
 use auth::authenticator;
 use delivery::deliver;
@@ -54,6 +56,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 pub enum AppError {
     #[error("binding {what} to {address} failed")]
     Bind { what: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error(
+        "REDIS_URL is set and HOST is {host}, but no address of this machine was found that other nodes reach: set \
+         NODE_ADDRESS, as http://10.1.2.3:3001"
+    )]
+    Unreachable { host: std::net::IpAddr },
     #[error("REDIS_URL can't be used: {0}")]
     Redis(fred::error::Error),
     #[error(transparent)]
@@ -115,7 +122,7 @@ impl App {
         let AdminPort { address: admin_address, door, stop, descriptors, unless_started } = admin;
         let public = reserve("the public port", SocketAddr::new(config.host, config.port))?;
         let public_address = public.local_addr().unwrap_or(SocketAddr::new(config.host, config.port));
-        let address = config.node_address.clone().unwrap_or_else(|| own_address(public_address));
+        let address = own_address(&config, public_address)?;
 
         let traces = Traces::start(config.traces.as_ref(), &config.node_id, &config.redis_prefix, &clock)?;
         let bell = Bell::default();
@@ -340,29 +347,14 @@ fn reserve(what: &'static str, address: SocketAddr) -> Result<TcpSocket, AppErro
     let open = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
+        if address.ip() == Ipv6Addr::UNSPECIFIED {
+            // `::` is every address of the machine, also where the system says otherwise.
+            socket2::SockRef::from(&socket).set_only_v6(false)?;
+        }
         socket.bind(address)?;
         Ok(socket)
     };
     open().map_err(|source| AppError::Bind { what, address, source })
-}
-
-/// How other nodes reach this one, as far as this one can tell: by the address it would leave the machine with.
-fn own_address(bound: SocketAddr) -> String {
-    let mut address = bound;
-    if address.ip().is_unspecified()
-        && let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0")
-        && socket.connect("192.0.2.1:9").is_ok() // nothing is sent
-        && let Ok(leaving) = socket.local_addr()
-    {
-        address.set_ip(leaving.ip());
-    }
-    format!("http://{address}")
-}
-
-/// Where a node says whether it is ready: at its address, on the admin port.
-fn probe_of(address: &str, admin_port: u16) -> String {
-    let uri = address.parse::<axum::http::Uri>().unwrap_or_default();
-    format!("http://{}:{admin_port}/ready", uri.host().unwrap_or("127.0.0.1"))
 }
 
 fn local(listener: &TcpListener) -> SocketAddr {

@@ -1,5 +1,6 @@
 //! Every option: name, default, meaning. Read from the environment and from `.env`, checked all at once.
 
+mod node_address;
 mod options;
 mod reader;
 mod sources;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::node_address::node_address;
 use super::options::{OPTIONS, Unknown, unknown_options};
 use super::sources::from_file;
 use super::{Auth, AuthTimes, Config, Drain, Limits, OpenQueries, ReadingTimes, Secret};
@@ -108,7 +109,7 @@ impl Reader {
             redis_url,
             redis_prefix: self.text("REDIS_PREFIX").unwrap_or_default(),
             node_id: self.node_id(),
-            node_address: self.text("NODE_ADDRESS"),
+            node_address: self.text("NODE_ADDRESS").and_then(|text| self.checked(node_address(&text))),
             node_secret: self.secret("NODE_SECRET").map(Secret::new),
             ping_interval: Duration::from_millis(self.number("PING_INTERVAL_MS", 1000..=60_000)),
             ping_timeout: Duration::from_millis(self.number("PING_TIMEOUT_MS", 1000..=60_000)),
@@ -141,6 +142,10 @@ impl Reader {
             unknown,
             shown: std::mem::take(&mut self.shown),
         }
+    }
+
+    fn checked<T>(&mut self, value: Result<T, String>) -> Option<T> {
+        value.map_err(|error| self.errors.push(error)).ok()
     }
 
     /// A node that serves nobody but this machine stops at once.

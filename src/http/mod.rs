@@ -18,6 +18,7 @@ mod openapi;
 mod outbox;
 mod page;
 mod peers;
+mod pipe;
 mod probe;
 mod queries;
 mod reading;

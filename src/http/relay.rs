@@ -17,12 +17,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use sha2::Sha256;
-use tokio::io::copy_bidirectional;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::peers::client;
+use super::pipe::pipe;
 use super::upgrade::{OwnSessions, unknown_session};
 use super::{Peer, error};
 use crate::call::Timestamp;
@@ -37,6 +37,8 @@ const HOP_HEADER: &str = "x-signaling-hop";
 const HOP_LIFE: Duration = Duration::from_secs(30);
 /// The engine's session ids.
 const ENGINE_ID_LENGTH: usize = 16;
+/// The engine's polls are a message or what else fits into one's length, in base64 at worst.
+const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 const OPEN_PACKET_LIMIT: usize = 64 * 1024;
 /// Requests and websockets passed on at the same time; more get a 503.
 const AT_ONCE: usize = 20_000;
@@ -46,7 +48,7 @@ pub struct Relay {
     client: Client<HttpConnector, Body>,
     /// The first signs, any verifies: nodes may be in the middle of a rotation.
     keys: Vec<Vec<u8>>,
-    /// Longer than the longest poll.
+    /// Longer than the longest poll, and than a websocket is silent while both its sides live.
     patience: Duration,
     /// Requests that are passed on now.
     open: Arc<AtomicUsize>,
@@ -169,13 +171,22 @@ impl Relay {
         {
             let node_side = hyper::upgrade::on(&mut response);
             self.connect(client_side, node_side);
+            return response.map(Body::new);
         }
-        response.map(Body::new)
+        // Counted until it is whole: a node may freeze in the middle of it.
+        let (parts, body) = response.into_parts();
+        match tokio::time::timeout(self.patience, to_bytes(Body::new(body), ANSWER_LIMIT)).await {
+            Ok(Ok(whole)) => Response::from_parts(parts, Body::from(whole)),
+            Ok(Err(_)) | Err(_) => {
+                metrics::relayed(Relayed::Unreachable);
+                unknown_session()
+            }
+        }
     }
 
     /// Lets a websocket run through this node until either side ends it.
     fn connect(&self, client_side: OnUpgrade, node_side: OnUpgrade) {
-        let (counted, stop) = (Counted::one_of(&self.websockets), self.stop.clone());
+        let (counted, stop, silence) = (Counted::one_of(&self.websockets), self.stop.clone(), self.patience);
         let mut draining = self.draining.subscribe();
         metrics::relays(self.websockets());
         self.tasks.spawn(async move {
@@ -187,9 +198,10 @@ impl Relay {
                 tokio::time::sleep(window.mul_f64(rand::random())).await;
             };
             let running = async {
-                let (Ok(client), Ok(node)) = tokio::join!(client_side, node_side) else { return };
-                // Ends with an error when either side breaks, which is how websockets end.
-                let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(node)).await;
+                // A client that does not even read the 101 is as silent as one that says nothing afterwards.
+                let both = async { tokio::join!(client_side, node_side) };
+                let Ok((Ok(client), Ok(node))) = tokio::time::timeout(silence, both).await else { return };
+                pipe(TokioIo::new(client), TokioIo::new(node), silence).await;
             };
             tokio::select! {
                 () = running => {}

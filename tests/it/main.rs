@@ -31,6 +31,7 @@ mod processes;
 mod races;
 mod redis_failover;
 mod redis_trouble;
+mod relays;
 mod repeats;
 mod strangers;
 mod traces;

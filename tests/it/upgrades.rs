@@ -151,12 +151,12 @@ async fn until_upgraded(phone: &mut Poller, by: SocketAddr) -> Websocket {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_upgrade_costs_nothing() {
-    futures_util::future::join_all(TROUBLES.map(|trouble| survives(trouble, false))).await;
+    futures_util::future::join_all(TROUBLES.map(|trouble| Box::pin(survives(trouble, false)))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_upgrade_through_another_node_costs_nothing() {
-    futures_util::future::join_all(TROUBLES.map(|trouble| survives(trouble, true))).await;
+    futures_util::future::join_all(TROUBLES.map(|trouble| Box::pin(survives(trouble, true)))).await;
 }
 
 /// Nothing that was told is lost or told twice while websockets come and fail in every phase.

@@ -1,0 +1,125 @@
+//! Websockets that run through another node end when a side of them is dead, however it died.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::harness::phone::{unique, unique_call};
+use crate::harness::poller::Poller;
+use crate::harness::{Backend, Cluster};
+
+/// What lies between two nodes: passes bytes on until it freezes, and then closes nothing.
+struct Between {
+    address: SocketAddr,
+    target: watch::Sender<Option<SocketAddr>>,
+    frozen: watch::Sender<bool>,
+}
+
+impl Between {
+    async fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (target, frozen) = (watch::Sender::new(None), watch::Sender::new(false));
+        let (target_of, frozen_of) = (target.clone(), frozen.clone());
+        tokio::spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let (mut target, mut frozen) = (target_of.subscribe(), frozen_of.subscribe());
+                tokio::spawn(async move {
+                    let target = target.wait_for(Option::is_some).await.unwrap().unwrap();
+                    let mut to = TcpStream::connect(target).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut from, &mut to) => return,
+                        _ = async { drop(frozen.wait_for(|frozen| *frozen).await) } => {}
+                    }
+                    // Both ends stay open for as long as the test lives.
+                    std::future::pending::<()>().await;
+                });
+            }
+        });
+        Self { address, target, frozen }
+    }
+}
+
+/// Two nodes of which the second reaches the first through what may freeze. Pings each second, answered within one.
+async fn cluster(between: &Between) -> Cluster {
+    let started = AtomicUsize::new(0);
+    let cluster = Cluster::tuned(Backend::Memory, 2, |config| {
+        (config.ping_interval, config.ping_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+        if started.fetch_add(1, Ordering::Relaxed) == 0 {
+            config.node_address = Some(format!("http://{}", between.address));
+        }
+    })
+    .await;
+    between.target.send_replace(Some(cluster.address(0)));
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_froze_ends_the_websockets_that_run_to_it() {
+    let between = Between::open().await;
+    let cluster = cluster(&between).await;
+    let mut phone = Poller::open(cluster.address(0), &unique("bo")).await;
+    let mut websocket = phone.websocket(cluster.address(1)).await;
+    websocket.say("2probe").await;
+    assert_eq!(websocket.hear().await.as_deref(), Some("3probe"));
+    phone.pause().await;
+    websocket.say("5").await;
+    assert_eq!(websocket.hear().await.as_deref(), Some("2"), "it is used");
+    websocket.say("3").await;
+    between.frozen.send_replace(true);
+    // The phone goes on answering whatever it hears; its own ping timeout is later.
+    let ended = async {
+        loop {
+            tokio::select! {
+                read = websocket.stream.read_u8() => if read.is_err() { return },
+                () = tokio::time::sleep(Duration::from_millis(200)) => websocket.say("3").await, // a lively phone
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("the frozen side ends it");
+}
+
+/// A poll at a node whose other side froze is answered: the phone opens a new session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_froze_holds_no_poll() {
+    let between = Between::open().await;
+    let cluster = cluster(&between).await;
+    let phone = Poller::open(cluster.address(0), &unique("bo")).await;
+    between.frozen.send_replace(true);
+    let poll = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/socket.io/?EIO=4&transport=polling&sid={}", cluster.address(1), phone.sid);
+    let answer = tokio::time::timeout(Duration::from_secs(30), poll.get(url).send()).await.expect("in time").unwrap();
+    assert_eq!(answer.status(), 400);
+}
+
+/// Nodes reach each other at IPv6 addresses, and phones at `::`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_and_phones_on_ipv6() {
+    for host in ["::1", "::"] {
+        let cluster = Cluster::tuned(Backend::Memory, 2, |config| config.host = host.parse().unwrap()).await;
+        let at = |node: usize| SocketAddr::new("::1".parse().unwrap(), cluster.address(node).port());
+        let (bo, id) = (unique("bo"), unique_call());
+        let mut phone = Poller::open(at(0), &bo).await;
+        if host == "::" {
+            let v4 = SocketAddr::new("127.0.0.1".parse().unwrap(), cluster.address(0).port());
+            assert_eq!(crate::harness::cluster::get(v4, "/health").await.0, 200, "it is IPv4 too");
+        }
+        let mut websocket = phone.websocket(at(1)).await;
+        websocket.say("2probe").await;
+        assert_eq!(websocket.hear().await.as_deref(), Some("3probe"), "HOST={host}: the relay reaches its node");
+        phone.pause().await;
+        websocket.say("5").await;
+        let ana = crate::harness::Phone::connect(at(1), crate::harness::Profile::of(&unique("ana"))).await;
+        assert_eq!(ana.call(&id, &bo).await["success"], true);
+        websocket.expect("call:incoming").await;
+        let hang_up = json!(["call:reject", {"callId": id}]);
+        websocket.say(&format!("421{hang_up}")).await;
+        ana.expect("call:rejected").await;
+        websocket.stream.shutdown().await.unwrap();
+    }
+}
