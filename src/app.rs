@@ -22,8 +22,8 @@ use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Connections, Counts, Gate, OwnSessions, Readiness, RefusedSecrets, Relay,
-    Terms, admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded, route, serve,
-    strangers_get_nothing,
+    SessionRequests, Terms, admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded,
+    route, serve, strangers_get_nothing,
 };
 use crate::sabotage::{self, Bug};
 use crate::signaling::{Parts, Signaling};
@@ -85,6 +85,7 @@ pub struct App {
     gate: Arc<Gate>,
     relay: Arc<Relay>,
     connections: Arc<Connections>,
+    wires: Arc<Wires>,
     traces: Traces,
     drain: Drain,
     stop: CancellationToken,
@@ -98,7 +99,8 @@ impl App {
         let tasks = TaskTracker::new();
         let admin = AdminPort::open(&config, &tasks).await?;
         let shared = Shared::open(&config, &clock, &tasks).await?;
-        Self::start_behind(admin, config, clock, shared, tasks).await
+        // On the heap: whoever starts a node need not have a stack for all of it.
+        Box::pin(Self::start_behind(admin, config, clock, shared, tasks)).await
     }
 
     /// Starts a node on a given clock, store and bus.
@@ -109,7 +111,7 @@ impl App {
         tasks: TaskTracker,
     ) -> Result<Self, AppError> {
         let admin = AdminPort::open(&config, &tasks).await?;
-        Self::start_behind(admin, config, clock, shared, tasks).await
+        Box::pin(Self::start_behind(admin, config, clock, shared, tasks)).await
     }
 
     async fn start_behind(
@@ -168,16 +170,21 @@ impl App {
         let unanswered = config.ping_interval + config.ping_timeout;
         let wires = Arc::new(Wires::new(2 * unanswered + config.auth_times.hold));
         let own = OwnSessions::new(Arc::clone(&wires), config.ping_timeout, tasks.clone(), stop.clone());
+        let transports = Arc::clone(wires.transports());
+        let per_second = limits.session_requests_per_second;
+        let requests = Arc::new(SessionRequests::new(Arc::clone(&transports), addresses.clone(), per_second));
         let relay = Arc::new(Relay::new(
             Arc::clone(&signaling),
             config.node_keys(),
             unanswered + Duration::from_secs(5),
             own,
+            Arc::clone(&requests),
             tasks.clone(),
             stop.clone(),
         ));
         metrics::sessions_limit(limits.sessions);
-        let gate = Arc::new(Gate::new(Arc::clone(&signaling), Arc::clone(&relay), addresses.clone(), bounds));
+        let gate =
+            Arc::new(Gate::new(Arc::clone(&signaling), transports, Arc::clone(&relay), addresses.clone(), bounds));
         let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
         let edge = Edge {
             signaling: Arc::clone(&signaling),
@@ -226,15 +233,18 @@ impl App {
         let readiness = Readiness::default();
         door.open(admin_router(Arc::clone(&signaling), readiness.clone()));
         signaling.run("standing", readiness.clone().keep(Arc::clone(&signaling)));
+        let to_clean = Arc::clone(&wires);
         let (cleaned, counted) = (Arc::clone(&gate), Arc::clone(&connections));
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
                 tokio::time::sleep(UPKEEP).await;
                 metrics::upkeep();
                 metrics::connections(counted.open());
+                metrics::transports(to_clean.transports().open());
+                requests.clean();
                 event_limits.clean();
                 cleaned.clean();
-                wires.clean();
+                to_clean.clean();
                 if let Some(limit) = &api_limit {
                     limit.limiter().retain_recent();
                 }
@@ -253,6 +263,7 @@ impl App {
             gate,
             relay,
             connections,
+            wires,
             traces,
             drain: config.drain,
             stop,
@@ -267,6 +278,11 @@ impl App {
     /// The connections to the public port.
     pub fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// What is known of the engine's transports.
+    pub fn wires(&self) -> &Wires {
+        &self.wires
     }
 
     /// Resolves when the node has to stop because one of its loops died.

@@ -21,7 +21,7 @@ use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use super::{ClientAddress, Peer, Relay, error};
 use crate::fairness::Fairness;
 use crate::signaling::Signaling;
-use crate::socket::Opening;
+use crate::socket::{Opening, Transports};
 use crate::telemetry::metrics::{self, Handshake, Limit};
 
 /// A full node is not full a second later.
@@ -42,6 +42,7 @@ pub struct Bounds {
 
 pub struct Gate {
     signaling: Arc<Signaling>,
+    transports: Arc<Transports>,
     relay: Arc<Relay>,
     addresses: ClientAddress,
     /// What the node takes a second, and who gets it.
@@ -52,10 +53,17 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub fn new(signaling: Arc<Signaling>, relay: Arc<Relay>, addresses: ClientAddress, bounds: Bounds) -> Self {
+    pub fn new(
+        signaling: Arc<Signaling>,
+        transports: Arc<Transports>,
+        relay: Arc<Relay>,
+        addresses: ClientAddress,
+        bounds: Bounds,
+    ) -> Self {
         let quota = |limit| NonZeroU32::new(limit).map(Quota::per_second);
         Self {
             signaling,
+            transports,
             relay,
             addresses,
             fairness: Some(bounds.handshakes_per_second).filter(|limit| *limit > 0).map(Fairness::new).map(Arc::new),
@@ -85,7 +93,7 @@ impl Gate {
             return Some((Limit::Draining, WHEN_DRAINING));
         }
         // A relay costs a node two connections.
-        let load = self.signaling.local_sessions() + 2 * self.relay.websockets();
+        let load = self.transports.open() + 2 * self.relay.websockets();
         if self.sessions > 0 && load >= self.sessions {
             return Some((Limit::Sessions, WHEN_FULL));
         }

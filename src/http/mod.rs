@@ -25,6 +25,7 @@ mod reading;
 mod relay;
 mod replay;
 mod schema;
+mod sessions;
 mod standing;
 mod upgrade;
 mod users;
@@ -50,6 +51,7 @@ pub use gate::{ApiLimit, Bounds, Gate, api_limit, guard};
 pub use health::Counts;
 pub use listener::{Peer, Terms, serve};
 pub use relay::{Relay, route};
+pub use sessions::SessionRequests;
 pub use standing::{Readiness, is_cut_off};
 pub use upgrade::OwnSessions;
 

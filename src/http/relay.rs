@@ -23,11 +23,12 @@ use tokio_util::task::TaskTracker;
 
 use super::peers::client;
 use super::pipe::pipe;
+use super::sessions::{SessionName, SessionRequests};
 use super::upgrade::{OwnSessions, unknown_session};
 use super::{Peer, error};
 use crate::call::Timestamp;
 use crate::signaling::Signaling;
-use crate::socket::Wire;
+use crate::socket::{EngineId, Naming, Wire};
 use crate::telemetry::metrics::{self, Limit, Relayed};
 
 /// Carries the proof that a request comes from another node; whatever comes in from outside under this name is
@@ -35,8 +36,6 @@ use crate::telemetry::metrics::{self, Limit, Relayed};
 const HOP_HEADER: &str = "x-signaling-hop";
 /// A proof older than this is none.
 const HOP_LIFE: Duration = Duration::from_secs(30);
-/// The engine's session ids.
-const ENGINE_ID_LENGTH: usize = 16;
 /// The engine's polls are a message or what else fits into one's length, in base64 at worst.
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 const OPEN_PACKET_LIMIT: usize = 64 * 1024;
@@ -54,6 +53,7 @@ pub struct Relay {
     open: Arc<AtomicUsize>,
     websockets: Arc<AtomicUsize>,
     own: Arc<OwnSessions>,
+    requests: Arc<SessionRequests>,
     /// A websocket that begins here ends with this node.
     turns_upgrades_away: AtomicBool,
     /// Set when the websockets that run through this node are to end, each at a random time within.
@@ -85,6 +85,7 @@ impl Relay {
         keys: Vec<Vec<u8>>,
         patience: Duration,
         own: Arc<OwnSessions>,
+        requests: Arc<SessionRequests>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -96,6 +97,7 @@ impl Relay {
             open: Arc::default(),
             websockets: Arc::default(),
             own,
+            requests,
             turns_upgrades_away: AtomicBool::new(false),
             draining: watch::Sender::new(None),
             tasks,
@@ -222,27 +224,46 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
     }
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
     let from_a_node = relay.is_hop(request.headers_mut(), &target);
-    if let Some(peer) = request.extensions().get::<ConnectInfo<Peer>>().filter(|_| from_a_node) {
-        peer.0.place.vouch();
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
+    if let Some(peer) = peer.as_ref().filter(|_| from_a_node) {
+        peer.place.vouch();
     }
     let query = request.uri().query().unwrap_or_default().to_owned();
     let websocket = parameter(&query, "transport") == Some("websocket");
-    let wire = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.wire.clone());
+    let wire = peer.as_ref().map(|peer| peer.wire.clone());
     let Some(sid) = parameter(&query, "sid") else {
         let wire = wire.filter(|_| websocket);
         if let Some(wire) = &wire {
             request.extensions_mut().insert(wire.clone());
         }
         let hands_out_an_id = request.method() == Method::GET && parameter(&query, "transport") == Some("polling");
+        let transport = relay.requests.begin();
+        let naming = transport.naming();
+        request.extensions_mut().insert(transport);
         let response = next.run(request).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             wire.iter().for_each(Wire::becomes_websocket);
         }
-        return if hands_out_an_id { name_the_node(response, &relay.signaling.own_tag()).await } else { response };
+        return if hands_out_an_id {
+            name_the_node(response, &relay.signaling.own_tag(), &naming).await
+        } else {
+            response
+        };
     };
+    // What another node passes on has been counted there.
+    if let Some(peer) = peer.filter(|_| !from_a_node)
+        && let Some(wait) = relay.requests.refuses(peer.address.ip(), request.headers())
+    {
+        metrics::limited(Limit::SessionRequests);
+        return come_back("Too many requests, please come back", wait.as_secs() + 1);
+    }
+    let Some(name) = SessionName::parse(sid) else { return unknown_session() };
     let own_tag = relay.signaling.own_tag();
-    let (id, tag) = sid.split_once('.').unwrap_or((sid, &own_tag));
+    let (id, tag) = (name.text, name.mark.unwrap_or(&own_tag));
     if tag == own_tag {
+        if !relay.requests.is_live(name.id) {
+            return unknown_session();
+        }
         let Ok(uri) = target.replacen(sid, id, 1).parse::<Uri>() else { return unknown_session() };
         *request.uri_mut() = uri;
         return relay.own.serve(id, websocket, wire, request, next).await;
@@ -253,10 +274,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         Some(_) if websocket && relay.turns_upgrades_away.load(Ordering::Relaxed) => {
             metrics::limited(Limit::Draining);
             metrics::relayed(Relayed::Refused);
-            let mut response =
-                error(StatusCode::SERVICE_UNAVAILABLE, "This node stops, please come back", "unavailable");
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
-            response
+            come_back("This node stops, please come back", 1)
         }
         Some(address) => relay.pass_on(&address, &target, request).await,
         None => {
@@ -270,8 +288,14 @@ fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// Adds the node's tag to the session id in the engine's open packet.
-async fn name_the_node(response: Response, tag: &str) -> Response {
+fn come_back(text: &str, seconds: u64) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, text, "unavailable");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// Adds the node's tag to the session id in the engine's open packet; from now on requests may name it.
+async fn name_the_node(response: Response, tag: &str, naming: &Naming) -> Response {
     if response.status() != StatusCode::OK {
         return response;
     }
@@ -279,8 +303,12 @@ async fn name_the_node(response: Response, tag: &str) -> Response {
     let Ok(bytes) = to_bytes(body, OPEN_PACKET_LIMIT).await else { return unknown_session() };
     const BEFORE: &[u8] = b"0{\"sid\":\"";
     let mut named = bytes.to_vec();
-    if named.starts_with(BEFORE) && named.get(BEFORE.len() + ENGINE_ID_LENGTH) == Some(&b'"') {
-        let place = BEFORE.len() + ENGINE_ID_LENGTH;
+    let place = BEFORE.len() + EngineId::LENGTH;
+    if named.starts_with(BEFORE)
+        && named.get(place) == Some(&b'"')
+        && let Some(id) = std::str::from_utf8(&named[BEFORE.len()..place]).ok().and_then(EngineId::parse)
+    {
+        naming.name(id);
         named.splice(place..place, format!(".{tag}").into_bytes());
     }
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(named.len()));

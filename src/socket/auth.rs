@@ -150,7 +150,8 @@ async fn judge(
     }
 }
 
-fn close(edge: &Edge, socket: &SocketRef) {
+/// Closes the transport of a socket: its phone opens another where it comes back.
+pub(super) fn close(edge: &Edge, socket: &SocketRef) {
     edge.wires.close(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>());
 }
 

@@ -118,6 +118,9 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
 
 pub(super) async fn disconnected(edge: &Arc<Edge>, socket: &SocketRef, reason: DisconnectReason) {
     let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
+    if reason == DisconnectReason::ClientNSDisconnect {
+        super::auth::close(edge, socket);
+    }
     let cause = cause_of(reason);
     if let Some(session) = line.close(cause) {
         leave(edge, &session, cause).await;

@@ -12,6 +12,7 @@ mod line;
 mod news;
 mod opening;
 mod payload;
+mod transports;
 mod wire;
 mod wires;
 
@@ -29,6 +30,7 @@ pub use json::read_json;
 pub use limits::EventLimits;
 pub use opening::Opening;
 pub use payload::{FieldError, Fields, read_initiate};
+pub use transports::{EngineId, Naming, Transport, Transports};
 pub use wire::{Wire, WiredStream};
 pub use wires::Wires;
 

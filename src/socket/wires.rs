@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::news::News;
+use super::transports::{EngineId, Transports};
 use super::wire::{REFUSAL, WeakWire, Wire};
 
 /// Between the packets of a poll.
@@ -21,6 +22,7 @@ pub struct Wires {
     /// Sessions whose CONNECT was refused: their transport is closed when the client has heard it.
     refused: Mutex<HashMap<Box<str>, Refused>>,
     closing: Notify,
+    transports: Arc<Transports>,
     /// Longer than the engine keeps a session that answers no ping.
     memory: Duration,
 }
@@ -59,8 +61,19 @@ impl Wires {
             closed: Mutex::default(),
             refused: Mutex::default(),
             closing: Notify::new(),
+            transports: Arc::default(),
             memory,
         }
+    }
+
+    /// The engine's transports, which this is about.
+    pub fn transports(&self) -> &Arc<Transports> {
+        &self.transports
+    }
+
+    /// How many sessions something is stored for.
+    pub fn stored(&self) -> usize {
+        self.sessions.lock().len() + self.closed.lock().len() + self.refused.lock().len()
     }
 
     /// The session of this engine id runs over that websocket from now on.
@@ -152,7 +165,11 @@ impl Wires {
         for (id, opened_with) in unheard.iter().filter(|(id, _)| !self.is_closed(id)) {
             self.close(id, opened_with.as_ref());
         }
-        self.closed.lock().retain(|_, since| since.elapsed() < self.memory);
-        self.refused.lock().retain(|_, refused| refused.since.elapsed() < self.memory);
+        let is_live = |id: &str| EngineId::parse(id).is_some_and(|id| self.transports.is_live(id));
+        self.closed.lock().retain(|id, since| since.elapsed() < self.memory && is_live(id));
+        self.refused.lock().retain(|id, refused| {
+            let has_wire = refused.opened_with.as_ref().is_some_and(|wire| wire.upgrade().is_some());
+            refused.since.elapsed() < self.memory && (has_wire || is_live(id))
+        });
     }
 }

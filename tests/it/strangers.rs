@@ -4,14 +4,18 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::{SinkExt, StreamExt};
 use onlycare_signaling::config::ReadingTimes;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::cluster::get;
+use crate::harness::cluster::{get, get_with};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::wanderer::Wanderer;
-use crate::harness::{Backend, Cluster, until};
+use crate::harness::{Backend, Cluster, Phone, Profile, until};
 use crate::processes::{Node, prefix};
 
 /// Longer than any of what is measured takes on a busy machine.
@@ -210,4 +214,209 @@ async fn strangers_do_not_use_up_the_descriptors() {
     drop(strangers);
     until("strangers are gone", PATIENCE, async || node.descriptors() < 64).await;
     assert_eq!(get(node.public, "/health").await.0, 200);
+}
+
+/// Requests of sessions that do not exist leave nothing behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_stored_for_made_up_session_ids() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let (node, address) = (&cluster.nodes[0], cluster.address(0));
+    let wanderer = Wanderer::open(vec![address], &unique("ana")).await;
+    let (id, mark) = wanderer.sid.split_once('.').expect("an id and a mark");
+    let before = node.wires().stored();
+    let long = "0".repeat(20_000);
+    let mut asked = 0;
+    let mut stream = connect(address).await;
+    for round in 0..600 {
+        let made_up = format!("{round:016}");
+        let sids = [
+            made_up.clone(),
+            format!("{made_up}.{mark}"),
+            format!("{made_up}.0123456789"),
+            format!("{long}.{mark}"),
+            format!("{round}.{mark}"),
+            format!("{}!.{mark}", &id[1..]),
+        ];
+        for (sid, transport) in sids.iter().flat_map(|sid| [(sid, "websocket"), (sid, "polling")]) {
+            // The tags of nodes that are not known are looked for, a few at a time and slowly.
+            if sid.ends_with("0123456789") && round > 0 {
+                continue;
+            }
+            let target = format!("/socket.io/?EIO=4&transport={transport}&sid={sid}");
+            stream.write_all(format!("GET {target} HTTP/1.1\r\nhost: n\r\n\r\n").as_bytes()).await.unwrap();
+            let answer = answer_of(&mut stream).await;
+            assert!(answer.starts_with("HTTP/1.1 400") && answer.ends_with("unknown\"}"), "{sid:.40}: {answer}");
+            asked += 1;
+        }
+    }
+    let (stored, named) = (node.wires().stored(), node.wires().transports().named());
+    assert_eq!((stored, named), (before, 1), "after {asked} requests");
+}
+
+/// One answer of a connection that stays open.
+async fn answer_of(stream: &mut TcpStream) -> String {
+    let mut heard = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some((head, body)) = heard.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+            if body.len() >= length.parse().expect("a number") {
+                return heard;
+            }
+        }
+        let count = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("an answer").unwrap();
+        assert!(count > 0, "the connection ended: {heard}");
+        heard.push_str(std::str::from_utf8(&buffer[..count]).expect("text"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_with_a_session_id_are_bounded_by_address() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| {
+        config.limits.session_requests_per_second = 5;
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let path = "/socket.io/?EIO=4&transport=polling&sid=0000000000000000";
+    let from = async |client: &'static str| {
+        let answers = (0..40).map(|_| get_with(cluster.address(0), path, ("x-forwarded-for", client)));
+        join_all(answers).await.into_iter().filter(|(status, _)| *status == 503).count()
+    };
+    let flooded = from("192.0.2.1").await;
+    assert!((10..40).contains(&flooded), "{flooded} of 40 were refused");
+    assert_eq!(get_with(cluster.address(0), path, ("x-forwarded-for", "192.0.2.2")).await.0, 400);
+}
+
+/// A client that leaves its session leaves its transport: nothing is left that only answers pings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transport_ends_with_its_session() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let (address, transports) = (cluster.address(0), cluster.nodes[0].wires().transports());
+    let leavers = join_all((0..50).map(|_| async {
+        let phone = Phone::connect(address, Profile::of(&unique("eve"))).await;
+        phone.send_raw("41".into());
+        phone.expect_fate().await
+    }));
+    assert_eq!(leavers.await, vec!["closed"; 50]);
+    // Who they were is no matter: in one breath a transport is no second session either.
+    let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let connect = |user: &str| Message::text(format!(r#"40{{"token":"t","userId":"{user}"}}"#));
+    let (eve, mallory) = (unique("eve"), unique("mallory"));
+    for message in [connect(&eve), Message::text("41"), connect(&mallory)] {
+        let _ = socket.send(message).await;
+    }
+    tokio::time::timeout(PATIENCE, async { while let Some(Ok(_)) = socket.next().await {} }).await.expect("an end");
+    until("transports end", PATIENCE, async || transports.open() == 0).await;
+    let wanderer = Wanderer::open(vec![address], &unique("ana")).await;
+    wanderer.post("41").await;
+    until("the session is unknown", PATIENCE, async || wanderer.poll().await.0 == 400).await;
+    until("sessions end", PATIENCE, async || cluster.shared.sessions.online_users().await.unwrap().is_empty()).await;
+}
+
+/// A transport without a session takes a place too, and not for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transports_are_counted_before_they_are_sessions() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| {
+        config.limits.sessions = 5;
+        config.auth_times.hold = Duration::from_secs(1);
+    })
+    .await;
+    let open = "/socket.io/?EIO=4&transport=polling";
+    let (address, transports) = (cluster.address(0), cluster.nodes[0].wires().transports());
+    let ana = cluster.phone(0, &unique("ana")).await;
+    let answers = join_all((0..20).map(|_| get(address, open))).await;
+    let opened = answers.iter().filter(|(status, _)| *status == 200).count();
+    assert!((1..=6).contains(&opened), "{opened} transports beside a session, of 5 places");
+    assert_eq!(get(address, open).await.0, 503);
+    until("they end", PATIENCE, async || transports.open() == 1 && transports.named() == 0).await;
+    assert!(ana.keep_connected());
+    assert_eq!(get(address, open).await.0, 200);
+}
+
+/// Random bytes, halves, pauses and breaks; `EDGE_FUZZ_SECS` for longer than a test takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_strangers_do_leaves_nothing_behind() {
+    let seconds = std::env::var("EDGE_FUZZ_SECS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    let quick = [("PING_INTERVAL_MS", "1000"), ("PING_TIMEOUT_MS", "1000"), ("AUTH_HOLD_SECS", "1")];
+    let unlimited = [("HANDSHAKES_PER_SECOND", "0"), ("HANDSHAKES_PER_ADDRESS_PER_SECOND", "0")];
+    let node = Node::start(&prefix(), &[&quick[..], &unlimited[..]].concat());
+    let (ana, bo) = (Profile::of(&unique("ana")), Profile::of(&unique("bo")));
+    let honest = (Phone::connect(node.public, ana).await, Phone::connect(node.public, bo).await);
+    honest.0.completes_call(&honest.1).await;
+    let (files, bytes) = (node.descriptors(), node.resident_bytes());
+    let seed: u64 = rand::random();
+    let until_when = Instant::now() + Duration::from_secs(seconds);
+    let address = node.public;
+    let strangers = (0..24).map(|stranger| async move {
+        let mut random = SmallRng::seed_from_u64(seed ^ stranger);
+        let mut count = 0;
+        while Instant::now() < until_when {
+            annoy(address, &mut random).await;
+            count += 1;
+        }
+        count
+    });
+    let count: usize = join_all(strangers).await.into_iter().sum();
+    honest.0.completes_call(&honest.1).await;
+    drop(honest);
+    let gauge = async |name: &str| {
+        let (_, text) = get(node.admin, "/metrics").await;
+        let text = text.as_str().expect("text").to_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("a gauge");
+        line.parse::<f64>().expect("a number")
+    };
+    for name in ["signaling_connections", "signaling_transports", "signaling_sessions"] {
+        until(&format!("{name} is 0, seed {seed}"), PATIENCE, async || gauge(name).await == 0.0).await;
+    }
+    until(&format!("descriptors return, seed {seed}"), PATIENCE, async || node.descriptors() <= files).await;
+    let grown = node.resident_bytes().saturating_sub(bytes);
+    assert!(grown < 64 * 1024 * 1024, "{grown} bytes more after {count} strangers, seed {seed}");
+}
+
+/// One stranger: something that looks like a request or like nothing, whole or cut, in pieces with pauses, and an end.
+async fn annoy(address: SocketAddr, random: &mut SmallRng) {
+    let Ok(mut stream) = TcpStream::connect(address).await else { return };
+    let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = format!("host: n\r\nconnection: upgrade\r\nupgrade: websocket\r\n{key}");
+    let open = "GET /socket.io/?EIO=4&transport";
+    let mut bytes = match random.random_range(0..8) {
+        0 => Vec::new(),
+        1 => format!("{open}=polling HTTP/1.1\r\nhost: n\r\n\r\n").into_bytes(),
+        2 => format!("{open}=websocket HTTP/1.1\r\n{upgrade}\r\n\r\n").into_bytes(),
+        3 => format!("{open}=websocket&sid=0123456789abcdef HTTP/1.1\r\n{upgrade}\r\n\r\n").into_bytes(),
+        4 => [post(4000).into_bytes(), vec![b'{'; random.random_range(0..4000)]].concat(),
+        5 => format!("{}transfer-encoding: chunked\r\n\r\nfff\r\n", post(1).trim_end()).into_bytes(),
+        6 => format!("{open}=polling HTTP/1.1\r\nhost: n\r\n\r\n").repeat(random.random_range(2..20)).into_bytes(),
+        _ => format!("GET /health HTTP/1.1\r\nx: {}", "a".repeat(random.random_range(0..50_000))).into_bytes(),
+    };
+    let junk = random.random_range(0..300);
+    bytes.extend((0..junk).map(|_| random.random::<u8>()));
+    for _ in 0..random.random_range(0..3) {
+        if let Some(byte) = (!bytes.is_empty()).then(|| random.random_range(0..bytes.len())) {
+            bytes[byte] = random.random();
+        }
+    }
+    if random.random_bool(0.3) {
+        bytes.truncate(random.random_range(0..=bytes.len()));
+    }
+    let piece = random.random_range(1..=bytes.len().max(1));
+    for piece in bytes.chunks(piece.max(bytes.len() / 4 + 1)) {
+        if stream.write_all(piece).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..30))).await;
+    }
+    let mut buffer = [0; 1024];
+    match random.random_range(0..4) {
+        // Nobody reads: the answer meets a reset.
+        0 => {}
+        1 => drop(stream.shutdown().await),
+        2 => drop(tokio::time::timeout(Duration::from_millis(50), stream.read(&mut buffer)).await),
+        _ => {
+            let _ = stream.shutdown().await;
+            let reading = async { while let Ok(1..) = stream.read(&mut buffer).await {} };
+            let _ = tokio::time::timeout(Duration::from_millis(200), reading).await;
+        }
+    }
 }
