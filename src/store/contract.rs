@@ -710,7 +710,7 @@ contract! {
     /// However many sockets an account opens, no more of it is kept, and no answer about it is longer.
     async fn sessions_of_a_user_are_bounded(stores: Stores) {
         let sessions = stores.sessions;
-        let of = |id: usize| session(id as u128, "ana", if id % 2 == 0 { "n1" } else { "n2" }, 1);
+        let of = |id: usize| session(id as u128, "ana", if id.is_multiple_of(2) { "n1" } else { "n2" }, 1);
         let mut written = 0;
         for id in 0..SESSIONS_PER_USER + 50 {
             let registered = sessions.register(&of(id)).await.unwrap();
