@@ -80,7 +80,7 @@ write('nodes', 'Signaling: nodes', 'Each node by itself, the bus between them, a
   stat('Sessions', 'none', `sum(${node('signaling_sessions')} and on (namespace, release, instance) up == 1)`, 'Of the nodes chosen above. The phones of a node that was killed are on others already.'),
   stat('Users', 'none', `sum(${node('signaling_users')})`, 'A user on two nodes counts twice.'),
   stat('Nodes', 'none', `count(${node('signaling_build_info')})`, 'That are measured.'),
-  stat('Fullest node', 'percentunit', `max((${node('signaling_sessions')} + 2 * ${node('signaling_relays')}) / (${node('signaling_sessions_limit')} > 0))`, 'Sessions, and twice the websockets passed on, by MAX_SESSIONS.', { orange: 0.7, red: 0.8 }),
+  stat('Fullest node', 'percentunit', `max((${node('signaling_transports')} + 2 * ${node('signaling_relays')}) / (${node('signaling_sessions_limit')} > 0))`, 'Transports, and twice the websockets passed on, by MAX_SESSIONS.', { orange: 0.7, red: 0.8 }),
   stat('Draining', 'none', `sum(${node('signaling_draining')})`, 'Nodes that let their phones go.', { orange: 1 }),
   stat('Memory per session', 'bytes', `sum(${node('process_resident_memory_bytes')}) / sum(${node('signaling_sessions')})`, 'What a node holds without sessions included.'),
   row('Load'),
