@@ -132,9 +132,9 @@ pub struct CancelledRequest {
 pub struct EndedRequest {
     #[schema(rename = "callId", pattern = "^[A-Za-z0-9_.:-]{1,64}$")]
     call_id: String,
-    /// The party who hung up; without it both are told.
-    #[schema(rename = "endedBy", pattern = "^[A-Za-z0-9_.:-]{1,64}$")]
-    ended_by: Option<String>,
+    /// The id of the party who hung up; without it both are told. What names no user counts as missing.
+    #[schema(rename = "endedBy")]
+    ended_by: Option<Value>,
     /// A text; what is none counts as missing.
     reason: Option<Value>,
 }

@@ -124,6 +124,14 @@ impl OwnSessions {
         request: Request,
         next: Next,
     ) -> Response {
+        let receives = websocket || *request.method() == Method::GET;
+        if !receives && self.wires.was_refused(id) {
+            // Its client may have read a ping before the refusal, and answers both.
+            return ok();
+        }
+        if self.wires.is_closed(id) {
+            return unknown_session();
+        }
         let served = async {
             match *request.method() {
                 _ if websocket => self.open(id, wire, request, next).await,
@@ -134,7 +142,8 @@ impl OwnSessions {
         tokio::select! {
             // First: an answer may be ready too, and would take what the phone has to hear by replay.
             biased;
-            () = self.wires.closed(id) => unknown_session(),
+            // What a client sends may be what closes the transport, and is answered.
+            () = self.wires.closed(id), if receives => unknown_session(),
             response = served => response,
         }
     }
@@ -294,6 +303,11 @@ fn accept_key(method: &Method, headers: &HeaderMap) -> Option<HeaderValue> {
     digest.update(key.as_bytes());
     digest.update(KEY_SUFFIX);
     HeaderValue::from_str(&BASE64_STANDARD.encode(digest.finish())).ok()
+}
+
+/// As the engine answers what a client sends.
+fn ok() -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; charset=UTF-8")], "ok").into_response()
 }
 
 fn no_op() -> Response {
