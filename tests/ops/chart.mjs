@@ -316,7 +316,7 @@ function environment(name) {
   for (const [key, value] of Object.entries(made)) writeFileSync(join(files, key), value);
   const own = pod(name).spec.containers[0].env.filter(({ name: key }) => !key.startsWith('SSL_')).map(({ name: key, value }) => [key, value]);
   const entries = [...Object.entries(of(name, 'ConfigMap').find(({ data }) => data.DRAIN_SECS).data), ...own].filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries.map(([key, value]) => [key, value.replace('$(POD_IP)', '127.0.0.1').replace('/run/secrets/signaling', files)]));
+  return Object.fromEntries(entries.map(([key, value]) => [key, value.replace('[$(POD_IP)]', '[::1]').replace('$(POD_IP)', '127.0.0.1').replace('/run/secrets/signaling', files)]));
 }
 
 if (existsSync(binary)) {
