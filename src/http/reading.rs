@@ -1,5 +1,5 @@
-//! How long a client may take to say what it wants. A connection is at one stage at a time, and what may wait, an answer
-//! or a websocket, is no stage with an end.
+//! How long a client may take to say what it wants, and to take the answer. A connection is at one stage at a time, and
+//! what may wait, an answer or a websocket, is no stage with an end.
 
 use std::io;
 use std::pin::Pin;
@@ -27,6 +27,8 @@ struct State {
     stage: Stage,
     /// Bytes of a request that is not complete yet.
     held: usize,
+    /// Since when the client takes nothing of an answer.
+    unread_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +55,15 @@ enum Stage {
 impl Reading {
     /// A connection that begins now.
     pub fn new(times: ReadingTimes, connections: Arc<Connections>) -> Arc<Self> {
-        let state = State { stage: Stage::Head { since: Instant::now() }, held: 0 };
+        let state = State { stage: Stage::Head { since: Instant::now() }, held: 0, unread_since: None };
         Arc::new(Self { times, connections, state: Mutex::new(state) })
     }
 
     /// When the connection is to be cut as it stands, and why.
     pub fn due(&self) -> Option<(Instant, Cut)> {
-        match self.state.lock().stage {
+        let state = self.state.lock();
+        let unread = state.unread_since.map(|since| (since + self.times.idle, Cut::Unread));
+        let unsaid = match state.stage {
             Stage::Idle { since } => Some((since + self.times.idle, Cut::Idle)),
             Stage::Head { since } => Some((since + self.times.head, Cut::Head)),
             Stage::Body { since, bytes } => {
@@ -67,7 +71,18 @@ impl Reading {
                 let (whole, slow) = (since + self.times.body, since + self.times.grace + worth);
                 Some(if slow < whole { (slow, Cut::SlowBody) } else { (whole, Cut::Body) })
             }
-            Stage::Answering { .. } | Stage::Upgraded => None,
+            Stage::Answering { .. } => None,
+            Stage::Upgraded => return None,
+        };
+        [unsaid, unread].into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// The client took bytes of an answer, or has no room for more.
+    fn gave(&self, polled: &Poll<io::Result<usize>>) {
+        let mut state = self.state.lock();
+        match polled {
+            Poll::Pending => state.unread_since = state.unread_since.or_else(|| Some(Instant::now())),
+            Poll::Ready(_) => state.unread_since = None,
         }
     }
 
@@ -93,7 +108,7 @@ impl Reading {
     fn complete(&self) {
         let mut state = self.state.lock();
         self.connections.draw(state.held, 0);
-        *state = State { stage: Stage::Answering { early: false }, held: 0 };
+        *state = State { stage: Stage::Answering { early: false }, held: 0, ..*state };
     }
 
     fn next(&self) {
@@ -236,7 +251,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.reading.gave(&polled);
+        polled
     }
 
     fn poll_write_vectored(
@@ -244,7 +261,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.reading.gave(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

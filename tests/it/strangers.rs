@@ -9,7 +9,7 @@ use onlycare_signaling::config::ReadingTimes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::cluster::{get, get_with};
@@ -69,6 +69,45 @@ async fn drip(address: SocketAddr, beginning: &str, pause: Duration) -> Duration
 fn post(length: usize) -> String {
     let head = "POST /api/emit/call-ended HTTP/1.1\r\nhost: n\r\nx-internal-secret: between-laravel-and-us";
     format!("{head}\r\ncontent-length: {length}\r\n\r\n")
+}
+
+/// Asks again and again over a connection with little room for answers, and takes them at this pace; for how long.
+async fn asks_and_reads(address: SocketAddr, pace: Option<Duration>) -> Duration {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let (mut answers, mut questions) = socket.connect(address).await.expect("a connection").into_split();
+    let started = Instant::now();
+    let asking = async {
+        let many = "GET /health HTTP/1.1\r\nhost: n\r\n\r\n".repeat(1000);
+        while questions.write_all(many.as_bytes()).await.is_ok() {}
+    };
+    let reading = async {
+        let Some(pace) = pace else { return std::future::pending().await };
+        let mut buffer = [0; 4096];
+        while matches!(answers.read(&mut buffer).await, Ok(1..)) {
+            tokio::time::sleep(pace).await;
+        }
+    };
+    let done = async {
+        tokio::select! { () = asking => {} () = reading => {} }
+    };
+    // Who reads is not cut at all.
+    let _ = tokio::time::timeout(if pace.is_some() { 3 * SHORT.idle } else { PATIENCE }, done).await;
+    started.elapsed()
+}
+
+/// What a node has to say is held for who takes it, however slowly, and not for who takes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_no_answer_is_cut() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| config.reading = SHORT).await;
+    let address = cluster.address(0);
+    let deaf = async { join_all((0..10).map(|_| asks_and_reads(address, None))).await };
+    let (deaf, slow) = tokio::join!(deaf, asks_and_reads(address, Some(Duration::from_millis(5))));
+    for after in deaf {
+        assert!(after >= SHORT.idle / 2 && after < PATIENCE, "{after:?}");
+    }
+    assert!(slow >= 3 * SHORT.idle, "who reads slowly is served: {slow:?}");
+    cluster.close().await;
 }
 
 /// Whoever says nothing, or half of it, or one byte after the other, is cut off after its time; who waits for an answer

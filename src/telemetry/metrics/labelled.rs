@@ -93,6 +93,8 @@ pub enum Cut {
     Idle,
     /// Incomplete requests held too much together.
     Memory,
+    /// Its client took nothing of an answer.
+    Unread,
 }
 
 /// What became of a request for another node's session.
@@ -251,8 +253,8 @@ pub fn limited(limit: Limit) {
 }
 
 pub fn connection_cut(cause: Cut) {
-    static HANDLES: LazyLock<[Counter; 5]> = LazyLock::new(|| {
-        ["head", "body", "slow_body", "idle", "memory"]
+    static HANDLES: LazyLock<[Counter; 6]> = LazyLock::new(|| {
+        ["head", "body", "slow_body", "idle", "memory", "unread"]
             .map(|cause| counter!("signaling_connections_cut_total", "cause" => cause))
     });
     HANDLES[cause as usize].increment(1);
