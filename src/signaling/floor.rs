@@ -7,7 +7,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::voice::{Speech, Spoken, Voice};
 use crate::call::{
-    Actor, Call, CallId, Device, Role, Say, SayKind, SealedToken, SessionId, Timestamp, TokenHash, UserId, hears,
+    Actor, Call, CallId, Device, End, Role, Say, SayKind, SealedToken, SessionId, Timestamp, TokenHash, UserId, hears,
     held_until,
 };
 use crate::sabotage::{self, Bug};
@@ -129,6 +129,11 @@ impl Session {
             (0, Some(end)) => end.at >= self.connected_at,
             (joined, Some(_)) => call.end_rank().is_some_and(|over| over > joined),
         }
+    }
+
+    /// Whether it came this soon after the end and could not be told what its user missed: the store was away.
+    pub(super) fn asked_in_vain(&self, end: &End, soon: Duration) -> bool {
+        self.joined.load(Ordering::Relaxed) == 0 && self.connected_at.since(end.at) <= soon
     }
 
     pub fn voice(&self) -> Speech<'_> {

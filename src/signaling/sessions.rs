@@ -150,6 +150,7 @@ impl Node {
         let is_notice = unheard;
         // It was here and not registered, or somebody would have told it; but for what was the answer to its initiate.
         unheard |= session.was_here_at_the_end(last) && !last.version.is_first();
+        unheard |= last.caller.user == session.user && session.asked_in_vain(end, NOTICE_TTL);
         let recent = age <= self.policy.call_grace;
         // Without `acks` lost sockets are not dead phones: what nobody said is not told to one that comes back.
         let unproven = last.is_presumed_over() && !session.acks;

@@ -220,6 +220,35 @@ async fn slow_replies_of_redis_slow_calls_and_lose_none() {
     stage.plays_on().await;
 }
 
+/// Whoever comes back soon after the end of his call to a node that has no store is told of it when the node has: it was
+/// the node that could not ask within the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_came_back_to_a_node_without_the_store_hears_the_rejection() {
+    let redis = Redis::start();
+    let far = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[redis.url(), format!("redis://{}", far.address)]).await;
+    let (ana, bo, id) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    far.cut();
+    let user = ana.user.clone();
+    ana.vanish();
+    let gone = async || {
+        let online = cluster.shared.sessions.online_users().await;
+        online.is_ok_and(|users| users.iter().all(|other| other.as_str() != user))
+    };
+    until("ana is gone", ONE_LEASE, gone).await;
+    assert_eq!(bo.reject(&id).await["success"], true);
+    let ana = cluster.phone(1, &user).await;
+    let came = Instant::now();
+    while came.elapsed() < Duration::from_secs(11) {
+        tokio::time::sleep(Duration::from_millis(100)).await; // the store no longer keeps that nobody heard it
+    }
+    far.mend();
+    assert_eq!(ana.expect_within("call:rejected", ONE_LEASE).await["callId"], id.as_str());
+    bo.completes_call(&ana).await;
+    cluster.close().await;
+}
+
 /// To register all phones again takes longer than a lease where replies are slow: the lease is renewed meanwhile, and no
 /// other node takes the phones for gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
