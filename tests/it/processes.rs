@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
-use crate::harness::cluster::{get, get_with, post};
+use crate::harness::cluster::{SECRET, get, get_with, post};
 use crate::harness::collector::Collector;
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
@@ -707,4 +707,25 @@ fn a_configuration_that_cannot_be_read_lets_nobody_in() {
     let (usable, said) = check(b"", &[]);
     assert!(usable && said.contains("ANY TOKEN IS ACCEPTED"), "{said}");
     std::fs::remove_dir_all(&folder).expect("it goes");
+}
+
+/// A client of Laravel's has gone when a node that stood still comes to read what it said: it is obeyed all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_to_a_node_that_stood_still_is_obeyed() {
+    let node = Node::start(&prefix(), &[("LARAVEL_API_SECRET", SECRET)]);
+    let phone = async |name| Phone::connect(node.public, Profile::of(&unique(name))).await;
+    let (ana, bo, id) = (phone("ana").await, phone("bo").await, unique_call());
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    node.signal("STOP");
+    for _ in 0..5 {
+        let body = json!({"callId": id, "endedBy": ana.user}).to_string();
+        let head = format!("POST /api/emit/call-ended HTTP/1.1\r\nhost: n\r\nx-internal-secret: {SECRET}");
+        let mut client = std::net::TcpStream::connect(node.public).expect("a connection");
+        let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        std::io::Write::write_all(&mut client, request.as_bytes()).expect("the kernel takes it");
+    }
+    node.signal("CONT");
+    assert_eq!(bo.expect("call:ended").await["callId"], id.as_str());
 }
