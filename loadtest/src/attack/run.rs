@@ -84,6 +84,11 @@ fn target(row: &Row, options: &Attack) -> Target {
         "HANDSHAKES_PER_SECOND",
         "HANDSHAKES_PER_ADDRESS_PER_SECOND",
         "RINGS_PER_CALLEE_PER_MINUTE",
+        "UNANSWERED_RINGS_PER_CALLEE",
+        "UNANSWERED_RINGS_PER_CALLER",
+        "PRESENCE_IDS_PER_MINUTE",
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "SESSION_REQUESTS_PER_ADDRESS_PER_SECOND",
     ];
     let delivered = limits.map(|name| (name.to_owned(), String::new()));
     let rows = row.nodes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
