@@ -2,7 +2,6 @@
 //! is a 503 with a hint, never a CONNECT_ERROR: the client comes back by itself.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,25 +10,21 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::DefaultKeyedStateStore;
-use governor::{Quota, RateLimiter};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 
-use super::{ClientAddress, Peer, Relay, error};
+use super::per_address::PerAddress;
+use super::{ClientAddress, Peer, Relay, come_back, error};
 use crate::fairness::Fairness;
 use crate::signaling::Signaling;
-use crate::socket::{Opening, Transports};
+use crate::socket::{Transport, Transports};
 use crate::telemetry::metrics::{self, Handshake, Limit};
 
 /// A full node is not full a second later.
 const WHEN_FULL: Duration = Duration::from_secs(5);
 /// Another node takes the client at once, if its load balancer asks one.
 const WHEN_DRAINING: Duration = Duration::ZERO;
-
-type PerAddress = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock>;
 
 /// Bounds of new sockets; 0 means none.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +42,7 @@ pub struct Gate {
     addresses: ClientAddress,
     /// What the node takes a second, and who gets it.
     fairness: Option<Arc<Fairness>>,
-    address: Option<PerAddress>,
+    address: PerAddress,
     sessions: usize,
     closed: AtomicBool,
 }
@@ -60,14 +55,13 @@ impl Gate {
         addresses: ClientAddress,
         bounds: Bounds,
     ) -> Self {
-        let quota = |limit| NonZeroU32::new(limit).map(Quota::per_second);
         Self {
             signaling,
             transports,
             relay,
             addresses,
             fairness: Some(bounds.handshakes_per_second).filter(|limit| *limit > 0).map(Fairness::new).map(Arc::new),
-            address: quota(bounds.handshakes_per_address).map(RateLimiter::keyed),
+            address: PerAddress::new(bounds.handshakes_per_address),
             sessions: bounds.sessions,
             closed: AtomicBool::new(false),
         }
@@ -80,9 +74,7 @@ impl Gate {
 
     /// Forgets addresses whose allowance is whole again.
     pub fn clean(&self) {
-        if let Some(address) = &self.address {
-            address.retain_recent();
-        }
+        self.address.clean();
         if let Some(fairness) = &self.fairness {
             fairness.clean(self.signaling.clock().elapsed());
         }
@@ -98,21 +90,19 @@ impl Gate {
             return Some((Limit::Sessions, WHEN_FULL));
         }
         let now = self.signaling.clock().elapsed();
-        if let Some(address) = &self.address
-            && let Err(refused) = address.check_key(&client)
-        {
+        if let Some(wait) = self.address.refuses(client) {
             if let Some(fairness) = &self.fairness {
                 fairness.note(client, 1, now);
             }
-            return Some((Limit::Address, refused.wait_time_from(DefaultClock::default().now())));
+            return Some((Limit::Address, wait));
         }
         let wait = self.fairness.as_ref()?.take(client, now).err()?;
         Some((Limit::Handshakes, wait))
     }
 
-    fn opening(&self, client: IpAddr) -> Opening {
+    fn begin(&self, client: IpAddr) -> Transport {
         let fairness = self.fairness.as_ref().map(|fairness| (Arc::clone(fairness), self.signaling.clock().clone()));
-        Opening::new(client, fairness)
+        self.transports.begin(client, fairness)
     }
 }
 
@@ -130,13 +120,9 @@ pub async fn guard(
     if let Some((limit, wait)) = gate.refuses(client) {
         metrics::limited(limit);
         metrics::handshake(Handshake::Limited);
-        let mut response =
-            error(StatusCode::SERVICE_UNAVAILABLE, "Too many connections, please come back", "unavailable");
-        let seconds = wait.as_secs() + 1;
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        return response;
+        return come_back("Too many connections, please come back", wait);
     }
-    request.extensions_mut().insert(gate.opening(client));
+    request.extensions_mut().insert(gate.begin(client));
     next.run(request).await
 }
 

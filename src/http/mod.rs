@@ -18,6 +18,7 @@ mod openapi;
 mod outbox;
 mod page;
 mod peers;
+mod per_address;
 mod pipe;
 mod probe;
 mod queries;
@@ -31,10 +32,11 @@ mod upgrade;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -132,6 +134,14 @@ async fn traced(
 /// An error as every endpoint says it.
 pub(crate) fn error(status: StatusCode, text: &str, code: &'static str) -> Response {
     (status, axum::Json(json!({"error": text, "code": code}))).into_response()
+}
+
+/// This node can't take a client now: it comes back, to whatever node, when it has waited.
+fn come_back(text: &str, wait: Duration) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, text, "unavailable");
+    // Whole seconds, and never too early.
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    response
 }
 
 fn unavailable() -> Response {

@@ -25,10 +25,10 @@ use super::peers::client;
 use super::pipe::pipe;
 use super::sessions::{SessionName, SessionRequests};
 use super::upgrade::{OwnSessions, unknown_session};
-use super::{Peer, error};
+use super::{Peer, come_back, error};
 use crate::call::Timestamp;
 use crate::signaling::Signaling;
-use crate::socket::{EngineId, Naming, Wire};
+use crate::socket::{EngineId, Naming, Transport, Wire};
 use crate::telemetry::metrics::{self, Limit, Relayed};
 
 /// Carries the proof that a request comes from another node; whatever comes in from outside under this name is
@@ -237,15 +237,13 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
             request.extensions_mut().insert(wire.clone());
         }
         let hands_out_an_id = request.method() == Method::GET && parameter(&query, "transport") == Some("polling");
-        let transport = relay.requests.begin();
-        let naming = transport.naming();
-        request.extensions_mut().insert(transport);
+        let naming = request.extensions().get::<Transport>().map(Transport::naming);
         let response = next.run(request).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             wire.iter().for_each(Wire::becomes_websocket);
         }
         return if hands_out_an_id {
-            name_the_node(response, &relay.signaling.own_tag(), &naming).await
+            name_the_node(response, &relay.signaling.own_tag(), naming.as_ref()).await
         } else {
             response
         };
@@ -255,7 +253,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         && let Some(wait) = relay.requests.refuses(peer.address.ip(), request.headers())
     {
         metrics::limited(Limit::SessionRequests);
-        return come_back("Too many requests, please come back", wait.as_secs() + 1);
+        return come_back("Too many requests, please come back", wait);
     }
     let Some(name) = SessionName::parse(sid) else { return unknown_session() };
     let own_tag = relay.signaling.own_tag();
@@ -274,7 +272,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         Some(_) if websocket && relay.turns_upgrades_away.load(Ordering::Relaxed) => {
             metrics::limited(Limit::Draining);
             metrics::relayed(Relayed::Refused);
-            come_back("This node stops, please come back", 1)
+            come_back("This node stops, please come back", Duration::ZERO)
         }
         Some(address) => relay.pass_on(&address, &target, request).await,
         None => {
@@ -288,14 +286,8 @@ fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-fn come_back(text: &str, seconds: u64) -> Response {
-    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, text, "unavailable");
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    response
-}
-
 /// Adds the node's tag to the session id in the engine's open packet; from now on requests may name it.
-async fn name_the_node(response: Response, tag: &str, naming: &Naming) -> Response {
+async fn name_the_node(response: Response, tag: &str, naming: Option<&Naming>) -> Response {
     if response.status() != StatusCode::OK {
         return response;
     }
@@ -308,7 +300,7 @@ async fn name_the_node(response: Response, tag: &str, naming: &Naming) -> Respon
         && named.get(place) == Some(&b'"')
         && let Some(id) = std::str::from_utf8(&named[BEFORE.len()..place]).ok().and_then(EngineId::parse)
     {
-        naming.name(id);
+        naming.iter().for_each(|naming| naming.name(id));
         named.splice(place..place, format!(".{tag}").into_bytes());
     }
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(named.len()));

@@ -1,19 +1,14 @@
 //! Requests that name a session of the engine: which of them are looked at.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use governor::clock::{Clock, DefaultClock};
-use governor::state::keyed::DefaultKeyedStateStore;
-use governor::{Quota, RateLimiter};
 
 use super::ClientAddress;
-use crate::socket::{EngineId, Transport, Transports};
-
-type PerAddress = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock>;
+use super::per_address::PerAddress;
+use crate::socket::{EngineId, Transports};
 
 /// Hexadecimal digits of a node's mark.
 const MARK_LENGTH: usize = 10;
@@ -47,35 +42,27 @@ impl<'a> SessionName<'a> {
 pub struct SessionRequests {
     transports: Arc<Transports>,
     addresses: ClientAddress,
-    limit: Option<PerAddress>,
+    limit: PerAddress,
 }
 
 impl SessionRequests {
     /// `per_second` 0: no limit.
     pub fn new(transports: Arc<Transports>, addresses: ClientAddress, per_second: u32) -> Self {
-        let limit = NonZeroU32::new(per_second).map(|limit| RateLimiter::keyed(Quota::per_second(limit)));
-        Self { transports, addresses, limit }
+        Self { transports, addresses, limit: PerAddress::new(per_second) }
     }
 
     /// How long this client has to wait; absent where it need not.
     pub(super) fn refuses(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Duration> {
-        let refused = self.limit.as_ref()?.check_key(&self.addresses.of(peer, headers)).err()?;
-        Some(refused.wait_time_from(DefaultClock::default().now()))
+        self.limit.refuses(self.addresses.of(peer, headers))
     }
 
     pub(super) fn is_live(&self, id: EngineId) -> bool {
         self.transports.is_live(id)
     }
 
-    pub(super) fn begin(&self) -> Transport {
-        self.transports.begin()
-    }
-
     /// Forgets addresses whose allowance is whole again.
     pub fn clean(&self) {
-        if let Some(limit) = &self.limit {
-            limit.retain_recent();
-        }
+        self.limit.clean();
     }
 }
 

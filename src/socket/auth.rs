@@ -11,7 +11,7 @@ use socketioxide::socket::DisconnectReason;
 use super::Edge;
 use super::handlers::{Inlet, disconnected};
 use super::line::Line;
-use super::opening::Opening;
+use super::transports::Transport;
 use super::wire::Wire;
 use crate::call::{CallId, Device, SealedToken, TokenHash, UNNAMED, UserId};
 use crate::telemetry::About;
@@ -88,8 +88,8 @@ impl fmt::Display for Denied {
 /// else is sent on it reaches nobody. The client takes a refusal for final and leaves by itself; for one that stays the
 /// stream ends without a Close frame, whose answer only a friend would give.
 pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, auth: TryData<Value>) -> Result<(), Denied> {
-    let opening = socket.req_parts().extensions.get::<Opening>().cloned().unwrap_or_else(Opening::unknown);
-    if !opening.is_first_connect() {
+    let transport = socket.req_parts().extensions.get::<Transport>().cloned().unwrap_or_else(Transport::unknown);
+    if !transport.is_first_connect() {
         let denied = deny(Handshake::Repeated, "Authentication failed");
         if !edge.wires.was_refused(&socket.id.to_string()) {
             // It had a session, and its phone opens another transport for the next.
@@ -98,9 +98,9 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, auth: TryData<Val
         tokio::time::sleep(UNTIL_THE_TRANSPORT_CLOSES).await;
         return Err(denied);
     }
-    let admitted = judge(edge, &socket, &opening, auth).await;
+    let admitted = judge(edge, &socket, &transport, auth).await;
     match &admitted {
-        Ok(()) => opening.accepted(),
+        Ok(()) => transport.accepted(),
         Err(_) => edge.wires.refuse(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>()),
     }
     admitted
@@ -110,7 +110,7 @@ pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, auth: TryData<Val
 async fn judge(
     edge: &Arc<Edge>,
     socket: &SocketRef,
-    opening: &Opening,
+    transport: &Transport,
     TryData(auth): TryData<Value>,
 ) -> Result<(), Denied> {
     let auth = auth.unwrap_or(Value::Null);
@@ -126,7 +126,7 @@ async fn judge(
         None => Device::Unnamed,
     };
     let acks = auth["acks"] == true || auth["acks"] == "true";
-    let authenticate = edge.authenticate.authenticate(token, &user, opening.address());
+    let authenticate = edge.authenticate.authenticate(token, &user, transport.address());
     match edge.signaling.traces().run("authenticate", Kind::Internal, About::user(&user), authenticate).await {
         Authenticated::Yes { name, token: hash, sealed } => {
             let name = name.unwrap_or_else(|| UNNAMED.into());

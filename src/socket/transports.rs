@@ -1,9 +1,12 @@
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::fairness::Fairness;
 
 /// An id of the engine's: 16 characters of base64url. What is none names no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,10 +32,18 @@ pub struct Transports {
 }
 
 impl Transports {
-    /// A transport is about to open. It goes into the request.
-    pub fn begin(self: &Arc<Self>) -> Transport {
+    /// A transport is about to open for a client at this address. It goes into the request; `fairness` learns whether the
+    /// address has sessions.
+    pub fn begin(self: &Arc<Self>, address: IpAddr, fairness: Option<(Arc<Fairness>, Clock)>) -> Transport {
         self.open.fetch_add(1, Ordering::Relaxed);
-        Transport(Arc::new(Begun { name: OnceLock::new(), transports: Arc::clone(self) }))
+        Transport(Arc::new(Begun {
+            name: OnceLock::new(),
+            transports: Arc::clone(self),
+            address,
+            connected: AtomicBool::new(false),
+            accepted: AtomicBool::new(false),
+            fairness,
+        }))
     }
 
     pub fn open(&self) -> usize {
@@ -50,13 +61,20 @@ impl Transports {
     }
 }
 
-/// One transport, counted until the engine and all who speak to its phone have let go of it.
+/// One transport, and what is known of it from the request that opened it. Counted until the engine and all who speak to
+/// its phone have let go of it.
 #[derive(Clone)]
 pub struct Transport(Arc<Begun>);
 
 struct Begun {
     name: OnceLock<EngineId>,
     transports: Arc<Transports>,
+    address: IpAddr,
+    /// A CONNECT came over it.
+    connected: AtomicBool,
+    /// A session runs over it.
+    accepted: AtomicBool,
+    fairness: Option<(Arc<Fairness>, Clock)>,
 }
 
 /// Knows a transport without keeping it.
@@ -65,6 +83,29 @@ pub struct Naming(std::sync::Weak<Begun>);
 impl Transport {
     pub fn naming(&self) -> Naming {
         Naming(Arc::downgrade(&self.0))
+    }
+
+    /// Where nobody looked at the request.
+    pub(super) fn unknown() -> Self {
+        Arc::<Transports>::default().begin(Ipv4Addr::UNSPECIFIED.into(), None)
+    }
+
+    /// The client's address, as far as proxies are trusted.
+    pub fn address(&self) -> IpAddr {
+        self.0.address
+    }
+
+    /// True for the first CONNECT, false for any other.
+    pub(super) fn is_first_connect(&self) -> bool {
+        !self.0.connected.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn accepted(&self) {
+        if let Some((fairness, clock)) = &self.0.fairness
+            && !self.0.accepted.swap(true, Ordering::Relaxed)
+        {
+            fairness.came(self.0.address, clock.elapsed());
+        }
     }
 }
 
@@ -85,6 +126,11 @@ impl Drop for Begun {
             self.transports.named.lock().remove(id);
         }
         self.transports.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some((fairness, clock)) = &self.fairness
+            && *self.accepted.get_mut()
+        {
+            fairness.left(self.address, clock.elapsed());
+        }
     }
 }
 
@@ -106,7 +152,8 @@ mod tests {
     fn a_transport_counts_until_all_let_go_of_it() {
         let transports = Arc::new(Transports::default());
         let id = EngineId::parse("AAz09-_AAz09-_AA").unwrap();
-        let (opened, unnamed) = (transports.begin(), transports.begin());
+        let begin = || transports.begin(Ipv4Addr::LOCALHOST.into(), None);
+        let (opened, unnamed) = (begin(), begin());
         let naming = opened.naming();
         naming.name(id);
         let engine = opened.clone();
