@@ -203,8 +203,9 @@ mod tests {
 
     use super::*;
     use crate::call::CallId;
+    use crate::store::contract::UNLIMITED;
     use crate::store::memory::MemoryStore;
-    use crate::store::{Bell, Letter, Retention, RingBudget};
+    use crate::store::{Bell, Letter};
 
     /// Answers letters whose id ends in "well", leaves the others unanswered, repeats none that ends in "once", and notes
     /// the attempt of one that ends in "noted".
@@ -251,15 +252,8 @@ mod tests {
     #[tokio::test]
     async fn what_a_stopped_courier_holds_is_handed_back() {
         let second = Duration::from_secs(1);
-        let retention = Retention {
-            live: second,
-            ended: second,
-            verdict: second,
-            rings_per_minute: 0,
-            ring_budget: RingBudget::OFF,
-        };
         let clock = Clock::system();
-        let outbox: Arc<dyn Outbox> = Arc::new(MemoryStore::new(clock.clone(), retention));
+        let outbox: Arc<dyn Outbox> = Arc::new(MemoryStore::new(clock.clone(), UNLIMITED));
         let letter = |call: &str, id: &str| Letter {
             id: id.into(),
             queue: Queue::Events,

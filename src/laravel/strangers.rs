@@ -16,7 +16,8 @@ use crate::telemetry::metrics;
 
 /// A token that Laravel refused is refused again so long without asking.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// Tokens that were refused, and addresses, remembered at most; beyond it the oldest go.
+/// Tokens that were refused, and addresses, remembered at most; beyond it what is over goes, and if that is not enough
+/// all refusals, and all addresses that nobody waits at.
 const REFUSED: usize = 20_000;
 const ADDRESSES: usize = 50_000;
 /// Requests a second for one address, and saved up at most; by whether a token from there was good lately.

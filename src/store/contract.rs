@@ -17,12 +17,18 @@ use crate::call::{
 };
 use crate::clock::Clock;
 
-const RETENTION: Retention = Retention {
+/// For tests that are not about limits.
+pub const UNLIMITED: Retention = Retention {
     live: Duration::from_secs(18_000),
     ended: Duration::from_secs(600),
     verdict: Duration::from_secs(300),
+    rings_per_minute: 0,
+    ring_budget: RingBudget::OFF,
+};
+const RETENTION: Retention = Retention {
     rings_per_minute: 20,
     ring_budget: RingBudget { full_ring: Duration::from_secs(30), per_callee: 3, per_caller: 5 },
+    ..UNLIMITED
 };
 
 struct Stores {

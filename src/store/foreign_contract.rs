@@ -7,19 +7,12 @@ use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, ListInterface, SortedSetsInterface};
 use tokio_util::task::TaskTracker;
 
-use super::contract::{apply, by, call, test_server};
+use super::contract::{UNLIMITED, apply, by, call, test_server};
 use super::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, connect};
 use super::*;
 use crate::call::{Command, EndReason, TokenHash, VerdictKind, What};
 use crate::clock::Clock;
 
-const RETENTION: Retention = Retention {
-    live: Duration::from_secs(18_000),
-    ended: Duration::from_secs(600),
-    verdict: Duration::from_secs(300),
-    rings_per_minute: 0,
-    ring_budget: RingBudget::OFF,
-};
 const MINUTE: Duration = Duration::from_secs(60);
 const ODD: &str = r#"{"from_tomorrow":{"x":1}}"#;
 
@@ -34,7 +27,7 @@ impl Stage {
     async fn set() -> Self {
         let client = connect(&test_server::shared().url(), &TaskTracker::new()).await.expect("redis answers");
         let prefix = format!("f{:016x}", rand::random::<u64>());
-        let calls = RedisCalls::new(client.clone(), &prefix, RETENTION);
+        let calls = RedisCalls::new(client.clone(), &prefix, UNLIMITED);
         Self { client, prefix, calls, now: Clock::system().now() }
     }
 

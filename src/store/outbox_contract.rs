@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
-use super::contract::{apply, by, call, contract, test_server};
+use super::contract::{UNLIMITED, apply, by, call, contract, test_server};
 use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisOutbox, connect};
 use super::*;
@@ -15,13 +15,6 @@ use crate::clock::Clock;
 
 const LEASE: Duration = Duration::from_secs(20);
 const BOUNDS: OutboxBounds = OutboxBounds { letters: 8, bytes: 4000 };
-const RETENTION: Retention = Retention {
-    live: Duration::from_secs(18_000),
-    ended: Duration::from_secs(600),
-    verdict: Duration::from_secs(300),
-    rings_per_minute: 0,
-    ring_budget: RingBudget::OFF,
-};
 
 struct Stores {
     calls: Arc<dyn CallStore>,
@@ -31,7 +24,7 @@ struct Stores {
 
 fn memory() -> Stores {
     let clock = Clock::system();
-    let store = Arc::new(MemoryStore::bounded(clock.clone(), RETENTION, BOUNDS));
+    let store = Arc::new(MemoryStore::bounded(clock.clone(), UNLIMITED, BOUNDS));
     Stores { calls: store.clone(), outbox: store, now: clock.now() }
 }
 
@@ -39,7 +32,7 @@ async fn redis_at(url: &str) -> Stores {
     let client = connect(url, &TaskTracker::new()).await.expect("redis answers");
     let prefix = format!("c{:016x}", rand::random::<u64>());
     Stores {
-        calls: Arc::new(RedisCalls::new(client.clone(), &prefix, RETENTION).bounded(BOUNDS)),
+        calls: Arc::new(RedisCalls::new(client.clone(), &prefix, UNLIMITED).bounded(BOUNDS)),
         outbox: Arc::new(RedisOutbox::new(client, &prefix, BOUNDS)),
         now: Clock::system().now(),
     }

@@ -300,8 +300,8 @@ impl Carrier for Pushes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::contract::UNLIMITED;
     use crate::store::memory::MemoryStore;
-    use crate::store::{Retention, RingBudget};
     use crate::webhook::schedule::tests::claim;
 
     /// A name is judged by what it resolves to, at each connection.
@@ -309,15 +309,8 @@ mod tests {
     async fn a_name_of_the_own_network_is_refused() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let second = Duration::from_secs(1);
-        let retention = Retention {
-            live: second,
-            ended: second,
-            verdict: second,
-            rings_per_minute: 0,
-            ring_budget: RingBudget::OFF,
-        };
         let clock = Clock::system();
-        let outbox = Arc::new(MemoryStore::new(clock.clone(), retention));
+        let outbox = Arc::new(MemoryStore::new(clock.clone(), UNLIMITED));
         let secrets = vec![SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()];
         let terms = EndpointTerms { url: "https://localhost:1/hook".into(), secrets, allow_private: false };
         let endpoint = Endpoint::new(terms, outbox, clock).unwrap();

@@ -6,10 +6,10 @@ use onlycare_signaling::call::{Call, CallId, State};
 use onlycare_signaling::config::Config;
 use serde_json::json;
 
-use crate::harness::cluster::{SECRET, config, get_with};
+use crate::harness::cluster::{SECRET, get_with};
 use crate::harness::laravel::Laravel;
 use crate::harness::phone::{unique, unique_call};
-use crate::harness::receiver::{Receiver, SIGNING_SECRET};
+use crate::harness::receiver::Receiver;
 use crate::harness::{Backend, Cluster, Phone, Profile, redis};
 use crate::legacy::with_manual_time;
 use crate::processes::{Node, prefix};
@@ -310,14 +310,8 @@ async fn laravel_says_whether_a_doubtful_line_is_free() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_backend_is_told_how_long_both_were_there() {
     let receiver = Receiver::start().await;
-    let terms = config(&[
-        ("WEBHOOK_URL", &receiver.url()),
-        ("WEBHOOK_SECRET", SIGNING_SECRET),
-        ("WEBHOOK_ALLOW_PRIVATE", "true"),
-    ]);
     let cluster = Cluster::manual_tuned(2, |config| {
-        config.webhook = terms.webhook.clone();
-        config.policy.webhooks = true;
+        receiver.hears_of(config);
     })
     .await;
     let (ana, bo, id) = ringing(&cluster).await;

@@ -11,7 +11,7 @@ use crate::harness::cluster::config;
 use crate::harness::collector::{Collector, Seen};
 use crate::harness::laravel::Laravel;
 use crate::harness::phone::{unique, unique_call};
-use crate::harness::receiver::{Receiver, SIGNING_SECRET};
+use crate::harness::receiver::Receiver;
 use crate::harness::{Backend, Cluster};
 use crate::on_each_backend;
 
@@ -133,15 +133,9 @@ async fn a_call_is_traced_as_a_whole_or_not_at_all() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_backend_says_and_hears_is_in_the_trace() {
     let (collector, receiver) = (Collector::start().await, Receiver::start().await);
-    let hooks = config(&[
-        ("WEBHOOK_URL", &receiver.url()),
-        ("WEBHOOK_SECRET", SIGNING_SECRET),
-        ("WEBHOOK_ALLOW_PRIVATE", "true"),
-    ]);
     let cluster = Cluster::tuned(Backend::Memory, 2, |config| {
         config.traces = Some(terms(collector.url()));
-        config.webhook = hooks.webhook.clone();
-        config.policy.webhooks = true;
+        receiver.hears_of(config);
     })
     .await;
     let ana = cluster.phone(0, &unique("ana")).await;

@@ -255,14 +255,8 @@ async fn a_backend_in_any_mood_loses_no_webhook() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_id_that_is_used_again_has_letters_of_its_own() {
     let receiver = Receiver::start().await;
-    let terms = config(&[
-        ("WEBHOOK_URL", &receiver.url()),
-        ("WEBHOOK_SECRET", SIGNING_SECRET),
-        ("WEBHOOK_ALLOW_PRIVATE", "true"),
-    ]);
     let cluster = Cluster::manual_tuned(1, |config| {
-        config.webhook = terms.webhook.clone();
-        config.policy.webhooks = true;
+        receiver.hears_of(config);
         config.retention.ended = Duration::from_secs(1);
     })
     .await;
@@ -291,14 +285,8 @@ async fn a_call_id_that_is_used_again_has_letters_of_its_own() {
 async fn a_dead_letter_is_listed_and_replayed() {
     let receiver = Receiver::start().await;
     receiver.answer(Answer::Status(422));
-    let terms = config(&[
-        ("WEBHOOK_URL", &receiver.url()),
-        ("WEBHOOK_SECRET", SIGNING_SECRET),
-        ("WEBHOOK_ALLOW_PRIVATE", "true"),
-    ]);
     let cluster = Cluster::manual_tuned(1, |config| {
-        config.webhook = terms.webhook.clone();
-        config.policy.webhooks = true;
+        receiver.hears_of(config);
     })
     .await;
     let ana = cluster.phone_with(0, Profile::of(&unique("ana"))).await;

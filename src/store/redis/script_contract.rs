@@ -17,21 +17,14 @@ use super::{RedisCalls, RedisOutbox, RedisSessions, connect};
 use crate::call::{Call, CallId, Command, NodeId, Timestamp, UserId, VerdictKind, What};
 use crate::clock::{Clock, Shift};
 use crate::store::contract::test_server::Redis;
-use crate::store::contract::{apply, by, call, lease, milestone, session, user, verdict};
+use crate::store::contract::{UNLIMITED, apply, by, call, lease, milestone, session, user, verdict};
 use crate::store::{
-    CallStore, Claim, Created, Letter, Outbox, OutboxBounds, PutBack, Queue, REPLAYED_AT_ONCE, Replayed, Retention,
-    RingBudget, SessionStore, Settled, StoreError, Vacates, Vouches, Which,
+    CallStore, Claim, Created, Letter, Outbox, OutboxBounds, PutBack, Queue, REPLAYED_AT_ONCE, Replayed, SessionStore,
+    Settled, StoreError, Vacates, Vouches, Which,
 };
 
 const LEASE: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_secs(3600);
-const RETENTION: Retention = Retention {
-    live: Duration::from_secs(18_000),
-    ended: Duration::from_secs(600),
-    verdict: Duration::from_secs(300),
-    rings_per_minute: 0,
-    ring_budget: RingBudget::OFF,
-};
 const NODES: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 
 /// What lies in the store.
@@ -162,7 +155,7 @@ impl Stage {
         fill_letters(&client, "s", "wait", half, now).await;
         let bounds = OutboxBounds { letters: u64::MAX >> 12, bytes: u64::MAX >> 12 };
         let stage = Self {
-            calls: RedisCalls::new(client.clone(), "s", RETENTION).bounded(bounds),
+            calls: RedisCalls::new(client.clone(), "s", UNLIMITED).bounded(bounds),
             sessions: RedisSessions::new(client.clone(), client.clone(), "s"),
             outbox: RedisOutbox::new(client.clone(), "s", bounds),
             narrow: RedisOutbox::new(client, "s", OutboxBounds { letters: 100, bytes: 1 << 30 }),

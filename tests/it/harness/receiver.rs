@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
+use onlycare_signaling::config::Config;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -85,6 +86,17 @@ impl Receiver {
 
     pub fn url(&self) -> String {
         format!("http://{}/hooks", self.address)
+    }
+
+    /// Makes a node send its webhooks here.
+    pub fn hears_of(&self, config: &mut Config) {
+        let hooks = super::cluster::config(&[
+            ("WEBHOOK_URL", &self.url()),
+            ("WEBHOOK_SECRET", SIGNING_SECRET),
+            ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ]);
+        config.webhook = hooks.webhook;
+        config.policy.webhooks = true;
     }
 
     pub fn answer(&self, answer: Answer) {
