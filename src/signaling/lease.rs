@@ -140,7 +140,7 @@ impl Node {
 
     fn own_lease(&self, epoch: u64) -> Lease {
         let expires_at = self.clock.now() + self.policy.lease;
-        Lease { epoch, ..self.nodes.own_lease(expires_at, self.floor.len() as u64) }
+        self.nodes.own_lease(epoch, expires_at, self.floor.len() as u64)
     }
 
     /// Whether the lease had not run out.

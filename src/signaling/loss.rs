@@ -138,7 +138,7 @@ impl Node {
     fn put_back(self: Arc<Self>, generation: Generation) -> BoxFuture<'static, ()> {
         let work = async move {
             let _at_work = AtWork(&self.trust);
-            let (began, others) = (self.clock.elapsed(), self.nodes.others(&self.clock));
+            let (began, others) = (self.clock.elapsed(), self.nodes.others_lately(&self.clock));
             let calls = self.watch.remembered(self.clock.now());
             let held = calls.len();
             // Without a session of either party nobody told this node how the call went on.

@@ -33,6 +33,8 @@ pub(super) struct Nodes {
     lease: Duration,
     epoch: AtomicU64,
     leases: RwLock<HashMap<NodeId, Lease>>,
+    /// When a live lease of each node was last seen, by the monotonic clock.
+    seen: Mutex<HashMap<NodeId, Duration>>,
     /// Addresses by tag: what a session id says of its node.
     routes: RwLock<HashMap<String, String>>,
     seekers: Semaphore,
@@ -84,6 +86,7 @@ impl Nodes {
             lease,
             epoch: AtomicU64::new(clock.now().as_millis()),
             leases: RwLock::default(),
+            seen: Mutex::default(),
             routes: RwLock::default(),
             seekers: Semaphore::new(SEEKERS),
             renewals: Mutex::new(Renewals {
@@ -194,6 +197,14 @@ impl Nodes {
         nodes.into_iter().filter(|node| !self.is_dead(node, clock)).collect()
     }
 
+    /// Every other node that was alive within the last lease: a store that lost its data has no lease of those that have not
+    /// renewed theirs since.
+    pub fn others_lately(&self, clock: &Clock) -> Vec<NodeId> {
+        let (seen, uptime) = (self.seen.lock(), clock.uptime());
+        let lately = seen.iter().filter(|(node, at)| **node != self.own && uptime.saturating_sub(**at) < self.lease);
+        lately.map(|(node, _)| node.clone()).collect()
+    }
+
     /// Own renewals went through without a gap for a full lease, and one of them after `moment`.
     pub fn is_well(&self, clock: &Clock, moment: Timestamp) -> bool {
         let (renewals, uptime) = (self.renewals.lock(), clock.uptime());
@@ -227,6 +238,11 @@ impl Nodes {
             }
             renewals.last = Some((now, uptime));
             renewals.count(total, uptime);
+        }
+        {
+            let mut seen = self.seen.lock();
+            seen.retain(|_, at| uptime.saturating_sub(*at) < self.lease);
+            seen.extend(leases.iter().filter(|lease| lease.expires_at > now).map(|lease| (lease.node.clone(), uptime)));
         }
         *self.routes.write() = leases.iter().map(|lease| (tag_of(&lease.node), lease.address.clone())).collect();
         metrics::cluster_nodes(leases.iter().filter(|lease| lease.expires_at > now).count());
@@ -263,10 +279,10 @@ impl Renewals {
 }
 
 impl Nodes {
-    pub fn own_lease(&self, expires_at: Timestamp, sessions: u64) -> Lease {
+    pub fn own_lease(&self, epoch: u64, expires_at: Timestamp, sessions: u64) -> Lease {
         Lease {
             node: self.own.clone(),
-            epoch: self.epoch(),
+            epoch,
             address: self.address.clone(),
             probe: self.probe.clone(),
             expires_at,
