@@ -52,8 +52,18 @@ pub enum StoreError {
 impl StoreError {
     /// The store said no: the command has not run, and asking again at once is of no use.
     pub fn is_refusal(&self) -> bool {
-        const REFUSALS: [&str; 9] =
-            ["LATE ", "NOREPLICAS", "READONLY", "OOM", "NOPERM", "MISCONF", "LOADING", "MASTERDOWN", "NOAUTH"];
+        const REFUSALS: [&str; 10] = [
+            "LATE ",
+            "ANOTHER ",
+            "NOREPLICAS",
+            "READONLY",
+            "OOM",
+            "NOPERM",
+            "MISCONF",
+            "LOADING",
+            "MASTERDOWN",
+            "NOAUTH",
+        ];
         match self {
             StoreError::Unavailable(said) => REFUSALS.iter().any(|refusal| said.contains(refusal)),
             StoreError::Corrupt { .. } => false,

@@ -5,7 +5,7 @@ use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
 
-use super::life::Life;
+use super::life::{Life, generation_key};
 use super::reading::{Key, optional, order_in, parse_at, parse_version, passed_over, readable, version_text};
 pub(super) use super::reading::{duration, json, number, parse, unexpected};
 use super::{outbox, script, timeline};
@@ -120,6 +120,7 @@ impl CallStore for RedisCalls {
             self.owed_key(caller, Some(callee)),
             self.owed_key(caller, None),
             self.owed_key(callee, Some(caller)),
+            generation_key(&self.tag),
         ];
         let budget = self.retention.ring_budget;
         let patience =
@@ -147,6 +148,7 @@ impl CallStore for RedisCalls {
             patience(budget.patience_of_callee()),
             patience(budget.patience_of_caller()),
             flag(budget.toll(call).forgiven),
+            self.life.judged().into(),
         ];
         arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);

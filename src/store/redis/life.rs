@@ -28,11 +28,17 @@ pub(super) struct Life {
     started: Instant,
     /// The server's clock at `started`, in milliseconds, as its last answer said; 0 before the first.
     epoch: AtomicU64,
+    /// The name of the generation that was asked for last; empty before.
+    judged: Mutex<String>,
 }
 
 struct Connections {
     made: Receiver<Server>,
     count: u64,
+}
+
+pub(super) fn generation_key(tag: &str) -> String {
+    format!("{tag}generation")
 }
 
 impl Life {
@@ -41,6 +47,7 @@ impl Life {
             connections: Mutex::new(Connections { made: client.reconnect_rx(), count: 0 }),
             started: Instant::now(),
             epoch: AtomicU64::new(0),
+            judged: Mutex::default(),
         }
     }
 
@@ -65,8 +72,14 @@ impl Life {
 
     pub async fn generation(&self, client: &Client, tag: &str) -> Result<Generation, StoreError> {
         let name = format!("{:016x}", rand::random::<u64>());
-        let reply: String = script::GENERATION.run(client, vec![format!("{tag}generation")], vec![name.into()]).await?;
+        let reply: String = script::GENERATION.run(client, vec![generation_key(tag)], vec![name.into()]).await?;
+        reply.split('|').next().unwrap_or_default().clone_into(&mut self.judged.lock());
         Ok(Generation::new(reply))
+    }
+
+    /// What a write that may wait for another connection is to find there.
+    pub fn judged(&self) -> String {
+        self.judged.lock().clone()
     }
 
     pub async fn reached(&self, client: &Client) -> Result<(), StoreError> {

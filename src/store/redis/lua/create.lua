@@ -1,14 +1,14 @@
 -- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes,
 --       rings of this caller at this callee, timeline, order, ring time owed by this caller at this callee, by this
---       caller at all, by this callee at this caller
+--       caller at all, by this callee at this caller, generation
 -- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
 --       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
 --       this server's time when it was sent or '', in how many ms nobody waits for it any more,
 --       how many ms ahead this caller may owe ring time at this callee, and at all (each '' for any),
---       1 if it is answered from the start, what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+--       1 if it is answered from the start, name of the generation that was judged or '', what timeline takes, outbox prefix and what outbox.append takes, if there are letters
 -- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed
 local function append()
-  local letters = timeline(KEYS[9], ARGV[5], false, 20)
+  local letters = timeline(KEYS[9], ARGV[5], false, 21)
   if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 end
 
@@ -16,6 +16,9 @@ end
 local time = redis.call('TIME')
 local own = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[15] ~= '' and own - tonumber(ARGV[15]) > tonumber(ARGV[16]) then return {'late', string.format('%.0f', own)} end
+
+-- The connection was made again while the command waited for it: nobody has put back yet what this store has lost.
+if ARGV[20] ~= '' and redis.call('GET', KEYS[14]) ~= ARGV[20] then return {'another'} end
 
 local id, live, now, retention = ARGV[1], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
 local stored = redis.call('HGET', KEYS[1], 'd')
