@@ -37,8 +37,9 @@ ops: $(OPS:%=ops-%) ## charts, configurations, dashboards and alerts, with what 
 $(OPS:%=ops-%): ops-%:
 	@node tests/ops/$*.mjs
 
-php: ## the Laravel package, inside a real Laravel and against a real node
+php: ## the Laravel package, inside real Laravels (8, 10, 13) and against a real node
 	scripts/php-tests
+	scripts/laravels
 
 api: ## the HTTP API's description, and a node that does what it says
 	scripts/api-tests

@@ -30,12 +30,14 @@ abstract class LiveTestCase extends TestCase
         $this->signaling = new WebSocketService();
     }
 
-    /** @return array{0: User, 1: Phone, 2: string} the user, his phone, his token */
+    /** @return array{0: User, 1: Phone, 2: string} the user, his phone, which all nodes know of, his token */
     protected function connected(string $name): array
     {
         [$user, $token] = $this->user($name);
+        $phone = $this->phone($user->id, $token);
+        $phone->await('session:ready');
 
-        return [$user, $this->phone($user->id, $token), $token];
+        return [$user, $phone, $token];
     }
 
     protected function phone(string $userId, string $token): Phone

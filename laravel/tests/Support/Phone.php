@@ -43,10 +43,16 @@ final class Phone
         return $this->acknowledged[$number];
     }
 
+    /** Waits for this event, which stays to be expected. */
+    public function await(string $event): void
+    {
+        $this->until(fn () => $this->hasHeard($event), $event);
+    }
+
     /** The next payload of this event; what else was heard stays. */
     public function expect(string $event): mixed
     {
-        $this->until(fn () => $this->hasHeard($event), $event);
+        $this->await($event);
         foreach ($this->heard as $index => [$name, $payload]) {
             if ($name === $event) {
                 unset($this->heard[$index]);
