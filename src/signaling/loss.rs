@@ -9,8 +9,9 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
 
+use super::delivery::Audience;
 use super::{Failure, Node};
-use crate::call::{Call, CallId, Command, EndReason, NodeId, Role, State, UserId, What, gives_way};
+use crate::call::{Call, CallId, Command, EndReason, NodeId, Role, State, Timestamp, UserId, What, gives_way};
 use crate::store::{Generation, PutBack, Restored, StoreError};
 use crate::telemetry::metrics;
 
@@ -134,16 +135,23 @@ impl Node {
     }
 
     /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
-    /// write what their phones were told, then what they only heard of, where nobody claims the lines.
+    /// write what their phones were told, then what they only heard of, where nobody claims the lines. A node that comes
+    /// when the others no longer wait for it, say since it stood still, only heard of its calls too.
     fn put_back(self: Arc<Self>, generation: Generation) -> BoxFuture<'static, ()> {
         let work = async move {
             let _at_work = AtWork(&self.trust);
             let (began, others) = (self.clock.elapsed(), self.nodes.others_lately(&self.clock));
+            let Ok(lost_since) = self.calls.vouch(&generation, &[]).await else {
+                // Asked again with the next renewal, found to be another, and repeated.
+                self.trust.seen.lock().generation = Some(Generation::unknown());
+                return;
+            };
             let calls = self.watch.remembered(self.clock.now());
             let held = calls.len();
             // Without a session of either party nobody told this node how the call went on.
             let is_told = |call: &Arc<Call>| {
-                !call.is_live() || [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user))
+                let here = || [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user));
+                !call.is_live() || lost_since < ALL_PUT_BACK && here()
             };
             let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
             // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
@@ -152,8 +160,11 @@ impl Node {
             }
             let mut restored = self.restore_all(told).await;
             self.have_put_back(&generation, PutBack::Told, &others, began).await;
-            let heard = self.with_free_lines(heard).await.into_iter().map(unvouched).collect();
-            restored += self.restore_all(heard).await;
+            // By then the others have answered that there is no such call.
+            let too_late = |call: &Arc<Call>| call.is_ringing() && lost_since >= self.policy.lease;
+            let (missed, heard): (Vec<_>, Vec<_>) = self.with_free_lines(heard).await.into_iter().partition(too_late);
+            restored += self.restore_all(heard.into_iter().map(unvouched).collect()).await;
+            self.miss(&missed).await;
             self.have_put_back(&generation, PutBack::All, &others, began).await;
             metrics::calls_restored(restored);
             tracing::info!(held, restored, "put calls back");
@@ -207,6 +218,22 @@ impl Node {
         let mut pairs = lines.chunks_exact(2);
         calls.retain(|call| pairs.next().is_some_and(|pair| pair.iter().flatten().all(|id| *id == call.id)));
         calls
+    }
+
+    /// Ends the rings that no other node has put back, as unanswered.
+    async fn miss(self: &Arc<Self>, rings: &[Arc<Call>]) {
+        for rings in rings.chunks(AT_ONCE) {
+            let ids: Vec<_> = rings.iter().map(|call| call.id.clone()).collect();
+            // With the store away they are compared later, and found to be gone.
+            let Ok(stored) = self.calls.versions(&ids).await else { return };
+            for (call, _) in rings.iter().zip(stored).filter(|(_, stored)| stored.is_none()) {
+                let missed = ended_unheard(call, self.clock.now());
+                if self.restore(&missed).await.is_ok_and(|restored| restored.written) {
+                    tracing::warn!(call = %call.id, "a ring is put back too late: it ends as unanswered");
+                    self.tell(&missed, Audience::BOTH).await;
+                }
+            }
+        }
     }
 
     /// Puts back a call with all it has to tell the backend, under the same ids.
@@ -295,13 +322,7 @@ impl Node {
     /// Tells the sessions here the end of a call of which nobody knows how it ended.
     pub(super) fn tell_gone(self: &Arc<Self>, call: &Call) {
         let now = self.clock.now();
-        let (reason, at) = if call.is_ringing() {
-            (EndReason::NoAnswer, call.ring_until.min(now))
-        } else {
-            (EndReason::Lost { party: Role::Caller }, now)
-        };
-        let mut ended = call.ended(reason, None, None, at);
-        ended.version = call.version.next(0);
+        let ended = ended_unheard(call, now);
         if call.is_ringing() {
             self.learn(&ended);
             return;
@@ -313,6 +334,17 @@ impl Node {
             self.tell_session(&session, &ended, |_| true);
         }
     }
+}
+
+/// The end of a call of which nobody knows how it ended.
+fn ended_unheard(call: &Call, now: Timestamp) -> Call {
+    let (reason, at) = if call.is_ringing() {
+        (EndReason::NoAnswer, call.ring_until.min(now))
+    } else {
+        (EndReason::Lost { party: Role::Caller }, now)
+    };
+    let ended = call.ended(reason, None, None, at);
+    Call { version: call.version.next(0), ..ended }
 }
 
 /// A call that this node only heard of: an accepted one may have ended since, and those who knew be gone.

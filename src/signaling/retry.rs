@@ -27,7 +27,7 @@ const AT_ONCE: usize = 64;
 pub(super) struct RetryQueue(Mutex<VecDeque<Waiting>>, AtomicU64);
 
 /// Something that is still to be done about a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Owed {
     Command(Command),
     Word(BackendWord),
@@ -52,6 +52,10 @@ impl RetryQueue {
             return;
         }
         let mut queue = self.0.lock();
+        // Said again while it waits: it is to be done once, and not to wait for its own repeats.
+        if queue.iter().any(|waiting| waiting.id == id && waiting.owed == owed) {
+            return;
+        }
         if queue.len() >= CAPACITY {
             // A ring too many ends by its deadline; a hang-up has nothing behind it.
             let least = queue.iter().position(|waiting| matches!(waiting.owed, Owed::Withdrawal { .. })).unwrap_or(0);

@@ -468,6 +468,8 @@ contract! {
         assert_eq!(calls.live_calls().await.unwrap(), 0);
         assert_eq!(calls.restore(&ended, &[]).await.unwrap(), known());
         assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
+        let late = Call { version: Version { counter: 99, nonce: 9 }, ..active };
+        assert_eq!(calls.restore(&late, &[]).await.unwrap(), known(), "what is over stays so");
         // Time ends one that nobody knows: whoever was in it was told how it ended.
         let unknown = Call { unvouched: true, ..apply(&call("unknown", "ana", "bo", now), accept, now) };
         let lost = unknown.ended(EndReason::Lost { party: Role::Caller }, None, None, now);
@@ -572,7 +574,7 @@ contract! {
         assert!(matches!(calls.swap(&over, third.version, &[], &[]).await.unwrap(), Swap::Done { .. }));
         let nobody = calls.unvouched(&of, 0, 100).await.unwrap();
         assert_eq!((nobody.calls.len(), nobody.lost_at, nobody.next), (2, None, None), "live ones, and no date");
-        calls.vouch(&of, &[CallId::parse("1").unwrap()]).await.unwrap();
+        assert_eq!(calls.vouch(&of, &[CallId::parse("1").unwrap()]).await.unwrap(), Duration::ZERO, "the first dates it");
         let first = calls.unvouched(&of, 0, 100).await.unwrap();
         assert_eq!(first.calls, [CallId::parse("2").unwrap()]);
         assert!(first.lost_at.is_some());

@@ -399,3 +399,33 @@ async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
     }
     cluster.close().await;
 }
+
+/// A node that comes back to a wiped store when the others have waited for it and said that there is no such call: what
+/// rings there alone ends as unanswered. It does not ring again where it was said to be over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_is_put_back_too_late_is_over() {
+    let mut redis = Redis::start();
+    let (near, far) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
+    let url = |proxy: &Proxy| format!("redis://{}", proxy.address);
+    let cluster = Cluster::on_tuned(&[url(&near), url(&far)], |config| {
+        config.policy.lease = Duration::from_secs(5);
+        config.policy.lease_renewal = Duration::from_secs(1);
+    })
+    .await;
+    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    far.cut();
+    redis.restart();
+    let second = cluster.phone_with(0, Profile::of(&bo.user).device("second")).await;
+    let is_none = async || second.accept(&id).await["code"] == "call_not_found";
+    until("node 0 says that there is none", 2 * ONE_LEASE, is_none).await;
+    far.mend();
+    ana.expect_within("call:timeout", ONE_LEASE).await;
+    assert_eq!(bo.expect_within("call:cancelled", ONE_LEASE).await["reason"], "Timeout");
+    for phone in [&ana, &bo] {
+        phone.assert_nothing_more().await;
+    }
+    assert!(second.heard().iter().all(|heard| heard.event == "call:cancelled"), "{:?}", second.heard());
+    assert_eq!(cluster.state(&id).await.0, "ended");
+    cluster.close().await;
+}

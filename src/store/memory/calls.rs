@@ -343,7 +343,9 @@ impl CallStore for MemoryStore {
         let mut calls = self.calls.lock();
         calls.order = calls.order.max(call.order).max(call.over);
         let stored = calls.records.get(&call.id);
-        let written = stored.is_none_or(|stored| stored.version.counter < call.version.counter);
+        let written = stored.is_none_or(|stored| {
+            (stored.is_live() || !call.is_live()) && stored.version.counter < call.version.counter
+        });
         let live = call.is_live() && (written || stored.is_some_and(Call::is_live));
         let same = stored.is_some_and(|stored| stored.version == call.version);
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };

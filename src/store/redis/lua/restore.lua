@@ -6,7 +6,9 @@
 local id = ARGV[1]
 if tonumber(ARGV[12]) > newest_order(KEYS[7]) then set_order(KEYS[7], tonumber(ARGV[12])) end
 local stored = redis.call('HMGET', KEYS[1], 'v', 'live')
-local known = stored[1] and tonumber(string.match(stored[1], '^%d+')) >= tonumber(ARGV[3])
+-- A call that is over stays so: what ended it may have been said while the store had nothing of the call.
+local known = stored[1]
+  and (stored[2] == '0' and ARGV[4] == '1' or tonumber(string.match(stored[1], '^%d+')) >= tonumber(ARGV[3]))
 if not known then
   redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', ARGV[4], 'd', ARGV[5])
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
