@@ -62,7 +62,7 @@ return [
     // Where the events are handled; null: the application's default connection and queue.
     'webhook_connection' => env('WEBSOCKET_WEBHOOK_CONNECTION'),
     'webhook_queue' => env('WEBSOCKET_WEBHOOK_QUEUE'),
-    // A queue of their own for push requests: they can't wait behind others.
+    // A queue of its own for what wakes or silences a phone: it can't wait behind others.
     'push_queue' => env('WEBSOCKET_PUSH_QUEUE'),
     // Seconds after the call began after which no push is sent any more: the app ignores older ones.
     'push_max_age' => 20,

@@ -14,6 +14,8 @@ use OnlyCare\Signaling\Console\HealthCommand;
 use OnlyCare\Signaling\Events\CallPushRequired;
 use OnlyCare\Signaling\Events\CallVerify;
 use OnlyCare\Signaling\Push\SendCallPush;
+use OnlyCare\Signaling\Support\RareLog;
+use Throwable;
 
 final class SignalingServiceProvider extends ServiceProvider
 {
@@ -33,14 +35,28 @@ final class SignalingServiceProvider extends ServiceProvider
             $this->loadRoutesFrom(__DIR__ . '/../routes/webhooks.php');
             Event::listen(CallPushRequired::class, SendCallPush::class);
         }
-        $model = $this->app->make(CallRows::class)->model();
-        if ($model !== null) {
-            $model::observe(CallStatusObserver::class);
-            Event::listen(CallVerify::class, VerifyCall::class);
-        }
+        $this->observe($this->app->make(CallRows::class));
         if ($this->app->runningInConsole()) {
             $this->publishes([self::CONFIG => config_path('websocket.php')], 'signaling-config');
             $this->commands([HealthCommand::class, CallCommand::class]);
+        }
+    }
+
+    /** A model that can't be observed stops neither the application nor an artisan command that would mend it. */
+    private function observe(CallRows $rows): void
+    {
+        try {
+            $fault = $rows->fault();
+            $model = $rows->model();
+            if ($model !== null) {
+                $model::observe(CallStatusObserver::class);
+                Event::listen(CallVerify::class, VerifyCall::class);
+            }
+        } catch (Throwable $failure) {
+            $fault = "WEBSOCKET_CALL_MODEL can't be observed: {$failure->getMessage()}";
+        }
+        if ($fault !== null) {
+            $this->app->make(RareLog::class)->error("no change of a call is told to signaling: $fault");
         }
     }
 }

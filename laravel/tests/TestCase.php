@@ -7,6 +7,9 @@ namespace OnlyCare\Signaling\Tests;
 use Illuminate\Contracts\Console\Kernel;
 use Illuminate\Foundation\Application;
 use Illuminate\Foundation\Testing\TestCase as LaravelTestCase;
+use Illuminate\Log\Events\MessageLogged;
+use Illuminate\Support\Facades\Cache;
+use Illuminate\Support\Facades\Event;
 use Illuminate\Support\Facades\Schema as Builder;
 use Illuminate\Support\Str;
 use OnlyCare\Signaling\Tests\Backend\Call;
@@ -44,6 +47,21 @@ abstract class TestCase extends LaravelTestCase
             restore_error_handler();
             restore_exception_handler();
         }
+    }
+
+    /** What is logged from now on. */
+    protected function logged(): object
+    {
+        Cache::flush();
+        $log = new class {
+            /** @var list<array{level: string, message: string, context: array<string, mixed>}> */
+            public array $lines = [];
+        };
+        Event::listen(MessageLogged::class, function (MessageLogged $line) use ($log): void {
+            $log->lines[] = ['level' => $line->level, 'message' => $line->message, 'context' => $line->context];
+        });
+
+        return $log;
     }
 
     /** @return array{0: User, 1: string} the user and his bearer token */

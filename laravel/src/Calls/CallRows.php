@@ -15,10 +15,23 @@ final class CallRows
     {
     }
 
-    /** @return class-string<Model>|null */
+    /** @return class-string<Model>|null null also where what is configured is no model */
     public function model(): ?string
     {
-        return $this->config->get('websocket.call_model');
+        $model = $this->fault() === null ? $this->config->get('websocket.call_model') : null;
+
+        return $model === '' ? null : $model;
+    }
+
+    /** What is wrong with the configured model. */
+    public function fault(): ?string
+    {
+        $model = $this->config->get('websocket.call_model');
+        if ($model === null || $model === '' || (is_string($model) && is_subclass_of($model, Model::class))) {
+            return null;
+        }
+
+        return 'WEBSOCKET_CALL_MODEL names no Eloquent model: ' . (is_string($model) ? $model : gettype($model));
     }
 
     public function find(string $callId): ?Model

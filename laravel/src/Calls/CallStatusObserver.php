@@ -10,6 +10,7 @@ use Illuminate\Database\Eloquent\Model;
 use Illuminate\Support\Facades\Log;
 use OnlyCare\Signaling\Exceptions\SignalingException;
 use OnlyCare\Signaling\Exceptions\SignalingUnavailable;
+use OnlyCare\Signaling\Support\Queues;
 use OnlyCare\Signaling\WebSocketService;
 use Throwable;
 
@@ -21,6 +22,7 @@ final class CallStatusObserver
         private readonly WebSocketService $signaling,
         private readonly Auth $auth,
         private readonly Config $config,
+        private readonly Queues $queues,
     ) {
     }
 
@@ -56,6 +58,12 @@ final class CallStatusObserver
     {
         $connection = $this->config->get('websocket.transitions_connection');
         if ($connection === null) {
+            return;
+        }
+        $fault = $this->queues->fault($connection);
+        if ($fault !== null) {
+            Log::error("call {$transition->callId} {$transition->kind} was not queued: $fault");
+
             return;
         }
         try {

@@ -5,50 +5,66 @@ declare(strict_types=1);
 namespace OnlyCare\Signaling\Console;
 
 use Illuminate\Console\Command;
-use OnlyCare\Signaling\Exceptions\SignalingException;
-use OnlyCare\Signaling\Exceptions\SignalingRefused;
-use OnlyCare\Signaling\WebSocketService;
+use OnlyCare\Signaling\Health\Check;
+use OnlyCare\Signaling\Health\ServerChecks;
+use OnlyCare\Signaling\Health\Status;
+use OnlyCare\Signaling\Health\WebhookChecks;
 
 final class HealthCommand extends Command
 {
-    protected $signature = 'signaling:health';
+    protected $signature = 'signaling:health
+        {--wait=10 : seconds for a worker, and for a webhook}
+        {--quick : without what takes a worker or a webhook}
+        {--json}';
 
-    protected $description = 'Ask the signaling server how it is, and whether it knows our secret';
+    protected $description = 'Check both directions between Laravel and the signaling server';
 
-    public function handle(WebSocketService $signaling): int
+    public function handle(ServerChecks $server, WebhookChecks $webhooks): int
     {
-        if (!filter_var(config('websocket.enabled'), FILTER_VALIDATE_BOOLEAN)) {
-            $this->error('signaling is switched off by WEBSOCKET_ENABLED');
-
-            return self::FAILURE;
+        $checks = [...$server->all(), $webhooks->observer()];
+        array_push($checks, ...$this->webhooks($webhooks, $this->answers($checks)));
+        $healthy = !in_array(Status::Failed, array_map(fn (Check $check) => $check->status, $checks), true);
+        if ($this->option('json')) {
+            $checks = array_map(fn (Check $check) => $check->toArray(), $checks);
+            $this->line((string) json_encode(['ok' => $healthy, 'checks' => $checks], JSON_UNESCAPED_SLASHES));
+        } else {
+            foreach ($checks as $check) {
+                $this->line(sprintf('%-9s %-8s %s', $check->name, $check->status->value, $check->detail));
+            }
         }
-        $health = $signaling->getHealthStatus();
-        if ($health === null) {
-            $this->error('signaling does not answer at ' . config('websocket.url'));
 
-            return self::FAILURE;
-        }
-        foreach ($health as $name => $value) {
-            $this->line(sprintf('%-16s %s', $name, is_scalar($value) ? json_encode($value) : ''));
-        }
-        $fault = $this->fault($signaling);
-        $this->line(sprintf('%-16s %s', 'secret', $fault ?? 'accepted'));
-
-        return $fault === null && ($health['status'] ?? '') === 'OK' ? self::SUCCESS : self::FAILURE;
+        return $healthy ? self::SUCCESS : self::FAILURE;
     }
 
-    /** What is wrong with the secret, asked with a request that changes nothing. */
-    private function fault(WebSocketService $signaling): ?string
+    /** @return list<Check> */
+    private function webhooks(WebhookChecks $checks, bool $serverAnswers): array
     {
-        try {
-            $signaling->callEnded('');
-        } catch (SignalingRefused $refused) {
-            // 400: it was let in, and found the call's id missing.
-            return $refused->status === 400 ? null : $refused->getMessage();
-        } catch (SignalingException $failure) {
-            return $failure->getMessage();
+        $route = $checks->route();
+        if ($route === null) {
+            return [Check::skipped('webhooks', 'off: WEBSOCKET_WEBHOOK_SECRET is not set')];
+        }
+        $done = [$route, $checks->queue()];
+        if ($this->option('quick') || $done[1]->status === Status::Failed) {
+            return $done;
+        }
+        $wait = max(1, (int) $this->option('wait'));
+        $done[] = $checks->worker($wait);
+        if ($serverAnswers && $route->status === Status::Ok) {
+            $done[] = $checks->roundTrip($wait);
         }
 
-        return null;
+        return $done;
+    }
+
+    /** @param list<Check> $checks */
+    private function answers(array $checks): bool
+    {
+        foreach ($checks as $check) {
+            if ($check->status === Status::Failed && in_array($check->name, ['server', 'secret'], true)) {
+                return false;
+            }
+        }
+
+        return true;
     }
 }

@@ -10,7 +10,9 @@ use Illuminate\Bus\Queueable;
 use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Contracts\Queue\ShouldQueue;
 use Illuminate\Queue\InteractsWithQueue;
+use Illuminate\Queue\Jobs\SyncJob;
 use Illuminate\Support\Carbon;
+use Illuminate\Support\Facades\Log;
 use OnlyCare\Signaling\CallSnapshot;
 use OnlyCare\Signaling\Events;
 use OnlyCare\Signaling\Events\SignalingEvent;
@@ -54,9 +56,10 @@ final class HandleWebhook implements ShouldQueue
         return isset(self::CALL_EVENTS[$type]) || isset(self::USER_EVENTS[$type]);
     }
 
-    public function isPush(): bool
+    /** Whether it wakes a phone, or silences it: such an event is worth nothing a minute later. */
+    public static function isPush(string $type): bool
     {
-        return $this->type === 'call.push_required';
+        return in_array($type, ['call.push_required', 'call.cancelled', 'call.missed'], true);
     }
 
     public function handle(Dispatcher $events): void
@@ -67,7 +70,7 @@ final class HandleWebhook implements ShouldQueue
     /** @return list<int> seconds */
     public function backoff(): array
     {
-        return $this->isPush() ? [1, 2, 5] : [1, 10, 60, 300];
+        return $this->type === 'call.push_required' ? [1, 2, 5] : [1, 10, 60, 300];
     }
 
     /** A push is of no use after the ring; the rest is bounded by its tries. */
@@ -75,7 +78,40 @@ final class HandleWebhook implements ShouldQueue
     {
         $expiresAt = CallSnapshot::fromFields($this->data)->expiresAt;
 
-        return $this->isPush() && $expiresAt !== null ? Carbon::createFromTimestampMs($expiresAt) : null;
+        return $this->type === 'call.push_required' && $expiresAt !== null
+            ? Carbon::createFromTimestampMs($expiresAt)
+            : null;
+    }
+
+    public function displayName(): string
+    {
+        return "signaling {$this->type}";
+    }
+
+    /** @return list<string> what Horizon finds it by */
+    public function tags(): array
+    {
+        return ['signaling', $this->type, $this->subject()];
+    }
+
+    /** Signaling was told that it is stored, and does not send it again. On the `sync` queue it was not told. */
+    public function failed(?Throwable $failure): void
+    {
+        if (!$this->job instanceof SyncJob) {
+            Log::error("the webhook {$this->type} is given up", [
+                'webhook_id' => $this->webhookId,
+                'subject' => $this->subject(),
+                'exception' => $failure,
+            ]);
+        }
+    }
+
+    private function subject(): string
+    {
+        [$kind, $field] = isset(self::USER_EVENTS[$this->type]) ? ['user', 'userId'] : ['call', 'callId'];
+        $id = $this->data[$field] ?? '';
+
+        return $kind . ':' . (is_scalar($id) ? $id : '');
     }
 
     private function event(): SignalingEvent

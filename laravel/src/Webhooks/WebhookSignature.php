@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Webhooks;
 
+use Illuminate\Contracts\Config\Repository as Config;
 use InvalidArgumentException;
 use SensitiveParameter;
 
@@ -25,12 +26,33 @@ final class WebhookSignature
         $this->keys = array_map(self::key(...), array_values($listed));
     }
 
+    /** @throws InvalidArgumentException */
+    public static function fromConfig(Config $config): self
+    {
+        return new self(
+            (string) $config->get('websocket.webhook_secret'),
+            (int) $config->get('websocket.webhook_tolerance', 300),
+        );
+    }
+
     /** Whether one of the signatures was made with one of the secrets, lately. */
     public function accepts(string $id, string $timestamp, string $signatures, string $body, int $now): bool
     {
-        if ($id === '' || !ctype_digit($timestamp) || abs($now - (int) $timestamp) > $this->toleranceSeconds) {
-            return false;
-        }
+        return $this->refusal($id, $timestamp, $signatures, $body, $now) === null;
+    }
+
+    public function refusal(string $id, string $timestamp, string $signatures, string $body, int $now): ?Refusal
+    {
+        return match (true) {
+            $id === '' || !ctype_digit($timestamp) || $signatures === '' => Refusal::Unsigned,
+            !$this->isSigned($id, $timestamp, $signatures, $body) => Refusal::Signature,
+            abs($now - (int) $timestamp) > $this->toleranceSeconds => Refusal::Clock,
+            default => null,
+        };
+    }
+
+    private function isSigned(string $id, string $timestamp, string $signatures, string $body): bool
+    {
         $accepted = false;
         foreach ($this->keys as $key) {
             $expected = self::signed($key, $id, $timestamp, $body);

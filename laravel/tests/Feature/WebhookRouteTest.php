@@ -6,16 +6,20 @@ namespace OnlyCare\Signaling\Tests\Feature;
 
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
+use Illuminate\Support\Facades\Schema as Builder;
 use Illuminate\Support\Str;
 use Illuminate\Testing\TestResponse;
 use OnlyCare\Signaling\Events\CallEnded;
 use OnlyCare\Signaling\Events\CallPushRequired;
 use OnlyCare\Signaling\Events\SignalingEvent;
 use OnlyCare\Signaling\Events\UserOnline;
+use OnlyCare\Signaling\Events\WebhookRefused;
 use OnlyCare\Signaling\Tests\Support\Stage;
 use OnlyCare\Signaling\Tests\TestCase;
 use OnlyCare\Signaling\Webhooks\HandleWebhook;
+use OnlyCare\Signaling\Webhooks\Refusal;
 use OnlyCare\Signaling\Webhooks\WebhookSignature;
+use PHPUnit\Framework\Attributes\DataProvider;
 use RuntimeException;
 
 final class WebhookRouteTest extends TestCase
@@ -97,9 +101,138 @@ final class WebhookRouteTest extends TestCase
             $heard++ > 0 || throw new RuntimeException('the database is away');
         });
         $id = 'msg_' . Str::random();
-        $this->webhook('call.ended', self::ENDED, $id)->assertStatus(500);
+        $this->webhook('call.ended', self::ENDED, $id)->assertStatus(503);
         $this->webhook('call.ended', self::ENDED, $id)->assertNoContent();
         self::assertSame(2, $heard);
+    }
+
+    /** @dataProvider forgetful */
+    #[DataProvider('forgetful')]
+    public function test_a_queue_that_keeps_nothing_takes_no_webhook(array $queue, string $why): void
+    {
+        $heard = 0;
+        Event::listen(CallEnded::class, function () use (&$heard): void {
+            $heard++;
+        });
+        $id = 'msg_' . Str::random();
+        $working = config('queue');
+        $log = $this->logged();
+        $this->useQueue($queue);
+        foreach (range(1, 3) as $_) {
+            $this->webhook('call.ended', self::ENDED, $id)->assertStatus(503)->assertJson(['code' => 'not_stored']);
+        }
+        $lines = array_filter($log->lines, fn (array $line) => str_contains($line['message'], 'answered 503'));
+        self::assertCount(1, $lines, json_encode($log->lines));
+        self::assertStringContainsString($why, reset($lines)['message']);
+        self::assertSame(0, $heard);
+
+        $this->useQueue($working);
+        $this->webhook('call.ended', self::ENDED, $id)->assertNoContent();
+        self::assertSame(1, $heard);
+    }
+
+    /** @return array<string, array{0: array<string, mixed>, 1: string}> */
+    public static function forgetful(): array
+    {
+        $one = fn (array $connection) => ['default' => 'one', 'connections' => ['one' => $connection]];
+        $cases = [
+            'no config/queue.php' => [[], 'config/queue.php is missing'],
+            'none by name' => [['default' => 'null', 'connections' => []], 'drops every job'],
+            'none by driver' => [$one(['driver' => 'null']), 'drops every job'],
+            'unknown' => [['default' => 'other', 'connections' => []], "'other' can't be used"],
+        ];
+        $later = 'keeps it nowhere';
+        if (class_exists('Illuminate\Queue\DeferredQueue')) {
+            $cases['after the answer'] = [$one(['driver' => 'deferred']), $later];
+            $cases['in another process'] = [$one(['driver' => 'background']), $later];
+            $cases['in the end nowhere'] = [['default' => 'one', 'connections' => [
+                'one' => ['driver' => 'failover', 'connections' => ['sync', 'two']],
+                'sync' => ['driver' => 'sync'],
+                'two' => ['driver' => 'deferred'],
+            ]], $later];
+        }
+
+        return $cases;
+    }
+
+    public function test_what_could_not_be_stored_is_taken_again(): void
+    {
+        config(['websocket.webhook_connection' => 'database']);
+        DB::table('jobs')->delete();
+        Builder::rename('jobs', 'jobs_away');
+        $id = 'msg_' . Str::random();
+        $this->webhook('call.ended', self::ENDED, $id)->assertStatus(503);
+        Builder::rename('jobs_away', 'jobs');
+        $this->webhook('call.ended', self::ENDED, $id)->assertNoContent();
+        $this->webhook('call.ended', self::ENDED, $id)->assertNoContent();
+        self::assertSame(1, DB::table('jobs')->count());
+        DB::table('jobs')->delete();
+    }
+
+    public function test_a_cache_that_fails_holds_no_webhook_back(): void
+    {
+        config(['websocket.webhook_dedupe_store' => 'unknown']);
+        $heard = 0;
+        Event::listen(CallEnded::class, function () use (&$heard): void {
+            $heard++;
+        });
+        $this->webhook('call.ended', self::ENDED)->assertNoContent();
+        self::assertSame(1, $heard);
+    }
+
+    public function test_a_refusal_is_logged_once_a_minute_and_is_an_event(): void
+    {
+        $log = $this->logged();
+        $heard = [];
+        Event::listen(WebhookRefused::class, function (WebhookRefused $event) use (&$heard): void {
+            $heard[] = [$event->refusal, $event->ip];
+        });
+        $other = new WebhookSignature('whsec_' . base64_encode(random_bytes(32)));
+        foreach (range(1, 3) as $_) {
+            $this->webhook('call.ended', self::ENDED, signature: $other)->assertStatus(401);
+            $this->webhook('call.ended', self::ENDED, at: time() - 301)->assertStatus(401);
+            $this->post('/webhooks/signaling')->assertStatus(401);
+        }
+        self::assertSame([
+            [Refusal::Signature, '127.0.0.1'],
+            [Refusal::Clock, '127.0.0.1'],
+            [Refusal::Unsigned, '127.0.0.1'],
+        ], $heard);
+        self::assertCount(3, $log->lines);
+        self::assertStringContainsString('WEBSOCKET_WEBHOOK_SECRET differs', $log->lines[0]['message']);
+        $this->travel(61)->seconds();
+        $this->webhook('call.ended', self::ENDED, at: now()->getTimestamp(), signature: $other)->assertStatus(401);
+        self::assertCount(4, $log->lines);
+    }
+
+    public function test_a_secret_that_is_none_is_named_and_the_webhooks_wait(): void
+    {
+        $log = $this->logged();
+        config(['websocket.webhook_secret' => 'whsec_short']);
+        foreach (range(1, 2) as $_) {
+            $this->webhook('call.ended', self::ENDED)->assertStatus(503);
+        }
+        self::assertCount(1, $log->lines);
+        self::assertStringContainsString('WEBSOCKET_WEBHOOK_SECRET', $log->lines[0]['message']);
+        self::assertStringNotContainsString('whsec_short', json_encode($log->lines));
+    }
+
+    public function test_a_job_says_what_it_is_and_when_it_is_given_up(): void
+    {
+        $job = new HandleWebhook('msg_1', 'call.ended', 'now', self::ENDED);
+        self::assertSame('signaling call.ended', $job->displayName());
+        self::assertSame(['signaling', 'call.ended', 'call:CALL_7'], $job->tags());
+        $log = $this->logged();
+        $job->failed(new RuntimeException('the database is away'));
+        self::assertSame('the webhook call.ended is given up', $log->lines[0]['message']);
+        self::assertSame('call:CALL_7', $log->lines[0]['context']['subject']);
+    }
+
+    private function useQueue(array $queue): void
+    {
+        config(['queue' => $queue]);
+        $this->app->forgetInstance('queue');
+        $this->app->forgetInstance(\Illuminate\Contracts\Bus\Dispatcher::class);
     }
 
     public function test_events_wait_on_the_queue_and_pushes_on_their_own(): void

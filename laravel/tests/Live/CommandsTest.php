@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Tests\Live;
 
+use Illuminate\Support\Facades\DB;
+use OnlyCare\Signaling\Tests\Support\Program;
 use OnlyCare\Signaling\Tests\Support\Stage;
 
 /** The artisan commands, each in a process of its own as an operator runs them. */
@@ -13,8 +15,49 @@ final class CommandsTest extends LiveTestCase
     {
         [$output, $code] = $this->artisanProcess('signaling:health');
         self::assertSame(0, $code, $output);
-        self::assertMatchesRegularExpression('/^status +"OK"$/m', $output);
-        self::assertMatchesRegularExpression('/^secret +accepted$/m', $output);
+        foreach (['server', 'secret', 'clock', 'observer', 'route', 'worker', 'webhooks'] as $check) {
+            self::assertMatchesRegularExpression("/^$check +ok /m", $output);
+        }
+    }
+
+    public function test_health_goes_round_through_a_worker(): void
+    {
+        $this->needsWebhooks();
+        $queue = ['QUEUE_CONNECTION' => 'database', 'WEBSOCKET_PUSH_QUEUE' => 'push'];
+        [$output, $code] = $this->artisanProcess('signaling:health --wait=1', $queue);
+        self::assertSame(1, $code, $output);
+        self::assertMatchesRegularExpression('/^worker +failed +none took a job from \'default\'/m', $output);
+
+        $path = ['PATH' => (string) getenv('PATH'), 'SIGNALING_TEST_FOLDER' => Stage::get()->folder];
+        $artisan = [PHP_BINARY, '-d', 'error_reporting=8191', dirname(__DIR__) . '/Backend/artisan'];
+        $work = [...$artisan, 'queue:work', 'database', '--queue=default,push', '--sleep=0.05'];
+        $worker = new Program('worker', $work, $path, Stage::get()->folder);
+        try {
+            [$output, $code] = $this->artisanProcess('signaling:health', $queue);
+        } finally {
+            $worker->end();
+        }
+        self::assertSame(0, $code, $output);
+        self::assertMatchesRegularExpression('/^queue +ok +\'database\'/m', $output);
+        self::assertMatchesRegularExpression('/^webhooks +ok +came back/m', $output);
+        // What is only a check is no event of the application's.
+        self::assertFalse(DB::table('events')->where('subject', 'like', '%signaling-check%')->exists());
+    }
+
+    public function test_health_of_a_server_that_signs_with_another_secret(): void
+    {
+        $this->needsWebhooks();
+        [$address, $server] = Stage::get()->server(['WEBHOOK_SECRET' => 'whsec_' . base64_encode(random_bytes(32))]);
+        $log = strlen(Stage::get()->log());
+        try {
+            [$output, $code] = $this->artisanProcess('signaling:health --wait=2', ['WEBSOCKET_URL' => $address]);
+        } finally {
+            $server->end();
+        }
+        self::assertSame(1, $code, $output);
+        self::assertMatchesRegularExpression('/^webhooks +failed .*WEBHOOK_SECRET/m', $output);
+        $lines = substr(Stage::get()->log(), $log);
+        self::assertSame(1, substr_count($lines, 'WEBSOCKET_WEBHOOK_SECRET differs from WEBHOOK_SECRET'), $lines);
     }
 
     public function test_health_names_a_secret_that_differs(): void

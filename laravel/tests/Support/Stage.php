@@ -17,6 +17,8 @@ final class Stage
 
     private bool $live = false;
 
+    private int $servers = 0;
+
     private function __construct(
         public readonly string $folder,
         public string $signaling = '',
@@ -52,13 +54,33 @@ final class Stage
         $path = ['PATH' => (string) getenv('PATH'), 'SIGNALING_TEST_FOLDER' => $this->folder];
         $index = dirname(__DIR__) . '/Backend/public/index.php';
         $server = [PHP_BINARY, '-d', 'error_reporting=8191', '-d', 'display_errors=0', '-S', '127.0.0.1:0', $index];
-        $laravel = new Program('laravel', $server, $path + ['PHP_CLI_SERVER_WORKERS' => '6'], $this->folder);
+        $laravel = new Program('web', $server, $path + ['PHP_CLI_SERVER_WORKERS' => '6'], $this->folder);
         $this->laravel = $laravel->waitFor('~\((http://127\.0\.0\.1:\d+)\) started~');
 
-        $signaling = new Program('signaling', [self::binary()], $path + $this->signalingEnvironment(), $this->folder);
-        $this->signaling = 'http://' . $signaling->waitFor('~^(?=.*"listening").*"public":"([^"]+)"~m');
+        [$this->signaling] = $this->server();
         $this->writeEnvironment();
         $this->live = true;
+    }
+
+    /**
+     * A signaling server that asks and tells this Laravel.
+     *
+     * @param array<string, string> $environment
+     *
+     * @return array{0: string, 1: Program} its address
+     */
+    public function server(array $environment = []): array
+    {
+        $environment += $this->signalingEnvironment() + ['PATH' => (string) getenv('PATH')];
+        $server = new Program('signaling' . $this->servers++, [self::binary()], $environment, $this->folder);
+
+        return ['http://' . $server->waitFor('~^(?=.*"listening").*"public":"([^"]+)"~m'), $server];
+    }
+
+    /** What Laravel logged. */
+    public function log(): string
+    {
+        return (string) @file_get_contents("{$this->folder}/laravel.log");
     }
 
     public static function binary(): string
