@@ -1,9 +1,16 @@
 # `make test` installs what is missing and runs everything.
 
-.PHONY: help test setup check build unit clients php api ops run
+.PHONY: help quick test setup check build unit clients php api ops run
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "make test needs Debian with apt, and root only where setup finds a package missing; cargo, network for npm, pip and Maven"
+	@echo "quick, check and build need nothing but Rust; unit redis-server and libfaketime; clients node and chromium"
+
+quick: ## a minute: format, rules, stores and stories on memory, layering, documents; needs nothing but Rust
+	cargo fmt --all --check
+	cargo test --lib --locked --quiet -- call:: clock:: config:: memory
+	cargo test --test it --locked --quiet -- layering:: documents:: incidents:: --skip on_redis
 
 test: setup check build ## everything, as CI runs it
 	@$(MAKE) --no-print-directory unit clients

@@ -1,5 +1,5 @@
-//! What an unmodified backend is told of a call over its own REST API (semantics.md, "With deployed apps and an
-//! unmodified backend"): derived from the change alone.
+//! What an unmodified backend is told of a call over its own REST API (docs/semantics.md 8):
+//! derived from the change alone.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use super::Verbatim;
 /// Why a text is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
-    /// protocol.md 2 allows 1 to 64 of `[A-Za-z0-9_.:-]`.
+    /// docs/protocol.md 2 allows 1 to 64 of `[A-Za-z0-9_.:-]`.
     #[error("must be 1 to 64 characters of A-Z a-z 0-9 _ . : -")]
     Characters,
     /// The backend's paths carry a call's id, where this would name something else.

@@ -1,4 +1,4 @@
-//! Every cell of the table in semantics.md, and properties over random command orders.
+//! Every cell of the table of states and commands (docs/semantics.md 1), and properties over random command orders.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod absence_tests;
+mod semantics_tests;
 
 const T0: u64 = 1_800_000_000_000;
 

@@ -1,5 +1,5 @@
 //! An unmodified backend is told over its own REST API, in the name and with the token of the party that acted
-//! (semantics.md, "With deployed apps and an unmodified backend").
+//! (docs/semantics.md 8, docs/webhooks.md).
 
 use std::sync::Arc;
 use std::time::Duration;

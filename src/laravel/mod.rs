@@ -1,5 +1,5 @@
 //! What this node asks Laravel: whose a token is, and whether a call is known (what a client may be told of the answer:
-//! semantics.md, Authentication). And what it tells a Laravel that knows no webhooks.
+//! docs/semantics.md 7). And what it tells a Laravel that knows no webhooks.
 
 mod answer;
 mod breaker;

@@ -123,7 +123,7 @@ impl Node {
         tokens.into_iter().collect()
     }
 
-    /// Tells a session that connects what its user missed and still can use (semantics.md, Replay on connect).
+    /// Tells a session that connects what its user missed and still can use (docs/semantics.md 5).
     async fn replay(self: &Arc<Self>, session: &Arc<Session>, desk: &Desk) {
         let now = self.clock.now();
         if let Some(call) = &desk.line {

@@ -1,4 +1,4 @@
-//! Acknowledgements: protocol.md 3.
+//! Acknowledgements: docs/protocol.md 3.1 and 3.2.
 
 use std::time::Duration;
 

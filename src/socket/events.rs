@@ -1,4 +1,4 @@
-//! The wire events towards phones: names and fields of protocol.md 4.
+//! The wire events towards phones: names and fields of docs/protocol.md 4.
 
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onlycare_signaling::config::options_table;
 
@@ -62,34 +62,141 @@ fn log_fields_have_the_listed_names() {
     assert!(lines > 60, "{lines} lines are read");
 }
 
-/// Each promise of the README names tests that exist.
+/// Each promise names tests that exist, and says what is not promised.
 #[test]
 fn promises_name_their_tests() {
-    let readme = read("README.md");
-    let table = readme.split("## Promises").nth(1).expect("a table of promises");
-    let table = table.split("\n## ").next().unwrap_or_default();
-    let mut sources = String::new();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            sources.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
-    sources.push_str(&read("src/call/tests.rs"));
-    sources.push_str(&read("src/call/tests/absence_tests.rs"));
-    sources.push_str(&read("src/store/contract.rs"));
-    sources.push_str(&read("src/store/outbox_contract.rs"));
-    sources.push_str(&read("src/config/mod.rs"));
-    sources.push_str(&read("src/clock/estimate.rs"));
-    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
-    assert!(rows.len() >= 12, "{} promises", rows.len());
+    let page = read("docs/guarantees.md");
+    let sources: String = texts().into_iter().filter(|(name, _)| name.ends_with(".rs")).map(|(_, text)| text).collect();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let rows: Vec<&&str> =
+        rows.iter().filter(|row| !row.starts_with("| promise ") && !row.starts_with("| ---")).collect();
+    assert!(rows.len() >= 28, "{} promises", rows.len());
     for row in rows {
-        let named: BTreeSet<&str> = row.split('`').skip(1).step_by(2).collect();
-        let tests: Vec<&&str> =
-            named.iter().filter(|name| name.contains('_') && !name.contains([':', ' ', '/'])).collect();
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, _, limits, tests] = cells[..] else { panic!("a promise has four cells: {row}") };
+        assert!(limits.len() > 10, "what is not promised? {row}");
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
         assert!(!tests.is_empty(), "no test is named: {row}");
         for test in tests {
             assert!(sources.contains(&format!("fn {test}(")), "{test} does not exist: {row}");
         }
     }
+}
+
+/// What others made, and what is built.
+const NOT_OURS: [&str; 6] = ["target", "node_modules", "vendor", "build", "dist", "bin"];
+
+/// Every text file of the tree, by its path from the root.
+fn texts() -> Vec<(String, String)> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or(".");
+            let is_ours = !name.starts_with('.')
+                && !NOT_OURS.contains(&name)
+                && !name.ends_with(".lock")
+                && name != "package-lock.json";
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() && is_ours => walk(&entry.path(), found),
+                kind if kind.is_file() && is_ours => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(root, &mut found);
+    // What is no text names no page.
+    let read =
+        |path: PathBuf| Some((path.strip_prefix(root).ok()?.to_str()?.to_owned(), fs::read_to_string(path).ok()?));
+    found.into_iter().filter_map(read).collect()
+}
+
+/// The pages that a line names, each with the heading behind `#`, if any.
+fn pages_named(line: &str) -> Vec<(String, Option<String>)> {
+    let of_a_path = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
+    let mut named = Vec::new();
+    for (end, _) in line.match_indices(".md") {
+        let rest = &line[end + 3..];
+        let begin = line[..end].rfind(|c: char| !of_a_path(c)).map_or(0, |place| place + 1);
+        let path = &line[begin..end + 3];
+        if rest.starts_with(|c: char| c.is_ascii_alphanumeric()) || path.ends_with("/.md") || path == ".md" {
+            continue;
+        }
+        // Addresses, but for those of this tree.
+        let path = match path.split_once("/blob/main/") {
+            Some((_, path)) => path,
+            None if path.starts_with("//") => continue,
+            None => path.trim_start_matches('/'),
+        };
+        let heading = rest
+            .strip_prefix('#')
+            .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').collect());
+        // Without a name it is made up by whoever reads it.
+        named.push((path.to_owned(), heading.filter(|heading: &String| !heading.is_empty())));
+    }
+    named
+}
+
+/// The name that a heading has in an address.
+fn slug(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    heading.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
+}
+
+/// A page is named by its path from the root or from the file that names it, and it is in the tree, with the heading.
+#[test]
+fn pages_that_are_named_exist() {
+    let texts = texts();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for (file, text) in texts.iter().filter(|(file, _)| file != "tests/it/documents.rs") {
+        for (number, line) in text.lines().enumerate() {
+            for (path, heading) in pages_named(line) {
+                named += 1;
+                let beside = Path::new(file).parent().unwrap_or(Path::new("")).join(&path);
+                let page = [beside, PathBuf::from(&path)].into_iter().find(|page| root.join(page).is_file());
+                let Some(page) = page else {
+                    missing.push(format!("{file}:{}: {path} is not in the tree", number + 1));
+                    continue;
+                };
+                let Some(heading) = heading else { continue };
+                let text = fs::read_to_string(root.join(page)).unwrap();
+                if !text.lines().any(|line| line.starts_with('#') && slug(line) == heading) {
+                    missing.push(format!("{file}:{}: {path} has no heading {heading}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(named > 100, "{named} pages are named");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// A blank line cuts a table in two, and a missing cell shifts a row.
+#[test]
+fn tables_are_whole() {
+    let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+    let is_rule = |line: &str| line.contains("---") && line.chars().all(|c| "|-: ".contains(c));
+    let mut broken = Vec::new();
+    for (file, text) in texts().into_iter().filter(|(file, _)| file.ends_with(".md")) {
+        let mut table: Vec<&str> = Vec::new();
+        let mut in_code = false;
+        for (number, line) in text.lines().chain([""]).enumerate() {
+            in_code ^= line.starts_with("```");
+            if line.starts_with('|') && !in_code {
+                table.push(line);
+                continue;
+            }
+            if let [head, rest @ ..] = &table[..] {
+                let is_whole = rest.first().is_some_and(|rule| is_rule(rule))
+                    && rest.iter().all(|row| cells(row) == cells(head) && row.trim_end().ends_with('|'));
+                if !is_whole {
+                    broken.push(format!("{file}: the table that ends in line {number}"));
+                }
+            }
+            table.clear();
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! What happened to the deployed system, and what must hold instead (field-notes.md): one story each.
+//! What happened to the deployed system, and what must hold instead (docs/field-notes.md): one story each.
 
 use serde_json::json;
 

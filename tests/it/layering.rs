@@ -1,4 +1,4 @@
-//! The layering of design.md, read off the `use` lines.
+//! Which module may use which (CONTRIBUTING.md), read off the `use` lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};

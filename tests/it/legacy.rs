@@ -1,5 +1,5 @@
-//! Deployed phones (no `acks`) and an unmodified backend: semantics.md, "With deployed apps and an unmodified backend",
-//! one story a row.
+//! Deployed phones (no `acks`) and an unmodified backend: docs/semantics.md 8 and 9, one
+//! story a row.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-// Holds two nodes against protocol.md and semantics.md with the official Socket.IO client.
+// Holds two nodes against docs/protocol.md and docs/semantics.md with the official Socket.IO client.
 //
 //   node tests/node/conformance.mjs [text…]     plays all scenarios, or those whose line contains every text
 //

@@ -1,4 +1,4 @@
-// The shapes of protocol.md: every event and every acknowledgement that reaches a phone is held against them.
+// The shapes of docs/protocol.md: every event and every acknowledgement that reaches a phone is held against them.
 
 /** Server to client, section 4. A field with "?" may be left out; no event carries any other field, save the fields
  *  of `call:initiate` that `call:incoming` passes through. */

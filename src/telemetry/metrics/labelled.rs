@@ -47,7 +47,7 @@ pub enum Departure {
     Deaf,
 }
 
-/// The code of an event that was refused (protocol.md 3).
+/// The code of an event that was refused (docs/protocol.md 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     InvalidPayload,
