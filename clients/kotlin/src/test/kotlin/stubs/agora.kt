@@ -1,0 +1,42 @@
+package io.agora.rtc2
+
+import android.content.Context
+import stubs.Device
+
+object Constants {
+    const val CHANNEL_PROFILE_COMMUNICATION: Int = 0
+    const val CLIENT_ROLE_BROADCASTER: Int = 1
+}
+
+abstract class IRtcEngineEventHandler
+
+class RtcEngineConfig {
+    lateinit var mContext: Context
+    lateinit var mAppId: String
+    lateinit var mEventHandler: IRtcEngineEventHandler
+}
+
+class ChannelMediaOptions {
+    var channelProfile: Int? = null
+    var clientRoleType: Int? = null
+    var publishMicrophoneTrack: Boolean? = null
+    var publishCameraTrack: Boolean? = null
+}
+
+class RtcEngine private constructor(private val config: RtcEngineConfig) {
+    fun enableVideo(): Int = 0
+
+    fun joinChannel(token: String?, channelId: String, uid: Int, options: ChannelMediaOptions): Int {
+        check(uid == 0 && options.publishMicrophoneTrack == true)
+        Device.joined += "${config.mAppId} $channelId $token"
+        return 0
+    }
+
+    fun leaveChannel(): Int = 0
+
+    companion object {
+        fun create(config: RtcEngineConfig) = RtcEngine(config)
+
+        fun destroy() = Device.joined.clear()
+    }
+}
