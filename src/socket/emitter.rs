@@ -105,7 +105,10 @@ impl Voice for PhoneVoice {
 
     fn disconnect(&self) -> Spoken {
         match self.socket.clone().disconnect() {
-            Ok(()) => Spoken::Queued,
+            Ok(()) => {
+                self.wires.sent_away(&self.socket.id.to_string(), self.opened_with());
+                Spoken::Queued
+            }
             Err(SocketError::InternalChannelFull) => Spoken::Full,
             Err(SocketError::Closed) => Spoken::Gone,
         }

@@ -11,25 +11,34 @@ use super::wire::{REFUSAL, WeakWire, Wire};
 
 /// Between the packets of a poll.
 const SEPARATOR: u8 = 0x1e;
-/// How long a client has to hear that it was refused. A phone over polling has to come for it.
-const TO_HEAR_A_REFUSAL: Duration = Duration::from_secs(5);
+/// How long a client has to hear that it was refused, or sent away, and to leave. A phone over polling has to come for it.
+const TO_LEAVE: Duration = Duration::from_secs(5);
 
 /// Which connection carries which session of the engine, as far as that can be told from requests.
 pub struct Wires {
     sessions: Mutex<HashMap<Box<str>, Carried>>,
     /// Sessions whose transport was closed, and when: no request of theirs is served any more.
     closed: Mutex<HashMap<Box<str>, Instant>>,
-    /// Sessions whose CONNECT was refused: their transport is closed when the client has heard it.
-    refused: Mutex<HashMap<Box<str>, Refused>>,
+    /// Sessions whose client is to leave.
+    leaving: Mutex<HashMap<Box<str>, Leaving>>,
     closing: Notify,
     transports: Arc<Transports>,
     /// Longer than the engine keeps a session that answers no ping.
     memory: Duration,
 }
 
-struct Refused {
+struct Leaving {
+    why: Why,
     since: Instant,
     opened_with: Option<WeakWire>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Its CONNECT was refused: the transport is closed as soon as the client has heard it.
+    Refused,
+    /// It was told so by a disconnect packet. A client that obeys closes its transport itself.
+    SentAway,
 }
 
 #[derive(Default)]
@@ -59,7 +68,7 @@ impl Wires {
         Self {
             sessions: Mutex::default(),
             closed: Mutex::default(),
-            refused: Mutex::default(),
+            leaving: Mutex::default(),
             closing: Notify::new(),
             transports: Arc::default(),
             memory,
@@ -73,7 +82,7 @@ impl Wires {
 
     /// How many sessions something is stored for.
     pub fn stored(&self) -> usize {
-        self.sessions.lock().len() + self.closed.lock().len() + self.refused.lock().len()
+        self.sessions.lock().len() + self.closed.lock().len() + self.leaving.lock().len()
     }
 
     /// The session of this engine id runs over that websocket from now on.
@@ -118,16 +127,27 @@ impl Wires {
         if self.is_closed(id) {
             return;
         }
-        let opening = opened_with.map(Wire::downgrade);
-        self.refused.lock().insert(id.into(), Refused { since: Instant::now(), opened_with: opening });
+        self.leaves(id, Why::Refused, opened_with);
         let upgraded = self.sessions.lock().get(id).and_then(|carried| carried.websocket.as_ref()?.upgrade());
         for wire in upgraded.iter().chain(opened_with) {
             wire.end_after_a_refusal();
         }
     }
 
+    /// A disconnect packet was queued for the session: its transport ends soon, whether its client obeys or not.
+    pub(super) fn sent_away(&self, id: &str, opened_with: Option<&Wire>) {
+        if !self.is_closed(id) {
+            self.leaves(id, Why::SentAway, opened_with);
+        }
+    }
+
+    fn leaves(&self, id: &str, why: Why, opened_with: Option<&Wire>) {
+        let leaving = || Leaving { why, since: Instant::now(), opened_with: opened_with.map(Wire::downgrade) };
+        self.leaving.lock().entry(id.into()).or_insert_with(leaving);
+    }
+
     pub fn was_refused(&self, id: &str) -> bool {
-        self.refused.lock().contains_key(id)
+        self.leaving.lock().get(id).is_some_and(|leaving| leaving.why == Why::Refused)
     }
 
     /// A poll takes this to the client; closes the transport of a session whose CONNECT was refused when that is in it.
@@ -157,19 +177,19 @@ impl Wires {
     /// Forgets connections that have ended, and sessions that the engine has forgotten.
     pub fn clean(&self) {
         self.sessions.lock().retain(|_, carried| carried.is_alive());
-        let unheard: Vec<(Box<str>, Option<Wire>)> = {
-            let refused = self.refused.lock();
-            let due = refused.iter().filter(|(_, refused)| refused.since.elapsed() >= TO_HEAR_A_REFUSAL);
-            due.map(|(id, refused)| (id.clone(), refused.opened_with.as_ref().and_then(WeakWire::upgrade))).collect()
+        let late: Vec<(Box<str>, Option<Wire>)> = {
+            let leaving = self.leaving.lock();
+            let late = leaving.iter().filter(|(_, leaving)| leaving.since.elapsed() >= TO_LEAVE);
+            late.map(|(id, leaving)| (id.clone(), leaving.opened_with.as_ref().and_then(WeakWire::upgrade))).collect()
         };
-        for (id, opened_with) in unheard.iter().filter(|(id, _)| !self.is_closed(id)) {
+        for (id, opened_with) in late.iter().filter(|(id, _)| !self.is_closed(id)) {
             self.close(id, opened_with.as_ref());
         }
         let is_live = |id: &str| EngineId::parse(id).is_some_and(|id| self.transports.is_live(id));
         self.closed.lock().retain(|id, since| since.elapsed() < self.memory && is_live(id));
-        self.refused.lock().retain(|id, refused| {
-            let has_wire = refused.opened_with.as_ref().is_some_and(|wire| wire.upgrade().is_some());
-            refused.since.elapsed() < self.memory && (has_wire || is_live(id))
+        self.leaving.lock().retain(|id, leaving| {
+            let has_wire = leaving.opened_with.as_ref().is_some_and(|wire| wire.upgrade().is_some());
+            leaving.since.elapsed() < self.memory && (has_wire || is_live(id))
         });
     }
 }

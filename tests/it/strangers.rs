@@ -1,13 +1,16 @@
 //! What strangers can make a node hold, measured: connections, bytes, entries, and how long.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use onlycare_signaling::config::ReadingTimes;
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -351,6 +354,72 @@ async fn a_transport_ends_with_its_session() {
     wanderer.post("41").await;
     until("the session is unknown", PATIENCE, async || wanderer.poll().await.0 == 400).await;
     until("sessions end", PATIENCE, async || cluster.shared.sessions.online_users().await.unwrap().is_empty()).await;
+}
+
+/// How a client fared that answers pings and ignores all else: whether it was told to leave, and how its stream ended.
+async fn stay(address: SocketAddr, auth: Value) -> (bool, &'static str) {
+    let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    socket.send(Message::text(format!("40{auth}"))).await.unwrap();
+    let mut was_told = false;
+    while let Some(Ok(message)) = socket.next().await {
+        match message {
+            Message::Text(text) if text == "2" => {
+                let _ = socket.send(Message::text("3")).await;
+            }
+            Message::Text(text) => was_told |= text.starts_with("41"),
+            Message::Close(_) => return (was_told, "Close frame"),
+            _ => {}
+        }
+    }
+    (was_told, "end of stream")
+}
+
+async fn stay_on_polling(wanderer: &Wanderer) -> (bool, &'static str) {
+    let mut was_told = false;
+    loop {
+        let (status, packets) = wanderer.poll().await;
+        if status != 200 {
+            return (was_told, "unknown");
+        }
+        was_told |= packets.split('\u{1e}').any(|packet| packet.starts_with("41"));
+        if packets.split('\u{1e}').any(|packet| packet == "2") {
+            wanderer.post("3").await;
+        }
+    }
+}
+
+/// Who was sent away, by a bound or by a word, and stays is cut: on a websocket and on polling.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_sent_away_leaves_or_is_cut() {
+    let cluster = Cluster::tuned(Backend::Redis, 2, |config| {
+        config.policy.max_sessions_per_user = 4;
+        (config.ping_interval, config.ping_timeout) = (Duration::from_secs(1), Duration::from_secs(2));
+    })
+    .await;
+    let (eve, mal) = (unique("eve"), unique("mal"));
+    let fates = Arc::new(Mutex::new(Vec::new()));
+    let sockets: Vec<_> = (0..24)
+        .map(|place| {
+            let auth = json!({"token": "t", "userId": eve, "deviceId": format!("d{place}")});
+            let (address, fates) = (cluster.address(place % 2), Arc::clone(&fates));
+            tokio::spawn(async move {
+                let fate = stay(address, auth).await;
+                fates.lock().push(fate);
+            })
+        })
+        .collect();
+    let wanderer = Wanderer::open((0..2).map(|node| cluster.address(node)).collect(), &mal).await;
+    let (_, told) = cluster.post(1, &format!("/api/users/{mal}/disconnect"), json!({"reason": "Banned"})).await;
+    assert_eq!(told["disconnected"], 1, "{told}");
+    let polled = tokio::time::timeout(PATIENCE, stay_on_polling(&wanderer)).await.expect("an end");
+    assert_eq!(polled, (true, "unknown"));
+    let open = || cluster.nodes.iter().map(|node| node.wires().transports().open()).sum::<usize>();
+    until("as many are left as a user may have", PATIENCE, async || fates.lock().len() == 20 && open() == 4).await;
+    assert_eq!(*fates.lock(), vec![(true, "end of stream"); 20]);
+    sockets.iter().for_each(|socket| socket.abort());
+    until("nothing is kept of them", PATIENCE, async || cluster.nodes.iter().all(|node| node.wires().stored() == 0))
+        .await;
 }
 
 /// A transport without a session takes a place too, and not for long.
