@@ -54,16 +54,18 @@ impl Callbacks {
         self.look(id, &tokens, Lane::Questions).await.unwrap_or(Asked::Unknown)
     }
 
-    /// Absent where Laravel accepts none of the tokens.
+    /// Absent where Laravel accepts none of the tokens. Who may not ask now keeps no other from it.
     async fn look(&self, id: &CallId, tokens: &[&SealedToken], lane: Lane) -> Option<Asked> {
+        let mut throttled = None;
         for token in tokens {
             let Some(token) = self.open(token) else { continue };
             match self.client.row(&token, id, lane).await {
+                Some(Asked::Unavailable) if self.client.is_throttled(&token) => throttled = Some(Asked::Unavailable),
                 Some(asked) => return Some(asked),
                 None => metrics::token_dropped(),
             }
         }
-        None
+        throttled
     }
 
     fn open(&self, token: &SealedToken) -> Option<String> {

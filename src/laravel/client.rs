@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::answer::{Answer, address};
 use super::breaker::Breaker;
 use super::lanes::{Lane, Lanes};
-use crate::call::{Asked, CallId, Row, RowStatus, UserId};
+use super::throttled::Throttled;
+use crate::call::{Asked, CallId, Row, RowStatus, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::courier::causes;
 use crate::telemetry::metrics;
@@ -81,6 +82,7 @@ pub struct Client {
     /// How long a request may take.
     timeout: Duration,
     breaker: Breaker,
+    throttled: Throttled,
     clock: Clock,
 }
 
@@ -102,6 +104,7 @@ impl Client {
             lanes: Lanes::default(),
             timeout,
             breaker: Breaker::default(),
+            throttled: Throttled::default(),
             clock,
         })
     }
@@ -134,6 +137,16 @@ impl Client {
         self.breaker.is_open(self.clock.elapsed())
     }
 
+    /// Whose a token is, by whatever answered that.
+    pub(super) fn knows(&self, token: TokenHash, user: &UserId) {
+        self.throttled.knows(token, user);
+    }
+
+    /// Whether Laravel turns the token's user away for now.
+    pub(super) fn is_throttled(&self, token: &str) -> bool {
+        self.throttled.waits(token, self.clock.elapsed()).is_some()
+    }
+
     /// Asks whose a token is, after waiting for a place in the lane for no longer than `patience`.
     pub(super) async fn whose(&self, token: &str, lane: Lane, trust: Trust, patience: Duration) -> Whose {
         let answer = match self.get("users/me", token, lane, trust, patience).await {
@@ -150,8 +163,8 @@ impl Client {
             tracing::warn!(%answer, "laravel gave no answer to a token");
         }
         match (trust, &whose) {
-            (Trust::Known, _) => self.judge(whose != Whose::Unavailable),
-            (Trust::Stranger, Whose::Valid(_)) => self.judge(true),
+            (Trust::Known, _) => self.judge(token, &answer, whose != Whose::Unavailable),
+            (Trust::Stranger, Whose::Valid(_)) => self.judge(token, &answer, true),
             (Trust::Stranger, _) => {}
         }
         whose
@@ -193,6 +206,10 @@ impl Client {
     ) -> Posted {
         let posted = async {
             trace::note("path", || path.to_owned());
+            if let Some(left) = self.throttled.waits(token, self.clock.elapsed()) {
+                trace::note("outcome", || "throttled");
+                return Posted::Status { status: 429, wait: Some(left) };
+            }
             let Some(_place) = self.lanes.place(Lane::Callbacks, self.timeout).await else { return Posted::Nothing };
             let url = format!("{}/{path}", self.bases[*self.route.lock()]);
             let mut request = self.http.post(url).bearer_auth(token).header("accept", "application/json").json(body);
@@ -205,7 +222,7 @@ impl Client {
             match sent {
                 Ok(response) => {
                     let answer = Answer::read(response, self.clock.now()).await;
-                    self.judge(answer.is_well());
+                    self.judge(token, &answer, answer.is_well());
                     trace::note("status", || i64::from(answer.status));
                     if answer.says_unauthenticated() {
                         return Posted::Unauthenticated;
@@ -230,11 +247,14 @@ impl Client {
         trace::part("laravel", Kind::Client, posted).await
     }
 
-    fn judge(&self, went_well: bool) {
+    /// Learns from an answer to a token that is known. A limit of its user is his; that of many is Laravel's.
+    fn judge(&self, token: &str, answer: &Answer, went_well: bool) {
+        let now = self.clock.elapsed();
         if went_well {
+            self.throttled.answered();
             self.breaker.succeeded();
-        } else {
-            self.breaker.failed(self.clock.elapsed());
+        } else if answer.status != 429 || self.throttled.turned_away(token, answer.wait, now) {
+            self.breaker.failed(now);
         }
     }
 
@@ -246,7 +266,7 @@ impl Client {
         if !went_well {
             tracing::warn!(%answer, "laravel gave no answer to a question about a call");
         }
-        self.judge(went_well);
+        self.judge(token, &answer, went_well);
         Some(answer)
     }
 
@@ -261,6 +281,11 @@ impl Client {
     ) -> Result<Answer, Missing> {
         let got = async {
             trace::note("path", || path.to_owned());
+            if trust == Trust::Known && self.is_throttled(token) {
+                trace::note("outcome", || "throttled");
+                metrics::token_checked("throttled");
+                return Err(Missing::Unasked);
+            }
             let Some(_place) = self.lanes.place(lane, patience).await else {
                 tracing::warn!(?lane, "laravel is slow, a request got no place in time");
                 trace::note("outcome", || "no place");

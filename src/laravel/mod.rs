@@ -9,6 +9,7 @@ mod client;
 mod lanes;
 mod seal;
 mod strangers;
+mod throttled;
 mod verifier;
 
 pub use callbacks::Callbacks;

@@ -333,6 +333,7 @@ impl LaravelVerifier {
     }
 
     fn remember(&self, hash: TokenHash, token: KnownToken) {
+        self.client.knows(hash, &token.user);
         let mut known = self.known.lock();
         if known.len() >= REMEMBERED {
             known.retain(|_, known| self.is_fresh(known));

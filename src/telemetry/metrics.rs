@@ -215,8 +215,8 @@ metrics_table! {
         "signaling_calls_restored_total", "counter", "";
         /// Sessions of dead nodes that this node removed.
         "signaling_sessions_swept_total", "counter", "";
-        /// Token checks by outcome; `refused_again`: not asked because Laravel refused the token a moment ago, `bounded`: not asked because too many new tokens came, from there or in all.
-        "signaling_token_checks_total", "counter", "outcome: valid, cached, stale, invalid, unavailable, refused_by_breaker, refused_again, bounded";
+        /// Token checks by outcome; `refused_again`: not asked because Laravel refused the token a moment ago, `bounded`: not asked because too many new tokens came, from there or in all, `throttled`: not asked because Laravel told the user to wait.
+        "signaling_token_checks_total", "counter", "outcome: valid, cached, stale, invalid, unavailable, refused_by_breaker, refused_again, bounded, throttled";
         /// Initiates that Laravel was asked about, by outcome.
         "signaling_initiate_checks_total", "counter", "outcome: confirmed, contradicted, unavailable";
         /// Requests for sessions of other nodes, by what became of them.

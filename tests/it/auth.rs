@@ -112,6 +112,46 @@ async fn five_failures_of_any_kind_open_the_breaker() {
     }
 }
 
+/// A user whose limit at Laravel is used up is left alone, with all his tokens, for as long as it says; nobody else is.
+/// Many such users are Laravel's own trouble.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_user_slows_nobody_else_down() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
+    let terms = Terms { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
+    let (laravel, clock) = (Laravel::start().await, Clock::system());
+    let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
+    let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
+    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, terms, tokens, clock);
+    laravel.row_of_all(json!({"status": "CONNECTING"}));
+    let users: Vec<UserId> = (0..8).map(|place| UserId::parse(&format!("USR_{place}")).unwrap()).collect();
+    let token = |user: &UserId, which: usize| format!("token-of-{user}#{which}");
+    for (place, user) in users.iter().enumerate() {
+        for which in 0..8 {
+            let from = IpAddr::from([198, 51, 100, 8 * u8::try_from(place).unwrap() + which]);
+            let verified = verifier.verify(&token(user, which.into()), user, from).await;
+            assert!(matches!(verified, Verified::Valid(_)), "{user} {which}: {verified:?}");
+        }
+    }
+    let (mallory, others) = users.split_first().unwrap();
+    let (call, callee) = (CallId::parse("1").unwrap(), UserId::parse("USR_bo").unwrap());
+    let confirm = async |user: &UserId, which| verifier.confirm(&token(user, which), &call, user, &callee).await;
+    laravel.throttle(mallory.as_str(), 60);
+    for which in (0..8).cycle().take(24) {
+        assert_eq!(confirm(mallory, which).await, Confirmation::Unavailable);
+    }
+    assert_eq!(laravel.rows_asked(), 1, "he was told to wait, and which token he takes is no matter");
+    for user in others {
+        assert_eq!(confirm(user, 0).await, Confirmation::Confirmed);
+    }
+    for user in others {
+        laravel.throttle(user.as_str(), 60);
+        assert_eq!(confirm(user, 1).await, Confirmation::Unavailable);
+    }
+    assert_eq!(laravel.rows_asked(), 1 + others.len() + 5, "five in a row are enough");
+    assert_eq!(confirm(&UserId::parse("USR_zoe").unwrap(), 0).await, Confirmation::Unavailable, "all wait");
+}
+
 /// Fails before (an answer that is wrapped up): a byte order mark, or compression that nobody asked for, held all phones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_read_however_it_is_wrapped() {

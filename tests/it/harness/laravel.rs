@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use flate2::Compression;
@@ -59,6 +60,8 @@ struct Inner {
     wrapping: Mutex<Wrapping>,
     asked: AtomicUsize,
     revoked: Mutex<HashSet<String>>,
+    /// Users whose limit is used up, and the pause they are told.
+    throttled: Mutex<HashMap<String, u64>>,
     calls: Mutex<HashMap<String, Value>>,
     /// The row of every call that has none of its own; null: none.
     any_call: Mutex<Value>,
@@ -93,6 +96,7 @@ impl Laravel {
             wrapping: Mutex::new(Wrapping::Plain),
             asked: AtomicUsize::new(0),
             revoked: Mutex::default(),
+            throttled: Mutex::default(),
             calls: Mutex::default(),
             any_call: Mutex::default(),
             pause: Mutex::new(Duration::ZERO),
@@ -110,6 +114,7 @@ impl Laravel {
             .route("/api/v1/calls/notify-cancelled", post(notify_cancelled))
             .route("/api/v1/calls/{id}/{action}", post(change))
             .layer(axum::middleware::map_response_with_state(Arc::clone(&inner), wrapped))
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&inner), throttle))
             .with_state(Arc::clone(&inner));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, inner }
@@ -135,6 +140,11 @@ impl Laravel {
 
     pub fn revoke_token(&self, token: &str) {
         self.inner.revoked.lock().insert(format!("Bearer {token}"));
+    }
+
+    /// From now on whatever the user asks is answered 429, with a pause in seconds.
+    pub fn throttle(&self, user: &str, retry_after: u64) {
+        self.inner.throttled.lock().insert(user.to_owned(), retry_after);
     }
 
     /// A row of the calls table.
@@ -220,6 +230,18 @@ impl Laravel {
     /// Requests that carried a token.
     pub fn asked(&self) -> usize {
         self.inner.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// Limits are those of a user, whatever he asks and by whichever of his tokens. Requests are counted all the same.
+async fn throttle(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
+    let token = text(request.headers(), "authorization").unwrap_or_default();
+    let user = token.strip_prefix("Bearer token-of-").and_then(|user| user.split('#').next()).unwrap_or_default();
+    let throttled = inner.throttled.lock().get(user).copied();
+    let answer = next.run(request).await;
+    match throttled {
+        Some(pause) => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", pause.to_string())]).into_response(),
+        None => answer,
     }
 }
 
