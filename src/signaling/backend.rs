@@ -1,6 +1,9 @@
 //! Laravel's word. Its emit requests are transitions of the call, and its word stands where no phone ever spoke.
 
+use std::pin::pin;
 use std::sync::Arc;
+
+use tokio::sync::oneshot;
 
 use super::delivery::Audience;
 use super::retry::Owed;
@@ -13,6 +16,8 @@ use crate::call::{
 use crate::store::{Created, StoreError};
 
 const ATTEMPTS: u32 = 16;
+/// The deployed backend waits 2 s for the answer to a word, in the middle of a request of its own.
+const WORD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 const WORD_LIFE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What became of Laravel's word.
@@ -99,14 +104,33 @@ impl Node {
         Ok(users)
     }
 
-    /// Obeys a word of Laravel. While the store fails, or is not put back after a loss, it waits here in its turn, is
-    /// obeyed later, and Laravel is told so: whoever was answered nothing at all has not lost it either.
-    pub(super) async fn word(self: &Arc<Self>, id: &CallId, word: BackendWord) -> WordOutcome {
-        let told = if self.retries.holds(id) { Err(Failure::Unavailable) } else { self.obey(id, &word).await };
-        if let Err(Failure::Unavailable) = &told {
+    /// Obeys a word of Laravel, which is not kept waiting: while the store fails or stands still, or is not put back after
+    /// a loss, it is told that the word is obeyed later. It waits here in its turn; whoever was answered nothing at all has
+    /// not lost it either.
+    pub(super) async fn word(self: Arc<Self>, id: &CallId, word: BackendWord, tell: oneshot::Sender<WordOutcome>) {
+        if self.retries.holds(id) {
             self.owe(id, Owed::Word(word));
+            drop(tell.send(Err(Failure::Unavailable)));
+            return;
         }
-        told
+        let mut obeyed = pin!(self.obey(id, &word));
+        let told = match tokio::time::timeout(WORD_PATIENCE, &mut obeyed).await {
+            Ok(told) => {
+                if let Err(Failure::Unavailable) = &told {
+                    self.owe(id, Owed::Word(word.clone()));
+                }
+                told
+            }
+            Err(_) => {
+                let turn = self.takes_its_turn(id, Owed::Word(word.clone()));
+                drop(tell.send(Err(Failure::Unavailable)));
+                if !matches!(obeyed.await, Err(Failure::Unavailable)) {
+                    turn.is_over();
+                }
+                return;
+            }
+        };
+        drop(tell.send(told));
     }
 
     pub(super) async fn obey(self: &Arc<Self>, id: &CallId, word: &BackendWord) -> WordOutcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{BackendWord, WordOutcome};
@@ -140,10 +140,22 @@ impl Signaling {
         self.to_its_end(async move |node| node.word_initiated(&caller, request).await).await
     }
 
-    /// What became of a call over REST. While the store fails it waits and is obeyed later.
+    /// What became of a call over REST. While the store fails or stands still it waits and is obeyed later, and this is
+    /// answered within a second or so.
     pub async fn word(&self, id: &CallId, word: BackendWord) -> WordOutcome {
         let id = id.clone();
-        self.to_its_end(async move |node| node.word(&id, word).await).await
+        let (tell, told) = oneshot::channel();
+        let obeyed = self.to_its_end(async move |node| node.word(&id, word, tell).await);
+        // Its task has more to do when it has told.
+        let obeyed = async {
+            obeyed.await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            Ok(told) = told => told,
+            never = obeyed => never,
+        }
     }
 
     /// Says an event of the application's own to every session of a user; false where he has none.

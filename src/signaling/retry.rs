@@ -44,12 +44,35 @@ struct Waiting {
     id: CallId,
     owed: Owed,
     since: Duration,
+    /// Whoever said it is still at it.
+    in_hand: bool,
+}
+
+/// The turn of something that whoever said it is still at: what is said of the same call meanwhile comes after it. Dropped
+/// before it is over, it is tried again.
+pub(super) struct Turn {
+    node: Arc<Node>,
+    number: u64,
+}
+
+impl Turn {
+    pub fn is_over(self) {
+        self.node.retries.remove(self.number);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.node.retries.put_down(self.number);
+    }
 }
 
 impl RetryQueue {
-    pub fn push(&self, id: CallId, owed: Owed, since: Duration) {
+    /// Returns the number of its place.
+    fn push(&self, id: CallId, owed: Owed, since: Duration, in_hand: bool) -> u64 {
+        let number = self.1.fetch_add(1, Ordering::Relaxed);
         if sabotage::is_on(Bug::ForgetQueue) {
-            return;
+            return number;
         }
         let mut queue = self.0.lock();
         // Said again while it waits: it is to be done once, and not to wait for its own repeats.
@@ -63,7 +86,8 @@ impl RetryQueue {
                 give_up(&dropped, "too many wait");
             }
         }
-        queue.push_back(Waiting { number: self.1.fetch_add(1, Ordering::Relaxed), id, owed, since });
+        queue.push_back(Waiting { number, id, owed, since, in_hand });
+        number
     }
 
     /// Whether something that was said of this call waits.
@@ -94,11 +118,17 @@ impl RetryQueue {
         calls.into_values().collect()
     }
 
-    /// This is done; absent where it was dropped meanwhile.
-    fn done(&self, waiting: &Waiting) -> bool {
+    /// False where it was dropped meanwhile.
+    fn remove(&self, number: u64) -> bool {
         let mut queue = self.0.lock();
-        let place = queue.iter().position(|other| other.number == waiting.number);
+        let place = queue.iter().position(|waiting| waiting.number == number);
         place.and_then(|place| queue.remove(place)).is_some()
+    }
+
+    fn put_down(&self, number: u64) {
+        if let Some(waiting) = self.0.lock().iter_mut().find(|waiting| waiting.number == number) {
+            waiting.in_hand = false;
+        }
     }
 }
 
@@ -110,7 +140,13 @@ fn give_up(waiting: &Waiting, why: &str) {
 impl Node {
     /// Keeps what could not be done now.
     pub(super) fn owe(&self, id: &CallId, owed: Owed) {
-        self.retries.push(id.clone(), owed, self.clock.elapsed());
+        self.retries.push(id.clone(), owed, self.clock.elapsed(), false);
+    }
+
+    /// What is being done and takes its time has its place in the order.
+    pub(super) fn takes_its_turn(self: &Arc<Self>, id: &CallId, owed: Owed) -> Turn {
+        let number = self.retries.push(id.clone(), owed, self.clock.elapsed(), true);
+        Turn { node: Arc::clone(self), number }
     }
 
     pub(super) async fn retry_words(self: Arc<Self>) {
@@ -128,13 +164,16 @@ impl Node {
 
     async fn pay_in_order(self: &Arc<Self>, of_call: Vec<Waiting>) {
         for waiting in of_call {
+            if waiting.in_hand {
+                return;
+            }
             // Refused or unknown is an answer too; only a failing store keeps it waiting.
             let failed = matches!(self.pay(&waiting.id, &waiting.owed).await, Err(Failure::Unavailable));
             let is_old = self.clock.elapsed().saturating_sub(waiting.since) > PATIENCE;
             if failed && !is_old {
                 return;
             }
-            if self.retries.done(&waiting) && failed {
+            if self.retries.remove(waiting.number) && failed {
                 give_up(&waiting, "the store failed for 60 s");
             }
         }

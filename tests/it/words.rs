@@ -105,6 +105,28 @@ async fn a_word_that_was_answered_503_is_obeyed_later() {
     words_said_to_a_silent_store(0, Duration::from_secs(20), Some(503)).await;
 }
 
+/// A store that answers slower than Laravel waits is not waited for either: the words were answered before they were
+/// obeyed, and come in their order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_is_answered_while_the_store_is_still_waited_for() {
+    let redis = Redis::start();
+    let slow = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[format!("redis://{}", slow.address), redis.url()]).await;
+    let pair = Pair::ringing(&cluster).await;
+    // A reply takes longer than Laravel waits, and not as long as the store is given.
+    slow.delay(Duration::from_millis(700));
+    let patience = Duration::from_secs(30);
+    let accepted = post_impatiently(&cluster, 0, "/api/emit/call-accepted", pair.body(), patience).await;
+    let ended = json!({"callId": pair.call, "endedBy": pair.callee.user});
+    let ended = post_impatiently(&cluster, 0, "/api/emit/call-ended", ended, patience).await;
+    assert_eq!((accepted, ended), (Some(503), Some(503)));
+    pair.caller.expect_within("call:accepted", 2 * SOON).await;
+    slow.delay(Duration::ZERO);
+    pair.caller.expect_within("call:ended", 2 * SOON).await;
+    becomes(&cluster, &pair.call, "ended", Some("hung_up")).await;
+    cluster.close().await;
+}
+
 /// The same at a node that does not hold the calls: nothing it remembers helps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_word_at_a_node_that_does_not_hold_the_call_waits_as_well() {
