@@ -76,8 +76,8 @@ impl RetryQueue {
         }
         let mut queue = self.0.lock();
         // Said again while it waits: it is to be done once, and not to wait for its own repeats.
-        if queue.iter().any(|waiting| waiting.id == id && waiting.owed == owed) {
-            return;
+        if let Some(same) = queue.iter().find(|waiting| waiting.id == id && waiting.owed == owed) {
+            return same.number;
         }
         if queue.len() >= CAPACITY {
             // A ring too many ends by its deadline; a hang-up has nothing behind it.
