@@ -11,8 +11,8 @@ final class CallSnapshot
         public readonly string $callId,
         /** Rises with every event of this call: what has a lower one is older. */
         public readonly int $seq,
-        /** trying, ringing, active or ended */
-        public readonly string $state,
+        /** Null where it is one that only a newer server knows. */
+        public readonly ?CallState $state,
         public readonly ?string $callerId,
         public readonly ?string $receiverId,
         public readonly ?string $callType,
@@ -25,7 +25,7 @@ final class CallSnapshot
         public readonly ?int $talkMs,
         /** Since when a party was away that did not come back before the end. */
         public readonly ?int $absentSince,
-        public readonly ?string $reason,
+        public readonly ?EndReason $reason,
         public readonly ?string $endedBy,
         public readonly ?int $expiresAt,
         /** @var list<array<string, mixed>> milestones, if asked for */
@@ -41,11 +41,12 @@ final class CallSnapshot
         $text = static fn (string $name): ?string =>
             is_string($fields[$name] ?? null) || is_int($fields[$name] ?? null) ? (string) $fields[$name] : null;
         $number = static fn (string $name): ?int => is_numeric($fields[$name] ?? null) ? (int) $fields[$name] : null;
+        $reason = $text('reason');
 
         return new self(
             $text('callId') ?? '',
             $number('seq') ?? 0,
-            $text('state') ?? '',
+            CallState::tryFrom($text('state') ?? ''),
             $text('callerId'),
             $text('receiverId'),
             $text('callType'),
@@ -56,7 +57,7 @@ final class CallSnapshot
             $number('durationMs'),
             $number('talkMs'),
             $number('absentSince'),
-            $text('reason'),
+            $reason === null ? null : EndReason::tryFrom($reason) ?? EndReason::Other,
             $text('endedBy'),
             $number('expiresAt'),
             is_array($fields['timeline'] ?? null) ? array_values($fields['timeline']) : [],

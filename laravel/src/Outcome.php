@@ -12,8 +12,9 @@ final class Outcome
         public readonly bool $emitted,
         /** Why nothing was emitted. */
         public readonly ?string $reason,
-        /** The state the call is in, if the transition was refused. */
-        public readonly ?string $state,
+        /** The state the call is in, if the transition was refused and this package knows it. */
+        public readonly ?CallState $state,
+        private readonly bool $refused,
     ) {
     }
 
@@ -23,13 +24,14 @@ final class Outcome
         return new self(
             (bool) ($answer['emitted'] ?? false),
             isset($answer['reason']) ? (string) $answer['reason'] : null,
-            isset($answer['state']) ? (string) $answer['state'] : null,
+            isset($answer['state']) ? CallState::tryFrom((string) $answer['state']) : null,
+            isset($answer['state']) || ($answer['reason'] ?? null) === 'Call not found',
         );
     }
 
     /** Whether the call stayed as it was: it had ended, or had gone another way. */
     public function refused(): bool
     {
-        return $this->state !== null || $this->reason === 'Call not found';
+        return $this->refused;
     }
 }

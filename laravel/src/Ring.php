@@ -21,14 +21,21 @@ final class Ring
     ) {
     }
 
+    /** Whether nothing came of it: nobody rings, is busy or is to be woken. `error` says why, `errorCode` in one word. */
+    public function refused(): bool
+    {
+        return !$this->ringing && !$this->busy && !$this->needsPush;
+    }
+
     /** @param array<string, mixed> $answer */
     public static function fromAnswer(array $answer): self
     {
         $needsPush = (bool) ($answer['useFcmFallback'] ?? false);
+        $busy = (bool) ($answer['busy'] ?? false);
 
         return new self(
-            ($answer['success'] ?? false) === true && !$needsPush,
-            (bool) ($answer['busy'] ?? false),
+            ($answer['success'] ?? false) === true && !$needsPush && !$busy,
+            $busy,
             $needsPush,
             isset($answer['error']) ? (string) $answer['error'] : null,
             isset($answer['code']) ? (string) $answer['code'] : null,

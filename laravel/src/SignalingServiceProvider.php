@@ -11,9 +11,12 @@ use OnlyCare\Signaling\Calls\CallStatusObserver;
 use OnlyCare\Signaling\Calls\VerifyCall;
 use OnlyCare\Signaling\Console\CallCommand;
 use OnlyCare\Signaling\Console\HealthCommand;
+use OnlyCare\Signaling\Events\CallCancelled;
+use OnlyCare\Signaling\Events\CallMissed;
 use OnlyCare\Signaling\Events\CallPushRequired;
 use OnlyCare\Signaling\Events\CallVerify;
 use OnlyCare\Signaling\Push\SendCallPush;
+use OnlyCare\Signaling\Push\SendCancelledPush;
 use OnlyCare\Signaling\Support\RareLog;
 use Throwable;
 
@@ -34,6 +37,7 @@ final class SignalingServiceProvider extends ServiceProvider
         if ((string) config('websocket.webhook_secret') !== '') {
             $this->loadRoutesFrom(__DIR__ . '/../routes/webhooks.php');
             Event::listen(CallPushRequired::class, SendCallPush::class);
+            Event::listen([CallCancelled::class, CallMissed::class], SendCancelledPush::class);
         }
         $this->observe($this->app->make(CallRows::class));
         if ($this->app->runningInConsole()) {

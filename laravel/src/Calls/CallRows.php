@@ -67,9 +67,11 @@ final class CallRows
         return $row->wasChanged($this->column('status'));
     }
 
-    public function kind(Model $row): ?string
+    public function kind(Model $row): ?TransitionKind
     {
-        return $this->config->get('websocket.call_statuses', [])[(string) $this->value($row, 'status')] ?? null;
+        $kind = $this->config->get('websocket.call_statuses', [])[(string) $this->value($row, 'status')] ?? null;
+
+        return $kind instanceof TransitionKind ? $kind : TransitionKind::tryFrom((string) $kind);
     }
 
     private function value(Model $row, string $name): ?string

@@ -45,12 +45,12 @@ final class CallStatusObserver
         try {
             $transition->tell($this->signaling);
         } catch (SignalingException $failure) {
-            Log::warning("call {$transition->callId} {$transition->kind}: {$failure->getMessage()}");
+            Log::warning("{$transition->name()}: {$failure->getMessage()}");
             if ($failure instanceof SignalingUnavailable) {
                 $this->tellLater($transition);
             }
         } catch (Throwable $failure) {
-            Log::error("call {$transition->callId} {$transition->kind} was not told: {$failure->getMessage()}");
+            Log::error("{$transition->name()} was not told: {$failure->getMessage()}");
         }
     }
 
@@ -62,7 +62,7 @@ final class CallStatusObserver
         }
         $fault = $this->queues->fault($connection);
         if ($fault !== null) {
-            Log::error("call {$transition->callId} {$transition->kind} was not queued: $fault");
+            Log::error("{$transition->name()} was not queued: $fault");
 
             return;
         }
@@ -71,7 +71,7 @@ final class CallStatusObserver
                 ->onConnection($connection)
                 ->onQueue($this->config->get('websocket.transitions_queue'));
         } catch (Throwable $failure) {
-            Log::error("call {$transition->callId} {$transition->kind} was not queued: {$failure->getMessage()}");
+            Log::error("{$transition->name()} was not queued: {$failure->getMessage()}");
         }
     }
 

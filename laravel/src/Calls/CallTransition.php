@@ -14,8 +14,7 @@ final class CallTransition
     private const TIMED_OUT = 'Timeout';
 
     public function __construct(
-        /** accepted, rejected, cancelled, missed or ended */
-        public readonly string $kind,
+        public readonly TransitionKind $kind,
         public readonly string $callId,
         public readonly string $callerId,
         public readonly string $receiverId,
@@ -24,15 +23,23 @@ final class CallTransition
     ) {
     }
 
+    /** In the log, and as a job. */
+    public function name(): string
+    {
+        return "call {$this->callId} {$this->kind->value}";
+    }
+
     /** @throws SignalingException */
     public function tell(WebSocketService $signaling): Outcome
     {
+        [$call, $caller, $receiver, $reason] = [$this->callId, $this->callerId, $this->receiverId, $this->reason];
+
         return match ($this->kind) {
-            'accepted' => $signaling->callAccepted($this->callId, $this->callerId, $this->receiverId),
-            'rejected' => $signaling->callRejected($this->callId, $this->callerId, $this->receiverId, $this->reason),
-            'cancelled' => $signaling->callCancelled($this->callId, $this->receiverId, $this->reason),
-            'missed' => $signaling->callCancelled($this->callId, $this->receiverId, $this->reason ?? self::TIMED_OUT),
-            'ended' => $signaling->callEnded($this->callId, $this->endedBy, $this->reason),
+            TransitionKind::Accepted => $signaling->callAccepted($call, $caller, $receiver),
+            TransitionKind::Rejected => $signaling->callRejected($call, $caller, $receiver, $reason),
+            TransitionKind::Cancelled => $signaling->callCancelled($call, $receiver, $reason),
+            TransitionKind::Missed => $signaling->callCancelled($call, $receiver, $reason ?? self::TIMED_OUT),
+            TransitionKind::Ended => $signaling->callEnded($call, $this->endedBy, $reason),
         };
     }
 }

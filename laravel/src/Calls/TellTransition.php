@@ -7,15 +7,15 @@ namespace OnlyCare\Signaling\Calls;
 use DateTimeInterface;
 use Illuminate\Bus\Queueable;
 use Illuminate\Contracts\Queue\ShouldQueue;
-use Illuminate\Foundation\Bus\Dispatchable;
 use Illuminate\Queue\InteractsWithQueue;
 use Illuminate\Support\Carbon;
+use Illuminate\Support\Facades\Log;
 use OnlyCare\Signaling\WebSocketService;
+use Throwable;
 
 /** Tells again what could not be told at once, as long as it is still true and of use. */
 final class TellTransition implements ShouldQueue
 {
-    use Dispatchable;
     use InteractsWithQueue;
     use Queueable;
 
@@ -41,6 +41,23 @@ final class TellTransition implements ShouldQueue
     public function retryUntil(): DateTimeInterface
     {
         return Carbon::createFromTimestamp($this->until);
+    }
+
+    public function displayName(): string
+    {
+        return "signaling {$this->transition->name()}";
+    }
+
+    /** @return list<string> what Horizon finds it by */
+    public function tags(): array
+    {
+        return ['signaling', "call:{$this->transition->callId}"];
+    }
+
+    public function failed(?Throwable $failure): void
+    {
+        $why = $failure?->getMessage() ?? 'no reason given';
+        Log::error("{$this->transition->name()} was never told: $why");
     }
 
     /** @return list<int> seconds */

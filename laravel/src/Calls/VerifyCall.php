@@ -18,7 +18,7 @@ final class VerifyCall
     {
         $row = $this->rows->find($event->call->callId);
         $kind = $row === null ? null : $this->rows->kind($row);
-        if ($kind !== null && $kind !== 'accepted') {
+        if ($kind?->isOver()) {
             $this->signaling->callEnded($event->call->callId);
         }
     }

@@ -9,9 +9,13 @@ use Illuminate\Support\Carbon;
 use Illuminate\Support\Facades\DB;
 use InvalidArgumentException;
 use OnlyCare\Signaling\CallSnapshot;
+use OnlyCare\Signaling\Events\CallCancelled;
+use OnlyCare\Signaling\Events\CallMissed;
 use OnlyCare\Signaling\Events\CallPushRequired;
+use OnlyCare\Signaling\Push\CallCancelledPush;
 use OnlyCare\Signaling\Push\IncomingCallPush;
 use OnlyCare\Signaling\Push\SendsCallPush;
+use OnlyCare\Signaling\Push\SendsCancelledPush;
 use OnlyCare\Signaling\Tests\TestCase;
 
 final class PushTest extends TestCase
@@ -66,6 +70,43 @@ final class PushTest extends TestCase
         self::assertSame(count($data), count(array_filter($data, is_string(...))));
         $this->expectException(InvalidArgumentException::class);
         IncomingCallPush::data('CALL_1', 'USR_1', 'ana', null, '', 'audio');
+    }
+
+    public function test_a_cancelled_call_is_silenced_where_a_phone_may_ring_for_it(): void
+    {
+        $this->freeze();
+        $cases = [
+            [CallCancelled::class, 'cancelled', 3, true],
+            [CallCancelled::class, 'caller_gone', 20, true],
+            [CallMissed::class, 'no_answer', 3, true],
+            [CallMissed::class, 'busy', 0, false],
+            [CallCancelled::class, 'cancelled', 21, false],
+        ];
+        foreach ($cases as [$event, $reason, $age, $sent]) {
+            $row = $this->callRow($this->user('ana')[0]->id, $this->user('bo')[0]->id);
+            event(new $event('msg', new DateTimeImmutable(), CallSnapshot::fromFields([
+                'callId' => $row->id,
+                'callerId' => $row->caller_id,
+                'reason' => $reason,
+                'endedAt' => Carbon::now()->getTimestampMs() - $age * 1000,
+            ])));
+            $push = DB::table('pushes')->where('call_id', $row->id)->first();
+            self::assertSame($sent, $push !== null, "$reason, $age s ago");
+            if ($sent) {
+                self::assertSame([
+                    'type' => 'call_cancelled',
+                    'callId' => $row->id,
+                    'callerId' => $row->caller_id,
+                    'reason' => $reason,
+                    'timestamp' => (string) Carbon::now()->getTimestampMs(),
+                ], json_decode($push->data, true));
+                self::assertSame(['priority' => 'high', 'ttl' => '20s'], json_decode($push->android, true));
+            }
+        }
+        $this->app->offsetUnset(SendsCancelledPush::class);
+        event(new CallCancelled('msg', new DateTimeImmutable(), CallSnapshot::fromFields(['callId' => 'CALL_1'])));
+        $this->expectException(InvalidArgumentException::class);
+        CallCancelledPush::data('');
     }
 
     private function freeze(): void

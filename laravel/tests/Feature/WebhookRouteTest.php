@@ -4,11 +4,15 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Tests\Feature;
 
+use BackedEnum;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
 use Illuminate\Support\Facades\Schema as Builder;
 use Illuminate\Support\Str;
 use Illuminate\Testing\TestResponse;
+use OnlyCare\Signaling\CallSnapshot;
+use OnlyCare\Signaling\CallState;
+use OnlyCare\Signaling\EndReason;
 use OnlyCare\Signaling\Events\CallEnded;
 use OnlyCare\Signaling\Events\CallPushRequired;
 use OnlyCare\Signaling\Events\SignalingEvent;
@@ -40,9 +44,19 @@ final class WebhookRouteTest extends TestCase
         $this->webhook('call.ended', self::ENDED)->assertNoContent();
         self::assertSame('2026-11-22T19:13:12+00:00', $heard->occurredAt->format(DATE_ATOM));
         foreach (self::ENDED as $name => $value) {
-            self::assertSame($value, $heard->call->{$name}, $name);
+            $read = $heard->call->{$name};
+            self::assertSame($value, $read instanceof BackedEnum ? $read->value : $read, $name);
         }
+        self::assertSame([CallState::Ended, EndReason::HungUp], [$heard->call->state, $heard->call->reason]);
         self::assertNull($heard->call->expiresAt);
+    }
+
+    public function test_words_of_a_newer_server_are_read(): void
+    {
+        $call = CallSnapshot::fromFields(['state' => 'parked', 'reason' => 'transferred']);
+        self::assertSame([null, EndReason::Other], [$call->state, $call->reason]);
+        self::assertSame(['parked', 'transferred'], [$call->fields['state'], $call->fields['reason']]);
+        self::assertNull(CallSnapshot::fromFields([])->reason);
     }
 
     public function test_each_type_has_its_event(): void

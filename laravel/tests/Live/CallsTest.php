@@ -4,6 +4,9 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Tests\Live;
 
+use OnlyCare\Signaling\CallState;
+use OnlyCare\Signaling\EndReason;
+
 /** What Laravel asks of the server beyond transitions. */
 final class CallsTest extends LiveTestCase
 {
@@ -27,7 +30,20 @@ final class CallsTest extends LiveTestCase
 
         [$eve] = $this->user('eve');
         $second = $this->callRow($eve->id, $bo->id);
-        self::assertTrue($this->signaling->ring($second->id, $eve->id, 'Eve', $bo->id, 'AUDIO', self::MEDIA)->busy);
+        $busy = $this->signaling->ring($second->id, $eve->id, 'Eve', $bo->id, 'AUDIO', self::MEDIA);
+        self::assertSame([true, false, false], [$busy->busy, $busy->ringing, $busy->refused()]);
+    }
+
+    public function test_a_ring_that_is_refused_says_why(): void
+    {
+        [$ana] = $this->user('ana');
+        [$bo] = $this->connected('bo');
+        $row = $this->callRow($ana->id, $bo->id);
+        self::assertFalse($this->signaling->ring($row->id, $ana->id, 'Ana', $bo->id, 'VIDEO', self::MEDIA)->refused());
+        $this->signaling->callCancelled($row->id, $bo->id);
+        $over = $this->signaling->ring($row->id, $ana->id, 'Ana', $bo->id, 'VIDEO', self::MEDIA);
+        self::assertSame([true, 'invalid_state'], [$over->refused(), $over->errorCode], json_encode($over->answer));
+        self::assertNotNull($over->error);
     }
 
     public function test_a_ring_of_somebody_without_a_device_needs_a_push(): void
@@ -36,7 +52,7 @@ final class CallsTest extends LiveTestCase
         [$bo] = $this->user('bo');
         $row = $this->callRow($ana->id, $bo->id);
         $ring = $this->signaling->ring($row->id, $ana->id, 'Ana', $bo->id, 'VIDEO', self::MEDIA);
-        self::assertTrue($ring->needsPush && !$ring->ringing, json_encode($ring->answer));
+        self::assertTrue($ring->needsPush && !$ring->ringing && !$ring->refused(), json_encode($ring->answer));
     }
 
     public function test_the_state_of_a_call_and_its_timeline(): void
@@ -48,7 +64,8 @@ final class CallsTest extends LiveTestCase
         $this->signaling->callRejected($row->id, $ana->id, $bo->id);
         foreach ([$row->id, substr($row->id, 5)] as $id) {
             $call = $this->signaling->callState($id);
-            self::assertSame(['ended', 'rejected', 'VIDEO'], [$call->state, $call->reason, $call->callType]);
+            self::assertSame([CallState::Ended, EndReason::Rejected], [$call->state, $call->reason]);
+            self::assertSame('VIDEO', $call->callType);
             self::assertSame([$ana->id, $bo->id], [$call->callerId, $call->receiverId]);
             self::assertNotSame([], $call->timeline);
         }

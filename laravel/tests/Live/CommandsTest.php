@@ -13,7 +13,7 @@ final class CommandsTest extends LiveTestCase
 {
     public function test_health(): void
     {
-        [$output, $code] = $this->artisanProcess('signaling:health');
+        [$output, $code] = Stage::get()->artisan('signaling:health');
         self::assertSame(0, $code, $output);
         foreach (['server', 'secret', 'clock', 'observer', 'route', 'worker', 'webhooks'] as $check) {
             self::assertMatchesRegularExpression("/^$check +ok /m", $output);
@@ -24,7 +24,7 @@ final class CommandsTest extends LiveTestCase
     {
         $this->needsWebhooks();
         $queue = ['QUEUE_CONNECTION' => 'database', 'WEBSOCKET_PUSH_QUEUE' => 'push'];
-        [$output, $code] = $this->artisanProcess('signaling:health --wait=1', $queue);
+        [$output, $code] = Stage::get()->artisan('signaling:health --wait=1', $queue);
         self::assertSame(1, $code, $output);
         self::assertMatchesRegularExpression('/^worker +failed +none took a job from \'default\'/m', $output);
 
@@ -33,7 +33,7 @@ final class CommandsTest extends LiveTestCase
         $work = [...$artisan, 'queue:work', 'database', '--queue=default,push', '--sleep=0.05'];
         $worker = new Program('worker', $work, $path, Stage::get()->folder);
         try {
-            [$output, $code] = $this->artisanProcess('signaling:health', $queue);
+            [$output, $code] = Stage::get()->artisan('signaling:health', $queue);
         } finally {
             $worker->end();
         }
@@ -50,7 +50,7 @@ final class CommandsTest extends LiveTestCase
         [$address, $server] = Stage::get()->server(['WEBHOOK_SECRET' => 'whsec_' . base64_encode(random_bytes(32))]);
         $log = strlen(Stage::get()->log());
         try {
-            [$output, $code] = $this->artisanProcess('signaling:health --wait=2', ['WEBSOCKET_URL' => $address]);
+            [$output, $code] = Stage::get()->artisan('signaling:health --wait=2', ['WEBSOCKET_URL' => $address]);
         } finally {
             $server->end();
         }
@@ -62,14 +62,14 @@ final class CommandsTest extends LiveTestCase
 
     public function test_health_names_a_secret_that_differs(): void
     {
-        [$output, $code] = $this->artisanProcess('signaling:health', ['WEBSOCKET_SECRET' => 'other']);
+        [$output, $code] = Stage::get()->artisan('signaling:health', ['WEBSOCKET_SECRET' => 'other']);
         self::assertSame(1, $code, $output);
         self::assertStringContainsString('WEBSOCKET_SECRET differs from LARAVEL_API_SECRET', $output);
     }
 
     public function test_health_of_a_server_that_is_gone(): void
     {
-        [$output, $code] = $this->artisanProcess('signaling:health', ['WEBSOCKET_URL' => 'http://127.0.0.1:9']);
+        [$output, $code] = Stage::get()->artisan('signaling:health', ['WEBSOCKET_URL' => 'http://127.0.0.1:9']);
         self::assertSame(1, $code, $output);
         self::assertStringContainsString('does not answer at http://127.0.0.1:9', $output);
     }
@@ -80,25 +80,11 @@ final class CommandsTest extends LiveTestCase
         [$bo] = $this->user('bo');
         $row = $this->callRow($ana->id, $bo->id);
         $this->initiate($caller, $row);
-        [$output, $code] = $this->artisanProcess("signaling:call {$row->id}");
+        [$output, $code] = Stage::get()->artisan("signaling:call {$row->id}");
         self::assertSame(0, $code, $output);
         self::assertMatchesRegularExpression("/^callerId +{$ana->id}$/m", $output);
         self::assertMatchesRegularExpression('/created/', $output);
-        [$output, $code] = $this->artisanProcess('signaling:call CALL_unknown');
+        [$output, $code] = Stage::get()->artisan('signaling:call CALL_unknown');
         self::assertSame(1, $code, $output);
-    }
-
-    /** @return array{0: string, 1: int} */
-    private function artisanProcess(string $command, array $environment = []): array
-    {
-        // An environment of its own: the one of this process has what .env said before.
-        $words = ['env', '-i', 'SIGNALING_TEST_FOLDER=' . Stage::get()->folder];
-        foreach ($environment as $name => $value) {
-            $words[] = "$name=$value";
-        }
-        array_push($words, PHP_BINARY, '-d', 'error_reporting=8191', dirname(__DIR__) . '/Backend/artisan');
-        exec(implode(' ', array_map(escapeshellarg(...), $words)) . " $command 2>&1", $lines, $code);
-
-        return [implode("\n", $lines), $code];
     }
 }

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling\Tests\Live;
 
+use OnlyCare\Signaling\CallState;
 use OnlyCare\Signaling\Exceptions\SignalingRefused;
 
 /** What Laravel says of a call, phones hear. */
@@ -32,7 +33,7 @@ final class TransitionsTest extends LiveTestCase
         self::assertSame([$row->id, $ana->id], [$ended['callId'], $ended['endedBy']]);
 
         $late = $this->signaling->callAccepted($row->id, $ana->id, $bo->id);
-        self::assertSame([false, 'ended', true], [$late->emitted, $late->state, $late->refused()]);
+        self::assertSame([false, CallState::Ended, true], [$late->emitted, $late->state, $late->refused()]);
     }
 
     public function test_rejected_and_cancelled_with_their_reasons(): void

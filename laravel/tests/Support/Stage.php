@@ -77,6 +77,26 @@ final class Stage
         return ['http://' . $server->waitFor('~^(?=.*"listening").*"public":"([^"]+)"~m'), $server];
     }
 
+    /**
+     * An artisan command in a process of its own, as an operator runs it.
+     *
+     * @param array<string, string> $environment
+     *
+     * @return array{0: string, 1: int} what it wrote, and its exit code
+     */
+    public function artisan(string $command, array $environment = []): array
+    {
+        // An environment of its own: the one of this process has what .env said before.
+        $words = ['env', '-i', "SIGNALING_TEST_FOLDER={$this->folder}"];
+        foreach ($environment as $name => $value) {
+            $words[] = "$name=$value";
+        }
+        array_push($words, PHP_BINARY, '-d', 'error_reporting=8191', dirname(__DIR__) . '/Backend/artisan');
+        exec(implode(' ', array_map(escapeshellarg(...), $words)) . " $command 2>&1", $lines, $code);
+
+        return [implode("\n", $lines), $code];
+    }
+
     /** What Laravel logged. */
     public function log(): string
     {
