@@ -83,6 +83,27 @@ fn promises_name_their_tests() {
     }
 }
 
+/// The words between double quotes that `is_one` picks out of the code of a folder.
+fn literals(folder: &str, is_one: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let code = sources().into_iter().filter(|(file, _)| file.starts_with(folder)).map(|(_, text)| text);
+    let code: Vec<String> = code.map(|text| text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()).collect();
+    let words = code.iter().flat_map(|text| text.lines()).filter(|line| !line.trim_start().starts_with("//"));
+    words.flat_map(|line| line.split('"').skip(1).step_by(2)).filter(|word| is_one(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn events_and_routes_are_in_the_protocol() {
+    let protocol = read("docs/protocol.md");
+    let is_name = |word: &str| word.chars().all(|c| c.is_ascii_alphabetic() || c == ':' || c == '_');
+    let families = ["call:", "presence:", "session:", "user:"];
+    let events = literals("socket/", |word| is_name(word) && families.iter().any(|family| word.starts_with(family)));
+    let routes = literals("http/", |word| word.starts_with("/api/") && !word.contains(' '));
+    assert!(events.len() > 15 && routes.len() > 10, "{events:?} {routes:?}");
+    for name in events.iter().chain(&routes) {
+        assert!(protocol.contains(&format!("`{name}`")), "docs/protocol.md does not know {name}");
+    }
+}
+
 /// What others made, and what is built.
 const NOT_OURS: [&str; 6] = ["target", "node_modules", "vendor", "build", "dist", "bin"];
 
