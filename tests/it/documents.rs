@@ -177,7 +177,9 @@ fn pages_that_are_named_exist() {
             for (path, heading) in pages_named(line) {
                 named += 1;
                 let beside = Path::new(file).parent().unwrap_or(Path::new("")).join(&path);
-                let page = [beside, PathBuf::from(&path)].into_iter().find(|page| root.join(page).is_file());
+                // Code names it from the folder that it runs in.
+                let from_the_root = PathBuf::from(path.trim_start_matches("../"));
+                let page = [beside, from_the_root].into_iter().find(|page| root.join(page).is_file());
                 let Some(page) = page else {
                     missing.push(format!("{file}:{}: {path} is not in the tree", number + 1));
                     continue;
