@@ -15,7 +15,7 @@ use OnlyCare\Signaling\Exceptions\SignalingUnavailable;
 use Throwable;
 
 /** The server's HTTP API: bounded in time, with the secret, errors as exceptions. */
-final class SignalingClient
+class SignalingClient
 {
     public function __construct(private readonly Config $config, private readonly Breaker $breaker)
     {

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace OnlyCare\Signaling;
 
+use Illuminate\Foundation\Console\AboutCommand;
 use Illuminate\Support\Facades\Event;
 use Illuminate\Support\ServiceProvider;
 use OnlyCare\Signaling\Calls\CallRows;
@@ -11,12 +12,15 @@ use OnlyCare\Signaling\Calls\CallStatusObserver;
 use OnlyCare\Signaling\Calls\VerifyCall;
 use OnlyCare\Signaling\Console\CallCommand;
 use OnlyCare\Signaling\Console\HealthCommand;
+use OnlyCare\Signaling\Console\InstallCommand;
+use OnlyCare\Signaling\Console\TestWebhookCommand;
 use OnlyCare\Signaling\Events\CallCancelled;
 use OnlyCare\Signaling\Events\CallMissed;
 use OnlyCare\Signaling\Events\CallPushRequired;
 use OnlyCare\Signaling\Events\CallVerify;
 use OnlyCare\Signaling\Push\SendCallPush;
 use OnlyCare\Signaling\Push\SendCancelledPush;
+use OnlyCare\Signaling\Support\Queues;
 use OnlyCare\Signaling\Support\RareLog;
 use Throwable;
 
@@ -42,7 +46,29 @@ final class SignalingServiceProvider extends ServiceProvider
         $this->observe($this->app->make(CallRows::class));
         if ($this->app->runningInConsole()) {
             $this->publishes([self::CONFIG => config_path('websocket.php')], 'signaling-config');
-            $this->commands([HealthCommand::class, CallCommand::class]);
+            $this->commands([
+                InstallCommand::class,
+                HealthCommand::class,
+                CallCommand::class,
+                TestWebhookCommand::class,
+            ]);
+            $this->about();
+        }
+    }
+
+    /** From Laravel 9 on. */
+    private function about(): void
+    {
+        if (class_exists(AboutCommand::class)) {
+            AboutCommand::add('Signaling', fn (): array => [
+                'URL' => config('websocket.url'),
+                'Switched on' => json_encode(filter_var(config('websocket.enabled'), FILTER_VALIDATE_BOOLEAN)),
+                'Observer' => $this->app->make(CallRows::class)->model() ?? 'off',
+                'Webhooks' => (string) config('websocket.webhook_secret') === ''
+                    ? 'off'
+                    : '/' . ltrim((string) config('websocket.webhook_path'), '/'),
+                'Queue' => $this->app->make(Queues::class)->name(config('websocket.webhook_connection')) ?? 'none',
+            ]);
         }
     }
 

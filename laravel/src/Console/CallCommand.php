@@ -11,7 +11,7 @@ use OnlyCare\Signaling\WebSocketService;
 
 final class CallCommand extends Command
 {
-    protected $signature = 'signaling:call {id : with or without CALL_}';
+    protected $signature = 'signaling:call {id : with or without CALL_} {--json}';
 
     protected $description = 'Show what the signaling server knows about a call';
 
@@ -28,6 +28,11 @@ final class CallCommand extends Command
             $this->error('signaling knows no such call (ended ones are forgotten after minutes)');
 
             return self::FAILURE;
+        }
+        if ($this->option('json')) {
+            $this->line((string) json_encode($call->fields, JSON_UNESCAPED_SLASHES));
+
+            return self::SUCCESS;
         }
         foreach ($call->fields as $name => $value) {
             if (is_scalar($value)) {

@@ -23,7 +23,11 @@ final class DocumentsTest extends TestCase
     {
         preg_match_all('/OnlyCare\\\\Signaling\\\\[A-Za-z\\\\]+(?=;|\n)/', $this->documents(), $classes);
         foreach (array_unique($classes[0]) as $class) {
-            self::assertTrue(class_exists($class) || interface_exists($class), $class);
+            self::assertTrue(class_exists($class) || interface_exists($class) || enum_exists($class), $class);
+        }
+        preg_match_all('/Signaling::(assert\w+)\(/', $this->documents(), $assertions);
+        foreach (array_unique($assertions[1]) as $method) {
+            self::assertTrue(method_exists(\OnlyCare\Signaling\Testing\SignalingFake::class, $method), $method);
         }
         preg_match_all('/\$signaling->(\w+)\(/', $this->documents(), $methods);
         foreach (array_unique($methods[1]) as $method) {
