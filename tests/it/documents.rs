@@ -83,6 +83,21 @@ fn promises_name_their_tests() {
     }
 }
 
+/// What is released together has one version (docs/releasing.md).
+#[test]
+fn there_is_one_version() {
+    let own = env!("CARGO_PKG_VERSION");
+    for (file, said) in [
+        ("loadtest/Cargo.toml", format!("\nversion = \"{own}\"\n")),
+        ("helm/Chart.yaml", format!("\nversion: {own}\nappVersion: {own}\n")),
+        ("Dockerfile", format!("\nARG VERSION={own}\n")),
+        ("clients/js/package.json", format!("\"version\": \"{own}\"")),
+        ("clients/kotlin/pom.xml", format!("\n  <version>{own}</version>\n")),
+    ] {
+        assert!(read(file).contains(&said), "{file} is not of version {own}");
+    }
+}
+
 /// The words between double quotes that `is_one` picks out of the code of a folder.
 fn literals(folder: &str, is_one: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let code = sources().into_iter().filter(|(file, _)| file.starts_with(folder)).map(|(_, text)| text);
