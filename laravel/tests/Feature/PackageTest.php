@@ -42,9 +42,9 @@ final class PackageTest extends TestCase
             }
         }
         // Where it is not there it is not used.
-        $used = array_diff(array_unique($used), ['Foundation']);
+        $used = array_values(array_diff(array_unique($used), ['Foundation']));
         $required = array_keys($this->manifest()['require']);
-        $required = array_filter($required, fn (string $name): bool => str_starts_with($name, 'illuminate/'));
+        $required = array_values(preg_grep('~^illuminate/~', $required));
         self::assertEqualsCanonicalizing(array_map(fn ($name) => 'illuminate/' . strtolower($name), $used), $required);
     }
 
