@@ -180,7 +180,15 @@ fn slug(heading: &str) -> String {
     heading.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
 }
 
-/// A page is named by its path from the root or from the file that names it, and it is in the tree, with the heading.
+/// Beside the file that names it or in a folder above; code may name it from the folder that it runs in.
+fn found(root: &Path, file: &str, path: &str) -> Option<PathBuf> {
+    let above = Path::new(file).ancestors().skip(1).map(|folder| folder.join(path));
+    let inner = path.match_indices('/').map(|(place, _)| PathBuf::from(&path[place + 1..]));
+    let inner = inner.filter(|_| !file.ends_with(".md"));
+    above.chain(inner).find(|page| root.join(page).is_file())
+}
+
+/// A page that is named is in the tree, with the heading.
 #[test]
 fn pages_that_are_named_exist() {
     let texts = texts();
@@ -191,10 +199,7 @@ fn pages_that_are_named_exist() {
         for (number, line) in text.lines().enumerate() {
             for (path, heading) in pages_named(line) {
                 named += 1;
-                let beside = Path::new(file).parent().unwrap_or(Path::new("")).join(&path);
-                // Code names it from the folder that it runs in.
-                let from_the_root = PathBuf::from(path.trim_start_matches("../"));
-                let page = [beside, from_the_root].into_iter().find(|page| root.join(page).is_file());
+                let page = found(root, file, &path);
                 let Some(page) = page else {
                     missing.push(format!("{file}:{}: {path} is not in the tree", number + 1));
                     continue;
