@@ -1,4 +1,4 @@
-// Shows /openapi.json: routes by tag, bodies field by field.
+// Shows /openapi.json, routes by tag, and /asyncapi.json, events by who says them; bodies field by field.
 const page = document.querySelector('#page');
 
 function element(name, content = [], attributes = {}) {
@@ -18,6 +18,7 @@ function kind(api, schema = {}) {
   if (schema.$ref) return resolve(api, schema).type === 'object' ? schema.$ref.split('/').pop() : kind(api, resolve(api, schema));
   if (schema.oneOf) return schema.oneOf.map((one) => kind(api, one)).join(' or ');
   if (schema.enum) return schema.enum.join(', ');
+  if ('const' in schema) return String(schema.const);
   if (schema.type === 'array') return `list of ${kind(api, schema.items)}`;
   return [schema.type ?? 'anything'].flat().join(' or ');
 }
@@ -78,16 +79,42 @@ function operation(api, path, method, described) {
   return element('details', parts);
 }
 
+/** An event: its fields, an example, and how it is acknowledged. */
+function event(events, described) {
+  const last = ({ $ref }) => $ref.split('/').pop();
+  const message = (ref) => events.components.messages[last(ref)];
+  const { name, summary, payload, examples } = message(described.messages[0]);
+  const parts = [element('summary', [element('code', name), ' ', ...prose(summary)]), ...body(events, payload)];
+  for (const example of examples ?? []) parts.push(element('h4', 'Example'), element('pre', JSON.stringify(example.payload, null, 2)));
+  if (described.reply) {
+    parts.push(element('h4', 'Acknowledgement'));
+    parts.push(...described.reply.messages.flatMap((ref) => [element('p', element('b', last(message(ref).payload))), ...body(events, message(ref).payload)]));
+  }
+  return element('details', parts);
+}
+
+const GROUPS = [
+  ['Events of a phone', 'phone', 'receive'], ['Events to a phone', 'phone', 'send'], ['Webhooks', 'webhooks', 'send'],
+];
 const api = await (await fetch('/openapi.json')).json();
+const events = await (await fetch('/asyncapi.json')).json();
 page.replaceChildren(
   element('h1', `${api.info.title} ${api.info.version}`),
   element('p', prose(api.info.description)),
-  element('p', ['Described in ', element('a', '/openapi.json', { href: '/openapi.json' }), '. Errors are ', element('code', '{error, code}'), '.']),
+  element('p', ['Described in ', element('a', '/openapi.json', { href: '/openapi.json' }), ' and ',
+    element('a', '/asyncapi.json', { href: '/asyncapi.json' }), '. Errors are ', element('code', '{error, code}'), '.']),
   ...api.tags.flatMap((tag) => [
     element('h2', tag.name),
     element('p', prose(tag.description)),
     ...Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods)
       .filter(([, described]) => described.tags?.includes(tag.name))
       .map(([method, described]) => operation(api, path, method, described))),
+  ]),
+  ...GROUPS.flatMap(([title, channel, action]) => [
+    element('h2', title),
+    element('p', prose(events.channels[channel].description)),
+    ...Object.values(events.operations)
+      .filter((one) => one.action === action && one.channel.$ref === `#/channels/${channel}`)
+      .map((one) => event(events, one)),
   ]),
 );

@@ -45,11 +45,12 @@ fn document() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// The description and its page: secret is neither.
+/// The descriptions of requests and of events, and their page: none is secret.
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let document = document();
     Router::new()
         .route("/openapi.json", get(async move || Json(document)))
+        .route("/asyncapi.json", get(async || page::file("application/json", include_str!("../../web/asyncapi.json"))))
         .route("/docs", get(async || page::file("text/html; charset=utf-8", include_str!("../../web/docs.html"))))
         .route("/docs/docs.css", get(async || page::file("text/css", include_str!("../../web/docs.css"))))
         .route("/docs/docs.js", get(async || page::file("text/javascript", include_str!("../../web/docs.js"))))

@@ -1,4 +1,6 @@
-// The shapes of docs/protocol.md: every event and every acknowledgement that reaches a phone is held against them.
+// The shapes of docs/protocol.md: every event and every acknowledgement that reaches a phone is held against them, and
+// against those of web/asyncapi.json.
+import { ackSchemaBreaches, eventSchemaBreaches } from './schema.mjs';
 
 /** Server to client, section 4. A field with "?" may be left out; no event carries any other field, save the fields
  *  of `call:initiate` that `call:incoming` passes through. */
@@ -48,16 +50,18 @@ export function eventBreaches(event, args, { acks }) {
   if (payloads.length !== 1 || !isObject(payloads[0])) return ['must carry exactly one object'];
   const asked = args.length > payloads.length;
   return [
+    ...eventSchemaBreaches(event, payloads[0]),
     ...(asked === (event === 'call:incoming' && Boolean(acks)) ? [] : [`${asked ? 'asks' : 'does not ask'} for an ack`]),
     ...breaches(payloads[0], shape),
   ];
 }
 
 /** What is wrong with an acknowledgement of any event. */
-export function ackBreaches(args) {
+export function ackBreaches(args, event) {
   if (args.length !== 1 || !isObject(args[0])) return ['an ack is exactly one object'];
   const [ack] = args;
   return [
+    ...ackSchemaBreaches(event, ack),
     ...nulls(ack),
     ...(typeof ack.success === 'boolean' ? [] : ['success must be a boolean']),
     ...(ack.success || TYPES.string(ack.error) ? [] : ['a refusal needs an error text']),

@@ -103,7 +103,7 @@ export class Phone {
         done(args);
       });
     });
-    const breaches = ackBreaches(args);
+    const breaches = ackBreaches(args, event);
     if (breaches.length) throw this.#error(`got a wrong ack of ${event} ${show(args)}: ${breaches.join('; ')}`);
     return args[0];
   }

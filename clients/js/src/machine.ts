@@ -1,6 +1,7 @@
 // The state machine of a phone: docs/client.md. Kotlin's Machine.kt is this file in another language; clients/vectors
 // holds both to the same behaviour. Nothing here knows a socket, a clock or a random number: they come with the input.
 import type { EndReason, ErrorCode, Fields, Link, Phase, PushOutcome, Result, Role, SignalingError } from './types.js';
+import type { PhoneEvents, ServerCode, ServerEvents, ServerReason } from './wire.js';
 
 export const CONSTANTS = {
   ACK_MS: 5_000,
@@ -87,7 +88,7 @@ export type Timed = Input & { now: number; random: number };
 export type Effect =
   | { type: 'connect' } | { type: 'disconnect' }
   | { type: 'timer'; name: string; ms: number }
-  | { type: 'send'; command: string; key: string; try: number; event: string; payload: Fields }
+  | { type: 'send'; command: string; key: string; try: number; event: keyof PhoneEvents; payload: Fields }
   | { type: 'resolve'; request: number; result: Result }
   | { type: 'dialled'; request: number; callId: string }
   | { type: 'pushed'; request: number; outcome: PushOutcome }
@@ -130,13 +131,11 @@ export function clockOffset(clock: number[]): number {
   return clock.length ? Math.max(...clock) : 0;
 }
 
-const EVENT_OF: Record<Command, string> = {
+const EVENT_OF: Record<Command, keyof PhoneEvents> = {
   call: 'call:initiate', answer: 'call:accept', decline: 'call:reject', cancel: 'call:cancel', hangUp: 'call:end',
 };
-const REASONS = ['cancelled', 'superseded', 'caller_gone', 'rejected', 'no_answer', 'busy', 'hung_up', 'lost', 'max_duration'];
-const CODES = [
-  'invalid_payload', 'rate_limited', 'not_a_participant', 'call_not_found', 'invalid_state', 'unavailable', 'internal',
-];
+const REASONS: ServerReason[] = ['cancelled', 'superseded', 'caller_gone', 'rejected', 'no_answer', 'busy', 'hung_up', 'lost', 'max_duration'];
+const CODES: ServerCode[] = ['invalid_payload', 'rate_limited', 'not_a_participant', 'call_not_found', 'invalid_state', 'unavailable'];
 const CANCEL_REASONS: Record<string, EndReason> = {
   Timeout: 'no_answer', 'User disconnected': 'caller_gone', 'Answered elsewhere': 'answered_elsewhere',
   'Declined elsewhere': 'declined_elsewhere',
@@ -402,7 +401,7 @@ class Machine {
     if (gone.length && this.state.link.status === 'ready') this.sendPresence('unwatch', 'presence:unsubscribe', gone);
   }
 
-  private sendPresence(command: string, event: string, userIds: string[]): void {
+  private sendPresence(command: string, event: keyof PhoneEvents, userIds: string[]): void {
     this.effects.push({ type: 'send', command, key: '', try: 0, event, payload: { userIds } });
   }
 
@@ -539,8 +538,9 @@ class Machine {
       return;
     }
     const text = textOf(data.reason);
+    const heard = name as keyof ServerEvents;
     const outgoing = call.role === 'caller' && call.phase !== 'active';
-    switch (name) {
+    switch (heard) {
       case 'call:ringing':
         if (outgoing) this.heardOf(call).alerting = true;
         return;
@@ -775,7 +775,7 @@ function tooLate(call: CallRecord): Result {
 }
 
 function errorOf(ack: Fields): SignalingError {
-  const code = ack.busy === true ? 'busy' : CODES.includes(ack.code as string) ? (ack.code as ErrorCode) : 'internal';
+  const code = ack.busy === true ? 'busy' : CODES.includes(ack.code as ServerCode) ? (ack.code as ServerCode) : 'internal';
   const error: SignalingError = { code, message: textOf(ack.error) ?? 'refused' };
   const wait = numberOf(ack.retryAfterMs);
   if (wait !== undefined) error.retryAfterMs = wait;
@@ -788,7 +788,7 @@ function errorOf(ack: Fields): SignalingError {
 
 function reasonOf(value: unknown): EndReason | undefined {
   const text = textOf(value);
-  return text === undefined ? undefined : REASONS.includes(text) ? (text as EndReason) : 'other';
+  return text === undefined ? undefined : REASONS.includes(text as ServerReason) ? (text as ServerReason) : 'other';
 }
 
 function fieldsOf(value: unknown): Fields {

@@ -1,3 +1,5 @@
+import type { ServerCode, ServerReason } from './wire.js';
+
 /** A JSON object, as it goes over the wire. */
 export type Fields = Record<string, unknown>;
 
@@ -16,16 +18,14 @@ export type Role = 'caller' | 'callee';
 export type Phase = 'calling' | 'ringing' | 'answering' | 'active' | 'ended';
 
 /**
- * Why a call is over. The first nine are the server's words (docs/protocol.md); the others are found here:
+ * Why a call is over: one of the server's words (`ServerReason`, docs/protocol.md), or found here:
  * `answered_elsewhere` and `declined_elsewhere` (another device of this user), `unreachable` (dialled, and no server
  * within 30 s), `failed` (the server refused the dial or the answer), `other` (a reason that this version does not know).
  */
-export type EndReason =
-  | 'cancelled' | 'superseded' | 'caller_gone' | 'rejected' | 'no_answer' | 'busy' | 'hung_up' | 'lost' | 'max_duration'
-  | 'answered_elsewhere' | 'declined_elsewhere' | 'unreachable' | 'failed' | 'other';
+export type EndReason = ServerReason | 'answered_elsewhere' | 'declined_elsewhere' | 'unreachable' | 'failed';
 
 /**
- * Why a word was not obeyed. The first seven are the server's codes (docs/protocol.md).
+ * Why a word was not obeyed. Those of `ServerCode` are the server's (docs/protocol.md).
  *
  * | code | what the app does |
  * | --- | --- |
@@ -45,9 +45,8 @@ export type EndReason =
  * | `closed` | nothing: the phone was closed |
  */
 export type ErrorCode =
-  | 'invalid_payload' | 'rate_limited' | 'not_a_participant' | 'call_not_found' | 'invalid_state' | 'unavailable' | 'internal'
-  | 'busy' | 'answered_elsewhere' | 'overtaken' | 'unreachable' | 'login_required' | 'not_connected' | 'unconfirmed'
-  | 'closed';
+  | ServerCode | 'internal' | 'busy' | 'answered_elsewhere' | 'overtaken' | 'unreachable' | 'login_required' | 'not_connected'
+  | 'unconfirmed' | 'closed';
 
 /** Why a word was not obeyed, with what belongs to it. */
 export interface SignalingError {

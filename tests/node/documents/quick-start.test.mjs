@@ -26,17 +26,17 @@ async function node(variables) {
 /** What Ana's user presses, after which answer. */
 const HANDS = {
   '"connectedUsers":0': async (page) => {
-    await page.click('#left [data-do=connect]');
+    await page.click('#phone-1 [data-do=connect]');
     await shows(page, 'idle');
   },
   'Call initiated': async (page) => {
     await shows(page, 'Office is calling');
-    await page.click('#left [data-do=accept]');
+    await page.click('#phone-1 [data-do=accept]');
     await shows(page, 'in call');
   },
   '"emitted":true': (page) => shows(page, 'ended: Remote user ended call'),
 };
-const shows = (page, text) => page.waitForFunction((wanted) => document.querySelector('#left [data-show=state]').textContent === wanted, text, { timeout: 15_000 });
+const shows = (page, text) => page.waitForFunction((wanted) => document.querySelector('#phone-1 [data-show=state]').textContent === wanted, text, { timeout: 15_000 });
 
 /** Runs the document's curls against a node, with further arguments. */
 async function follow(url, extra = []) {

@@ -1,0 +1,139 @@
+// web/asyncapi.json says what docs/protocol.md, docs/webhooks.md and src/socket say; the types of clients/js are made of it.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { test } from 'node:test';
+import { Cluster, Program } from '../cluster.mjs';
+import { Phone } from '../phone.mjs';
+import { api, breaches, eventSchemaBreaches, operations, schemas, seen } from '../schema.mjs';
+import { read, root } from './blocks.mjs';
+
+const protocol = read('docs/protocol.md');
+const section = (title) => protocol.split(new RegExp(`^##+ (?:[\\d.]+ )?${title}.*$`, 'm'))[1]?.split(/^##+ /m)[0] ?? assert.fail(`no section ${title}`);
+const rows = (text) => [...text.matchAll(/^\| (`.*?) \|$/gm)].map(([, row]) => row.split(/ \| ?/));
+const words = (text) => [...text.matchAll(/`([^`]*)`/g)].map(([, word]) => word);
+const of = (channel, action) => operations.filter((one) => one.channel === channel && one.action === action);
+const resolve = (schema) => (schema.$ref ? schemas[schema.$ref.split('/').pop()] : schema);
+const fields = (schema) => Object.keys(resolve(schema).properties ?? {}).sort();
+
+test('what a phone says is the table of docs/protocol.md', () => {
+  const text = section('Phone to server');
+  const described = of('phone', 'receive');
+  const listed = new Map(rows(text).flatMap(([names, payload]) => words(names).map((name) => [name, payload])));
+  const unsupported = words(protocol.split('are not supported yet')[0].split('\n\n').pop());
+  assert.deepEqual(described.map(({ event }) => event).sort(), [...listed.keys(), ...unsupported].sort());
+  for (const [event, payload] of listed) {
+    const { schema } = described.find((one) => one.event === event);
+    const inWords = words(payload).filter((word) => /^[a-z]\w*\??$/i.test(word));
+    assert.deepEqual(fields(schema), inWords.map((word) => word.replace('?', '')).sort(), event);
+    const optional = inWords.filter((word) => word.endsWith('?')).map((word) => word.slice(0, -1));
+    assert.deepEqual(fields(schema).filter((field) => !resolve(schema).required.includes(field)), optional, `optional in ${event}`);
+  }
+});
+
+test('what a phone hears is the table of docs/protocol.md', () => {
+  const described = of('phone', 'send').filter(({ event }) => event !== 'app:*');
+  const listed = new Map(rows(section('Server to phone')).filter(([names]) => /^`[a-z]+:/.test(names)).flatMap(([names, , payload]) => words(names).map((name) => [name, payload])));
+  assert.deepEqual(described.map(({ event }) => event).sort(), [...listed.keys()].sort());
+  for (const [event, payload] of listed) {
+    const { schema } = described.find((one) => one.event === event);
+    // The value of a field, such as `No answer`, is none.
+    if (event !== 'session:ready') assert.deepEqual(fields(schema), words(payload).filter((word) => /^[a-z]\w*$/.test(word)).sort(), event);
+  }
+  assert.match(section('Laravel to server'), /`app:`/);
+});
+
+test('events of the code are those that are described', () => {
+  const sent = [...read('src/socket/events.rs').matchAll(/"((?:call|session|user):[a-z:_]+)"/g)].map(([, name]) => name);
+  const described = of('phone', 'send').map(({ event }) => event).filter((event) => event !== 'app:*');
+  assert.deepEqual([...new Set(sent)].sort(), described.sort());
+  const handlers = read('src/socket/handlers.rs');
+  for (const { event } of of('phone', 'receive')) assert.ok(handlers.includes(`"${event}"`), `src/socket/handlers.rs takes ${event}`);
+  const taken = [...handlers.matchAll(/"((?:call|presence):\w+(?::\w+)*)"/g)].map(([, name]) => name);
+  for (const event of taken) assert.ok(of('phone', 'receive').some((one) => one.event === event), `${event} is described`);
+});
+
+test('codes, reasons and states are those of docs/protocol.md', () => {
+  const text = section('All other acknowledgements');
+  assert.deepEqual(schemas.ServerCode.enum, rows(text).map(([code]) => words(code)[0]));
+  const after = (start) => words(text.split(start)[1].split(/\.(?:\s|$)/)[0]).filter((word) => /^[a-z_]+$/.test(word));
+  assert.deepEqual(schemas.CallStateName.enum, after('States are'));
+  assert.deepEqual(schemas.ServerReason.enum, after('Reasons of an ended call:'));
+});
+
+test('webhooks are those of docs/webhooks.md', () => {
+  const webhooks = read('docs/webhooks.md');
+  const listed = [...webhooks.matchAll(/^\| ((?:`(?:call|user)\.[a-z_]+`(?:, )?)+) \|/gm)].flatMap(([, names]) => words(names));
+  const described = of('webhooks', 'send').map(({ event }) => event);
+  assert.deepEqual(described.filter((event) => event.startsWith('call.')).sort(), listed.sort());
+  for (const event of described) assert.ok(webhooks.includes(`\`${event}\``), event);
+});
+
+test('every example of the documents is valid, and those of the description', () => {
+  let checked = 0;
+  for (const { examples, payload } of Object.values(api.components.messages)) {
+    for (const example of examples ?? []) assert.deepEqual(breaches(example.payload, payload), []);
+  }
+  const acks = section('Acknowledgements of') + section('All other acknowledgements');
+  const blocks = (text) => [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json]) => JSON.parse(json));
+  const one = (value, names) => {
+    const all = names.map((name) => breaches(value, schemas[name]));
+    assert.ok(all.some((found) => found.length === 0), `${JSON.stringify(value)} is none of ${names}: ${all}`);
+    checked += 1;
+  };
+  for (const ack of blocks(acks)) one(ack, ['Rings', 'PushInstead', 'Busy', 'Done', 'Users', 'Refused']);
+  for (const event of blocks(section('Server to phone'))) one(event, ['Incoming', 'Ended']);
+  for (const event of blocks(section('After connecting'))) one(event, ['Ready']);
+  for (const auth of blocks(section('Connecting'))) one(auth, ['Handshake']);
+  for (const hook of blocks(read('docs/webhooks.md'))) assert.deepEqual(breaches(hook, operations.find(({ event }) => event === hook.type).schema), []);
+  assert.ok(checked >= 10, `${checked} examples`);
+});
+
+test('the types of clients/js are generated from it', () => {
+  const made = execFileSync(process.execPath, [`${root}scripts/wire-types.mjs`], { encoding: 'utf8' });
+  assert.equal(read('clients/js/src/wire.ts'), made, 'run: node scripts/wire-types.mjs >clients/js/src/wire.ts');
+});
+
+test('each event that a phone can hear was heard, and was as described', async () => {
+  const cluster = await Cluster.start(['A', 'B'], { RING_TIMEOUT_SECS: '5' });
+  const [a, b] = cluster.nodes;
+  const phones = [];
+  const phone = async (node, user, deviceId) => {
+    const made = await new Phone({ name: user, user, node, mode: 'websocket', deviceId, acks: true }).connect();
+    made.socket.onAny((event, payload) => assert.deepEqual(eventSchemaBreaches(event, payload), [], event));
+    assert.deepEqual(eventSchemaBreaches('session:ready', made.ready), []);
+    phones.push(made);
+    return made;
+  };
+  try {
+    const [ana, bo] = [await phone(a, 'USR_ana', 'a'), await phone(b, 'USR_bo', 'b')];
+    const away = await ana.ask('presence:subscribe', { userIds: ['USR_cy'] });
+    assert.deepEqual(away.users, { USR_cy: false });
+    const timedOut = await ana.rings(bo);
+    await ana.expect('call:timeout', { callId: timedOut.id });
+    await bo.expect('call:cancelled', { reason: 'Timeout' });
+    const rejected = await ana.rings(bo);
+    await bo.does('call:reject', rejected, 'ended');
+    await bo.expect('call:reject:confirmed');
+    await ana.expect('call:rejected');
+    const talk = await ana.rings(bo);
+    await bo.does('call:accept', talk, 'active');
+    await ana.expect('call:accepted');
+    await bo.does('call:message', talk, 'active', { data: [1, { deep: 'x' }] });
+    await ana.expect('call:message');
+    const cy = await phone(b, 'USR_cy', 'c');
+    await ana.expect('user:online', { userId: 'USR_cy' });
+    await cy.dial(bo);
+    await cy.expect('call:busy');
+    cy.close();
+    await ana.expect('user:offline', { userId: 'USR_cy' });
+    await a.post('/api/users/USR_bo/emit', { event: 'app:hello', data: { text: 'x' } });
+    await bo.expect('app:hello');
+    await ana.does('call:end', talk, 'ended');
+    await bo.expect('call:ended');
+    for (const breach of phones.flatMap(({ breaches: found }) => found.filter((one) => !/^(user|app|call:message)/.test(one)))) assert.fail(breach);
+    assert.deepEqual([...seen].sort(), of('phone', 'send').map(({ event }) => event).sort());
+  } finally {
+    for (const one of phones) one.close();
+    for (const program of Program.all) program.kill();
+  }
+});
