@@ -4,10 +4,10 @@
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "make test needs Debian with apt, and root only where setup finds a package missing; cargo, network for npm, pip and Maven"
-	@echo "quick, check and build need nothing but Rust; unit redis-server and libfaketime; clients node and chromium"
+	@echo "make test needs Debian, cargo and a network (npm, pip, Maven, crates.io), and root or sudo where setup finds a package missing"
+	@echo "elsewhere: quick, check and build need Rust and gcc; unit redis-server and libfaketime as well; clients node and chromium"
 
-quick: ## a minute: format, rules, stores and stories on memory, layering, documents; needs nothing but Rust
+quick: ## a minute: format, rules, stores and stories on memory, layering, documents; needs nothing but Rust and gcc
 	cargo fmt --all --check
 	cargo test --lib --locked --quiet -- call:: clock:: config:: memory
 	cargo test --test it --locked --quiet -- layering:: documents:: incidents:: --skip on_redis
