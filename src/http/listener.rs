@@ -171,3 +171,44 @@ fn tune(stream: &TcpStream, stuck_after: Duration) {
     let _ = socket.set_tcp_user_timeout(Some(stuck_after));
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use axum::body::Bytes;
+    use axum::extract::State;
+    use axum::routing::post;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::http::ClientAddress;
+
+    /// As to a node that stood still: the request is there, and its client no longer, before anybody reads.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_request_is_seen_though_its_client_has_gone() {
+        const REQUESTS: usize = 100;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        for number in 0..REQUESTS {
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let body = if number % 2 == 0 { "" } else { "said" };
+            write!(client, "POST / HTTP/1.1\r\nhost: n\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let see = async |State(sender): State<mpsc::UnboundedSender<Bytes>>, body: Bytes| sender.send(body).unwrap();
+        let router = Router::new().route("/", post(see)).with_state(sender);
+        let terms = Terms {
+            connections: Arc::new(Connections::new(0, 0, 1024, ClientAddress::new(Vec::new()))),
+            reading: ReadingTimes::default(),
+            stuck_after: Duration::from_secs(20),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let _serving = terms.tasks.spawn(serve(TcpListener::from_std(listener).unwrap(), router, terms.clone()));
+        for number in 0..REQUESTS {
+            let next = tokio::time::timeout(Duration::from_secs(10), seen.recv()).await;
+            next.unwrap_or_else(|_| panic!("{number} of {REQUESTS} requests were seen"));
+        }
+    }
+}

@@ -227,21 +227,36 @@ impl Drop for Answer {
 pub(super) struct Watched<S> {
     stream: S,
     reading: Arc<Reading>,
+    /// How the client's side ended, to be told with the next turn.
+    end: Option<io::Result<()>>,
     _place: Arc<Place>,
 }
 
 impl<S> Watched<S> {
     pub fn new(stream: S, reading: Arc<Reading>, place: Arc<Place>) -> Self {
-        Self { stream, reading, _place: place }
+        Self { stream, reading, end: None, _place: place }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(end) = this.end.take() {
+            return Poll::Ready(end);
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-        if this.reading.took(buffer.filled().len() - before) {
+        let read = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
+        let count = buffer.filled().len() - before;
+        if count == 0 && buffer.remaining() > 0 {
+            // The server library drops a request in the turn in which it reads it, before anybody has seen it, where it finds
+            // that the client has gone since: a word of an impatient client to a node that stood still. So it learns that a
+            // turn later.
+            this.end = Some(read);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        read?;
+        if this.reading.took(count) {
             return Poll::Ready(Ok(()));
         }
         metrics::connection_cut(Cut::Memory);
