@@ -54,6 +54,8 @@ pub struct Session {
 struct Ears {
     newest: Ear,
     before: Option<Ear>,
+    /// The last call of which it was told that its callee is busy, with the answer to its own dial or by replay.
+    busy: Option<CallId>,
 }
 
 /// What a session was told of one call.
@@ -175,8 +177,12 @@ impl Session {
         let mut heard = Heard::default();
         let Some(role) = call.role_of(&self.user) else { return heard };
         let mut ears = self.ears.lock();
+        let knows_busy = ears.busy.as_ref() == Some(&call.id);
         let Some((ear, is_newest)) = ears.turn_to(call) else { return heard };
-        let wanted = |kind| wanted(kind) && (is_newest || matches!(kind, SayKind::Cancelled | SayKind::Ended));
+        let wanted = |kind| {
+            let is_new = is_newest || matches!(kind, SayKind::Cancelled | SayKind::Ended);
+            wanted(kind) && is_new && !(kind == SayKind::Busy && knows_busy)
+        };
         for say in hears(call, role, &self.device, Some(&self.id)) {
             let kind = say.kind();
             if ear.has_heard(kind) || !wanted(kind) || (kind == SayKind::Incoming && call.ring_until <= now) {
@@ -210,7 +216,18 @@ impl Session {
                 self.voice.say(call, &Say::Incoming, now, false);
             }
         }
+        if heard.said.contains(&SayKind::Busy) {
+            ears.busy = Some(call.id.clone());
+        }
         heard
+    }
+
+    /// Says that the callee of its own dial is busy, if a replay has not said so.
+    pub fn say_busy(&self, id: &CallId, spelled: &str) {
+        let mut ears = self.ears.lock();
+        if ears.busy.as_ref() != Some(id) && self.voice().busy(spelled) {
+            ears.busy = Some(id.clone());
+        }
     }
 
     /// From now on nothing older than this is said.

@@ -260,7 +260,7 @@ async fn initiate(
             metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
             answer(session, ack, &acks::initiated(&spelled, &answered));
             if let Initiated::Busy { .. } = answered {
-                session.voice().busy(&spelled);
+                session.say_busy(&id, &spelled);
             }
             edge.signaling.after_initiate(session, &id, &answered).await;
         }
