@@ -125,7 +125,7 @@ impl Node {
                 let turn = self.takes_its_turn(id, Owed::Word(word.clone()));
                 drop(tell.send(Err(Failure::Unavailable)));
                 if !matches!(obeyed.await, Err(Failure::Unavailable)) {
-                    turn.is_over();
+                    turn.finish();
                 }
                 return;
             }

@@ -8,7 +8,7 @@ use super::retry::Owed;
 use super::{Failure, Node, Session};
 use crate::call::{
     Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Role, State, UserId,
-    Verdict, Version, What, contend, resolve,
+    Version, What, contend, resolve,
 };
 use crate::store::{Created, RingLimit};
 use crate::telemetry::metrics::{self, Freed, Limit};
@@ -76,8 +76,12 @@ impl Node {
 
     /// `may_exist` becomes true where a reply was lost that may have been the one of a write.
     async fn dial(self: &Arc<Self>, by: &Actor, mut call: Call, may_exist: &mut bool) -> Result<Initiated, Failure> {
-        let mut seen: Vec<Verdict> = Vec::new();
+        let (mut seen, began) = (Vec::new(), self.clock.elapsed());
         for _ in 0..ATTEMPTS {
+            self.all_put_back().await?;
+            if !self.is_still_dialled(by, began) {
+                return Err(Failure::Unavailable);
+            }
             let decided_at = self.clock.elapsed();
             let created = match self.create(&call, &seen).await {
                 Ok(created) => created,
@@ -133,6 +137,13 @@ impl Node {
             }
         }
         Err(Failure::Unavailable)
+    }
+
+    /// A dial that had to wait may not be the newer one of another that its user made elsewhere meanwhile: who waits for
+    /// it is connected here still, or has not waited for long.
+    fn is_still_dialled(&self, by: &Actor, began: Duration) -> bool {
+        let has_waited = self.clock.elapsed().saturating_sub(began) > TRIED_AGAIN_WITHIN;
+        !has_waited || by.session.as_ref().is_some_and(|session| self.floor.has(&by.user, session))
     }
 
     pub(super) fn new_call(&self, by: &Actor, request: Initiate) -> Call {

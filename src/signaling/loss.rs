@@ -17,11 +17,18 @@ use crate::telemetry::metrics;
 
 /// How often a node looks whether its connection to the store was made again.
 const LOOK: Duration = Duration::from_millis(100);
-/// After this node noticed a loss, the others have so long to put back what they hold: longer than until the next
-/// renewal of their leases, which is when they notice it at the latest.
+/// While the store takes writes, the others have so long to put back what they hold: longer than until the next renewal of
+/// their leases, which is when they notice the loss at the latest.
 const ALL_PUT_BACK: Duration = Duration::from_secs(4);
+/// What the store fails is repeated for so long.
+const INSISTS_FOR: Duration = Duration::from_secs(30);
+const INSISTS_EVERY: Duration = Duration::from_millis(100);
 /// How often a node that is done looks for those who are not.
 const DONE_LOOK: Duration = Duration::from_millis(50);
+/// A look counts as no more of that time: this node may have stood still.
+const LOOK_COUNTS: Duration = Duration::from_millis(200);
+/// Longer than that a decision does not wait: a store that takes no writes is not put back.
+const DECISIONS_WAIT: Duration = Duration::from_secs(8);
 /// How often a decision looks whether this node is done with it.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Calls that are put back at the same time.
@@ -56,6 +63,12 @@ impl Drop for AtWork<'_> {
 }
 
 impl Trust {
+    /// Judges no deadline before that.
+    fn rest_for(&self, until: Duration) {
+        let quiet_until = &mut self.seen.lock().quiet_until;
+        *quiet_until = until.max(*quiet_until);
+    }
+
     pub(super) fn is_quiet(&self, now: Duration) -> bool {
         self.seen.lock().quiet_until > now
     }
@@ -86,7 +99,11 @@ impl Node {
     pub(super) async fn all_put_back(self: &Arc<Self>) -> Result<(), StoreError> {
         self.calls.reached().await?;
         self.check_connection().await?;
+        let began = self.clock.elapsed();
         while self.trust.seen.lock().putting_back > 0 {
+            if self.clock.elapsed().saturating_sub(began) > DECISIONS_WAIT {
+                return Err(StoreError::Unavailable("it is not put back yet".into()));
+            }
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
@@ -108,11 +125,13 @@ impl Node {
         // Read first: a connection that breaks while it asks is asked about again.
         let connection = self.calls.connection();
         let generation = self.calls.generation().await?;
+        let is_first = self.trust.seen.lock().generation.is_none();
+        let lost_lately = is_first && self.was_lost_lately(&generation).await?;
         let (reconnected, lost) = {
             let mut seen = self.trust.seen.lock();
             let reconnected = std::mem::replace(&mut seen.connection, connection) != connection;
             let before = seen.generation.replace(generation.clone());
-            let lost = before.is_some_and(|before| before != generation);
+            let lost = before.map_or(lost_lately, |before| before != generation);
             if lost {
                 seen.quiet_until = self.clock.uptime() + self.policy.lease;
                 seen.putting_back += 1;
@@ -134,18 +153,20 @@ impl Node {
         Ok(())
     }
 
+    /// Whether a node that begins meets others that are putting back.
+    async fn was_lost_lately(&self, generation: &Generation) -> Result<bool, StoreError> {
+        let lost_at = self.calls.unvouched(generation, 0, 1).await?.lost_at;
+        Ok(lost_at.is_some_and(|at| self.clock.now().since(at) < self.policy.lease))
+    }
+
     /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
     /// write what their phones were told, then what they only heard of, where nobody claims the lines. A node that comes
     /// when the others no longer wait for it, say since it stood still, only heard of its calls too.
     fn put_back(self: Arc<Self>, generation: Generation) -> BoxFuture<'static, ()> {
         let work = async move {
             let _at_work = AtWork(&self.trust);
-            let (began, others) = (self.clock.elapsed(), self.nodes.others_lately(&self.clock));
-            let Ok(lost_since) = self.calls.vouch(&generation, &[]).await else {
-                // Asked again with the next renewal, found to be another, and repeated.
-                self.trust.seen.lock().generation = Some(Generation::unknown());
-                return;
-            };
+            let (mut had, others) = (Duration::ZERO, self.nodes.others_lately(&self.clock));
+            let Some(lost_since) = self.insist(|| self.calls.vouch(&generation, &[])).await else { return };
             let calls = self.watch.remembered(self.clock.now());
             let held = calls.len();
             // Without a session of either party nobody told this node how the call went on.
@@ -155,17 +176,15 @@ impl Node {
             };
             let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
             // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
-            if self.calls.raise_order(self.watch.newest_order()).await.is_err() {
-                self.trust.seen.lock().generation = Some(Generation::unknown());
-            }
+            self.insist(|| self.calls.raise_order(self.watch.newest_order())).await;
             let mut restored = self.restore_all(told).await;
-            self.have_put_back(&generation, PutBack::Told, &others, began).await;
+            self.have_put_back(&generation, PutBack::Told, &others, &mut had).await;
             // By then the others have answered that there is no such call.
             let too_late = |call: &Arc<Call>| call.is_ringing() && lost_since >= self.policy.lease;
             let (missed, heard): (Vec<_>, Vec<_>) = self.with_free_lines(heard).await.into_iter().partition(too_late);
             restored += self.restore_all(heard.into_iter().map(unvouched).collect()).await;
             self.miss(&missed).await;
-            self.have_put_back(&generation, PutBack::All, &others, began).await;
+            self.have_put_back(&generation, PutBack::All, &others, &mut had).await;
             metrics::calls_restored(restored);
             tracing::info!(held, restored, "put calls back");
         };
@@ -174,16 +193,43 @@ impl Node {
 
     /// Says that this node has put back so much, and waits until the others known have, or had the time to: one may have
     /// died with the store.
-    async fn have_put_back(&self, generation: &Generation, done: PutBack, others: &[NodeId], began: Duration) {
-        loop {
-            let said = self.calls.have_put_back(generation, &self.nodes.own, done).await;
-            let all = said.is_ok_and(|said| {
-                others.iter().all(|other| said.iter().any(|(node, put_back)| node == other && *put_back >= done))
-            });
-            if all || self.clock.elapsed().saturating_sub(began) >= ALL_PUT_BACK {
-                return;
+    async fn have_put_back(&self, generation: &Generation, done: PutBack, others: &[NodeId], had: &mut Duration) {
+        let mut looked = self.clock.elapsed();
+        while *had < ALL_PUT_BACK {
+            match self.calls.have_put_back(generation, &self.nodes.own, done).await {
+                Ok(said) => {
+                    let is_done = |other| said.iter().any(|(node, put_back)| node == other && *put_back >= done);
+                    if others.iter().all(is_done) {
+                        return;
+                    }
+                    *had += self.clock.elapsed().saturating_sub(looked).min(LOOK_COUNTS);
+                }
+                // Where it takes no writes, nobody has put back anything: they have their time after that.
+                Err(_) => *had = Duration::ZERO,
             }
+            looked = self.clock.elapsed();
             tokio::time::sleep(DONE_LOOK).await;
+        }
+        // Some may still come.
+        self.trust.rest_for(self.clock.uptime() + self.policy.lease);
+    }
+
+    /// Repeats what the store fails. Given up, it is found to be another with the next renewal, and all is repeated.
+    async fn insist<T, F>(&self, mut attempt: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let began = self.clock.elapsed();
+        loop {
+            match attempt().await {
+                Ok(done) => return Some(done),
+                Err(error) if self.clock.elapsed().saturating_sub(began) > INSISTS_FOR => {
+                    tracing::warn!(%error, "putting calls back failed, to be repeated");
+                    self.trust.seen.lock().generation = Some(Generation::unknown());
+                    return None;
+                }
+                Err(_) => tokio::time::sleep(INSISTS_EVERY).await,
+            }
         }
     }
 
@@ -191,30 +237,18 @@ impl Node {
         let restoring = stream::iter(calls).map(|call| {
             let signaling = Arc::clone(self);
             async move {
-                let restored = signaling.restore(&call).await;
-                if let Err(error) = &restored {
-                    tracing::warn!(call = %call.id, %error, "putting a call back failed, to be repeated");
-                    // Asked again with the next renewal, found to be another, and repeated.
-                    signaling.trust.seen.lock().generation = Some(Generation::unknown());
-                }
-                u64::from(restored.is_ok_and(|restored| restored.written))
+                let restored = signaling.insist(|| signaling.restore(&call)).await;
+                u64::from(restored.is_some_and(|restored| restored.written))
             }
         });
         restoring.buffer_unordered(AT_ONCE).fold(0, |sum, one| async move { sum + one }).await
     }
 
-    /// Those whose lines no other call has; with the store away none, to be repeated.
+    /// Those whose lines no other call has.
     async fn with_free_lines(&self, mut calls: Vec<Arc<Call>>) -> Vec<Arc<Call>> {
         let users: Vec<UserId> =
             calls.iter().flat_map(|call| [call.caller.user.clone(), call.callee.user.clone()]).collect();
-        let lines = match self.calls.lines(&users).await {
-            Ok(lines) => lines,
-            Err(error) => {
-                tracing::warn!(%error, "putting calls back failed, to be repeated");
-                self.trust.seen.lock().generation = Some(Generation::unknown());
-                return Vec::new();
-            }
-        };
+        let Some(lines) = self.insist(|| self.calls.lines(&users)).await else { return Vec::new() };
         let mut pairs = lines.chunks_exact(2);
         calls.retain(|call| pairs.next().is_some_and(|pair| pair.iter().flatten().all(|id| *id == call.id)));
         calls

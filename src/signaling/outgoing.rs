@@ -47,7 +47,12 @@ impl Node {
         let (letters, now) = (self.letters(None, call), self.clock.now());
         let added = milestones(None, call, None, now, self.node());
         let created = self.calls.create(call, seen, &letters, &added, now);
-        let created = trace::part("store: create", Kind::Client, created).await?;
+        let created = trace::part("store: create", Kind::Client, created).await;
+        if let Err(StoreError::Another) = created {
+            // Whoever tries again waits for what is put back into this one.
+            self.check_generation().await?;
+        }
+        let created = created?;
         if let Created::Created(call) = &created {
             self.posted(&letters);
             // One that was over before it began has no other end.

@@ -56,7 +56,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub fn is_over(self) {
+    pub fn finish(self) {
         self.node.retries.remove(self.number);
     }
 }

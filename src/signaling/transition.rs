@@ -54,7 +54,7 @@ impl From<StoreError> for Failure {
         match error {
             // Counted and named where it was read.
             StoreError::Corrupt { .. } => tracing::debug!(%error, "a command met a record of another version"),
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Another => {
                 tracing::warn!(%error, "the store failed a command");
                 metrics::store_failed();
             }

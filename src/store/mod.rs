@@ -1,6 +1,7 @@
 //! What nodes share: call records with their lines and deadlines, sessions under node leases. Two backends keep the
 //! same promises (`contract` is one suite for both): memory for one node, Redis for many.
 
+mod error;
 pub mod memory;
 mod outbox;
 pub mod redis;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
 use crate::clock::Shift;
 
+pub use error::StoreError;
 pub use outbox::{
     Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
 };
@@ -35,40 +37,6 @@ pub use vouch::{Unvouched, Vouches};
 /// What a lease is over: all letters of a call that wait for each other, or one alone.
 fn member_of(chain: Option<&CallId>, id: &str) -> String {
     chain.map_or_else(|| format!("r:{id}"), |call| format!("c:{call}"))
-}
-
-/// The world failed, as opposed to a rule that said no.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// Nobody knows whether the command ran: a write is to be read back.
-    #[error("store did not answer: {0}")]
-    Unavailable(String),
-    /// A single record that was asked for is of another version, or damaged: nothing was written, nobody here decides on
-    /// it. Among others it is passed over and counted instead.
-    #[error("stored {what} can't be read: {reason}")]
-    Corrupt { what: &'static str, reason: String },
-}
-
-impl StoreError {
-    /// The store said no: the command has not run, and asking again at once is of no use.
-    pub fn is_refusal(&self) -> bool {
-        const REFUSALS: [&str; 10] = [
-            "LATE ",
-            "ANOTHER ",
-            "NOREPLICAS",
-            "READONLY",
-            "OOM",
-            "NOPERM",
-            "MISCONF",
-            "LOADING",
-            "MASTERDOWN",
-            "NOAUTH",
-        ];
-        match self {
-            StoreError::Unavailable(said) => REFUSALS.iter().any(|refusal| said.contains(refusal)),
-            StoreError::Corrupt { .. } => false,
-        }
-    }
 }
 
 /// How long calls and verdicts are kept, and how many rings are let in.

@@ -81,7 +81,9 @@ async fn asks_and_reads(address: SocketAddr, pace: Option<Duration>) -> Duration
     let (mut answers, mut questions) = socket.connect(address).await.expect("a connection").into_split();
     let started = Instant::now();
     let asking = async {
-        let many = "GET /health HTTP/1.1\r\nhost: n\r\n\r\n".repeat(1000);
+        // Who takes nothing fills the buffers of the system, which are large, and who reads slowly does not.
+        let path = if pace.is_some() { "/health" } else { "/web/app.js" };
+        let many = format!("GET {path} HTTP/1.1\r\nhost: n\r\n\r\n").repeat(100);
         while questions.write_all(many.as_bytes()).await.is_ok() {}
     };
     let reading = async {

@@ -19,7 +19,7 @@ impl RedisCalls {
                 self.life.server_says(own);
                 Err(StoreError::Unavailable("LATE the call was dialled too long ago".into()))
             }
-            (Some("another"), ..) => Err(StoreError::Unavailable("ANOTHER store than the one that was judged".into())),
+            (Some("another"), ..) => Err(StoreError::Another),
             (Some("created"), Some(order), Some(stuck)) => {
                 parts.next().inspect(|own| self.life.server_says(own));
                 let stuck: usize = stuck.parse().unwrap_or(0);
