@@ -350,7 +350,8 @@ impl Node {
 
     /// A live call that is gone from the store though nothing was lost: it ended where nobody told this node, long ago.
     pub(super) async fn is_gone(self: &Arc<Self>, call: &Call) -> bool {
-        !self.may_have_lost().await && matches!(self.calls.load(&call.id).await, Ok(None))
+        // Read first: the answer may be that of a store that has lost it.
+        matches!(self.calls.load(&call.id).await, Ok(None)) && !self.may_have_lost().await
     }
 
     /// Tells the sessions here the end of a call of which nobody knows how it ended.
