@@ -16,6 +16,7 @@ mod asking;
 mod callback;
 mod command;
 mod contend;
+mod doubled;
 mod end;
 mod event;
 mod foreign;

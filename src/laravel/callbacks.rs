@@ -166,7 +166,7 @@ impl Callbacks {
             Ask::EndOngoing { seconds } => json!({"duration": seconds}),
         };
         let tokens = errand.tokens(is_end(say));
-        let Some(segment) = call.id.segment() else { return self.done(callback, CallbackOutcome::Refused) };
+        let Some(segment) = call.known_id().segment() else { return self.done(callback, CallbackOutcome::Refused) };
         let path = format!("calls/{segment}/{action}");
         let Some((posted, token)) = self.post(action, &tokens, &path, &body).await else {
             return self.give_up(&call.id, say, CallbackOutcome::Unauthorized);
@@ -201,7 +201,7 @@ impl Callbacks {
     /// Whose the row is of a call that only a phone named. The id of an old one, paid for by others, must not have them
     /// end it once more by their own tokens.
     async fn whose(&self, errand: &Errand<'_>) -> Whose {
-        match self.look(&errand.call.id, &errand.tokens(true), Lane::Callbacks).await {
+        match self.look(&errand.call.known_id(), &errand.tokens(true), Lane::Callbacks).await {
             Some(Asked::Row(row)) if !row.is_of(errand.call) => Whose::Others,
             Some(Asked::Row(row)) if row.status.is_final() => Whose::Over,
             Some(Asked::Forbidden) => Whose::Others,
@@ -213,7 +213,7 @@ impl Callbacks {
 
     async fn left(&self, errand: &Errand<'_>) -> Looked {
         let Errand { callback, call, .. } = errand;
-        match self.look(&call.id, &errand.tokens(true), Lane::Callbacks).await {
+        match self.look(&call.known_id(), &errand.tokens(true), Lane::Callbacks).await {
             Some(Asked::Row(row)) if !call.named && !row.is_of(call) => Looked::OfOthers,
             Some(Asked::Forbidden) if !call.named => Looked::OfOthers,
             Some(Asked::Row(row)) => Looked::Row(left_to_say(&callback.ask, call, row.status, self.clock.now())),

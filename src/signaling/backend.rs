@@ -164,7 +164,7 @@ impl Node {
     ) -> WordOutcome {
         let by = Actor::over_http(receiver, device);
         let accept = Command::Accept { by: by.clone() };
-        self.clear_id(id, caller, receiver).await?;
+        let id = &self.clear_id(id, caller, receiver).await?;
         for _ in 0..ATTEMPTS {
             match self.transition(id, &accept).await {
                 Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
@@ -206,9 +206,18 @@ impl Node {
         receiver: &UserId,
         reason: Option<String>,
     ) -> WordOutcome {
-        let caller = match self.watched_or_stored(id).await? {
+        let mut id = id.clone();
+        let caller = match self.watched_or_stored(&id).await? {
             Some(call) if call.callee.user == *receiver => call.caller.user,
-            Some(call) => return Ok(Told::Refused { refusal: Refusal::NotAParticipant, state: call.state.name() }),
+            Some(call) => match self.doubled(&id, receiver).await? {
+                Some(own) if own.callee.user == *receiver => {
+                    id = own.id;
+                    own.caller.user
+                }
+                Some(_) | None => {
+                    return Ok(Told::Refused { refusal: Refusal::NotAParticipant, state: call.state.name() });
+                }
+            },
             None => {
                 self.is_known_to_be_unknown().await?;
                 let verdict = Verdict {
@@ -220,7 +229,7 @@ impl Node {
                     at: self.clock.now(),
                     token: None,
                 };
-                match self.calls.keep_verdict(id, &verdict, self.clock.now()).await? {
+                match self.calls.keep_verdict(&id, &verdict, self.clock.now()).await? {
                     Some(call) => call.caller.user,
                     None => {
                         let reason = reason.unwrap_or_else(|| "Caller ended call".into());
@@ -231,7 +240,7 @@ impl Node {
             }
         };
         let cancel = Command::Cancel { by: Actor::over_http(&caller, None), reason };
-        let judged = self.transition(id, &cancel).await;
+        let judged = self.transition(&id, &cancel).await;
         let known = match &judged {
             Ok(call) => Some(call),
             Err(Failure::Refused { call, .. }) => Some(&**call),
@@ -240,7 +249,7 @@ impl Node {
         let waits = |end: &End| end.reason == EndReason::Cancelled && !end.reported;
         if self.policy.callbacks && known.and_then(Call::end).is_some_and(waits) {
             // The app's own request was there first: Laravel need not be told. Failed: it is told once more.
-            drop(self.transition(id, &Command::Report).await);
+            drop(self.transition(&id, &Command::Report).await);
         }
         self.told(judged, receiver).await
     }
@@ -255,7 +264,7 @@ impl Node {
         reason: Option<String>,
     ) -> WordOutcome {
         let reject = Command::Reject { by: Actor::over_http(receiver, None), reason: reason.clone() };
-        self.clear_id(id, caller, receiver).await?;
+        let id = &self.clear_id(id, caller, receiver).await?;
         match self.transition(id, &reject).await {
             Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
             judged => return self.told(judged, caller).await,
@@ -278,10 +287,15 @@ impl Node {
         ended_by: Option<&UserId>,
         reason: Option<String>,
     ) -> WordOutcome {
-        let Some(call) = self.watched_or_stored(id).await? else {
+        let Some(mut call) = self.watched_or_stored(id).await? else {
             self.is_known_to_be_unknown().await?;
             return Err(Failure::NotFound);
         };
+        if let Some(user) = ended_by.filter(|user| call.role_of(user).is_none())
+            && let Some(own) = self.doubled(id, user).await?
+        {
+            call = own;
+        }
         let (command, peer) = match ended_by {
             Some(user) => {
                 let peer = if *user == call.caller.user { &call.callee.user } else { &call.caller.user };
@@ -289,7 +303,7 @@ impl Node {
             }
             None => (Command::Dismiss { reason }, call.caller.user.clone()),
         };
-        let judged = self.transition(id, &command).await;
+        let judged = self.transition(&call.id, &command).await;
         let both = ended_by.is_none() && judged.is_ok() && self.seems_online(&call.callee.user).await;
         match self.told(judged, &peer).await? {
             Told::Emitted(one) => Ok(Told::Emitted(one || both)),

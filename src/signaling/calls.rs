@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::claim::Claimed;
 use super::delivery::Audience;
 use super::retry::Owed;
 use super::{Failure, Node, Session};
@@ -10,7 +11,7 @@ use crate::call::{
     Actor, Call, CallId, Command, Contention, Device, EndReason, Inquiry, Offer, Party, Push, Role, State, UserId,
     Version, What, contend, resolve,
 };
-use crate::store::{Created, RingLimit};
+use crate::store::{Created, RingLimit, StoreError};
 use crate::telemetry::metrics::{self, Freed, Limit};
 
 /// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
@@ -66,16 +67,21 @@ impl Node {
         let call = self.new_call(by, request);
         let (id, nonce) = (call.id.clone(), call.born);
         self.retries.dials_again(&id, &by.user);
-        let mut may_exist = false;
+        let mut may_exist = None;
         let dialled = self.dial(by, call, &mut may_exist).await;
-        if let (Err(Failure::Unavailable), true) = (&dialled, may_exist) {
+        if let (Err(Failure::Unavailable), Some(id)) = (&dialled, may_exist) {
             self.owe(&id, Owed::Withdrawal { caller: by.user.clone(), nonce });
         }
         dialled
     }
 
-    /// `may_exist` becomes true where a reply was lost that may have been the one of a write.
-    async fn dial(self: &Arc<Self>, by: &Actor, mut call: Call, may_exist: &mut bool) -> Result<Initiated, Failure> {
+    /// `may_exist` becomes the call's id where a reply was lost that may have been the one of a write.
+    async fn dial(
+        self: &Arc<Self>,
+        by: &Actor,
+        mut call: Call,
+        may_exist: &mut Option<CallId>,
+    ) -> Result<Initiated, Failure> {
         let (mut seen, began) = (Vec::new(), self.clock.elapsed());
         for _ in 0..ATTEMPTS {
             self.all_put_back().await?;
@@ -83,18 +89,23 @@ impl Node {
                 return Err(Failure::Unavailable);
             }
             let decided_at = self.clock.elapsed();
+            let mut failed = |error: &StoreError| {
+                if !error.is_refusal() {
+                    *may_exist = Some(call.id.clone());
+                }
+            };
             let created = match self.create(&call, &seen).await {
                 Ok(created) => created,
                 // Perhaps written all the same: asked once more, the own nonce tells.
                 // It took so long that who dialled may have dialled somebody else: this one is not to be the newer of both.
                 Err(error) if self.clock.elapsed().saturating_sub(decided_at) > TRIED_AGAIN_WITHIN => {
-                    *may_exist |= !error.is_refusal();
+                    failed(&error);
                     return Err(error.into());
                 }
                 Err(error) => {
-                    *may_exist |= !error.is_refusal();
+                    failed(&error);
                     let again = self.create(&call, &seen).await;
-                    again.inspect_err(|error| *may_exist |= !error.is_refusal())?
+                    again.inspect_err(failed)?
                 }
             };
             match created {
@@ -102,8 +113,11 @@ impl Node {
                 Created::Exists(existing) if existing.version == call.version => {
                     return Ok(self.ring(*existing, decided_at).await);
                 }
-                Created::Exists(existing) if self.claim_id(by, &call, &existing).await? => call.named = true,
-                Created::Exists(existing) => return self.initiate_again(by, &call, *existing).await,
+                Created::Exists(existing) => match self.claim_id(by, &call, &existing).await? {
+                    Claimed::Own => call.named = true,
+                    Claimed::Doubled(id) => call.id = id,
+                    Claimed::No => return self.initiate_again(by, &call, *existing).await,
+                },
                 Created::TooManyRings { limit, wait } => {
                     metrics::limited(match limit {
                         RingLimit::PerMinute => Limit::Rings,

@@ -9,30 +9,69 @@ use crate::telemetry::metrics::{self, Freed};
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Under what id a call can be made whose own is another caller's.
+pub(super) enum Claimed {
+    /// It is free, or becomes it.
+    Own,
+    /// Nobody can say whose it is: both have it.
+    Doubled(CallId),
+    /// It stays the other's.
+    No,
+}
+
 impl Node {
-    /// Takes an id for a call of its owner, where another caller has one under it that only a phone named. True where
-    /// the id is free, or becomes it.
-    pub(super) async fn claim_id(self: &Arc<Self>, by: &Actor, dialled: &Call, taken: &Call) -> Result<bool, Failure> {
-        if taken.caller.user == by.user || taken.named || !self.is_owner(by, dialled).await {
-            return Ok(false);
+    /// Takes an id for a call of its owner, where another caller has one under it that only a phone named.
+    pub(super) async fn claim_id(
+        self: &Arc<Self>,
+        by: &Actor,
+        dialled: &Call,
+        taken: &Call,
+    ) -> Result<Claimed, Failure> {
+        if taken.caller.user == by.user || taken.named || dialled.id.is_doubled() {
+            return Ok(Claimed::No);
         }
-        self.free_id(taken).await?;
-        Ok(true)
+        match self.is_owner(by, dialled).await {
+            Some(true) => {
+                self.free_id(taken).await?;
+                Ok(Claimed::Own)
+            }
+            Some(false) => Ok(Claimed::No),
+            None => Ok(Claimed::Doubled(dialled.id.doubled(&by.user))),
+        }
     }
 
-    /// Laravel speaks of a call of these two: one of others under its id that only a phone named is in its way.
+    /// The call of a user under an id that is another's call, too: the one he dialled, or the one he is in.
+    pub(super) async fn doubled(&self, id: &CallId, user: &UserId) -> Result<Option<Call>, Failure> {
+        if id.is_doubled() {
+            return Ok(None);
+        }
+        if let Some(dialled) = self.calls.load(&id.doubled(user)).await? {
+            return Ok(Some(dialled));
+        }
+        let is_it = |line: &Call| line.id.is_doubled() && line.known_id() == *id;
+        Ok(self.calls.line(user).await?.filter(is_it))
+    }
+
+    /// Laravel speaks of a call of these two: returns the id under which it is or is to be. One of others under it that only
+    /// a phone named is in its way.
     pub(super) async fn clear_id(
         self: &Arc<Self>,
         id: &CallId,
         caller: &UserId,
         receiver: &UserId,
-    ) -> Result<(), Failure> {
-        match self.watched_or_stored(id).await? {
-            Some(taken) if !taken.named && (taken.caller.user != *caller || taken.callee.user != *receiver) => {
-                self.free_id(&taken).await
+    ) -> Result<CallId, Failure> {
+        let is_of_them = |call: &Call| call.caller.user == *caller && call.callee.user == *receiver;
+        if let Some(taken) = self.watched_or_stored(id).await?
+            && !is_of_them(&taken)
+        {
+            if let Some(own) = self.doubled(id, caller).await?.filter(is_of_them) {
+                return Ok(own.id);
             }
-            Some(_) | None => Ok(()),
+            if !taken.named {
+                self.free_id(&taken).await?;
+            }
         }
+        Ok(id.clone())
     }
 
     async fn free_id(self: &Arc<Self>, taken: &Call) -> Result<(), Failure> {
@@ -50,17 +89,22 @@ impl Node {
         Ok(())
     }
 
-    /// Laravel itself dials, or says that it has the call as this caller's.
-    async fn is_owner(self: &Arc<Self>, by: &Actor, dialled: &Call) -> bool {
-        if by.session.is_none() {
-            return true;
+    /// Laravel itself dials, or says that it has the call as this caller's; absent where it can't be asked.
+    async fn is_owner(self: &Arc<Self>, by: &Actor, dialled: &Call) -> Option<bool> {
+        if by.session.is_none() || dialled.named {
+            return Some(true);
         }
-        let Some(token) = by.token.clone().filter(|_| self.ledger.is_some()) else { return false };
+        let token = by.token.clone().filter(|_| self.ledger.is_some())?;
         if !self.questions.take(&by.user, self.clock.now()) {
-            return false;
+            return Some(false);
         }
-        let Asked::Row(row) = self.ask(&dialled.id, &[token], PATIENCE).await else { return false };
-        let is_live = matches!(row.status, RowStatus::Open | RowStatus::Ongoing);
-        is_live && row.caller.as_ref() == Some(&by.user) && row.is_of(dialled)
+        match self.ask(&dialled.id, &[token], PATIENCE).await {
+            Asked::Row(row) => {
+                let is_live = matches!(row.status, RowStatus::Open | RowStatus::Ongoing);
+                Some(is_live && row.caller.as_ref() == Some(&by.user) && row.is_of(dialled))
+            }
+            Asked::Unknown | Asked::Forbidden => Some(false),
+            Asked::Unavailable => None,
+        }
     }
 }

@@ -117,7 +117,7 @@ impl Node {
         let signaling = Arc::clone(self);
         self.spawn(async move {
             let tokens = [&call.caller.tokens[..], &call.callee.tokens].concat();
-            let asked = signaling.ask(&call.id, &tokens, RING_PATIENCE).await;
+            let asked = signaling.ask(&call.known_id(), &tokens, RING_PATIENCE).await;
             // Unavailable: asked again, by whoever fires the stored deadline.
             let Some(decided) = decided_elsewhere(&call, &asked) else { return };
             // Refused: something came in meanwhile. Failed: the stored question is asked.
@@ -137,7 +137,7 @@ impl Node {
             let turn = tokio::time::timeout(MINUTE, signaling.questions.absent.acquire()).await;
             let Ok(Ok(_turn)) = turn else { return };
             let tokens = [&call.caller.tokens[..], &call.callee.tokens].concat();
-            let asked = signaling.ask(&call.id, &tokens, RING_PATIENCE).await;
+            let asked = signaling.ask(&call.known_id(), &tokens, RING_PATIENCE).await;
             let Some(Some(command)) = decided_elsewhere(&call, &asked) else { return };
             // Refused: it ended meanwhile. Failed: asked again in a minute.
             drop(signaling.transition(&call.id, &command).await);
@@ -158,7 +158,7 @@ impl Node {
         let dialer = dialer.token.iter().filter(|_| line.role_of(&dialer.user).is_some()).cloned();
         let tokens: Vec<SealedToken> =
             line.caller.tokens.iter().chain(&line.callee.tokens).cloned().chain(dialer).collect();
-        let asked = self.ask(&line.id, &tokens, BUSY_PATIENCE).await;
+        let asked = self.ask(&line.known_id(), &tokens, BUSY_PATIENCE).await;
         let Some(Some(command)) = decided_elsewhere(line, &asked) else { return false };
         let is_accept = matches!(command, Command::Accept { .. });
         self.displace(line, command).await.is_ok() && !is_accept

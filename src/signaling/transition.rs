@@ -81,13 +81,29 @@ impl Node {
             session: by.and_then(|by| by.session.clone()),
         };
         let changed = async {
-            let judged = self.change(id, command).await;
+            let judged = match self.change(id, command).await {
+                Err(Failure::Refused { refusal: Refusal::NotAParticipant, call }) => {
+                    // Who is none in it may have a call of his own under its id.
+                    match self.own_under(id, command).await? {
+                        Some(own) => self.change(&own.id, command).await,
+                        None => Err(Failure::Refused { refusal: Refusal::NotAParticipant, call }),
+                    }
+                }
+                judged => judged,
+            };
             trace::note("outcome", || {
                 judged.as_ref().map_or_else(|failure| failure.code().name(), |call| call.state.name())
             });
             judged
         };
         self.traces.run(command.name(), Kind::Internal, about, changed).await
+    }
+
+    async fn own_under(&self, id: &CallId, command: &Command) -> Result<Option<Call>, Failure> {
+        match (command, command.by()) {
+            (Command::Initiate { .. }, _) | (_, None) => Ok(None),
+            (_, Some(by)) => self.doubled(id, &by.user).await,
+        }
     }
 
     async fn change(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {

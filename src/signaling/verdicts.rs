@@ -11,8 +11,12 @@ use crate::call::{Actor, Call, CallId, Command, Refusal, Say, UserId, Verdict, V
 impl Node {
     /// Whether the user is party to this call and it is live; when the store can't tell, it is.
     pub(super) async fn is_own_live_call(self: &Arc<Self>, user: &UserId, id: &CallId) -> bool {
+        let is_own = |call: &Call| call.is_live() && call.role_of(user).is_some();
         match self.watched_or_stored(id).await {
-            Ok(call) => call.is_some_and(|call| call.is_live() && call.role_of(user).is_some()),
+            Ok(Some(call)) if call.role_of(user).is_none() => {
+                self.doubled(id, user).await.is_ok_and(|own| own.as_ref().is_some_and(is_own))
+            }
+            Ok(call) => call.as_ref().is_some_and(is_own),
             Err(_) => true,
         }
     }
@@ -55,7 +59,12 @@ impl Node {
         id: &CallId,
         data: serde_json::Value,
     ) -> Result<Call, Failure> {
-        let call = self.calls.load(id).await?.ok_or(Failure::NotFound)?;
+        let mut call = self.calls.load(id).await?.ok_or(Failure::NotFound)?;
+        if call.role_of(&by.user).is_none()
+            && let Some(own) = self.doubled(id, &by.user).await?
+        {
+            call = own;
+        }
         let refused = |refusal, call: &Call| Failure::Refused { refusal, call: Box::new(call.clone()) };
         let role = call.role_of(&by.user).ok_or_else(|| refused(Refusal::NotAParticipant, &call))?;
         if !call.is_live() {

@@ -114,7 +114,7 @@ impl Node {
         }
         let tokens: Vec<SealedToken> = call.caller.tokens.iter().chain(&call.callee.tokens).cloned().collect();
         for _ in 0..QUESTIONS {
-            let asked = self.ask(&call.id, &tokens, QUESTION_PATIENCE).await;
+            let asked = self.ask(&call.known_id(), &tokens, QUESTION_PATIENCE).await;
             if let Some(decided) = decided_elsewhere(call, &asked) {
                 if let Some(command) = decided {
                     drop(self.transition(&call.id, &command).await);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use onlycare_signaling::config::Auth;
 use serde_json::{Value, json};
 
-use crate::harness::laravel::Laravel;
+use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::{Backend, Cluster, Phone, Profile};
 use crate::on_each_backend;
@@ -283,6 +283,23 @@ async fn an_old_answer_is_not_told_again() {
     cluster.close().await;
 }
 
+/// One rings another, then a third a fourth under the same id, twice.
+async fn both_ring(eve: &Phone, cleo: &Phone, ana: &Phone, bo: &Phone) -> String {
+    let id = unique_call();
+    assert_eq!(eve.rings(&id, cleo).await["callerId"], eve.user);
+    let heard = ana.rings(&id, bo).await;
+    assert_eq!((&heard["callerId"], &heard["callId"]), (&json!(ana.user), &json!(id)));
+    assert_eq!(ana.call(&id, &bo.user).await["success"], true, "the first answer again");
+    assert_eq!(bo.cancel(&id).await["code"], "not_a_participant", "a callee that has not accepted");
+    assert_eq!(cleo.cancel(&id).await["code"], "not_a_participant");
+    id
+}
+
+async fn cancelled(eve: &Phone, cleo: &Phone, id: &str) {
+    assert_eq!(eve.cancel(id).await["success"], true);
+    assert_eq!(cleo.expect("call:cancelled").await["callId"], id);
+}
+
 on_each_backend! {
     /// Somebody dials the id of another's call first. Laravel says whose it is; its owner is not kept from his call, and
     /// nothing that is still to be said of the other's is said of his.
@@ -358,6 +375,69 @@ on_each_backend! {
         drop((ana, eve, bo));
         cluster.close().await;
     }
+
+    /// Two dial the same id, and nobody can say whose it is: it is each one's own, whoever came first, and whatever is said
+    /// of it is said of one's own call.
+    async fn an_id_that_two_dial_is_each_ones_own(backend: Backend) {
+        let cluster = Cluster::start(backend, 2).await;
+        let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+        let (eve, cleo) = (cluster.phone(1, &unique("eve")).await, cluster.phone(0, &unique("cleo")).await);
+        let said = |id: &str| json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
+        let word = async |word: &str, body: Value| {
+            let (_, answer) = cluster.post(1, &format!("/api/emit/call-{word}"), body).await;
+            assert_eq!((&answer["success"], &answer["emitted"]), (&json!(true), &json!(true)), "{word}: {answer}");
+        };
+        // Accepted, spoken in, and ended by the callee; the first comer's goes on.
+        let id = both_ring(&eve, &cleo, &ana, &bo).await;
+        assert_eq!(cleo.accept(&id).await["success"], true);
+        assert_eq!(eve.expect("call:accepted").await["callId"], id);
+        assert_eq!(bo.accept(&id).await["success"], true);
+        assert_eq!(ana.expect("call:accepted").await["callId"], id);
+        assert_eq!(ana.ask("call:message", json!({"callId": id, "data": "ana"})).await["success"], true);
+        assert_eq!(bo.expect("call:message").await["data"], "ana");
+        bo.end(&id).await;
+        assert_eq!(ana.expect("call:ended").await["callId"], id);
+        assert_eq!(eve.ask("call:message", json!({"callId": id, "data": "eve"})).await["success"], true);
+        assert_eq!(cleo.expect("call:message").await["data"], "eve");
+        eve.end(&id).await;
+        cleo.expect("call:ended").await;
+        // By Laravel's word.
+        let id = both_ring(&eve, &cleo, &ana, &bo).await;
+        word("accepted", said(&id)).await;
+        assert_eq!(ana.expect("call:accepted").await["callId"], id);
+        word("ended", json!({"callId": id, "endedBy": ana.user})).await;
+        bo.expect("call:ended").await;
+        cancelled(&eve, &cleo, &id).await;
+        let id = both_ring(&eve, &cleo, &ana, &bo).await;
+        word("cancelled", json!({"callId": id, "receiverId": bo.user})).await;
+        bo.expect("call:cancelled").await;
+        cancelled(&eve, &cleo, &id).await;
+        let id = both_ring(&eve, &cleo, &ana, &bo).await;
+        word("rejected", said(&id)).await;
+        ana.expect("call:rejected").await;
+        cancelled(&eve, &cleo, &id).await;
+        drop((ana, bo, eve, cleo));
+        cluster.close().await;
+    }
+
+    /// The same while Laravel says nothing. It is told of the call by the id that it knows.
+    async fn an_id_is_each_ones_own_while_laravel_is_away(backend: Backend) {
+        let (cluster, laravel) = with_laravel(backend, |_| {}).await;
+        let deployed = async |node, name| cluster.phone_with(node, Profile::deployed(&unique(name))).await;
+        let (ana, bo) = (deployed(0, "ana").await, deployed(1, "bo").await);
+        let (eve, cleo) = (deployed(1, "eve").await, deployed(0, "cleo").await);
+        laravel.mood(Mood::Broken);
+        let id = both_ring(&eve, &cleo, &ana, &bo).await;
+        laravel.mood(Mood::Well);
+        assert_eq!(bo.reject(&id).await["success"], true);
+        ana.expect("call:rejected").await;
+        assert_eq!(laravel.expect_post(&id, "reject").await.token, format!("token-of-{}", bo.user));
+        cancelled(&eve, &cleo, &id).await;
+        letters_are_gone(&cluster).await;
+        drop((ana, bo, eve, cleo));
+        cluster.close().await;
+    }
+
     /// The owner's phone has no socket, his call goes on over REST: Laravel's word of it meets another's call.
     async fn laravels_word_of_a_call_is_of_its_parties(backend: Backend) {
         let cluster = Cluster::start(backend, 2).await;
