@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::ClientAddress;
+use super::guests::{Guest, Guests};
+use super::reading::Reading;
+use crate::socket::Wire;
+use crate::telemetry::metrics::{self, Cut};
 
 /// Places of the admin port.
 pub const ADMIN_CONNECTIONS: usize = 256;
@@ -48,6 +53,9 @@ pub struct Connections {
     /// 0: no bound.
     per_address: usize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    /// Those that make way where the port is full.
+    guests: Guests,
+    numbers: AtomicU64,
     addresses: ClientAddress,
     /// Bytes of incomplete requests that are drawn from what all have together.
     unfinished: AtomicUsize,
@@ -72,6 +80,8 @@ impl Connections {
             at_most,
             per_address,
             by_address: Mutex::default(),
+            guests: Guests::default(),
+            numbers: AtomicU64::new(0),
             addresses,
             unfinished: AtomicUsize::new(0),
         }
@@ -90,22 +100,26 @@ impl Connections {
         self.unfinished.load(Ordering::Relaxed)
     }
 
-    /// A place for a connection from `peer`.
+    /// A place for a connection from `peer`: a free one, or that of a stranger who only keeps it.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, NoPlace> {
         let taken = self.open.fetch_add(1, Ordering::Relaxed);
-        let mut place = Place { connections: Arc::clone(self), address: Mutex::new(None) };
-        if taken >= self.at_most {
-            return Err(NoPlace::Full);
-        }
-        if self.per_address > 0 && !self.addresses.trusts(peer) {
-            let address = self.addresses.without_headers(peer);
+        let address = (!self.addresses.trusts(peer)).then(|| self.addresses.without_headers(peer));
+        let place = Place { connections: Arc::clone(self), address: Mutex::new(None), guest: OnceLock::new() };
+        if let Some(address) = address {
             let mut by_address = self.by_address.lock();
             let open = by_address.entry(address).or_default();
-            if *open >= self.per_address {
+            if self.per_address > 0 && *open >= self.per_address {
                 return Err(NoPlace::AddressFull);
             }
             *open += 1;
-            *place.address.get_mut() = Some(address);
+            *place.address.lock() = Some(address);
+        }
+        if taken >= self.at_most {
+            // Those that were told to go take a moment; places are counted as if each were relayed.
+            if taken >= self.at_most + self.at_most / 4 || !self.guests.make_way(address) {
+                return Err(NoPlace::Full);
+            }
+            metrics::connection_cut(Cut::Displaced);
         }
         Ok(place)
     }
@@ -126,11 +140,26 @@ pub struct Place {
     connections: Arc<Connections>,
     /// Whose share it is; absent where it is nobody's.
     address: Mutex<Option<IpAddr>>,
+    /// Its number among those that make way.
+    guest: OnceLock<u64>,
 }
 
 impl Place {
+    /// The connection is being read: it makes way while it only waits for its client.
+    pub(super) fn is_read(&self, reading: &Arc<Reading>, wire: &Wire) {
+        let Some(address) = *self.address.lock() else { return };
+        let number = self.connections.numbers.fetch_add(1, Ordering::Relaxed);
+        if self.guest.set(number).is_ok() {
+            let guest = Guest { address, reading: Arc::downgrade(reading), wire: wire.clone() };
+            self.connections.guests.add(number, guest);
+        }
+    }
+
     /// The other side is a node: its connections carry many phones.
     pub fn vouch(&self) {
+        if let Some(number) = self.guest.get() {
+            self.connections.guests.remove(*number);
+        }
         let Some(address) = self.address.lock().take() else { return };
         let mut by_address = self.connections.by_address.lock();
         if let Some(open) = by_address.get_mut(&address) {

@@ -103,6 +103,7 @@ async fn hold(stream: TcpStream, address: SocketAddr, place: Arc<Place>, router:
     let stream = WiredStream::new(stream);
     let peer = Peer { address, wire: stream.wire().clone(), place: Arc::clone(&place) };
     let reading = Reading::new(terms.reading, terms.connections);
+    place.is_read(&reading, &peer.wire);
     let stream = TokioIo::new(Watched::new(stream, Arc::clone(&reading), place));
     let service = Requests { router, peer, reading: Arc::clone(&reading) };
     let serving = http1::Builder::new().max_buf_size(HEAD_LIMIT).serve_connection(stream, service).with_upgrades();

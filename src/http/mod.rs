@@ -11,6 +11,7 @@ mod cors;
 mod emit;
 mod forwarded;
 mod gate;
+mod guests;
 mod health;
 mod listener;
 mod measure;

@@ -16,6 +16,9 @@ use super::connections::{Connections, Place};
 use crate::config::ReadingTimes;
 use crate::telemetry::metrics::{self, Cut};
 
+/// A client that has something to say says it within this.
+const AT_IT: Duration = Duration::from_secs(1);
+
 /// What a connection is being read for.
 pub(super) struct Reading {
     times: ReadingTimes,
@@ -75,6 +78,15 @@ impl Reading {
             Stage::Upgraded => return None,
         };
         [unsaid, unread].into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// For how long, where it is long for a client that is at it; absent where it is this side's turn.
+    pub fn waits_for_its_client(&self) -> Option<Duration> {
+        let waits = match self.state.lock().stage {
+            Stage::Idle { since } | Stage::Head { since } | Stage::Body { since, .. } => since.elapsed(),
+            Stage::Answering { .. } | Stage::Upgraded => return None,
+        };
+        (waits >= AT_IT).then_some(waits)
     }
 
     /// The client took bytes of an answer, or has no room for more.

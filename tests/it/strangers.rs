@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::cluster::{get, get_with};
+use crate::harness::cluster::{SECRET, get, get_with};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::wanderer::Wanderer;
 use crate::harness::{Backend, Cluster, Phone, Profile, until};
@@ -106,7 +106,7 @@ async fn asks_and_reads(address: SocketAddr, pace: Option<Duration>) -> Duration
 async fn who_takes_no_answer_is_cut() {
     let cluster = Cluster::tuned(Backend::Memory, 1, |config| config.reading = SHORT).await;
     let address = cluster.address(0);
-    let deaf = async { join_all((0..10).map(|_| asks_and_reads(address, None))).await };
+    let deaf = async { join_all((0..4).map(|_| asks_and_reads(address, None))).await };
     let (deaf, slow) = tokio::join!(deaf, asks_and_reads(address, Some(Duration::from_millis(5))));
     for after in deaf {
         assert!(after >= SHORT.idle / 2 && after < PATIENCE, "{after:?}");
@@ -240,6 +240,54 @@ async fn connections_of_a_node_and_of_an_address_are_bounded() {
         until("places come back", PATIENCE, async || node.connections().open() <= phones.len()).await;
         assert_eq!(get(address, "/health").await.0, 200);
     }
+}
+
+/// A connection from an address of this machine.
+async fn connect_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(address).await.expect("a connection")
+}
+
+/// Whoever fills a port with connections that wait for nothing but him makes way for others: those who have something to
+/// say get in, phones stay, and nobody makes way for his own like.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_make_way_on_a_full_port() {
+    let long = Duration::from_secs(120);
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| {
+        config.limits.connections = 40;
+        config.limits.connections_per_address = 0;
+        config.reading = ReadingTimes { head: long, idle: long, body: long, grace: long, bytes_per_second: 1 };
+    })
+    .await;
+    let (node, address) = (&cluster.nodes[0], cluster.address(0));
+    let phones = [cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await];
+    let health = "GET /health HTTP/1.1\r\nhost: n\r\n";
+    let secret = format!("x-internal-secret: {SECRET}");
+    let half_body = format!("POST /api/emit/call-ended HTTP/1.1\r\nhost: n\r\n{secret}\r\ncontent-length: 9\r\n\r\n{{");
+    // Nothing, half a head, half a body, and a request that was answered: by turns of three addresses.
+    let said = ["", health, &half_body, &format!("{health}\r\n")];
+    let mut strangers = Vec::new();
+    for place in 0..38_u8 {
+        let mut stream = connect_from([127, 0, 3, 1 + place % 3], address).await;
+        stream.write_all(said[usize::from(place) % said.len()].as_bytes()).await.unwrap();
+        strangers.push(stream);
+    }
+    until("the port is full", PATIENCE, async || node.connections().open() >= 40).await;
+    let ask = async |source: [u8; 4]| {
+        let mut stream = connect_from(source, address).await;
+        let _ = stream.write_all(format!("{health}connection: close\r\n\r\n").as_bytes()).await;
+        until_cut(stream).await.1.starts_with("HTTP/1.1 200")
+    };
+    until("one has waited too long", PATIENCE, async || ask([127, 0, 4, 1]).await).await;
+    // A stranger more in the place that is free again.
+    strangers.push(connect_from([127, 0, 3, 1], address).await);
+    until("the port is full again", PATIENCE, async || node.connections().open() >= 40).await;
+    let newcomers: Vec<bool> = join_all((2..12).map(|host| ask([127, 0, 4, host]))).await;
+    let served = newcomers.iter().filter(|served| **served).count();
+    assert!(served >= 9, "{served} of 10 were served");
+    assert!(node.connections().open() <= 50, "{} are open", node.connections().open());
+    phones[0].completes_call(&phones[1]).await;
 }
 
 /// More strangers than a process has descriptors: it keeps some, answers its probes, and serves again.

@@ -95,6 +95,8 @@ pub enum Cut {
     Memory,
     /// Its client took nothing of an answer.
     Unread,
+    /// The port was full, and it only waited for its client.
+    Displaced,
 }
 
 /// What became of a request for another node's session.
@@ -253,8 +255,8 @@ pub fn limited(limit: Limit) {
 }
 
 pub fn connection_cut(cause: Cut) {
-    static HANDLES: LazyLock<[Counter; 6]> = LazyLock::new(|| {
-        ["head", "body", "slow_body", "idle", "memory", "unread"]
+    static HANDLES: LazyLock<[Counter; 7]> = LazyLock::new(|| {
+        ["head", "body", "slow_body", "idle", "memory", "unread", "displaced"]
             .map(|cause| counter!("signaling_connections_cut_total", "cause" => cause))
     });
     HANDLES[cause as usize].increment(1);
