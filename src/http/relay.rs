@@ -274,6 +274,12 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
             metrics::relayed(Relayed::Refused);
             come_back("This node stops, please come back", Duration::ZERO)
         }
+        Some(address) if request.method() == Method::POST => {
+            // What a phone says reaches its node, though the phone has gone when this node is at it.
+            let tasks = relay.tasks.clone();
+            let passed_on = tasks.spawn(async move { relay.pass_on(&address, &target, request).await });
+            passed_on.await.unwrap_or_else(|_| unknown_session())
+        }
         Some(address) => relay.pass_on(&address, &target, request).await,
         None => {
             metrics::relayed(Relayed::Unknown);

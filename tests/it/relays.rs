@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::harness::phone::{unique, unique_call};
+use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::poller::Poller;
+use crate::harness::wanderer::Wanderer;
 use crate::harness::{Backend, Cluster};
 
 /// What lies between two nodes: passes bytes on until it freezes, and then closes nothing.
@@ -122,4 +123,32 @@ async fn nodes_and_phones_on_ipv6() {
         ana.expect("call:rejected").await;
         websocket.stream.shutdown().await.unwrap();
     }
+}
+
+/// What a phone posts through another node reaches its own, though the phone has hung up before it was passed on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_through_another_node_outlives_its_client() {
+    const SAID: usize = 10;
+    let cluster = Cluster::start(Backend::Memory, 2).await;
+    let (bo, id) = (cluster.phone(0, &unique("bo")).await, unique_call());
+    let ana = Wanderer::open(vec![cluster.address(0)], &unique("ana")).await;
+    let emit = |event: &str, payload: serde_json::Value| format!("42{}", json!([event, payload]));
+    ana.post(&emit("call:initiate", initiate(&id, &bo.user))).await;
+    bo.expect("call:incoming").await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    for number in 0..SAID {
+        let body = emit("call:message", json!({"callId": id, "data": number}));
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={}", ana.sid);
+        let head = format!("POST {path} HTTP/1.1\r\nhost: n\r\ncontent-length: {}\r\n\r\n", body.len());
+        let mut client = std::net::TcpStream::connect(cluster.address(1)).expect("a connection");
+        std::io::Write::write_all(&mut client, (head + &body).as_bytes()).expect("the kernel takes it");
+    }
+    let mut heard = Vec::new();
+    for _ in 0..SAID {
+        heard.push(bo.expect("call:message").await["data"].as_u64());
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, (0..SAID as u64).map(Some).collect::<Vec<_>>());
+    assert_eq!(bo.end(&id).await["success"], true);
+    cluster.close().await;
 }
