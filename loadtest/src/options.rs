@@ -129,7 +129,7 @@ pub struct Chaos {
     /// A further variable for the nodes, as NAME=value; may be repeated.
     #[arg(long, value_parser = variable)]
     pub node_env: Vec<(String, String)>,
-    /// Keep the history of each seed in this folder, as seed-<N>.jsonl.
+    /// Keep the history of each seed in this folder, as seed-N.jsonl.
     #[arg(long)]
     pub history: Option<PathBuf>,
     /// Judge a history that was kept; nothing is run.

@@ -57,7 +57,7 @@ impl Party {
 }
 
 impl Call {
-    /// The earliest time at which [`super::step`] with `Expire` has something to decide.
+    /// The earliest time at which [`super::step()`] with `Expire` has something to decide.
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
             Trying | Ringing => {

@@ -8,7 +8,7 @@
 //!     ╰───────────────▶ Ended(reason) ◀─────────╯
 //! ```
 //!
-//! [`step`] decides what a command does, [`hears`] derives from the record alone what a session is told: a live
+//! [`step()`] decides what a command does, [`hears()`] derives from the record alone what a session is told: a live
 //! envelope, a healed one and a replay after a reconnect therefore all say the same.
 
 mod absence;

@@ -156,7 +156,7 @@ pub enum State {
         /// The upper bound, until it has been judged.
         #[serde(default)]
         until: Option<Timestamp>,
-        /// Somebody was absent too long to be sure that it goes on, or the upper bound passed: [`super::contend`] says
+        /// Somebody was absent too long to be sure that it goes on, or the upper bound passed: [`super::contend()`] says
         /// whom the line yields to.
         #[serde(default)]
         doubtful: bool,

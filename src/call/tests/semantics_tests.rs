@@ -1,4 +1,4 @@
-//! The tables of docs/semantics.md: generated from [`step`] and [`hears`], and compared with the page.
+//! The tables of docs/semantics.md: generated from [`step()`] and [`hears()`], and compared with the page.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
