@@ -166,25 +166,30 @@ impl Node {
         let work = async move {
             let _at_work = AtWork(&self.trust);
             let (mut had, others) = (Duration::ZERO, self.nodes.others_lately(&self.clock));
-            let Some(lost_since) = self.insist(|| self.calls.vouch(&generation, &[])).await else { return };
+            let begins = || self.calls.have_put_back(&generation, &self.nodes.own, PutBack::Nothing);
+            let Some(said) = self.insist(begins).await else { return };
+            let decided_since = said.decided_since;
             let calls = self.watch.remembered(self.clock.now());
             let held = calls.len();
             // Without a session of either party nobody told this node how the call went on.
             let is_told = |call: &Arc<Call>| {
                 let here = || [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user));
-                !call.is_live() || lost_since < ALL_PUT_BACK && here()
+                !call.is_live() || decided_since.is_none() && here()
             };
             let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
             // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
             self.insist(|| self.calls.raise_order(self.watch.newest_order())).await;
             let mut restored = self.restore_all(told).await;
             self.have_put_back(&generation, PutBack::Told, &others, &mut had).await;
-            // By then the others have answered that there is no such call.
-            let too_late = |call: &Arc<Call>| call.is_ringing() && lost_since >= self.policy.lease;
+            // By then others have answered that there is no such call.
+            let is_denied = decided_since.is_some_and(|since| since >= self.policy.lease);
+            let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied;
             let (missed, heard): (Vec<_>, Vec<_>) = self.with_free_lines(heard).await.into_iter().partition(too_late);
             restored += self.restore_all(heard.into_iter().map(unvouched).collect()).await;
             self.miss(&missed).await;
             self.have_put_back(&generation, PutBack::All, &others, &mut had).await;
+            // Said before anything is decided: who comes later knows that it is late.
+            self.insist(|| self.calls.have_put_back(&generation, &self.nodes.own, PutBack::Decides)).await;
             metrics::calls_restored(restored);
             tracing::info!(held, restored, "put calls back");
         };
@@ -198,7 +203,7 @@ impl Node {
         while *had < ALL_PUT_BACK {
             match self.calls.have_put_back(generation, &self.nodes.own, done).await {
                 Ok(said) => {
-                    let is_done = |other| said.iter().any(|(node, put_back)| node == other && *put_back >= done);
+                    let is_done = |other| said.nodes.iter().any(|(node, put_back)| node == other && *put_back >= done);
                     if others.iter().all(is_done) {
                         return;
                     }

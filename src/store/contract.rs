@@ -532,16 +532,23 @@ contract! {
         let calls = stores.calls;
         let (first, second) = (Generation::new("first"), Generation::new("second"));
         let (one, two) = (NodeId::parse("n1").unwrap(), NodeId::parse("n2").unwrap());
-        let none = calls.have_put_back(&first, &one, PutBack::Told).await.unwrap();
-        if none.is_empty() {
-            return; // memory is not lost
+        let none = calls.have_put_back(&first, &one, PutBack::Nothing).await.unwrap();
+        if none.nodes.is_empty() {
+            return; // In memory it lasts as long as its nodes.
         }
-        assert_eq!(none, [(one.clone(), PutBack::Told)]);
+        assert_eq!(none, PutBacks { nodes: vec![(one.clone(), PutBack::Nothing)], decided_since: None });
         calls.have_put_back(&first, &one, PutBack::All).await.unwrap();
         let mut said = calls.have_put_back(&first, &two, PutBack::Told).await.unwrap();
-        said.sort();
-        assert_eq!(said, [(one.clone(), PutBack::All), (two.clone(), PutBack::Told)]);
-        assert_eq!(calls.have_put_back(&second, &two, PutBack::Told).await.unwrap(), [(two, PutBack::Told)]);
+        said.nodes.sort_by_key(|(node, _)| node.clone());
+        assert_eq!(said.nodes, [(one.clone(), PutBack::All), (two.clone(), PutBack::Told)]);
+        let said = calls.have_put_back(&first, &one, PutBack::Told).await.unwrap();
+        assert!(said.nodes.contains(&(one.clone(), PutBack::All)), "nothing is taken back");
+        assert_eq!(said.decided_since, None);
+        calls.have_put_back(&first, &one, PutBack::Decides).await.unwrap();
+        let said = calls.have_put_back(&first, &two, PutBack::Told).await.unwrap();
+        assert!(said.nodes.contains(&(one, PutBack::Decides)) && said.decided_since.is_some(), "{said:?}");
+        let another = calls.have_put_back(&second, &two, PutBack::Told).await.unwrap();
+        assert_eq!(another, PutBacks { nodes: vec![(two, PutBack::Told)], decided_since: None });
     }
 
     /// Only what is over gives up its id, and only as it was seen.
@@ -574,7 +581,7 @@ contract! {
         assert!(matches!(calls.swap(&over, third.version, &[], &[]).await.unwrap(), Swap::Done { .. }));
         let nobody = calls.unvouched(&of, 0, 100).await.unwrap();
         assert_eq!((nobody.calls.len(), nobody.lost_at, nobody.next), (2, None, None), "live ones, and no date");
-        assert_eq!(calls.vouch(&of, &[CallId::parse("1").unwrap()]).await.unwrap(), Duration::ZERO, "the first dates it");
+        calls.vouch(&of, &[CallId::parse("1").unwrap()]).await.unwrap();
         let first = calls.unvouched(&of, 0, 100).await.unwrap();
         assert_eq!(first.calls, [CallId::parse("2").unwrap()]);
         assert!(first.lost_at.is_some());

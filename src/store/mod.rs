@@ -137,9 +137,20 @@ impl Generation {
 /// How far a node is with putting back what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PutBack {
+    Nothing,
     /// What its own phones were told.
     Told,
     All,
+    /// It no longer waits for others.
+    Decides,
+}
+
+/// What nodes said of this life of the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PutBacks {
+    pub nodes: Vec<(NodeId, PutBack)>,
+    /// How long ago the first of them decided again, by the store's clock.
+    pub decided_since: Option<Duration>,
 }
 
 #[async_trait]
@@ -232,7 +243,7 @@ pub trait CallStore: Vouches + Vacates {
         generation: &Generation,
         node: &NodeId,
         done: PutBack,
-    ) -> Result<Vec<(NodeId, PutBack)>, StoreError>;
+    ) -> Result<PutBacks, StoreError>;
 
     /// Makes every order handed out from now on larger than `order`: what nodes have heard of counts though the store
     /// lost it.

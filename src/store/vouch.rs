@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::{Generation, StoreError};
@@ -19,8 +17,8 @@ pub struct Unvouched {
 #[async_trait]
 pub trait Vouches: Send + Sync {
     /// Notes that these calls are known to be live in this generation, for some minutes. Who says so first, also of no
-    /// call at all, dates the loss. Returns how long ago that was, by the store's clock.
-    async fn vouch(&self, generation: &Generation, calls: &[CallId]) -> Result<Duration, StoreError>;
+    /// call at all, dates the loss.
+    async fn vouch(&self, generation: &Generation, calls: &[CallId]) -> Result<(), StoreError>;
 
     /// Some `bite` of the live calls with a deadline, without those vouched for in this generation; from 0, and then from
     /// `next`. A call that is live all the while is in one bite at least.

@@ -7,8 +7,8 @@ use super::owed::Owed;
 use super::{MemoryStore, outcome_of};
 use crate::call::{Call, CallId, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, Restored, Retention, RingLimit,
-    StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, PutBacks, Restored, Retention,
+    RingLimit, StoreError, Swap, VERDICTS_PER_USER,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -376,14 +376,9 @@ impl CallStore for MemoryStore {
         Ok(Restored { written, without_line })
     }
 
-    async fn have_put_back(
-        &self,
-        _: &Generation,
-        _: &NodeId,
-        _: PutBack,
-    ) -> Result<Vec<(NodeId, PutBack)>, StoreError> {
+    async fn have_put_back(&self, _: &Generation, _: &NodeId, _: PutBack) -> Result<PutBacks, StoreError> {
         // It lasts as long as its nodes.
-        Ok(vec![])
+        Ok(PutBacks::default())
     }
 
     async fn raise_order(&self, order: u64) -> Result<(), StoreError> {

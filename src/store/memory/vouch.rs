@@ -1,5 +1,4 @@
 use std::collections::HashSet;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -9,15 +8,16 @@ use crate::store::{Generation, StoreError, Unvouched, Vouches};
 
 #[async_trait]
 impl Vouches for MemoryStore {
-    async fn vouch(&self, generation: &Generation, calls: &[CallId]) -> Result<Duration, StoreError> {
+    async fn vouch(&self, generation: &Generation, calls: &[CallId]) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut stored = self.calls.lock();
         if stored.vouched.as_ref().is_none_or(|(of, ..)| of != generation) {
             stored.vouched = Some((generation.clone(), now, HashSet::new()));
         }
-        let Some((_, lost_at, vouched)) = &mut stored.vouched else { return Ok(Duration::ZERO) };
-        vouched.extend(calls.iter().cloned());
-        Ok(now.since(*lost_at))
+        if let Some((_, _, vouched)) = &mut stored.vouched {
+            vouched.extend(calls.iter().cloned());
+        }
+        Ok(())
     }
 
     async fn unvouched(&self, generation: &Generation, _from: u64, _bite: usize) -> Result<Unvouched, StoreError> {

@@ -13,8 +13,8 @@ use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, V
 use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, PutBack, Restored, Retention,
-    StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, PutBack, PutBacks, Restored,
+    Retention, StoreError, Swap, VERDICTS_PER_USER,
 };
 
 /// A create that is carried out so long after it was sent has been given up by its writer: longer than a command waits
@@ -332,7 +332,7 @@ impl CallStore for RedisCalls {
         generation: &Generation,
         node: &NodeId,
         done: PutBack,
-    ) -> Result<Vec<(NodeId, PutBack)>, StoreError> {
+    ) -> Result<PutBacks, StoreError> {
         self.life.have_put_back(&self.client, &self.tag, (generation, node, done)).await
     }
 
