@@ -177,6 +177,9 @@ pub struct Attack {
     /// Print the attacks with what they do, and exit.
     #[arg(long)]
     pub list: bool,
+    /// All of them at the same time on one cluster: for those that need nothing of their own.
+    #[arg(long)]
+    pub together: bool,
     /// How long each attack lasts [default: its own time, long enough to see its bound].
     #[arg(long, value_parser = duration)]
     pub seconds: Option<Duration>,
@@ -189,7 +192,7 @@ pub struct Attack {
     /// Phones that call each other without, and as many that do with the attack.
     #[arg(long, default_value_t = 60, value_parser = phones)]
     pub phones: usize,
-    /// Do not judge latencies: on a machine that others use.
+    /// On a machine that others use: latencies are not judged, and what honest phones notice less strictly.
     #[arg(long)]
     pub no_p99: bool,
     /// The node's binary [default: onlycare-signaling next to this program].

@@ -17,7 +17,7 @@ use crate::config::ReadingTimes;
 use crate::telemetry::metrics::{self, Cut};
 
 /// A client that has something to say says it within this.
-const AT_IT: Duration = Duration::from_secs(1);
+const AT_IT: Duration = Duration::from_millis(500);
 
 /// What a connection is being read for.
 pub(super) struct Reading {

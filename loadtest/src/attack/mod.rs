@@ -22,16 +22,23 @@ pub async fn run(options: &Attack) -> anyhow::Result<Report> {
     if options.list {
         return Ok(report(rows.iter().map(|row| format!("{:<20}{}", row.name, row.does)).collect(), Map::new(), true));
     }
+    if options.together
+        && let Some(row) = rows.iter().find(|row| row.is_alone())
+    {
+        bail!("{} needs nodes of its own", row.name);
+    }
     let (mut lines, mut figures, mut clean) = (Vec::new(), Map::new(), true);
     let mut log = BTreeMap::new();
-    for row in rows {
-        eprintln!("{}: {}", row.name, row.does);
-        let outcome = run::run(row, options).await?;
-        lines.extend(outcome.lines(row, options));
-        clean &= outcome.broken(row, options).is_empty();
-        figures.insert(row.name.into(), to_json(row, &outcome, options));
-        for (line, count) in outcome.node_log {
-            *log.entry(line).or_default() += count;
+    let groups: Vec<&[&'static Row]> = if options.together { vec![&rows[..]] } else { rows.chunks(1).collect() };
+    for group in groups {
+        group.iter().for_each(|row| eprintln!("{}: {}", row.name, row.does));
+        for (row, outcome) in group.iter().zip(run::run(group, options).await?) {
+            lines.extend(outcome.lines(row, options));
+            clean &= outcome.broken(row, options).is_empty();
+            figures.insert(row.name.into(), to_json(row, &outcome, options));
+            for (line, count) in outcome.node_log {
+                *log.entry(line).or_default() += count;
+            }
         }
     }
     let mut report = report(lines, figures, clean);

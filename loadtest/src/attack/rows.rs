@@ -11,6 +11,17 @@ pub enum Bound {
 
 use Bound::{AtLeast, AtMost};
 
+impl Bound {
+    /// What honest phones may notice where others use the machine, too: what starves is the machine's fault up to here.
+    pub fn on_a_busy_machine(self) -> Self {
+        match self {
+            AtLeast(name, least) => AtLeast(name, least * 0.8),
+            AtMost("admin_failed", _) => AtMost("admin_failed", 2.0),
+            bound @ AtMost(..) => bound,
+        }
+    }
+}
+
 /// An attack of one process, and its bounds besides those of all ([`EVERY`]).
 pub struct Row {
     pub name: &'static str,
@@ -40,6 +51,16 @@ const fn row(name: &'static str, does: &'static str, seconds: u64, bounds: &'sta
 }
 
 impl Row {
+    /// Whether it wants nodes that are unlike others, or is judged by what they hold and ask in all.
+    pub fn is_alone(&self) -> bool {
+        let of_all = ["kib_", "grown_", "bytes_", "laravel_"];
+        let is_of_all = |bound: &Bound| {
+            let (AtMost(name, _) | AtLeast(name, _)) = bound;
+            of_all.iter().any(|beginning| name.starts_with(beginning))
+        };
+        !self.nodes.is_empty() || self.waf || self.files.is_some() || self.bounds.iter().any(is_of_all)
+    }
+
     const fn with(mut self, nodes: &'static [(&'static str, &'static str)]) -> Self {
         self.nodes = nodes;
         self
