@@ -66,10 +66,10 @@ function operation(api, path, method, described) {
   if (open) parts.push(element('p', described.security.length > 1 ? 'The secret may be left out where OPEN_QUERIES allows it.' : 'Needs no secret.', { className: 'muted' }));
   if (described.parameters?.length) {
     const rows = described.parameters.map((one) => row(api, one.name, one.schema, one.required, one.description));
-    parts.push(element('h4', 'Path and query'), element('table', rows));
+    parts.push(element('h3', 'Path and query'), element('table', rows));
   }
-  if (described.requestBody) parts.push(element('h4', 'Request'), ...body(api, json(described.requestBody)));
-  parts.push(element('h4', 'Answers'));
+  if (described.requestBody) parts.push(element('h3', 'Request'), ...body(api, json(described.requestBody)));
+  parts.push(element('h3', 'Answers'));
   const answers = Object.entries(described.responses).map(([status, answer]) => element('tr', [
     element('td', element('code', status)), element('td', kind(api, json(answer))), element('td', prose(answer.description)),
   ]));
@@ -85,9 +85,9 @@ function event(events, described) {
   const message = (ref) => events.components.messages[last(ref)];
   const { name, summary, payload, examples } = message(described.messages[0]);
   const parts = [element('summary', [element('code', name), ' ', ...prose(summary)]), ...body(events, payload)];
-  for (const example of examples ?? []) parts.push(element('h4', 'Example'), element('pre', JSON.stringify(example.payload, null, 2)));
+  for (const example of examples ?? []) parts.push(element('h3', 'Example'), element('pre', JSON.stringify(example.payload, null, 2)));
   if (described.reply) {
-    parts.push(element('h4', 'Acknowledgement'));
+    parts.push(element('h3', 'Acknowledgement'));
     parts.push(...described.reply.messages.flatMap((ref) => [element('p', element('b', last(message(ref).payload))), ...body(events, message(ref).payload)]));
   }
   return element('details', parts);

@@ -1,8 +1,12 @@
-// How many phones come back by themselves after a fault, and how soon: the library beside the deployed app's options.
-//   node tests/node/stranded.mjs [phones of each kind, 300] [faults, all]
+// How many phones come back by themselves after a fault, and how soon: the libraries beside the deployed app's options.
+//   node tests/node/stranded.mjs [phones of each kind, 300] [faults, 0,1,2,3]
+// clients/js must be built, and clients/kotlin tested once (scripts/client-tests), else there is no Kotlin.
 // Two nodes behind a balancer that deals connections out in turn and leaves out who does not take them. A phone that is
 // not connected a minute after the fault has ended counts as stranded.
+import { spawn } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { io } from 'socket.io-client';
 import { Cluster, Program } from './cluster.mjs';
@@ -29,7 +33,7 @@ class Watched {
 }
 
 const KINDS = {
-  deployed(userId, watched) {
+  deployed: each((userId, watched) => {
     const socket = io(balancer.url, {
       auth: { token: `token-of-${userId}`, userId }, transports: ['polling', 'websocket'], forceNew: true,
       reconnection: true, reconnectionAttempts: 5, reconnectionDelay: 1000, reconnectionDelayMax: 5000, timeout: 20_000,
@@ -37,14 +41,44 @@ const KINDS = {
     socket.on('session:ready', () => watched.is(true));
     socket.on('disconnect', () => watched.is(false));
     return () => socket.disconnect();
-  },
-  library(userId, watched) {
+  }),
+  'clients/js': each((userId, watched) => {
     const phone = new Phone({ url: balancer.url, userId, deviceId: 'phone', token: () => `token-of-${userId}` });
     phone.onLink(({ status }) => watched.is(status === 'ready'));
     phone.connect();
     return () => phone.close();
+  }),
+  'clients/kotlin'(watched) {
+    const classes = kotlinClasses();
+    if (!classes) return () => {};
+    const java = spawn('java', ['-cp', classes, 'app.onlycare.signaling.Crowd', balancer.url, String(watched.length)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    createInterface({ input: java.stdout }).on('line', (line) => {
+      const [what, n] = line.split(' ');
+      watched[Number(n)].is(what === 'ready');
+    });
+    return () => java.kill('SIGKILL');
   },
 };
+
+/** A kind whose phones live here, one by one. */
+function each(make) {
+  return (watched, at, kind) => {
+    const all = watched.map((one, n) => make(`USR_${at}${kind.replace('/', '_')}${n}`, one));
+    return () => all.forEach((close) => close());
+  };
+}
+
+/** Where the tests of clients/kotlin found their classes. */
+function kotlinClasses() {
+  const reports = new URL('../../clients/kotlin/target/surefire-reports/', import.meta.url);
+  try {
+    const report = readdirSync(reports).find((name) => name.endsWith('.xml'));
+    const text = readFileSync(new URL(report, reports), 'utf8');
+    return /name="(?:surefire\.test\.class\.path|java\.class\.path)" value="([^"]*test-classes[^"]*)"/.exec(text)?.[1];
+  } catch {
+    return undefined;
+  }
+}
 
 const replace = async (at, name) => (cluster.nodes[at] = await cluster.another(name));
 const FAULTS = {
@@ -69,12 +103,13 @@ const wanted = process.argv[3]?.split(',') ?? Object.keys(FAULTS).map((_, at) =>
 console.log('| fault | kind | lost the connection | stranded | back, median s | p99 s | last s |\n| --- | --- | --- | --- | --- | --- | --- |');
 for (const [at, [fault, happen]] of Object.entries(FAULTS).entries()) {
   if (!wanted.includes(String(at))) continue;
-  const crowd = Object.entries(KINDS).flatMap(([kind, make]) => Array.from({ length: count }, (_, n) => {
-    const watched = new Watched();
-    watched.kind = kind;
-    watched.close = make(`USR_${at}${kind}${n}`, watched);
-    return watched;
-  }));
+  const kinds = Object.entries(KINDS).filter(([kind]) => kind !== 'clients/kotlin' || kotlinClasses());
+  const closing = [];
+  const crowd = kinds.flatMap(([kind, begin]) => {
+    const phones = Array.from({ length: count }, () => Object.assign(new Watched(), { kind }));
+    closing.push(begin(phones, at, kind));
+    return phones;
+  });
   const deadline = performance.now() + 120_000;
   while (crowd.some(({ connected }) => !connected)) {
     if (performance.now() > deadline) throw new Error(`${crowd.filter(({ connected }) => !connected).length} phones never connected`);
@@ -89,13 +124,13 @@ for (const [at, [fault, happen]] of Object.entries(FAULTS).entries()) {
   // Who hears late that he is cut is waited for as well.
   await delay(Math.max(0, 20_000 - (performance.now() - ended)));
   while (performance.now() - ended < STRANDED_MS && crowd.some(({ connected }) => !connected)) await delay(100);
-  for (const kind of Object.keys(KINDS)) {
+  for (const [kind] of kinds) {
     const lost = crowd.filter((phone) => phone.kind === kind && phone.lostAt);
     const times = lost.filter(({ connected, back }) => connected && back).map(({ back }) => back / 1000).sort((x, y) => x - y);
     const of = (share) => (times.length ? times[Math.min(times.length - 1, Math.ceil(share * times.length) - 1)].toFixed(1) : '–');
     console.log(`| ${fault} | ${kind} | ${lost.length} of ${count} | ${lost.filter(({ connected }) => !connected).length} | ${of(0.5)} | ${of(0.99)} | ${of(1)} |`);
   }
-  for (const phone of crowd) phone.close();
+  for (const close of closing) close();
   await delay(2000);
   if (cluster.nodes[0].program.exit || at < 2) await replace(0, `next${at}`);
 }

@@ -132,6 +132,24 @@ async function run(browser, width, colorScheme) {
   await close();
 }
 
+/** The page of both descriptions: every request and every event is on it. */
+async function descriptions(browser) {
+  const { page, step, close } = await open(browser, 1200, "light", "docs");
+  await page.goto(new URL("/docs", url).href);
+  await step("requests and events", async () => {
+    const fetched = (path) => page.evaluate(async (from) => (await fetch(from)).json(), path);
+    const [api, events] = [await fetched("/openapi.json"), await fetched("/asyncapi.json")];
+    const requests = Object.values(api.paths).flatMap(Object.keys).length;
+    const wanted = String(requests + Object.keys(events.operations).length);
+    await until("entries", () => page.locator("details").count().then(String), wanted);
+    const incoming = page.locator("details", { has: page.locator("summary code", { hasText: /^call:incoming$/ }) });
+    await incoming.locator("summary").click();
+    await until("fields of call:incoming", () => incoming.locator("table").first().textContent(), /callId.*expiresInMs/s);
+    await until("its example", () => incoming.locator("pre").textContent(), /CALL_17642/);
+  });
+  await close();
+}
+
 let browser;
 try {
   if (!url) throw new Error("usage: node web/test/page.mjs <url of the page>");
@@ -146,6 +164,7 @@ try {
   await run(browser, 360, "dark");
   await lab(browser, url, 1200, "dark");
   await lab(browser, url, 360, "light");
+  await descriptions(browser);
 } catch (error) {
   console.error(`FAILED  ${error.message}`);
   process.exitCode = 1;

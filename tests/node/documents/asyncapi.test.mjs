@@ -93,6 +93,14 @@ test('the types of clients/js are generated from it', () => {
   assert.equal(read('clients/js/src/wire.ts'), made, 'run: node scripts/wire-types.mjs >clients/js/src/wire.ts');
 });
 
+test('clients/kotlin knows the same codes and reasons', () => {
+  const types = read('clients/kotlin/src/main/kotlin/app/onlycare/signaling/Types.kt');
+  const members = (name) => types.split(`enum class ${name} {`)[1].split('\n}')[0].replace(/\/\*\*.*?\*\//gs, '').match(/[A-Z_]+/g).map((member) => member.toLowerCase());
+  for (const code of schemas.ServerCode.enum) assert.ok(members('ErrorCode').includes(code), code);
+  // `other` is what it makes of a reason that it does not know.
+  for (const reason of schemas.ServerReason.enum) assert.ok(members('EndReason').includes(reason), reason);
+});
+
 test('each event that a phone can hear was heard, and was as described', async () => {
   const cluster = await Cluster.start(['A', 'B'], { RING_TIMEOUT_SECS: '5' });
   const [a, b] = cluster.nodes;
