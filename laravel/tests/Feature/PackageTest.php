@@ -51,9 +51,9 @@ final class PackageTest extends TestCase
     public function test_it_has_what_a_package_has(): void
     {
         self::assertFileEquals(self::PACKAGE . '/../LICENSE', self::PACKAGE . '/LICENSE');
-        foreach (['README.md', 'CHANGELOG.md', 'UPGRADE.md', '.gitattributes'] as $name) {
-            self::assertFileExists(self::PACKAGE . "/$name");
-        }
+        $pages = array_map(fn (string $file): string => basename($file, '.md'), glob(self::PACKAGE . '/*.md'));
+        self::assertSame([], array_diff(['README', 'CHANGELOG', 'UPGRADE'], $pages));
+        self::assertFileExists(self::PACKAGE . '/.gitattributes');
         self::assertNotEmpty($this->manifest()['keywords']);
         foreach ($this->manifest()['extra']['laravel']['aliases'] as $class) {
             self::assertTrue(class_exists($class), $class);
@@ -72,7 +72,7 @@ final class PackageTest extends TestCase
         $this->publish($remote, 'v1.0.0');
         self::assertSame($first, $this->git($remote, 'rev-parse', 'laravel-package'));
 
-        $this->files->append("$repository/laravel/README.md", "\nMore.\n");
+        $this->files->append("$repository/laravel/LICENSE", "\nMore.\n");
         self::assertStringContainsString('not committed', $this->publish($remote, '', 1));
         $this->git($repository, 'commit', '--quiet', '--all', '--message', 'more');
         self::assertStringContainsString("versions don't change", $this->publish($remote, 'v1.0.0', 1));
@@ -109,12 +109,12 @@ final class PackageTest extends TestCase
         $installed = "$application/vendor/onlycare/laravel-signaling/composer.json";
         self::assertSame($this->manifest(), json_decode($this->files->get($installed), true));
 
-        $this->files->append("$repository/laravel/README.md", "\nMore.\n");
+        $this->files->append("$repository/laravel/LICENSE", "\nMore.\n");
         $this->git($repository, 'commit', '--quiet', '--all', '--message', 'more');
         $this->publish($remote, 'v1.0.1');
         $this->execute($application, $update);
-        $readme = $this->files->get(dirname($installed) . '/README.md');
-        self::assertStringEndsWith("\nMore.\n", $readme);
+        $licence = $this->files->get(dirname($installed) . '/LICENSE');
+        self::assertStringEndsWith("\nMore.\n", $licence);
         $load = 'require "vendor/autoload.php"; echo enum_exists(OnlyCare\Signaling\CallState::class) ? "yes" : "no";';
         self::assertSame('yes', $this->execute($application, [PHP_BINARY, '-r', $load]));
     }
