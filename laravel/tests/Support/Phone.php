@@ -62,6 +62,12 @@ final class Phone
         }
     }
 
+    /** Disconnects for good. */
+    public function close(): void
+    {
+        $this->http('41');
+    }
+
     private function hasHeard(string $event): bool
     {
         return in_array($event, array_column($this->heard, 0), true);

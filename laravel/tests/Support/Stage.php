@@ -71,7 +71,23 @@ final class Stage
      */
     public function server(array $environment = []): array
     {
-        $environment += $this->signalingEnvironment() + ['PATH' => (string) getenv('PATH')];
+        return $this->bareServer($environment + $this->signalingEnvironment());
+    }
+
+    /**
+     * @param array<string, string> $environment all it is told
+     *
+     * @return array{0: string, 1: Program} its address
+     */
+    public function bareServer(array $environment): array
+    {
+        $environment += [
+            'HOST' => '127.0.0.1',
+            'PORT' => '0',
+            'ADMIN_PORT' => '0',
+            'LOG_FORMAT' => 'json',
+            'PATH' => (string) getenv('PATH'),
+        ];
         $server = new Program('signaling' . $this->servers++, [self::binary()], $environment, $this->folder);
 
         return ['http://' . $server->waitFor('~^(?=.*"listening").*"public":"([^"]+)"~m'), $server];
@@ -136,10 +152,6 @@ final class Stage
         $callbacks = self::binaryHas('LARAVEL_CALLBACKS') ? ['LARAVEL_CALLBACKS' => 'off'] : [];
 
         return $webhooks + $callbacks + [
-            'HOST' => '127.0.0.1',
-            'PORT' => '0',
-            'ADMIN_PORT' => '0',
-            'LOG_FORMAT' => 'json',
             'LARAVEL_API_URL' => $this->laravel,
             'LARAVEL_API_SECRET' => self::SECRET,
         ];
