@@ -5,7 +5,9 @@ declare(strict_types=1);
 namespace OnlyCare\Signaling;
 
 use Illuminate\Foundation\Console\AboutCommand;
+use Illuminate\Notifications\ChannelManager;
 use Illuminate\Support\Facades\Event;
+use Illuminate\Support\Facades\Notification;
 use Illuminate\Support\ServiceProvider;
 use OnlyCare\Signaling\Calls\CallRows;
 use OnlyCare\Signaling\Calls\CallStatusObserver;
@@ -18,6 +20,7 @@ use OnlyCare\Signaling\Events\CallCancelled;
 use OnlyCare\Signaling\Events\CallMissed;
 use OnlyCare\Signaling\Events\CallPushRequired;
 use OnlyCare\Signaling\Events\CallVerify;
+use OnlyCare\Signaling\Notifications\SignalingChannel;
 use OnlyCare\Signaling\Push\SendCallPush;
 use OnlyCare\Signaling\Push\SendCancelledPush;
 use OnlyCare\Signaling\Support\Queues;
@@ -34,6 +37,9 @@ final class SignalingServiceProvider extends ServiceProvider
         $this->app->singleton(Breaker::class);
         $this->app->singleton(SignalingClient::class);
         $this->app->singleton(WebSocketService::class);
+        Notification::resolved(function (ChannelManager $channels): void {
+            $channels->extend('signaling', fn ($app) => $app->make(SignalingChannel::class));
+        });
     }
 
     public function boot(): void
