@@ -57,7 +57,7 @@ final class CallStatusObserver
     private function tellLater(CallTransition $transition): void
     {
         $connection = $this->config->get('websocket.transitions_connection');
-        if ($connection === null) {
+        if ((string) $connection === '') {
             return;
         }
         $fault = $this->queues->fault($connection);

@@ -24,7 +24,8 @@ final class Queues
 
     public function name(?string $connection): ?string
     {
-        return $connection ?? $this->config->get('queue.default');
+        // An empty line of .env means the default one, as in the framework.
+        return $connection ?: $this->config->get('queue.default');
     }
 
     /** Why a job would be lost on this connection, null being the default one; null: it would not. */

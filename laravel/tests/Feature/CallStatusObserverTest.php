@@ -146,6 +146,22 @@ final class CallStatusObserverTest extends TestCase
         $this->assertTold([['call-ended', []]]);
     }
 
+    public function test_a_queue_that_keeps_nothing_or_is_not_named_is_not_taken_for_one(): void
+    {
+        config(['queue.connections.nowhere' => ['driver' => 'null'], 'queue.default' => 'database']);
+        DB::table('jobs')->delete();
+        $log = $this->logged();
+        $this->answerWith(503);
+        foreach (['nowhere' => 1, '' => 0] as $connection => $lines) {
+            $log->lines = [];
+            config(['websocket.transitions_connection' => $connection]);
+            $this->callRow('USR_1', 'USR_2')->update(['status' => 'REJECTED']);
+            $said = array_filter($log->lines, fn (array $line) => str_contains($line['message'], 'was not queued'));
+            self::assertCount($lines, $said, json_encode($log->lines));
+        }
+        self::assertSame(0, DB::table('jobs')->count());
+    }
+
     public function test_a_refusal_is_not_queued(): void
     {
         DB::table('jobs')->delete();

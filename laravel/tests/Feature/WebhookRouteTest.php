@@ -169,6 +169,19 @@ final class WebhookRouteTest extends TestCase
         return $cases;
     }
 
+    public function test_options_that_are_empty_mean_the_defaults(): void
+    {
+        $heard = 0;
+        Event::listen(CallPushRequired::class, function () use (&$heard): void {
+            $heard++;
+        });
+        foreach (['webhook_connection', 'webhook_queue', 'push_queue', 'webhook_dedupe_store'] as $option) {
+            config(["websocket.$option" => '']);
+        }
+        $this->webhook('call.push_required', self::ENDED)->assertNoContent();
+        self::assertSame(1, $heard);
+    }
+
     public function test_what_could_not_be_stored_is_taken_again(): void
     {
         config(['websocket.webhook_connection' => 'database']);
