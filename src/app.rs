@@ -294,7 +294,7 @@ impl App {
     /// there. Where no node has the store they stay, and a node that drains itself counts for none.
     pub async fn isolated(&self) {
         let is_cut_off =
-            async || self.signaling.without_store_for() > ISOLATED_AFTER && is_cut_off(&self.signaling).await;
+            async || self.signaling.tried_in_vain_for() > ISOLATED_AFTER && is_cut_off(&self.signaling).await;
         loop {
             tokio::time::sleep(ISOLATION_TICK).await;
             if sabotage::is_on(Bug::GiveUpEarly) && self.signaling.without_store_for() > Duration::from_secs(5) {

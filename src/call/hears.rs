@@ -120,6 +120,10 @@ fn after_end(call: &Call, end: &End, role: Role, device: &Device, session: Optio
             says.push(Say::Cancelled { reason: words("Caller ended call") });
         }
         (EndReason::CallerGone, Role::Callee) => says.push(Say::cancelled("User disconnected")),
+        // Withdrawn: the session that dialled was refused, another of its user may have joined the ring since.
+        (EndReason::Cancelled, Role::Caller) if end.by.is_none() && session != call.caller.session.as_ref() => {
+            says.push(Say::Timeout);
+        }
         (EndReason::Cancelled | EndReason::Superseded | EndReason::CallerGone, Role::Caller) => {}
         (EndReason::Rejected, Role::Caller) => says.push(Say::Rejected { reason: words("User declined") }),
         (EndReason::Rejected, Role::Callee) => {

@@ -167,7 +167,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
         (Trying | Ringing, Command::Withdraw { nonce }) => {
             if call.born != 0 && call.born == *nonce {
-                Ok(Decision::tell(call.ended(EndReason::Cancelled, None, None, now), Role::Callee))
+                Ok(Decision::tell_both(call.ended(EndReason::Cancelled, None, None, now)))
             } else {
                 Err(NotDue.into())
             }

@@ -1074,6 +1074,10 @@ fn a_call_that_was_refused_is_withdrawn_by_its_nonce() {
     let withdraw = |nonce| Command::Withdraw { nonce };
     let withdrawn = after(&born, withdraw(7), 3);
     assert_eq!(withdrawn.end().map(|end| (end.reason, end.by.clone())), Some((EndReason::Cancelled, None)));
+    let told = |session: Option<&SessionId>| hears(&withdrawn, Role::Caller, &Device::Unknown, session);
+    assert_eq!(told(born.caller.session.as_ref()), [], "he was refused");
+    let another = SessionId::from_random(8);
+    assert_eq!(told(Some(&another)), [Say::Timeout], "he came back, and was told that it rings");
     assert!(callbacks(Some(&born), &withdrawn).is_none(), "the backend knows of the ring, and rings on by push");
     assert!(step(&born, &withdraw(8), at(3)).is_err(), "another's");
     let again = after(&born, initiate(ana()), 2);

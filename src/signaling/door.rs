@@ -291,6 +291,11 @@ impl Signaling {
         self.node.without_store_for()
     }
 
+    /// How long the node has tried in vain to have its lease renewed.
+    pub fn tried_in_vain_for(&self) -> Duration {
+        self.node.tried_in_vain_for()
+    }
+
     /// How long it has not been proved that the node is well.
     pub fn unproven_for(&self) -> Duration {
         self.node.unproven_for()

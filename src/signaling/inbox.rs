@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Node;
 use crate::bus::{Body, Inbound};
+use crate::call::{Call, UserId};
 use crate::telemetry::metrics;
 
 /// Envelopes that are recognised when they come again: those of the seconds in which that happens.
@@ -69,16 +70,26 @@ impl Node {
         }
     }
 
+    fn take_call(self: &Arc<Self>, users: &[UserId], call: &Call) {
+        if users.iter().any(|user| self.floor.holds(user)) {
+            self.watch.see(call, self.clock.now());
+        }
+        for user in users {
+            self.tell_here(call, user);
+        }
+    }
+
     fn open(self: &Arc<Self>, body: Body) {
         match body {
-            Body::Call { users, call } => {
-                if users.iter().any(|user| self.floor.holds(user)) {
-                    self.watch.see(&call, self.clock.now());
-                }
-                for user in &users {
-                    self.tell_here(&call, user);
-                }
+            Body::Call { users, call } if self.pulse.catches_up(self.clock.elapsed()) => {
+                // It may have gone on since, and what tells that comes behind this.
+                let node = Arc::clone(self);
+                self.spawn(async move {
+                    let stored = node.calls.load(&call.id).await.ok().flatten();
+                    node.take_call(&users, &stored.unwrap_or(*call));
+                });
             }
+            Body::Call { users, call } => self.take_call(&users, &call),
             Body::Notice { user, call } => self.tell_notice_here(&call, &user),
             Body::Word { user, word } => {
                 for session in self.floor.of(&user) {

@@ -9,9 +9,10 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
 
+use super::Node;
 use super::delivery::Audience;
-use super::{Failure, Node};
-use crate::call::{Call, CallId, Command, EndReason, NodeId, Role, State, Timestamp, UserId, What, gives_way};
+use crate::call::{Call, CallId, EndReason, NodeId, Role, State, Timestamp, UserId, What};
+use crate::clock::Clock;
 use crate::store::{Generation, PutBack, Restored, StoreError};
 use crate::telemetry::metrics;
 
@@ -29,12 +30,12 @@ const DONE_LOOK: Duration = Duration::from_millis(50);
 const LOOK_COUNTS: Duration = Duration::from_millis(200);
 /// Longer than that a decision does not wait: a store that takes no writes is not put back.
 const DECISIONS_WAIT: Duration = Duration::from_secs(8);
+/// After calls are put back, so long is left for what was said meanwhile.
+const WORDS_FIRST: Duration = Duration::from_secs(2);
 /// How often a decision looks whether this node is done with it.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Calls that are put back at the same time.
 const AT_ONCE: usize = 64;
-/// How often a call without a line is looked at, if others change it meanwhile.
-const ATTEMPTS: usize = 5;
 
 /// What this node last saw of the store's identity.
 #[derive(Default)]
@@ -54,11 +55,17 @@ struct Seen {
 }
 
 /// Ends when calls are put back, however that ends.
-struct AtWork<'a>(&'a Trust);
+struct AtWork<'a> {
+    trust: &'a Trust,
+    clock: &'a Clock,
+}
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        self.0.seen.lock().putting_back -= 1;
+        let mut seen = self.trust.seen.lock();
+        seen.putting_back -= 1;
+        // What was said meanwhile is tried before any deadline is judged.
+        seen.quiet_until = seen.quiet_until.max(self.clock.uptime() + WORDS_FIRST);
     }
 }
 
@@ -70,7 +77,8 @@ impl Trust {
     }
 
     pub(super) fn is_quiet(&self, now: Duration) -> bool {
-        self.seen.lock().quiet_until > now
+        let seen = self.seen.lock();
+        seen.putting_back > 0 || seen.quiet_until > now
     }
 }
 
@@ -164,7 +172,7 @@ impl Node {
     /// when the others no longer wait for it, say since it stood still, only heard of its calls too.
     fn put_back(self: Arc<Self>, generation: Generation) -> BoxFuture<'static, ()> {
         let work = async move {
-            let _at_work = AtWork(&self.trust);
+            let _at_work = AtWork { trust: &self.trust, clock: &self.clock };
             let (mut had, others) = (Duration::ZERO, self.nodes.others_lately(&self.clock));
             let begins = || self.calls.have_put_back(&generation, &self.nodes.own, PutBack::Nothing);
             let Some(said) = self.insist(begins).await else { return };
@@ -172,10 +180,8 @@ impl Node {
             let calls = self.watch.remembered(self.clock.now());
             let held = calls.len();
             // Without a session of either party nobody told this node how the call went on.
-            let is_told = |call: &Arc<Call>| {
-                let here = || [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user));
-                !call.is_live() || decided_since.is_none() && here()
-            };
+            let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user));
+            let is_told = |call: &Arc<Call>| !call.is_live() || decided_since.is_none() && is_here(call);
             let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
             // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
             self.insist(|| self.calls.raise_order(self.watch.newest_order())).await;
@@ -185,7 +191,9 @@ impl Node {
             let is_denied = decided_since.is_some_and(|since| since >= self.policy.lease);
             let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied;
             let (missed, heard): (Vec<_>, Vec<_>) = self.with_free_lines(heard).await.into_iter().partition(too_late);
-            restored += self.restore_all(heard.into_iter().map(unvouched).collect()).await;
+            let vouched = |call: &Arc<Call>| !is_denied && is_here(call);
+            let heard = heard.into_iter().map(|call| if vouched(&call) { call } else { unvouched(call) });
+            restored += self.restore_all(heard.collect()).await;
             self.miss(&missed).await;
             self.have_put_back(&generation, PutBack::All, &others, &mut had).await;
             // Said before anything is decided: who comes later knows that it is late.
@@ -287,58 +295,6 @@ impl Node {
             self.spawn(Arc::clone(self).settle_soon(call.id.clone()));
         }
         Ok(restored)
-    }
-
-    /// Boxed, since settling may notice the next loss. Whoever claims deadlines sees to what fails here.
-    fn settle_soon(self: Arc<Self>, id: CallId) -> BoxFuture<'static, ()> {
-        Box::pin(async move { self.settle_lines(&id).await })
-    }
-
-    /// Where two live calls claim a line after a loss, one of them ends as it would have then.
-    pub(super) async fn settle_lines(self: &Arc<Self>, id: &CallId) {
-        for _ in 0..ATTEMPTS {
-            // The other may be over, and its end be put back by then.
-            if self.all_put_back().await.is_err() {
-                return;
-            }
-            let Ok(Some(call)) = self.calls.load(id).await else { return };
-            match self.settle(&call).await {
-                // One of both was changed meanwhile: judged again.
-                Err(Failure::Refused { .. }) => {}
-                Ok(()) | Err(_) => return,
-            }
-        }
-    }
-
-    async fn settle(self: &Arc<Self>, call: &Call) -> Result<(), Failure> {
-        if !call.is_live() {
-            return Ok(());
-        }
-        for role in [Role::Caller, Role::Callee] {
-            let user = &call.party(role).user;
-            let desk = self.calls.desk(user).await?;
-            if desk.taken {
-                // By a call of another version: looked at again when that is over.
-                return Ok(());
-            }
-            let other = match desk.line {
-                Some(line) if line.id == call.id => continue,
-                line => line.or(desk.last),
-            };
-            let Some(other) = other else { continue };
-            let gives_way = gives_way(call, &other, user);
-            let loser = if gives_way { call } else { &other };
-            if let Some(by) = loser.role_of(user).filter(|_| loser.is_live()) {
-                let accepted = loser.accepted_at().is_some();
-                self.transition(&loser.id, &Command::GiveWay { by, accepted }).await?;
-            }
-            if gives_way {
-                return Ok(());
-            }
-        }
-        // Takes the lines that are free now.
-        self.calls.restore(call, &[]).await?;
-        Ok(())
     }
 
     /// Puts back a call that this node holds and the store has lost, unless another did meanwhile; false where nothing

@@ -25,6 +25,7 @@ mod pulse;
 mod retry;
 mod selftest;
 mod sessions;
+mod settle;
 mod sweep;
 mod timeline;
 mod transition;

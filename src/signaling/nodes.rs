@@ -301,6 +301,12 @@ impl Node {
         self.clock.elapsed().saturating_sub(*self.nodes.renewed_at.lock())
     }
 
+    /// How long the node has tried in vain to have its lease renewed: while it stood still it did not try.
+    pub(super) fn tried_in_vain_for(&self) -> Duration {
+        let without = self.without_store_for();
+        self.pulse.goes_on_for(self.clock.elapsed()).map_or(without, |awake| without.min(awake))
+    }
+
     /// Where the other nodes known last say whether they are ready.
     pub(super) fn probes_of_others(&self) -> Vec<String> {
         let leases = self.nodes.leases.read();

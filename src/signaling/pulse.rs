@@ -35,6 +35,15 @@ impl Pulse {
         beats.last = now;
     }
 
+    /// How long it has gone on without a pause; absent where it has not stood still.
+    pub fn goes_on_for(&self, now: Duration) -> Option<Duration> {
+        let beats = self.0.lock();
+        if now.saturating_sub(beats.last) > STOOD_STILL {
+            return Some(Duration::ZERO);
+        }
+        beats.woke.map(|woke| now.saturating_sub(woke))
+    }
+
     /// Whether what is read now may have been said long ago.
     pub fn catches_up(&self, now: Duration) -> bool {
         let beats = self.0.lock();
@@ -62,7 +71,10 @@ mod tests {
         pulse.beat(at(250));
         assert!(!pulse.catches_up(at(2200)), "busy, not still");
         assert!(pulse.catches_up(at(2300)), "before the beat is back");
+        assert_eq!(pulse.goes_on_for(at(2200)), None);
+        assert_eq!(pulse.goes_on_for(at(2300)), Some(Duration::ZERO));
         pulse.beat(at(2300));
+        assert_eq!(pulse.goes_on_for(at(3300)), Some(at(1000)), "it has tried for a second");
         pulse.beat(at(3700));
         assert!(pulse.catches_up(at(5200)));
         pulse.beat(at(5290));

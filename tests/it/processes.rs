@@ -729,3 +729,22 @@ async fn what_was_said_to_a_node_that_stood_still_is_obeyed() {
     node.signal("CONT");
     assert_eq!(bo.expect("call:ended").await["callId"], id.as_str());
 }
+
+/// A ring and its cancellation lay in the buffers of a node that stood still: nobody there rings for what is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stood_still_rings_nobody_for_what_is_over() {
+    let prefix = prefix();
+    let (still, awake) = (Node::start(&prefix, &[]), Node::start(&prefix, &[]));
+    let (bo, id) = (unique("bo"), unique_call());
+    let there = Phone::connect(still.public, Profile::of(&bo).device("there")).await;
+    let here = Phone::connect(awake.public, Profile::of(&bo).device("here")).await;
+    let ana = Phone::connect(awake.public, Profile::of(&unique("ana"))).await;
+    still.signal("STOP");
+    ana.rings(&id, &here).await;
+    assert_eq!(ana.cancel(&id).await["success"], true);
+    here.expect("call:cancelled").await;
+    tokio::time::sleep(Duration::from_millis(2500)).await; // it stands still
+    still.signal("CONT");
+    there.expect("call:cancelled").await;
+    assert!(there.heard().iter().all(|heard| heard.event != "call:incoming"), "{:?}", there.heard());
+}
