@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -60,6 +61,8 @@ pub struct Endpoint {
     clock: Clock,
     /// What waits for a later attempt is to be made due.
     is_back: Notify,
+    /// It refused the signature, and has taken nothing since.
+    is_refused: AtomicBool,
 }
 
 /// What an attempt came to.
@@ -111,6 +114,7 @@ impl Endpoint {
             outbox,
             clock,
             is_back: Notify::new(),
+            is_refused: AtomicBool::new(false),
         })
     }
 
@@ -166,7 +170,16 @@ impl Endpoint {
         };
         let status = response.status();
         if status.is_success() {
+            self.is_refused.store(false, Ordering::Relaxed);
             return Attempt::Delivered;
+        }
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && !self.is_refused.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(
+                status = status.as_u16(),
+                "the receiver refuses webhooks: does it have this node's WEBHOOK_SECRET?"
+            );
         }
         metrics::webhook_failed(match status {
             StatusCode::TOO_MANY_REQUESTS => "too_many",
