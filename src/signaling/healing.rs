@@ -7,11 +7,13 @@ use super::Node;
 use super::delivery::Audience;
 use crate::call::{Call, State};
 use crate::sabotage::{self, Bug};
+use crate::store::StoreError;
 use crate::telemetry::trace::Kind;
 use crate::telemetry::{About, metrics};
 
 const TICK: Duration = Duration::from_millis(500);
 const RUNG_AGAIN_FOR: Duration = Duration::from_secs(7);
+const UNHEARD_FOR: Duration = Duration::from_secs(60);
 const COMPARED_AT_ONCE: usize = 256;
 
 impl Node {
@@ -58,22 +60,33 @@ impl Node {
         self.compare(&calls).await;
     }
 
-    /// A call that began while nothing was heard is not watched here, but on the line of a user who is here.
+    /// A call that began while nothing was heard is not watched here, but on the line of a user who is here. Where nothing
+    /// is heard the store often fails too: looked for again until it answers, for as long as a ring may last.
     pub(super) async fn find_unheard(self: &Arc<Self>) {
+        let began = self.clock.elapsed();
+        while self.look_for_unheard().await.is_err() && self.clock.elapsed().saturating_sub(began) < UNHEARD_FOR {
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    async fn look_for_unheard(self: &Arc<Self>) -> Result<(), StoreError> {
         if sabotage::is_on(Bug::DropEnvelopes) {
-            return;
+            return Ok(());
         }
         for users in self.floor.names().chunks(COMPARED_AT_ONCE) {
-            let Ok(lines) = self.calls.lines(users).await else { return };
+            let lines = self.calls.lines(users).await?;
             for id in lines.into_iter().flatten().filter(|id| self.watch.last_seen(id).is_none()) {
-                if let Ok(Some(call)) = self.calls.load(&id).await
-                    && call.is_live()
-                    && !self.may_be_revived(&call)
-                {
+                let call = match self.calls.load(&id).await {
+                    Ok(call) => call,
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                    Err(_) => None,
+                };
+                if let Some(call) = call.filter(|call| call.is_live() && !self.may_be_revived(call)) {
                     self.learn_healed(&call).await;
                 }
             }
         }
+        Ok(())
     }
 
     async fn learn_healed(self: &Arc<Self>, call: &Call) {
