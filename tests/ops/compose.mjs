@@ -75,14 +75,14 @@ if (tool('nginx')) {
       const answer = await fetch(address + path);
       assert(answer.status === status, `${path}: ${answer.status}`);
     }
-    assert((await (await fetch(address)).text()).includes('Two phones'), 'not the page');
+    assert((await (await fetch(address)).text()).includes('<h1>Phones</h1>'), 'not the page');
   });
   await check('phones call', async () => {
     const errors = await callThrough(address, 4);
     assert(!errors.length, errors.map(({ message }) => message).join('\n'));
   });
   await check('across nodes, with the tokens of the page', async () => {
-    const page = readFileSync(join(root, 'web/app.js'), 'utf8');
+    const page = readFileSync(join(root, 'web/setup.js'), 'utf8');
     assert(page.includes('token: `token-of-${user}`'), 'the page has other tokens');
     const phones = await Promise.all(['Ana', 'Bo', 'Cleo', 'Dora'].map((user) => open(address, 'websocket', user)));
     const sessions = await Promise.all(cluster.nodes.map(async ({ admin }) => /^signaling_sessions (\d+)/m.exec(await (await fetch(`${admin}/metrics`)).text())[1]));

@@ -110,6 +110,8 @@ function unknown(event) {
 }
 
 function stranger(event) {
+  // Where nobody can say whose the id is, it is each one's own (docs/adr/0015).
+  if (event === 'call:initiate') return unknown(event);
   if (PRESENCE.includes(event)) return () => null;
   return LATER.includes(event) ? refused : code('not_a_participant');
 }
