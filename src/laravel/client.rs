@@ -144,7 +144,7 @@ impl Client {
 
     /// Whether Laravel turns the token's user away for now.
     pub(super) fn is_throttled(&self, token: &str) -> bool {
-        self.throttled.waits(token, self.clock.elapsed()).is_some()
+        self.throttled.waits(token, self.clock.uptime()).is_some()
     }
 
     /// Asks whose a token is, after waiting for a place in the lane for no longer than `patience`.
@@ -206,7 +206,7 @@ impl Client {
     ) -> Posted {
         let posted = async {
             trace::note("path", || path.to_owned());
-            if let Some(left) = self.throttled.waits(token, self.clock.elapsed()) {
+            if let Some(left) = self.throttled.waits(token, self.clock.uptime()) {
                 trace::note("outcome", || "throttled");
                 return Posted::Status { status: 429, wait: Some(left) };
             }
@@ -253,7 +253,7 @@ impl Client {
         if went_well {
             self.throttled.answered();
             self.breaker.succeeded();
-        } else if answer.status != 429 || self.throttled.turned_away(token, answer.wait, now) {
+        } else if answer.status != 429 || self.throttled.turned_away(token, answer.wait, self.clock.uptime()) {
             self.breaker.failed(now);
         }
     }
