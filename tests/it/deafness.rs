@@ -99,7 +99,9 @@ async fn a_phone_that_is_deaf_for_calls_comes_back_and_hears_them() {
         let word = json!({"callId": unique_call(), "receiverId": bo, "reason": "x"});
         assert_eq!(cluster.post(0, "/api/emit/call-cancelled", word).await.0, 200);
     }
-    assert_eq!(ana.call(&id, &bo).await["success"], true);
+    // It goes when his queue overflows, with the call or a word before it.
+    let ack = ana.call(&id, &bo).await;
+    assert!(ack["success"] == true || ack["useFcmFallback"] == true, "{ack}");
     assert_eq!(poller.poll().await.0, 400, "its session is unknown");
     let back = Wanderer::open(vec![cluster.address(1)], &bo).await;
     assert_eq!(back.expect("call:incoming").await["callId"], id.as_str());

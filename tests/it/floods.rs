@@ -268,8 +268,9 @@ async fn a_flood_from_ten_addresses_leaves_others_their_handshakes() {
             let (http, address) = (reqwest::Client::new(), format!("203.0.113.{}", place % 10));
             while !stop.is_cancelled() {
                 let request = http.get(format!("http://{node}{OPEN}")).header("x-forwarded-for", &address);
-                let status = request.send().await.unwrap().status();
                 tried.fetch_add(1, Ordering::Relaxed);
+                // A connection that carried a transport nobody went on with may end under the next request.
+                let Ok(status) = request.send().await.map(|response| response.status()) else { continue };
                 let_in.fetch_add(usize::from(status == 200), Ordering::Relaxed);
             }
         }
