@@ -62,16 +62,15 @@ struct AtWork<'a> {
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        let mut seen = self.trust.seen.lock();
-        seen.putting_back -= 1;
         // What was said meanwhile is tried before any deadline is judged.
-        seen.quiet_until = seen.quiet_until.max(self.clock.uptime() + WORDS_FIRST);
+        self.trust.rest_until(self.clock.uptime() + WORDS_FIRST);
+        self.trust.seen.lock().putting_back -= 1;
     }
 }
 
 impl Trust {
     /// Judges no deadline before that.
-    fn rest_for(&self, until: Duration) {
+    fn rest_until(&self, until: Duration) {
         let quiet_until = &mut self.seen.lock().quiet_until;
         *quiet_until = until.max(*quiet_until);
     }
@@ -224,7 +223,7 @@ impl Node {
             tokio::time::sleep(DONE_LOOK).await;
         }
         // Some may still come.
-        self.trust.rest_for(self.clock.uptime() + self.policy.lease);
+        self.trust.rest_until(self.clock.uptime() + self.policy.lease);
     }
 
     /// Repeats what the store fails. Given up, it is found to be another with the next renewal, and all is repeated.

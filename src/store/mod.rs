@@ -233,7 +233,8 @@ pub trait CallStore: Vouches + Vacates {
     fn connection(&self) -> u64;
 
     /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, outcome,
-    /// and in the same step its letters. One that is over does not come to life. A live call gets the lines that no other live call has, known or not.
+    /// and in the same step its letters. One that is over does not come to life. A live call gets the lines that no other
+    /// live call has, known or not.
     async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError>;
 
     /// Notes that `node` has put back so much of what it holds after a loss, and reads what all nodes said of this life
