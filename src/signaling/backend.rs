@@ -13,7 +13,7 @@ use crate::call::{
     Actor, Call, CallId, Command, Device, End, EndReason, Ender, Offer, Push, Refusal, Role, State, UserId, Verb,
     Verdict, VerdictKind,
 };
-use crate::store::{Created, StoreError};
+use crate::store::Created;
 
 const ATTEMPTS: u32 = 16;
 /// The deployed backend waits 2 s for the answer to a word, in the middle of a request of its own.
@@ -47,16 +47,6 @@ pub enum BackendWord {
 }
 
 impl Node {
-    pub(super) async fn is_online(&self, user: &UserId) -> Result<bool, StoreError> {
-        Ok(!self.sessions_of(user).await?.is_empty())
-    }
-
-    /// The id of the user's newest session, opaque to its reader.
-    pub(super) async fn session_id(&self, user: &UserId) -> Result<Option<String>, StoreError> {
-        let sessions = self.sessions_of(user).await?;
-        Ok(sessions.into_iter().max_by_key(|session| session.connected_at).map(|session| session.id.to_string()))
-    }
-
     /// Laravel rings the receiver in the caller's name, at once; the caller has no session in it. The same call once more
     /// is answered like the first time, a busy one too.
     pub(super) async fn word_initiated(
@@ -94,14 +84,6 @@ impl Node {
             named: true,
         };
         self.new_call(&Actor::over_http(caller, None), request)
-    }
-
-    /// Every user with a session, in order of id.
-    pub(super) async fn connected_users(&self) -> Result<Vec<UserId>, StoreError> {
-        let mut users = self.sessions.online_users().await?;
-        users.sort();
-        users.dedup();
-        Ok(users)
     }
 
     /// Obeys a word of Laravel, which is not kept waiting: while the store fails or stands still, or is not put back after
@@ -171,17 +153,18 @@ impl Node {
                 judged => return self.told(judged, caller).await,
             }
             let mut call = self.call_by_word(id, spelled, caller, receiver);
-            let now = self.clock.now();
+            let now = self.node.now();
             call.offer = None;
             call.push = Push::Unwanted;
             call.inquiry = None;
             call.callee.device = by.device.clone();
-            call.state = State::Active { accepted_at: now, until: Some(now + self.policy.call_max), doubtful: false };
+            call.state =
+                State::Active { accepted_at: now, until: Some(now + self.node.policy.call_max), doubtful: false };
             // Laravel has it ongoing: whatever a phone said of it earlier is settled there.
             match self.create_settled(&call).await? {
                 Created::Created(call) => {
                     self.tell(&call, Audience { caller: true, callee: false }).await;
-                    return Ok(Told::Emitted(self.seems_online(caller).await));
+                    return Ok(Told::Emitted(self.directory.seems_online(caller).await));
                 }
                 Created::Busy { caller: on_caller, callee: on_callee } => {
                     for (line, user) in [(on_caller, caller), (on_callee, receiver)] {
@@ -226,10 +209,10 @@ impl Node {
                     kind: VerdictKind::Cancel,
                     trusted: true,
                     reason: reason.clone(),
-                    at: self.clock.now(),
+                    at: self.node.now(),
                     token: None,
                 };
-                match self.calls.keep_verdict(&id, &verdict, self.clock.now()).await? {
+                match self.store.keep_verdict(&id, &verdict, self.node.now()).await? {
                     Some(call) => call.caller.user,
                     None => {
                         let reason = reason.unwrap_or_else(|| "Caller ended call".into());
@@ -247,7 +230,7 @@ impl Node {
             Err(Failure::NotFound | Failure::TooManyRings { .. } | Failure::Unavailable) => None,
         };
         let waits = |end: &End| end.reason == EndReason::Cancelled && !end.reported;
-        if self.policy.callbacks && known.and_then(Call::end).is_some_and(waits) {
+        if self.node.policy.callbacks && known.and_then(Call::end).is_some_and(waits) {
             // The app's own request was there first: Laravel need not be told. Failed: it is told once more.
             drop(self.transition(&id, &Command::Report).await);
         }
@@ -271,7 +254,7 @@ impl Node {
         }
         let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
         let call = self.call_by_word(id, spelled, caller, receiver);
-        let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.clock.now());
+        let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.node.now());
         if let Created::Exists(_) = self.create_settled(&call).await? {
             let judged = self.transition(id, &reject).await;
             return self.told(judged, caller).await;
@@ -304,7 +287,7 @@ impl Node {
             None => (Command::Dismiss { reason }, call.caller.user.clone()),
         };
         let judged = self.transition(&call.id, &command).await;
-        let both = ended_by.is_none() && judged.is_ok() && self.seems_online(&call.callee.user).await;
+        let both = ended_by.is_none() && judged.is_ok() && self.directory.seems_online(&call.callee.user).await;
         match self.told(judged, &peer).await? {
             Told::Emitted(one) => Ok(Told::Emitted(one || both)),
             refused @ Told::Refused { .. } => Ok(refused),
@@ -313,35 +296,30 @@ impl Node {
 
     async fn told(self: &Arc<Self>, judged: Result<Call, Failure>, user: &UserId) -> WordOutcome {
         match judged {
-            Ok(_) => Ok(Told::Emitted(self.seems_online(user).await)),
+            Ok(_) => Ok(Told::Emitted(self.directory.seems_online(user).await)),
             Err(Failure::Refused { refusal, call }) => Ok(Told::Refused { refusal, state: call.state.name() }),
             Err(failure @ (Failure::NotFound | Failure::TooManyRings { .. } | Failure::Unavailable)) => Err(failure),
         }
     }
 
-    /// Whether the user has a session, as far as can be told: what was obeyed is not undone by a store that fails then.
-    async fn seems_online(&self, user: &UserId) -> bool {
-        self.is_online(user).await.unwrap_or_else(|_| self.floor.holds(user))
-    }
-
     pub(super) async fn watched_or_stored(self: &Arc<Self>, id: &CallId) -> Result<Option<Call>, Failure> {
-        if let Some(call) = self.watch.last_seen(id) {
+        if let Some(call) = self.cache.last_seen(id) {
             return Ok(Some(Call::clone(&call)));
         }
         self.all_put_back().await?;
-        Ok(self.calls.load(id).await?)
+        Ok(self.store.load(id).await?)
     }
 
     /// Says a word to all sessions of a user, wherever they are.
     pub(super) async fn spread(self: &Arc<Self>, user: &UserId, word: Word) -> WordOutcome {
-        let sessions = self.sessions_of(user).await?;
-        for session in self.floor.of(user) {
-            session.voice().word(&word, self.clock.now());
+        let sessions = self.directory.sessions_of(user).await?;
+        for session in self.local.of(user) {
+            session.voice().word(&word, self.node.now());
         }
         let nodes: std::collections::HashSet<_> = sessions.iter().map(|session| session.node.clone()).collect();
-        for node in nodes.into_iter().filter(|node| *node != self.nodes.own) {
+        for node in nodes.into_iter().filter(|node| *node != self.node.id) {
             let body = Body::Word { user: user.clone(), word: word.clone() };
-            self.post(node, self.envelope(self.clock.now() + WORD_LIFE, body)).await;
+            self.messenger.post(node, self.node.now() + WORD_LIFE, body).await;
         }
         Ok(Told::Emitted(!sessions.is_empty()))
     }

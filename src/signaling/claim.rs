@@ -45,11 +45,11 @@ impl Node {
         if id.is_doubled() {
             return Ok(None);
         }
-        if let Some(dialled) = self.calls.load(&id.doubled(user)).await? {
+        if let Some(dialled) = self.store.load(&id.doubled(user)).await? {
             return Ok(Some(dialled));
         }
         let is_it = |line: &Call| line.id.is_doubled() && line.known_id() == *id;
-        Ok(self.calls.line(user).await?.filter(is_it))
+        Ok(self.store.line(user).await?.filter(is_it))
     }
 
     /// Laravel speaks of a call of these two: returns the id under which it is or is to be. One of others under it that only
@@ -83,7 +83,7 @@ impl Node {
             Err(Failure::NotFound) => return Ok(()),
             Err(failure @ (Failure::Unavailable | Failure::TooManyRings { .. })) => return Err(failure),
         };
-        if ended.rank() == taken.rank() && !ended.is_live() && self.calls.vacate(&ended).await? {
+        if ended.rank() == taken.rank() && !ended.is_live() && self.store.vacate(&ended).await? {
             metrics::line_freed(Freed::Squatted);
         }
         Ok(())
@@ -95,7 +95,7 @@ impl Node {
             return Some(true);
         }
         let token = by.token.clone().filter(|_| self.ledger.is_some())?;
-        if !self.questions.take(&by.user, self.clock.now()) {
+        if !self.questions.take(&by.user, self.node.now()) {
             return Some(false);
         }
         match self.ask(&dialled.id, &[token], PATIENCE).await {

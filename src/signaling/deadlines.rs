@@ -26,10 +26,10 @@ impl Node {
     /// Fires the timers of the calls this node has to do with.
     pub(super) async fn fire_timers(self: Arc<Self>) {
         loop {
-            let changed = self.watch.changed.notified();
-            match self.watch.next_timer() {
+            let changed = self.cache.changed.notified();
+            match self.cache.next_timer() {
                 Some(at) => tokio::select! {
-                    () = self.clock.sleep_until(at) => {}
+                    () = self.node.clock.sleep_until(at) => {}
                     () = changed => continue,
                 },
                 None => {
@@ -37,9 +37,9 @@ impl Node {
                     continue;
                 }
             }
-            for id in self.watch.take_due(self.clock.now()) {
+            for id in self.cache.take_due(self.node.now()) {
                 let signaling = Arc::clone(&self);
-                self.spawn(async move { signaling.expire(&id).await });
+                self.node.spawn(async move { signaling.expire(&id).await });
             }
         }
     }
@@ -47,17 +47,17 @@ impl Node {
     /// Claims overdue deadlines from the index: those of dead or sleeping nodes.
     pub(super) async fn claim_deadlines(self: Arc<Self>) {
         loop {
-            self.clock.sleep(POLL).await;
+            self.node.clock.sleep(POLL).await;
             if !self.may_judge().await {
                 continue;
             }
-            let now = self.clock.now();
+            let now = self.node.now();
             let due = Timestamp::from_millis(now.as_millis().saturating_sub(PRECEDENCE.as_millis() as u64));
-            match self.calls.claim_due(due, now, CLAIM, CLAIM_AT_ONCE).await {
+            match self.store.claim_due(due, now, CLAIM, CLAIM_AT_ONCE).await {
                 Ok(claimed) => {
                     for id in claimed {
                         let signaling = Arc::clone(&self);
-                        self.spawn(async move { signaling.expire(&id).await });
+                        self.node.spawn(async move { signaling.expire(&id).await });
                     }
                 }
                 Err(error) => {
@@ -74,10 +74,10 @@ impl Node {
         if sabotage::is_on(Bug::LoseDeadline) {
             return;
         }
-        let call = match self.calls.load(id).await {
+        let call = match self.store.load(id).await {
             Ok(Some(call)) => call,
             Ok(None) => {
-                if let Some(call) = self.watch.last_seen(id)
+                if let Some(call) = self.cache.last_seen(id)
                     && self.is_gone(&call).await
                 {
                     self.tell_gone(&call);
@@ -89,12 +89,12 @@ impl Node {
         // Whoever changed it may have told nobody here.
         self.learn_if_watched(&call);
         let Some(deadline) = call.deadline() else { return };
-        if deadline > self.clock.now() {
+        if deadline > self.node.now() {
             // Offered before its time: it is without a line, perhaps.
             return self.settle_lines(id).await;
         }
         let judged = self.judge_deadline(&call, deadline);
-        self.traces.run("deadline", Kind::Internal, About::call(id), judged).await;
+        self.node.traces.run("deadline", Kind::Internal, About::call(id), judged).await;
     }
 
     async fn judge_deadline(self: &Arc<Self>, call: &Call, deadline: Timestamp) {
@@ -105,7 +105,7 @@ impl Node {
         }
         match self.transition(&call.id, &Command::Expire(witness)).await {
             Ok(next) => {
-                metrics::timer_fired(self.clock.now().since(deadline));
+                metrics::timer_fired(self.node.now().since(deadline));
                 let asked = |call: &Call| call.inquiry.map_or(0, |inquiry| inquiry.asked);
                 if asked(&next) > asked(call) {
                     if next.is_ringing() { self.ask_before_deadline(next) } else { self.ask_about_absent(next) }
@@ -122,15 +122,15 @@ impl Node {
 
     /// Reads the sessions once more before anybody is called absent.
     async fn witness(&self, call: &Call) -> Witness {
-        let now = self.clock.now();
-        let unsure = self.nodes.had_trouble_within(REGISTERED_WITHIN, &self.clock);
-        let mut witness = Witness { storm: self.nodes.is_storm(&self.clock), unsure, ..Witness::default() };
+        let now = self.node.now();
+        let unsure = self.registration.had_trouble_within(REGISTERED_WITHIN);
+        let mut witness = Witness { storm: self.members.is_mass_disconnect(), unsure, ..Witness::default() };
         let both = call.are_both_away();
         if both || call.caller.grace_until.is_some_and(|grace| grace <= now) {
-            witness.caller_present = self.is_present(call, Role::Caller).await;
+            witness.caller_present = self.directory.is_present(call, Role::Caller).await;
         }
         if both || call.callee.grace_until.is_some_and(|grace| grace <= now) {
-            witness.callee_present = self.is_present(call, Role::Callee).await;
+            witness.callee_present = self.directory.is_present(call, Role::Callee).await;
         }
         witness
     }

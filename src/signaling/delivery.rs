@@ -5,18 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Node, Session};
-use crate::bus::{Body, Envelope};
-use crate::call::{
-    Call, CallId, EndReason, Milestone, NodeId, Role, SayKind, State, Timestamp, UserId, What, is_stale_ring,
-};
-use crate::sabotage::{self, Bug};
-use crate::store::{SessionRecord, StoreError};
+use crate::bus::Body;
+use crate::call::{Call, CallId, EndReason, NodeId, Role, SayKind, State, Timestamp, UserId, What, is_stale_ring};
 use crate::telemetry::metrics::{self, Outcome};
 use crate::telemetry::trace::{self, Kind};
 use futures_util::future::join_all;
 
-/// Pauses before a publish that nobody heard is tried again.
-const RETRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
 /// What is not about ringing is worth telling this long.
 const NEWS_LIFE: Duration = Duration::from_secs(30);
 /// How long the end of a call that nobody heard waits for its caller.
@@ -62,10 +56,10 @@ impl Node {
     }
 
     async fn tell_all(self: &Arc<Self>, call: &Call, audience: Audience) -> Reached {
-        self.watch.see(call, self.clock.now());
+        self.cache.see(call, self.node.now());
         // Who acted hears nothing, and nothing older either: no accept after his own cancel. His other devices here
         // are told at once what that older word would have been.
-        for session in [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.floor.of(user)) {
+        for session in [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.local.of(user)) {
             session.turn_to(call);
         }
         for role in [Role::Caller, Role::Callee].into_iter().filter(|role| !audience.includes(*role)) {
@@ -73,7 +67,7 @@ impl Node {
         }
         let found = join_all(audience.roles().map(|role| async move {
             let user = &call.party(role).user;
-            (role, user, self.sessions_of(user).await)
+            (role, user, self.directory.sessions_of(user).await)
         }))
         .await;
         let mut reached = Reached::default();
@@ -98,13 +92,13 @@ impl Node {
                 }
             }
         }
-        by_node.remove(&self.nodes.own);
+        by_node.remove(&self.node.id);
         let publishes = by_node.into_iter().map(|(node, users)| {
             let body = Body::Call { users, call: Box::new(for_the_bus(call)) };
-            self.post(node, self.envelope(self.expiry(call), body))
+            self.messenger.post(node, self.expiry(call), body)
         });
         complete &= join_all(publishes).await.into_iter().all(|heard| heard);
-        self.watch.mark_untold(&call.id, !complete);
+        self.cache.mark_untold(&call.id, !complete);
         reached
     }
 
@@ -112,8 +106,8 @@ impl Node {
     pub(super) fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) -> bool {
         let mut told = false;
         let ended_at = call.end().map(|end| end.at);
-        let late = ended_at.is_some_and(|at| self.clock.now().since(at) > NOTICE_TTL);
-        for session in self.floor.of(user) {
+        let late = ended_at.is_some_and(|at| self.node.now().since(at) > NOTICE_TTL);
+        for session in self.local.of(user) {
             // Whoever connected after the end hears of it by replay, if at all. Who was told of the call was there,
             // whatever the clocks of two nodes say; the app as deployed may show another screen after a while.
             let knows = session.knows(&call.id);
@@ -132,11 +126,11 @@ impl Node {
 
     /// From what a call became to the phones that hear of it.
     fn measure(&self, session: &Session, call: &Call, said: &[SayKind]) {
-        let since = |at: Timestamp| self.clock.now().since(at);
+        let since = |at: Timestamp| self.node.now().since(at);
         for kind in said {
             match (kind, &call.state) {
                 (SayKind::Incoming, _) => {
-                    metrics::rung(since(call.created_at), self.floor.holds(&call.caller.user), session.acks);
+                    metrics::rung(since(call.created_at), self.local.holds(&call.caller.user), session.acks);
                 }
                 (SayKind::Accepted, State::Active { accepted_at, .. }) => {
                     metrics::outcome_told(Outcome::Accepted, since(*accepted_at));
@@ -151,7 +145,7 @@ impl Node {
 
     /// Tells the user's sessions here an end that nobody heard in time.
     pub(super) fn tell_notice_here(self: &Arc<Self>, call: &Call, user: &UserId) {
-        for session in self.floor.of(user) {
+        for session in self.local.of(user) {
             self.tell_session(&session, call, |_| true);
         }
     }
@@ -172,20 +166,20 @@ impl Node {
         let wanted = |kind: SayKind| wanted(kind) && !(stale && kind.aborts_any_screen());
         // Its sockets were away, its media may be fine: who was called lost without proof does not hear it.
         let goes_on = !session.acks && call.may_go_on_with(&session.user);
-        let heard = session.hear(call, self.clock.now(), |kind| wanted(kind) && !(goes_on && kind == SayKind::Ended));
+        let heard = session.hear(call, self.node.now(), |kind| wanted(kind) && !(goes_on && kind == SayKind::Ended));
         if heard.deaf {
-            self.note_callee(call, What::Deaf, session.device.clone());
+            self.timeline.note_callee(call, What::Deaf, session.device.clone());
         }
         for held in heard.held {
             let (signaling, session, call) = (Arc::clone(self), Arc::clone(session), call.clone());
-            self.spawn(async move {
-                signaling.clock.sleep_until(held.at).await;
-                session.say_held(&call, &held.say, signaling.clock.now());
+            self.node.spawn(async move {
+                signaling.node.clock.sleep_until(held.at).await;
+                session.say_held(&call, &held.say, signaling.node.now());
             });
         }
         heard.said.iter().for_each(|kind| trace::said(kind.name(), &session.id));
         if heard.said.contains(&SayKind::Incoming) {
-            self.note_callee(call, What::Delivered, session.device.clone());
+            self.timeline.note_callee(call, What::Delivered, session.device.clone());
         }
         if heard.said.contains(&SayKind::Accepted) && !session.acks {
             self.repeat_accepted_later(session, call);
@@ -196,76 +190,14 @@ impl Node {
     /// The deployed app may change screens just when the accept comes in: it is told once more.
     fn repeat_accepted_later(self: &Arc<Self>, session: &Arc<Session>, call: &Call) {
         let (signaling, session, id) = (Arc::clone(self), Arc::clone(session), call.id.clone());
-        self.spawn(async move {
-            signaling.clock.sleep(signaling.policy.accept_repeat).await;
-            if let Ok(Some(call)) = signaling.calls.load(&id).await
+        self.node.spawn(async move {
+            signaling.node.clock.sleep(signaling.node.policy.accept_repeat).await;
+            if let Ok(Some(call)) = signaling.store.load(&id).await
                 && matches!(call.state, State::Active { .. })
             {
-                session.repeat_accepted(&call, signaling.clock.now());
+                session.repeat_accepted(&call, signaling.node.now());
             }
         });
-    }
-
-    /// The user's sessions on nodes that may be alive. "Dead" is only a lease that expired while this node's own
-    /// renewals went through.
-    pub(super) async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
-        Ok(self.alive(user, self.sessions.sessions(user).await?))
-    }
-
-    pub(super) fn alive(&self, user: &UserId, mut sessions: Vec<SessionRecord>) -> Vec<SessionRecord> {
-        sessions.retain(|session| {
-            if session.node == self.nodes.own {
-                self.floor.has(user, &session.id)
-            } else {
-                self.nodes.may_live(session, &self.clock)
-            }
-        });
-        sessions
-    }
-
-    /// Publishes to a node; what nobody heard is tried again in the background while the node's lease lives. True where
-    /// it was heard at once.
-    pub(super) async fn post(self: &Arc<Self>, node: NodeId, mut envelope: Envelope) -> bool {
-        if self.publish(&node, &mut envelope).await {
-            return true;
-        }
-        let signaling = Arc::clone(self);
-        self.spawn(async move {
-            for pause in RETRIES {
-                tokio::time::sleep(pause).await;
-                let gone = signaling.nodes.is_dead(&node, &signaling.clock);
-                if gone || envelope.expires_at <= signaling.clock.now() || signaling.publish(&node, &mut envelope).await
-                {
-                    return;
-                }
-            }
-            metrics::undelivered_envelope();
-            if let Body::Call { call, .. } = &envelope.body {
-                signaling.note(&call.id, Milestone::new(What::Undelivered, signaling.clock.now(), &node));
-            }
-        });
-        false
-    }
-
-    async fn publish(&self, node: &NodeId, envelope: &mut Envelope) -> bool {
-        if sabotage::strikes(Bug::DropEnvelopes, 100) {
-            return true;
-        }
-        let publish = async {
-            envelope.traceparent = trace::traceparent();
-            let published = self.bus.publish(node, envelope).await;
-            trace::note("peer", || node.to_string());
-            match published {
-                Ok(listeners) => listeners > 0,
-                Err(error) => {
-                    metrics::bus_failed();
-                    trace::note("outcome", || "unavailable");
-                    tracing::warn!(peer = %node, %error, "publishing to a node failed");
-                    false
-                }
-            }
-        };
-        trace::part("publish", Kind::Producer, publish).await
     }
 
     /// Remembers an end that its caller could not hear. The notice is written before the sessions are read again, so
@@ -276,18 +208,18 @@ impl Node {
             Some(_) | None => false,
         };
         let user = &call.party(role).user;
-        if !audible || self.calls.leave_notice(user, &call.id, NOTICE_TTL).await.is_err() {
+        if !audible || self.store.leave_notice(user, &call.id, NOTICE_TTL).await.is_err() {
             return;
         }
-        let Ok(sessions) = self.sessions_of(user).await else { return };
+        let Ok(sessions) = self.directory.sessions_of(user).await else { return };
         if sessions.is_empty() || !self.has_notice(user, &call.id).await {
             return;
         }
         self.tell_notice_here(call, user);
-        let nodes = sessions.into_iter().map(|session| session.node).filter(|node| *node != self.nodes.own);
+        let nodes = sessions.into_iter().map(|session| session.node).filter(|node| *node != self.node.id);
         for node in nodes.collect::<std::collections::HashSet<_>>() {
             let body = Body::Notice { user: user.clone(), call: Box::new(for_the_bus(call)) };
-            self.post(node, self.envelope(self.expiry(call), body)).await;
+            self.messenger.post(node, self.expiry(call), body).await;
         }
         self.told_notice(user).await;
     }
@@ -295,7 +227,7 @@ impl Node {
     /// Whether this node is to tell the user the end of this call, for it could not be told when it happened.
     pub(super) async fn has_notice(&self, user: &UserId, call: &CallId) -> bool {
         let claimant = rand::random();
-        let claim = || self.calls.claim_notice(user, claimant, NOTICE_CLAIM);
+        let claim = || self.store.claim_notice(user, claimant, NOTICE_CLAIM);
         let claimed = match claim().await {
             // The reply may be lost: the same claimant is answered the same.
             Err(_) => claim().await,
@@ -306,17 +238,13 @@ impl Node {
 
     /// It is told: nobody else has to. Where this fails it expires by itself.
     pub(super) async fn told_notice(&self, user: &UserId) {
-        if let Err(error) = self.calls.drop_notice(user).await {
+        if let Err(error) = self.store.drop_notice(user).await {
             tracing::debug!(%error, "a notice that was told could not be dropped");
         }
     }
 
-    pub(super) fn envelope(&self, expires_at: Timestamp, body: Body) -> Envelope {
-        Envelope { sent_at: self.clock.now(), expires_at, nonce: rand::random(), traceparent: None, body }
-    }
-
     fn expiry(&self, call: &Call) -> Timestamp {
-        if call.is_ringing() { call.ring_until } else { self.clock.now() + NEWS_LIFE }
+        if call.is_ringing() { call.ring_until } else { self.node.now() + NEWS_LIFE }
     }
 }
 

@@ -13,7 +13,6 @@ use super::{DeadLetter, Failure, Initiate, Initiated, Node, Page, Parts, Session
 use crate::call::{Actor, Call, CallId, Milestone, NodeId, Refusal, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::store::{Replayed, StoreError};
-use crate::telemetry::carry;
 use crate::telemetry::metrics::Departure;
 use crate::telemetry::trace::Traces;
 
@@ -34,13 +33,7 @@ impl Signaling {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let task = self.node.tasks.spawn(carry(work(Arc::clone(&self.node))));
-        match task.await.map_err(tokio::task::JoinError::try_into_panic) {
-            Ok(done) => done,
-            Err(Ok(panic)) => std::panic::resume_unwind(panic),
-            // The runtime ends, and whoever waits here with it.
-            Err(Err(_)) => std::future::pending().await,
-        }
+        self.node.node.to_its_end(work(Arc::clone(&self.node))).await
     }
 }
 
@@ -209,15 +202,15 @@ impl Signaling {
 /// Questions: nothing is changed by them, so that they may end with whoever asked.
 impl Signaling {
     pub fn clock(&self) -> &Clock {
-        &self.node.clock
+        &self.node.node.clock
     }
 
     pub fn traces(&self) -> &Traces {
-        &self.node.traces
+        &self.node.node.traces
     }
 
     pub fn node(&self) -> &NodeId {
-        self.node.node()
+        &self.node.node.id
     }
 
     /// Whether the user is party to this call and it is live; when the store can't tell, it is.
@@ -229,22 +222,22 @@ impl Signaling {
     pub async fn history(&self, id: &CallId) -> Result<(Call, Vec<Milestone>), Failure> {
         let id = id.clone();
         // Milestones that wait are written first.
-        self.to_its_end(async move |node| node.history(&id).await).await
+        self.to_its_end(async move |node| node.timeline.history(&id).await?.ok_or(Failure::NotFound)).await
     }
 
     /// Who of these has a session, in order.
     pub async fn who_is_online(&self, users: &[UserId]) -> Result<Vec<(UserId, bool)>, StoreError> {
-        self.node.who_is_online(users).await
+        self.node.directory.who_is_online(users).await
     }
 
     /// The id of the user's newest session, opaque to its reader.
     pub async fn session_id(&self, user: &UserId) -> Result<Option<String>, StoreError> {
-        self.node.session_id(user).await
+        self.node.directory.session_id(user).await
     }
 
     /// Every user with a session, in order of id.
     pub async fn connected_users(&self) -> Result<Vec<UserId>, StoreError> {
-        self.node.connected_users().await
+        self.node.directory.connected_users().await
     }
 
     /// Users with a session, page by page, with their number in all.
@@ -253,7 +246,7 @@ impl Signaling {
         after: Option<&Page>,
         limit: usize,
     ) -> Result<(u64, Vec<UserId>, Option<Page>), StoreError> {
-        self.node.connected_page(after, limit).await
+        self.node.directory.connected_page(after, limit).await
     }
 
     /// Users with a session and live calls, of the whole cluster.
@@ -283,52 +276,52 @@ impl Signaling {
 
     /// Whether the store takes this node's writes and the node hears its own channel.
     pub fn is_well(&self) -> bool {
-        self.node.is_well()
+        self.node.isolation.is_well()
     }
 
     /// How long the store has not renewed this node's lease, by a clock that counts suspension.
     pub fn without_store_for(&self) -> Duration {
-        self.node.without_store_for()
+        self.node.lease.without_store_for()
     }
 
     /// How long the node has tried in vain to have its lease renewed.
     pub fn tried_in_vain_for(&self) -> Duration {
-        self.node.tried_in_vain_for()
+        self.node.isolation.tried_in_vain_for()
     }
 
     /// How long it has not been proved that the node is well.
     pub fn unproven_for(&self) -> Duration {
-        self.node.unproven_for()
+        self.node.isolation.unproven_for()
     }
 
     /// Within how long another node must have proved to be well, to be better off than this one; absent while this one is.
     pub fn better_off_within(&self) -> Option<Duration> {
-        self.node.better_off_within()
+        self.node.isolation.better_off_within()
     }
 
     /// Has the lease renewed once more, and says whether it is fresh then.
     pub async fn renew_once_more(&self) -> bool {
-        self.node.renew_once_more().await
+        self.node.lease.renew_once_more().await
     }
 
     /// Where the other nodes known last say whether they are ready.
     pub fn probes_of_others(&self) -> Vec<String> {
-        self.node.probes_of_others()
+        self.node.members.probes_of_others()
     }
 
     /// What this node's session ids say of it.
     pub fn own_tag(&self) -> String {
-        self.node.own_tag()
+        self.node.members.own_tag()
     }
 
     /// How to reach the node that a session id names.
     pub async fn address_of(&self, tag: &str) -> Option<String> {
-        self.node.address_of(tag).await
+        self.node.routes.address_of(tag).await
     }
 
     /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.
     pub fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        self.node.run(name, work);
+        self.node.node.run(name, work);
     }
 
     /// Runs a loop that ends by itself soon after the stop.
@@ -336,6 +329,6 @@ impl Signaling {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.node.run_out(name, work);
+        self.node.node.run_out(name, work);
     }
 }

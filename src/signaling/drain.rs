@@ -24,17 +24,17 @@ impl Node {
     /// Closes the transports of this node's sessions evenly over `window`: idle ones first, parties of ringing calls
     /// next, of accepted ones last. What a phone does meanwhile may change its turn.
     pub(super) async fn drain(self: &Arc<Self>, window: Duration) {
-        let started = self.clock.elapsed();
+        let started = self.node.clock.elapsed();
         let mut farewells = JoinSet::new();
         loop {
-            let mut sessions = self.floor.all();
+            let mut sessions = self.local.all();
             if sessions.is_empty() {
                 break;
             }
-            let left = window.saturating_sub(self.clock.elapsed().saturating_sub(started));
+            let left = window.saturating_sub(self.node.since(started));
             let ticks = usize::try_from(left.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX);
             let share = sessions.len().div_ceil(ticks.max(1));
-            let parties = self.watch.parties();
+            let parties = self.cache.parties();
             sessions.sort_by_cached_key(|session| match parties.get(&session.user) {
                 None => Turn::Idle,
                 Some(true) => Turn::Ringing,
@@ -44,7 +44,7 @@ impl Node {
             for session in sessions {
                 metrics::session_drained();
                 session.release(Departure::Drained);
-                // Off the floor at once, and no phone waits for a store that fails.
+                // Away at once, and no phone waits for a store that fails.
                 let signaling = Arc::clone(self);
                 farewells.spawn(async move { signaling.disconnect(&session, Departure::Drained).await });
             }
@@ -53,7 +53,7 @@ impl Node {
         let forgotten = async { while farewells.join_next().await.is_some() {} };
         if tokio::time::timeout(FORGOTTEN_WITHIN, forgotten).await.is_err() {
             tracing::warn!("some sessions could not be removed, other nodes sweep them");
-            self.nodes.leave_the_lease();
+            self.registration.leave_the_lease();
         }
     }
 }

@@ -17,21 +17,21 @@ impl Node {
     /// Removes the sessions of earlier epochs, once all that live are registered under the present one; who is no longer
     /// here left while nobody wrote it down, or is alive only in an old copy of the store.
     pub(super) async fn sweep_own_past(self: &Arc<Self>, own: Lease, mut past: Vec<u64>) -> Result<(), StoreError> {
-        past.retain(|epoch| *epoch != self.nodes.epoch());
+        past.retain(|epoch| *epoch != self.registration.epoch());
         past.sort_unstable();
         past.dedup();
         for epoch in past {
             let lease = Lease { epoch, ..own.clone() };
             loop {
-                let swept = self.sessions.sweep(&lease, self.clock.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
+                let swept = self.sessions.sweep(&lease, self.node.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
                 if swept.sessions.is_empty() {
                     break;
                 }
                 let users: HashSet<_> = swept.sessions.iter().map(|session| session.user.clone()).collect();
-                let is_gone = |session: &SessionRecord| !self.floor.has(&session.user, &session.id);
+                let is_gone = |session: &SessionRecord| !self.local.has(&session.user, &session.id);
                 let gone: Vec<_> = swept.sessions.into_iter().filter(is_gone).collect();
                 for session in &gone {
-                    self.absent(session, self.clock.now()).await?;
+                    self.absent(session, self.node.now()).await?;
                 }
                 self.sessions.swept(&lease, &users.into_iter().collect::<Vec<_>>()).await?;
                 for session in &gone {

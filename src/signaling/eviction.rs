@@ -33,7 +33,7 @@ impl Node {
             if registered.written {
                 return Ok(registered);
             }
-            let line = self.calls.line(&session.user).await?;
+            let line = self.store.line(&session.user).await?;
             let surplus = self.evict_surplus(&session.id, &registered.sessions, line.as_ref()).await;
             if surplus.is_empty() {
                 break;
@@ -55,18 +55,20 @@ impl Node {
         of_user: &[SessionRecord],
         line: Option<&Call>,
     ) -> Vec<SessionRecord> {
-        let bounds =
-            Bounds { per_device: self.policy.max_sessions_per_device, per_user: self.policy.max_sessions_per_user };
+        let bounds = Bounds {
+            per_device: self.node.policy.max_sessions_per_device,
+            per_user: self.node.policy.max_sessions_per_user,
+        };
         if of_user.len() <= bounds.per_device.min(bounds.per_user) {
             return vec![];
         }
-        let alive = of_user.iter().filter(|session| self.nodes.may_live(session, &self.clock)).cloned().collect();
+        let alive = of_user.iter().filter(|session| self.members.may_live(session)).cloned().collect();
         let surplus = surplus(alive, newest, line, &bounds);
         for other in &surplus {
-            if other.node != self.nodes.own {
+            if other.node != self.node.id {
                 let body = Body::Evict { user: other.user.clone(), session: other.id.clone() };
-                self.post(other.node.clone(), self.envelope(self.clock.now() + EVICTION_LIFE, body)).await;
-            } else if self.floor.has(&other.user, &other.id) {
+                self.messenger.post(other.node.clone(), self.node.now() + EVICTION_LIFE, body).await;
+            } else if self.local.has(&other.user, &other.id) {
                 self.evict_here(&other.user, &other.id);
             } else {
                 // A ghost of this node's own past.
@@ -78,7 +80,7 @@ impl Node {
 
     /// Ends a session of this node with a disconnect packet, once.
     pub(super) fn evict_here(&self, user: &UserId, session: &SessionId) {
-        for session in self.floor.of(user).iter().filter(|local| local.id == *session) {
+        for session in self.local.of(user).iter().filter(|local| local.id == *session) {
             if session.dismiss(Departure::Evicted) {
                 metrics::session_evicted();
             }

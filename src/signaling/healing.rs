@@ -19,11 +19,11 @@ const COMPARED_AT_ONCE: usize = 256;
 impl Node {
     pub(super) async fn heal(self: Arc<Self>) {
         loop {
-            self.clock.sleep(TICK).await;
-            let now = self.clock.now();
-            self.watch.count();
-            metrics::users(self.floor.users());
-            let calls = self.watch.take_unchecked(now, self.policy.heal_ringing, self.policy.heal_active);
+            self.node.clock.sleep(TICK).await;
+            let now = self.node.now();
+            self.cache.count();
+            metrics::users(self.local.users());
+            let calls = self.cache.take_unchecked(now, self.node.policy.heal_ringing, self.node.policy.heal_active);
             self.compare(&calls).await;
         }
     }
@@ -32,39 +32,39 @@ impl Node {
     /// caller's node tells it again for some seconds, and a node that could not tell it at all until it can. Who heard it
     /// stays quiet.
     fn may_not_have_rung(&self, call: &Call) -> bool {
-        let young = self.clock.now().since(call.created_at) < RUNG_AGAIN_FOR;
-        call.state == State::Trying && (self.watch.is_untold(&call.id) || young && self.floor.holds(&call.caller.user))
+        let young = self.node.now().since(call.created_at) < RUNG_AGAIN_FOR;
+        call.state == State::Trying && (self.cache.is_untold(&call.id) || young && self.local.holds(&call.caller.user))
     }
 
     /// A call that is watched here and has changed unnoticed is told; others are only noted.
     pub(super) fn learn_if_watched(self: &Arc<Self>, call: &Call) {
-        match self.watch.last_seen(&call.id) {
+        match self.cache.last_seen(&call.id) {
             Some(seen) if seen.version != call.version => {
                 self.learn(call);
             }
-            Some(_) | None => self.watch.see(call, self.clock.now()),
+            Some(_) | None => self.cache.see(call, self.node.now()),
         }
     }
 
     /// Takes note of a call as it was just read, and tells the sessions here what they have not heard of it.
     /// True where there was something to tell.
     pub(super) fn learn(self: &Arc<Self>, call: &Call) -> bool {
-        self.watch.see(call, self.clock.now());
+        self.cache.see(call, self.node.now());
         let parties = [&call.caller.user, &call.callee.user];
         parties.map(|user| self.tell_here(call, user)).contains(&true)
     }
 
     /// Compares everything at once, after messages may have been lost.
     pub(super) async fn heal_all(self: &Arc<Self>) {
-        let calls = self.watch.take_unchecked(self.clock.now(), Duration::ZERO, Duration::ZERO);
+        let calls = self.cache.take_unchecked(self.node.now(), Duration::ZERO, Duration::ZERO);
         self.compare(&calls).await;
     }
 
     /// A call that began while nothing was heard is not watched here, but on the line of a user who is here. Where nothing
     /// is heard the store often fails too: looked for again until it answers, for as long as a ring may last.
     pub(super) async fn find_unheard(self: &Arc<Self>) {
-        let began = self.clock.elapsed();
-        while self.look_for_unheard().await.is_err() && self.clock.elapsed().saturating_sub(began) < UNHEARD_FOR {
+        let began = self.node.clock.elapsed();
+        while self.look_for_unheard().await.is_err() && self.node.since(began) < UNHEARD_FOR {
             tokio::time::sleep(TICK).await;
         }
     }
@@ -73,10 +73,10 @@ impl Node {
         if sabotage::is_on(Bug::DropEnvelopes) {
             return Ok(());
         }
-        for users in self.floor.names().chunks(COMPARED_AT_ONCE) {
-            let lines = self.calls.lines(users).await?;
-            for id in lines.into_iter().flatten().filter(|id| self.watch.last_seen(id).is_none()) {
-                let call = match self.calls.load(&id).await {
+        for users in self.local.names().chunks(COMPARED_AT_ONCE) {
+            let lines = self.store.lines(users).await?;
+            for id in lines.into_iter().flatten().filter(|id| self.cache.last_seen(id).is_none()) {
+                let call = match self.store.load(&id).await {
                     Ok(call) => call,
                     Err(error @ StoreError::Unavailable(_)) => return Err(error),
                     Err(_) => None,
@@ -92,7 +92,7 @@ impl Node {
     async fn learn_healed(self: &Arc<Self>, call: &Call) {
         // Not every change is told: a push that was asked for concerns no phone.
         let learn = async { self.learn(call) };
-        if self.traces.run("heal", Kind::Internal, About::call(&call.id), learn).await {
+        if self.node.traces.run("heal", Kind::Internal, About::call(&call.id), learn).await {
             metrics::healed();
         }
     }
@@ -103,20 +103,20 @@ impl Node {
         }
         for calls in calls.chunks(COMPARED_AT_ONCE) {
             let ids: Vec<_> = calls.iter().map(|call| call.id.clone()).collect();
-            let Ok(stored) = self.calls.versions(&ids).await else { return };
+            let Ok(stored) = self.store.versions(&ids).await else { return };
             for (call, version) in calls.iter().zip(stored) {
                 let parties = [&call.caller.user, &call.callee.user];
                 match version {
                     Some(version) if version == call.version => {
                         // Nobody here has to do with it: the index has its deadline.
-                        if !parties.iter().any(|user| self.floor.holds(user)) && !self.watch.is_untold(&call.id) {
-                            self.watch.forget(&call.id);
+                        if !parties.iter().any(|user| self.local.holds(user)) && !self.cache.is_untold(&call.id) {
+                            self.cache.forget(&call.id);
                         } else if self.may_not_have_rung(call) {
                             self.tell(call, Audience::CALLEE).await;
                         }
                     }
                     Some(_) => {
-                        let Ok(Some(newer)) = self.calls.load(&call.id).await else { continue };
+                        let Ok(Some(newer)) = self.store.load(&call.id).await else { continue };
                         self.learn_healed(&newer).await;
                     }
                     None => {

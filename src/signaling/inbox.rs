@@ -41,22 +41,22 @@ impl Node {
         let mut heard = Nonces::default();
         while let Some(inbound) = inbox.recv().await {
             match inbound {
-                Inbound::Envelope(envelope) if envelope.expires_at <= self.clock.now() => {
+                Inbound::Envelope(envelope) if envelope.expires_at <= self.node.now() => {
                     if !matches!(envelope.body, Body::SelfTest { .. }) {
                         metrics::expired_envelope();
                     }
                 }
                 Inbound::Envelope(envelope) if envelope.nonce != 0 && !heard.is_new(envelope.nonce) => {}
                 Inbound::Envelope(envelope) => {
-                    metrics::bus_lag(self.clock.now().since(envelope.sent_at));
+                    metrics::bus_lag(self.node.now().since(envelope.sent_at));
                     let (about, body) = (envelope.body.about(), envelope.body);
-                    self.traces.run_for("deliver", about, envelope.traceparent.as_deref(), || self.open(body));
+                    self.node.traces.run_for("deliver", about, envelope.traceparent.as_deref(), || self.open(body));
                 }
                 Inbound::Gap => {
                     metrics::bus_gap();
                     tracing::warn!("messages of the bus may be lost, comparing all calls with the store");
                     let signaling = Arc::clone(&self);
-                    self.spawn(async move {
+                    self.node.spawn(async move {
                         signaling.heal_all().await;
                         signaling.find_unheard().await;
                         signaling.heal_presence().await;
@@ -71,8 +71,8 @@ impl Node {
     }
 
     fn take_call(self: &Arc<Self>, users: &[UserId], call: &Call) {
-        if users.iter().any(|user| self.floor.holds(user)) {
-            self.watch.see(call, self.clock.now());
+        if users.iter().any(|user| self.local.holds(user)) {
+            self.cache.see(call, self.node.now());
         }
         for user in users {
             self.tell_here(call, user);
@@ -81,26 +81,26 @@ impl Node {
 
     fn open(self: &Arc<Self>, body: Body) {
         match body {
-            Body::Call { users, call } if self.pulse.catches_up(self.clock.elapsed()) => {
+            Body::Call { users, call } if self.stall.catches_up(self.node.clock.elapsed()) => {
                 // It may have gone on since, and what tells that comes behind this.
                 let node = Arc::clone(self);
-                self.spawn(async move {
-                    let stored = node.calls.load(&call.id).await.ok().flatten();
+                self.node.spawn(async move {
+                    let stored = node.store.load(&call.id).await.ok().flatten();
                     node.take_call(&users, &stored.unwrap_or(*call));
                 });
             }
             Body::Call { users, call } => self.take_call(&users, &call),
             Body::Notice { user, call } => self.tell_notice_here(&call, &user),
             Body::Word { user, word } => {
-                for session in self.floor.of(&user) {
-                    session.voice().word(&word, self.clock.now());
+                for session in self.local.of(&user) {
+                    session.voice().word(&word, self.node.now());
                 }
             }
             Body::Presence { user, online } => self.tell_presence(&user, online),
             Body::SendAway { user } => self.sent_away(user),
             Body::Revoked { user, token } => self.end_sessions_with(&user, &token),
             Body::Evict { user, session } => self.evict_here(&user, &session),
-            Body::SelfTest { nonce } => self.self_test.hear(nonce, self.clock.elapsed()),
+            Body::SelfTest { nonce } => self.self_test.hear(nonce),
         }
     }
 }

@@ -115,7 +115,7 @@ impl Node {
     /// paid for. The next question is stored already, so that nothing rests on this node.
     pub(super) fn ask_before_deadline(self: &Arc<Self>, call: Call) {
         let signaling = Arc::clone(self);
-        self.spawn(async move {
+        self.node.spawn(async move {
             let tokens = [&call.caller.tokens[..], &call.callee.tokens].concat();
             let asked = signaling.ask(&call.known_id(), &tokens, RING_PATIENCE).await;
             // Unavailable: asked again, by whoever fires the stored deadline.
@@ -132,7 +132,7 @@ impl Node {
             return;
         }
         let signaling = Arc::clone(self);
-        self.spawn(async move {
+        self.node.spawn(async move {
             // Nobody's turn within a minute: asked again by then.
             let turn = tokio::time::timeout(MINUTE, signaling.questions.absent.acquire()).await;
             let Ok(Ok(_turn)) = turn else { return };
@@ -152,7 +152,7 @@ impl Node {
             State::Active { accepted_at, .. } => (accepted_at, BELIEVED),
             State::Ended(_) => return false,
         };
-        if self.ledger.is_none() || self.clock.now().since(since) < believed {
+        if self.ledger.is_none() || self.node.now().since(since) < believed {
             return false;
         }
         let dialer = dialer.token.iter().filter(|_| line.role_of(&dialer.user).is_some()).cloned();
@@ -175,12 +175,12 @@ impl Node {
     ) {
         let by = session.actor();
         let Some(token) = by.token.clone().filter(|_| self.ledger.is_some()) else { return };
-        if !self.questions.take(&by.user, self.clock.now()) {
+        if !self.questions.take(&by.user, self.node.now()) {
             return;
         }
         let (signaling, session) = (Arc::clone(self), Arc::clone(session));
         let (id, spelled) = (id.clone(), spelled.to_owned());
-        self.spawn(async move {
+        self.node.spawn(async move {
             let Asked::Row(row) = signaling.ask(&id, &[token], VERDICT_PATIENCE).await else { return };
             let known = row.receiver.as_ref() == Some(&by.user);
             if !known || !matches!(row.status, RowStatus::Open | RowStatus::Rejected) {
@@ -209,7 +209,7 @@ impl Node {
         let mut call = self.call_by_word(id, spelled, &caller, &by.user);
         call.push = Push::Unwanted;
         call.callee.tokens = by.token.iter().cloned().collect();
-        let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.clock.now());
+        let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.node.now());
         if let Created::Exists(_) = self.create_settled(&call).await? {
             // Initiated meanwhile: it has met the verdict that was kept.
             return Ok(());

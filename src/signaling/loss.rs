@@ -93,7 +93,7 @@ impl Node {
 
     /// Asks which store this is, if the connection to it was made again since.
     async fn check_connection(self: &Arc<Self>) -> Result<(), StoreError> {
-        let is_known = || self.trust.seen.lock().connection == self.calls.connection();
+        let is_known = || self.trust.seen.lock().connection == self.store.connection();
         if is_known() {
             return Ok(());
         }
@@ -104,11 +104,11 @@ impl Node {
     /// Before a decision: waits for the store, and after a loss until every node had the time to put back what it holds.
     /// Else one that missed the last word of a call would put back what it knows, and decide on that.
     pub(super) async fn all_put_back(self: &Arc<Self>) -> Result<(), StoreError> {
-        self.calls.reached().await?;
+        self.store.reached().await?;
         self.check_connection().await?;
-        let began = self.clock.elapsed();
+        let began = self.node.clock.elapsed();
         while self.trust.seen.lock().putting_back > 0 {
-            if self.clock.elapsed().saturating_sub(began) > DECISIONS_WAIT {
+            if self.node.since(began) > DECISIONS_WAIT {
                 return Err(StoreError::Unavailable("it is not put back yet".into()));
             }
             tokio::time::sleep(PAUSE).await;
@@ -119,7 +119,7 @@ impl Node {
     /// Whether what the store says may be the ground of a deadline: it is the one it was, or all nodes had a lease's
     /// time to put back what was lost.
     pub(super) async fn may_judge(self: &Arc<Self>) -> bool {
-        self.check_connection().await.is_ok() && !self.trust.is_quiet(self.clock.uptime())
+        self.check_connection().await.is_ok() && !self.trust.is_quiet(self.node.clock.uptime())
     }
 
     /// Asks which store this is. Another than before: writes may be lost.
@@ -130,8 +130,8 @@ impl Node {
 
     async fn ask_generation(self: &Arc<Self>, _turn: &MutexGuard<'_, ()>) -> Result<(), StoreError> {
         // Read first: a connection that breaks while it asks is asked about again.
-        let connection = self.calls.connection();
-        let generation = self.calls.generation().await?;
+        let connection = self.store.connection();
+        let generation = self.store.generation().await?;
         let is_first = self.trust.seen.lock().generation.is_none();
         let lost_lately = is_first && self.was_lost_lately(&generation).await?;
         let (reconnected, lost) = {
@@ -140,30 +140,30 @@ impl Node {
             let before = seen.generation.replace(generation.clone());
             let lost = before.map_or(lost_lately, |before| before != generation);
             if lost {
-                seen.quiet_until = self.clock.uptime() + self.policy.lease;
+                seen.quiet_until = self.node.clock.uptime() + self.node.policy.lease;
                 seen.putting_back += 1;
             }
             (reconnected, lost)
         };
         if reconnected || lost {
             // Perhaps registrations were lost.
-            self.nodes.register_again();
+            self.registration.register_again();
         }
         if lost {
             metrics::store_lost();
             tracing::error!("the store is another than before or lost writes, putting back what this node holds");
             // Before anything is read: it may be from before what this node knows.
-            self.nodes.begin_anew();
-            self.spawn(Arc::clone(self).sort_out_revived(generation.clone()));
-            self.spawn(Arc::clone(self).put_back(generation));
+            self.registration.begin_anew();
+            self.node.spawn(Arc::clone(self).sort_out_revived(generation.clone()));
+            self.node.spawn(Arc::clone(self).put_back(generation));
         }
         Ok(())
     }
 
     /// Whether a node that begins meets others that are putting back.
     async fn was_lost_lately(&self, generation: &Generation) -> Result<bool, StoreError> {
-        let lost_at = self.calls.unvouched(generation, 0, 1).await?.lost_at;
-        Ok(lost_at.is_some_and(|at| self.clock.now().since(at) < self.policy.lease))
+        let lost_at = self.store.unvouched(generation, 0, 1).await?.lost_at;
+        Ok(lost_at.is_some_and(|at| self.node.now().since(at) < self.node.policy.lease))
     }
 
     /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
@@ -171,23 +171,23 @@ impl Node {
     /// when the others no longer wait for it, say since it stood still, only heard of its calls too.
     fn put_back(self: Arc<Self>, generation: Generation) -> BoxFuture<'static, ()> {
         let work = async move {
-            let _at_work = AtWork { trust: &self.trust, clock: &self.clock };
-            let (mut had, others) = (Duration::ZERO, self.nodes.others_lately(&self.clock));
-            let begins = || self.calls.have_put_back(&generation, &self.nodes.own, PutBack::Nothing);
+            let _at_work = AtWork { trust: &self.trust, clock: &self.node.clock };
+            let (mut had, others) = (Duration::ZERO, self.members.others_lately());
+            let begins = || self.store.have_put_back(&generation, &self.node.id, PutBack::Nothing);
             let Some(said) = self.insist(begins).await else { return };
             let decided_since = said.decided_since;
-            let calls = self.watch.remembered(self.clock.now());
+            let calls = self.cache.remembered(self.node.now());
             let held = calls.len();
             // Without a session of either party nobody told this node how the call went on.
-            let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user));
+            let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
             let is_told = |call: &Arc<Call>| !call.is_live() || decided_since.is_none() && is_here(call);
             let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
             // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
-            self.insist(|| self.calls.raise_order(self.watch.newest_order())).await;
+            self.insist(|| self.store.raise_order(self.cache.newest_order())).await;
             let mut restored = self.restore_all(told).await;
             self.have_put_back(&generation, PutBack::Told, &others, &mut had).await;
             // By then others have answered that there is no such call.
-            let is_denied = decided_since.is_some_and(|since| since >= self.policy.lease);
+            let is_denied = decided_since.is_some_and(|since| since >= self.node.policy.lease);
             let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied;
             let (missed, heard): (Vec<_>, Vec<_>) = self.with_free_lines(heard).await.into_iter().partition(too_late);
             let vouched = |call: &Arc<Call>| !is_denied && is_here(call);
@@ -196,7 +196,7 @@ impl Node {
             self.miss(&missed).await;
             self.have_put_back(&generation, PutBack::All, &others, &mut had).await;
             // Said before anything is decided: who comes later knows that it is late.
-            self.insist(|| self.calls.have_put_back(&generation, &self.nodes.own, PutBack::Decides)).await;
+            self.insist(|| self.store.have_put_back(&generation, &self.node.id, PutBack::Decides)).await;
             metrics::calls_restored(restored);
             tracing::info!(held, restored, "put calls back");
         };
@@ -206,24 +206,24 @@ impl Node {
     /// Says that this node has put back so much, and waits until the others known have, or had the time to: one may have
     /// died with the store.
     async fn have_put_back(&self, generation: &Generation, done: PutBack, others: &[NodeId], had: &mut Duration) {
-        let mut looked = self.clock.elapsed();
+        let mut looked = self.node.clock.elapsed();
         while *had < ALL_PUT_BACK {
-            match self.calls.have_put_back(generation, &self.nodes.own, done).await {
+            match self.store.have_put_back(generation, &self.node.id, done).await {
                 Ok(said) => {
                     let is_done = |other| said.nodes.iter().any(|(node, put_back)| node == other && *put_back >= done);
                     if others.iter().all(is_done) {
                         return;
                     }
-                    *had += self.clock.elapsed().saturating_sub(looked).min(LOOK_COUNTS);
+                    *had += self.node.since(looked).min(LOOK_COUNTS);
                 }
                 // Where it takes no writes, nobody has put back anything: they have their time after that.
                 Err(_) => *had = Duration::ZERO,
             }
-            looked = self.clock.elapsed();
+            looked = self.node.clock.elapsed();
             tokio::time::sleep(DONE_LOOK).await;
         }
         // Some may still come.
-        self.trust.rest_until(self.clock.uptime() + self.policy.lease);
+        self.trust.rest_until(self.node.clock.uptime() + self.node.policy.lease);
     }
 
     /// Repeats what the store fails. Given up, it is found to be another with the next renewal, and all is repeated.
@@ -231,11 +231,11 @@ impl Node {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let began = self.clock.elapsed();
+        let began = self.node.clock.elapsed();
         loop {
             match attempt().await {
                 Ok(done) => return Some(done),
-                Err(error) if self.clock.elapsed().saturating_sub(began) > INSISTS_FOR => {
+                Err(error) if self.node.since(began) > INSISTS_FOR => {
                     tracing::warn!(%error, "putting calls back failed, to be repeated");
                     self.trust.seen.lock().generation = Some(Generation::unknown());
                     return None;
@@ -260,7 +260,7 @@ impl Node {
     async fn with_free_lines(&self, mut calls: Vec<Arc<Call>>) -> Vec<Arc<Call>> {
         let users: Vec<UserId> =
             calls.iter().flat_map(|call| [call.caller.user.clone(), call.callee.user.clone()]).collect();
-        let Some(lines) = self.insist(|| self.calls.lines(&users)).await else { return Vec::new() };
+        let Some(lines) = self.insist(|| self.store.lines(&users)).await else { return Vec::new() };
         let mut pairs = lines.chunks_exact(2);
         calls.retain(|call| pairs.next().is_some_and(|pair| pair.iter().flatten().all(|id| *id == call.id)));
         calls
@@ -271,9 +271,9 @@ impl Node {
         for rings in rings.chunks(AT_ONCE) {
             let ids: Vec<_> = rings.iter().map(|call| call.id.clone()).collect();
             // With the store away they are compared later, and found to be gone.
-            let Ok(stored) = self.calls.versions(&ids).await else { return };
+            let Ok(stored) = self.store.versions(&ids).await else { return };
             for (call, _) in rings.iter().zip(stored).filter(|(_, stored)| stored.is_none()) {
-                let missed = ended_unheard(call, self.clock.now());
+                let missed = ended_unheard(call, self.node.now());
                 if self.restore(&missed).await.is_ok_and(|restored| restored.written) {
                     tracing::warn!(call = %call.id, "a ring is put back too late: it ends as unanswered");
                     self.tell(&missed, Audience::BOTH).await;
@@ -284,14 +284,14 @@ impl Node {
 
     /// Puts back a call with all it has to tell the backend, under the same ids.
     async fn restore(self: &Arc<Self>, call: &Call) -> Result<Restored, StoreError> {
-        let letters = self.letters(None, call);
-        let restored = self.calls.restore(call, &letters).await?;
+        let letters = self.messages.of(None, call);
+        let restored = self.store.restore(call, &letters).await?;
         if restored.written {
-            self.note(&call.id, self.milestone(What::Restored));
-            self.posted(&letters);
+            self.timeline.note(&call.id, self.node.milestone(What::Restored));
+            self.messages.posted(&letters);
         }
         if restored.without_line {
-            self.spawn(Arc::clone(self).settle_soon(call.id.clone()));
+            self.node.spawn(Arc::clone(self).settle_soon(call.id.clone()));
         }
         Ok(restored)
     }
@@ -299,32 +299,32 @@ impl Node {
     /// Puts back a call that this node holds and the store has lost, unless another did meanwhile; false where nothing
     /// was lost.
     pub(super) async fn put_back_one(self: &Arc<Self>, id: &CallId) -> bool {
-        let Some(call) = self.watch.last_seen(id) else { return false };
+        let Some(call) = self.cache.last_seen(id) else { return false };
         self.may_have_lost().await && self.restore(&call).await.is_ok()
     }
 
     /// Whether the store lost something a moment ago, or can't say.
     pub(super) async fn may_have_lost(self: &Arc<Self>) -> bool {
-        self.check_generation().await.is_err() || self.trust.is_quiet(self.clock.uptime())
+        self.check_generation().await.is_err() || self.trust.is_quiet(self.node.clock.uptime())
     }
 
     /// A live call that is gone from the store though nothing was lost: it ended where nobody told this node, long ago.
     pub(super) async fn is_gone(self: &Arc<Self>, call: &Call) -> bool {
         // Read first: the answer may be that of a store that has lost it.
-        matches!(self.calls.load(&call.id).await, Ok(None)) && !self.may_have_lost().await
+        matches!(self.store.load(&call.id).await, Ok(None)) && !self.may_have_lost().await
     }
 
     /// Tells the sessions here the end of a call of which nobody knows how it ended.
     pub(super) fn tell_gone(self: &Arc<Self>, call: &Call) {
-        let now = self.clock.now();
+        let now = self.node.now();
         let ended = ended_unheard(call, now);
         if call.is_ringing() {
             self.learn(&ended);
             return;
         }
         // A record also goes when the maximum is long past, and phones without `acks` may talk for longer.
-        self.watch.see(&ended, now);
-        let sessions = [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.floor.of(user));
+        self.cache.see(&ended, now);
+        let sessions = [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.local.of(user));
         for session in sessions.filter(|session| session.acks) {
             self.tell_session(&session, &ended, |_| true);
         }

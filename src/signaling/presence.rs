@@ -128,18 +128,18 @@ impl Node {
         session: &Arc<Session>,
         users: &[UserId],
     ) -> Result<Vec<(UserId, bool)>, SubscribeError> {
-        let new = self.watchers.add(session, users).inspect_err(|_| metrics::limited(Limit::Subscriptions))?;
-        if let Err(error) = self.sessions.watch(&new, &self.nodes.own).await {
-            self.watchers.remove(&session.id, Some(users));
+        let new = self.subscriptions.add(session, users).inspect_err(|_| metrics::limited(Limit::Subscriptions))?;
+        if let Err(error) = self.sessions.watch(&new, &self.node.id).await {
+            self.subscriptions.remove(&session.id, Some(users));
             return Err(error.into());
         }
-        if !self.floor.has(&session.user, &session.id) {
+        if !self.local.has(&session.user, &session.id) {
             // It left meanwhile: its leave found nothing to take back.
             self.unwatch_all_of(session).await;
         }
-        let answer = self.who_is_online(users).await?;
+        let answer = self.directory.who_is_online(users).await?;
         for (user, online) in &answer {
-            self.watchers.answered(user, *online);
+            self.subscriptions.answered(user, *online);
         }
         Ok(answer)
     }
@@ -149,21 +149,21 @@ impl Node {
         session: &Arc<Session>,
         users: &[UserId],
     ) -> Result<Vec<(UserId, bool)>, SubscribeError> {
-        let unwatched = self.watchers.remove(&session.id, Some(users));
-        self.sessions.unwatch(&unwatched, &self.nodes.own).await?;
-        Ok(self.who_is_online(users).await?)
+        let unwatched = self.subscriptions.remove(&session.id, Some(users));
+        self.sessions.unwatch(&unwatched, &self.node.id).await?;
+        Ok(self.directory.who_is_online(users).await?)
     }
 
     pub(super) async fn unwatch_all_of(self: &Arc<Self>, session: &Session) {
-        let unwatched = self.watchers.remove(&session.id, None);
+        let unwatched = self.subscriptions.remove(&session.id, None);
         // What stays behind is told to this node for nothing until it expires.
-        let _ = self.sessions.unwatch(&unwatched, &self.nodes.own).await;
+        let _ = self.sessions.unwatch(&unwatched, &self.node.id).await;
     }
 
     /// Writes every watch of this node again: they expire in the store, and a new store has none.
     pub(super) async fn watch_all_again(&self) -> Result<(), StoreError> {
-        for users in self.watchers.all().chunks(ASKED_AT_ONCE) {
-            self.sessions.watch(users, &self.nodes.own).await?;
+        for users in self.subscriptions.all().chunks(ASKED_AT_ONCE) {
+            self.sessions.watch(users, &self.node.id).await?;
         }
         Ok(())
     }
@@ -183,11 +183,11 @@ impl Node {
     /// Has the backend told by webhook that a user came, or, if he stays away, that he went. Best effort: what can't be
     /// written is not told.
     pub(super) fn post_presence(self: &Arc<Self>, user: &UserId, online: bool) {
-        if !self.policy.presence_webhooks {
+        if !self.node.policy.presence_webhooks {
             return;
         }
         let (signaling, user) = (Arc::clone(self), user.clone());
-        self.spawn(async move {
+        self.node.spawn(async move {
             if !online && !signaling.stays_away(&user).await {
                 return;
             }
@@ -196,26 +196,26 @@ impl Node {
     }
 
     async fn announce(self: &Arc<Self>, user: &UserId, online: bool, watchers: Vec<NodeId>) {
-        let now = self.clock.now();
+        let now = self.node.now();
         for node in watchers {
-            if node == self.nodes.own {
+            if node == self.node.id {
                 self.tell_presence(user, online);
-            } else if self.nodes.is_dead(&node, &self.clock) {
+            } else if self.members.is_dead(&node) {
                 let _ = self.sessions.unwatch(std::slice::from_ref(user), &node).await;
             } else {
                 let body = Body::Presence { user: user.clone(), online };
-                self.post(node, self.envelope(now + NEWS_LIFE, body)).await;
+                self.messenger.post(node, now + NEWS_LIFE, body).await;
             }
         }
     }
 
     /// Whether a user who seems to have gone has. A store that lost its sessions is given the time to get them back.
     async fn stays_away(self: &Arc<Self>, user: &UserId) -> bool {
-        self.clock.sleep(DAMPING).await;
+        self.node.clock.sleep(DAMPING).await;
         while !self.may_judge().await {
-            self.clock.sleep(DAMPING).await;
+            self.node.clock.sleep(DAMPING).await;
         }
-        matches!(self.is_online(user).await, Ok(false))
+        matches!(self.directory.is_online(user).await, Ok(false))
     }
 
     /// Tells the watchers here that the user came, or, if he stays away, that he went.
@@ -224,7 +224,7 @@ impl Node {
             return self.tell_watchers(user, true);
         }
         let (signaling, user) = (Arc::clone(self), user.clone());
-        self.spawn(async move {
+        self.node.spawn(async move {
             if signaling.stays_away(&user).await {
                 signaling.tell_watchers(&user, false);
             }
@@ -232,15 +232,15 @@ impl Node {
     }
 
     fn tell_watchers(&self, user: &UserId, online: bool) {
-        for session in self.watchers.news(user, online) {
-            session.voice().presence(user, online, self.clock.now());
+        for session in self.subscriptions.news(user, online) {
+            session.voice().presence(user, online, self.node.now());
         }
     }
 
     /// Compares what watchers were told with the store, after messages may have been lost.
     pub(super) async fn heal_presence(self: &Arc<Self>) {
-        let users = self.watchers.all();
-        if let Ok(online) = self.who_is_online(&users).await {
+        let users = self.subscriptions.all();
+        if let Ok(online) = self.directory.who_is_online(&users).await {
             for (user, online) in online {
                 self.tell_presence(&user, online);
             }

@@ -140,12 +140,12 @@ fn give_up(waiting: &Waiting, why: &str) {
 impl Node {
     /// Keeps what could not be done now.
     pub(super) fn owe(&self, id: &CallId, owed: Owed) {
-        self.retries.push(id.clone(), owed, self.clock.elapsed(), false);
+        self.retries.push(id.clone(), owed, self.node.clock.elapsed(), false);
     }
 
     /// What is being done and takes its time has its place in the order.
     pub(super) fn takes_its_turn(self: &Arc<Self>, id: &CallId, owed: Owed) -> Turn {
-        let number = self.retries.push(id.clone(), owed, self.clock.elapsed(), true);
+        let number = self.retries.push(id.clone(), owed, self.node.clock.elapsed(), true);
         Turn { node: Arc::clone(self), number }
     }
 
@@ -153,7 +153,7 @@ impl Node {
         loop {
             tokio::time::sleep(PAUSE).await;
             metrics::waiting_verdicts(self.retries.len());
-            if self.retries.len() == 0 || self.calls.reached().await.is_err() {
+            if self.retries.len() == 0 || self.store.reached().await.is_err() {
                 continue;
             }
             // One call that can't be decided yet keeps no other waiting.
@@ -169,7 +169,7 @@ impl Node {
             }
             // Refused or unknown is an answer too; only a failing store keeps it waiting.
             let failed = matches!(self.pay(&waiting.id, &waiting.owed).await, Err(Failure::Unavailable));
-            let is_old = self.clock.elapsed().saturating_sub(waiting.since) > PATIENCE;
+            let is_old = self.node.since(waiting.since) > PATIENCE;
             if failed && !is_old {
                 return;
             }

@@ -23,7 +23,7 @@ impl Node {
             if self.all_put_back().await.is_err() {
                 return;
             }
-            let Ok(Some(call)) = self.calls.load(id).await else { return };
+            let Ok(Some(call)) = self.store.load(id).await else { return };
             match self.settle(&call).await {
                 // One of both was changed meanwhile: judged again.
                 Err(Failure::Refused { .. }) => {}
@@ -38,7 +38,7 @@ impl Node {
         }
         for role in [Role::Caller, Role::Callee] {
             let user = &call.party(role).user;
-            let desk = self.calls.desk(user).await?;
+            let desk = self.store.desk(user).await?;
             if desk.taken {
                 // By a call of another version: looked at again when that is over.
                 return Ok(());
@@ -59,7 +59,7 @@ impl Node {
             }
         }
         // Takes the lines that are free now.
-        self.calls.restore(call, &[]).await?;
+        self.store.restore(call, &[]).await?;
         Ok(())
     }
 }

@@ -23,16 +23,16 @@ impl Node {
     /// Removes the sessions of dead nodes and starts the absence of their users.
     pub(super) async fn sweep_dead_nodes(self: Arc<Self>) {
         loop {
-            self.clock.sleep(TICK).await;
-            if self.nodes.expired(self.clock.now()).is_empty() {
+            self.node.clock.sleep(TICK).await;
+            if self.members.expired().is_empty() {
                 continue;
             }
             // What looks expired may have been renewed since it was read.
-            if !self.look_again().await {
+            if !self.lease.look_again().await {
                 continue;
             }
-            for lease in self.nodes.expired(self.clock.now()) {
-                if self.nodes.is_well(&self.clock, lease.expires_at)
+            for lease in self.members.expired() {
+                if self.members.is_well(lease.expires_at)
                     && let Err(error) = self.sweep(&lease).await
                 {
                     tracing::warn!(peer = %lease.node, %error, "sweeping a dead node failed");
@@ -43,7 +43,7 @@ impl Node {
 
     async fn sweep(self: &Arc<Self>, lease: &Lease) -> Result<(), StoreError> {
         loop {
-            let swept = self.sessions.sweep(lease, self.clock.now(), CLAIM, SWEPT_AT_ONCE).await?;
+            let swept = self.sessions.sweep(lease, self.node.now(), CLAIM, SWEPT_AT_ONCE).await?;
             if swept.sessions.is_empty() {
                 return Ok(());
             }
@@ -80,6 +80,6 @@ impl Node {
     /// Tells who watches the user, if nobody else is there for him.
     fn gone_from_the_store(self: &Arc<Self>, user: &UserId) {
         let (signaling, user) = (Arc::clone(self), user.clone());
-        self.spawn(async move { signaling.went_away(&user).await });
+        self.node.spawn(async move { signaling.went_away(&user).await });
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Failure, Node};
+use super::node::NodeContext;
 use crate::call::{Call, CallId, Device, Milestone, Role, What};
+use crate::store::{CallStore, StoreError};
 use crate::telemetry::metrics;
 
 /// Gathered for so long: one command carries what all calls of this node have to say.
@@ -18,48 +19,50 @@ const WAITING: usize = 8192;
 const AT_ONCE: usize = 512;
 
 /// Milestones that are not written yet.
-#[derive(Default)]
-pub(super) struct Notes {
+pub struct Timeline {
+    node: Arc<NodeContext>,
+    store: Arc<dyn CallStore>,
     waiting: Mutex<Vec<(CallId, Milestone)>>,
     news: Notify,
 }
 
-impl Node {
+impl Timeline {
+    pub fn new(node: Arc<NodeContext>, store: Arc<dyn CallStore>) -> Self {
+        Self { node, store, waiting: Mutex::default(), news: Notify::new() }
+    }
+
     /// Adds to a call's history, best effort.
-    pub(super) fn note(&self, id: &CallId, milestone: Milestone) {
-        let mut waiting = self.notes.waiting.lock();
+    pub fn note(&self, id: &CallId, milestone: Milestone) {
+        let mut waiting = self.waiting.lock();
         if waiting.len() >= WAITING {
             return metrics::milestones_dropped(1);
         }
         waiting.push((id.clone(), milestone));
         if waiting.len() == 1 {
-            self.notes.news.notify_one();
+            self.news.notify_one();
         }
-    }
-
-    pub(super) fn milestone(&self, what: What) -> Milestone {
-        Milestone::new(what, self.clock.now(), &self.nodes.own)
     }
 
     /// What a device of the callee, or the way to it, did.
-    pub(super) fn note_callee(&self, call: &Call, what: What, device: Device) {
-        self.note(&call.id, self.milestone(what).of(Role::Callee, device));
+    pub fn note_callee(&self, call: &Call, what: What, device: Device) {
+        self.note(&call.id, self.node.milestone(what).of(Role::Callee, device));
     }
 
-    pub(super) async fn write_notes(self: Arc<Self>) {
+    /// Writes what was gathered, again and again.
+    pub async fn keep_writing(self: Arc<Self>) {
         loop {
-            self.notes.news.notified().await;
+            self.news.notified().await;
             tokio::time::sleep(GATHER).await;
-            self.flush_notes().await;
+            self.flush().await;
         }
     }
 
-    pub(super) async fn flush_notes(&self) {
-        let mut notes = std::mem::take(&mut *self.notes.waiting.lock());
+    pub async fn flush(&self) {
+        let mut notes = std::mem::take(&mut *self.waiting.lock());
         // Stable: the milestones of a call stay in order.
         notes.sort_by(|one, other| one.0.cmp(&other.0));
         for some in notes.chunks(AT_ONCE) {
-            if let Err(error) = self.calls.note(some).await {
+            if let Err(error) = self.store.note(some).await {
                 tracing::warn!(%error, milestones = some.len(), "writing to the timelines of calls failed");
                 metrics::milestones_dropped(some.len());
             }
@@ -67,11 +70,10 @@ impl Node {
     }
 
     /// A call as it is stored, with its history in order of time.
-    pub(super) async fn history(&self, id: &CallId) -> Result<(Call, Vec<Milestone>), Failure> {
-        self.flush_notes().await;
-        let (call, timeline) = tokio::try_join!(self.calls.load(id), self.calls.timeline(id))?;
-        let mut timeline = timeline;
+    pub async fn history(&self, id: &CallId) -> Result<Option<(Call, Vec<Milestone>)>, StoreError> {
+        self.flush().await;
+        let (call, mut timeline) = tokio::try_join!(self.store.load(id), self.store.timeline(id))?;
         timeline.sort_by_key(|milestone| milestone.at);
-        Ok((call.ok_or(Failure::NotFound)?, timeline))
+        Ok(call.map(|call| (call, timeline)))
     }
 }

@@ -96,7 +96,7 @@ impl Node {
             });
             judged
         };
-        self.traces.run(command.name(), Kind::Internal, about, changed).await
+        self.node.traces.run(command.name(), Kind::Internal, about, changed).await
     }
 
     async fn own_under(&self, id: &CallId, command: &Command) -> Result<Option<Call>, Failure> {
@@ -108,19 +108,19 @@ impl Node {
 
     async fn change(self: &Arc<Self>, id: &CallId, command: &Command) -> Result<Call, Failure> {
         // What the node last saw saves a read; it is trusted only as far as a swap confirms it.
-        let mut cached = self.watch.last_seen(id);
+        let mut cached = self.cache.last_seen(id);
         for _ in 0..ATTEMPTS {
             self.all_put_back().await?;
             let (call, fresh) = match cached.take() {
                 Some(seen) => (Call::clone(&seen), false),
-                None => match self.calls.load(id).await? {
+                None => match self.store.load(id).await? {
                     Some(call) => (call, true),
                     None if self.put_back_one(id).await => continue,
                     None => return Err(Failure::NotFound),
                 },
             };
-            let decided_at = self.clock.elapsed();
-            let (mut next, audience, refusal) = match step(&call, command, self.clock.now()) {
+            let decided_at = self.node.clock.elapsed();
+            let (mut next, audience, refusal) = match step(&call, command, self.node.now()) {
                 Ok(decision) => match decision.next {
                     Some(next) => {
                         let audience = Audience { caller: decision.tell_caller, callee: decision.tell_callee };
@@ -135,9 +135,9 @@ impl Node {
                     None => {
                         self.learn_if_watched(&call);
                         if let Some(milestone) =
-                            self::refused(&call, command, refused.refusal, self.clock.now(), self.node())
+                            self::refused(&call, command, refused.refusal, self.node.now(), &self.node.id)
                         {
-                            self.note(id, milestone);
+                            self.timeline.note(id, milestone);
                         }
                         return Err(Failure::Refused { refusal: refused.refusal, call: Box::new(call) });
                     }
@@ -145,7 +145,7 @@ impl Node {
             };
             next.version = call.version.next(rand::random());
             next.named |= command.is_of_backend();
-            let added = milestones(Some(&call), &next, command.by(), self.clock.now(), self.node());
+            let added = milestones(Some(&call), &next, command.by(), self.node.now(), &self.node.id);
             match self.write(&next, &call, &added).await? {
                 Written::Done(stored) => next = *stored,
                 Written::Gone if self.put_back_one(id).await => continue,
@@ -160,7 +160,7 @@ impl Node {
             }
             if call.is_live() && !next.is_live() {
                 metrics::call_ended(&next);
-                self.traces.ended(&next);
+                self.node.traces.ended(&next);
             }
             sabotage::after_swap(id).await;
             // All nodes of both learn that it is over, not only those with somebody to tell: what one still took for
@@ -183,13 +183,13 @@ impl Node {
         seen: &Call,
         added: &[Milestone],
     ) -> Result<Written, Failure> {
-        let started = self.clock.elapsed();
-        let letters = self.letters(Some(seen), next);
+        let started = self.node.clock.elapsed();
+        let letters = self.messages.of(Some(seen), next);
         loop {
-            let swapped = self.calls.swap(next, seen.version, &letters, added);
+            let swapped = self.store.swap(next, seen.version, &letters, added);
             match trace::part("store: swap", Kind::Client, swapped).await {
                 Ok(Swap::Done { over }) => {
-                    self.posted(&letters);
+                    self.messages.posted(&letters);
                     return Ok(Written::Done(Box::new(Call { over, ..next.clone() })));
                 }
                 Ok(Swap::Gone) => return Ok(Written::Gone),
@@ -202,12 +202,12 @@ impl Node {
                 Err(error) => {
                     metrics::store_failed();
                     tracing::warn!(call = %next.id, %error, "outcome of a swap unknown, reading back");
-                    if self.clock.elapsed().saturating_sub(started) > READ_BACK_FOR {
+                    if self.node.since(started) > READ_BACK_FOR {
                         return Err(Failure::Unavailable);
                     }
                     tokio::time::sleep(READ_BACK_PAUSE).await;
                     self.all_put_back().await?;
-                    match self.calls.load(&next.id).await {
+                    match self.store.load(&next.id).await {
                         Ok(Some(stored)) if stored.version == next.version => {
                             return Ok(Written::Done(Box::new(stored)));
                         }
@@ -236,10 +236,10 @@ impl Node {
 
     /// The call, if what was decided of it is recent, else as it stands now.
     pub(super) async fn still_true(&self, call: &Call, decided_at: Duration) -> Option<Call> {
-        if self.clock.elapsed().saturating_sub(decided_at) <= self.policy.late_decision {
+        if self.node.since(decided_at) <= self.node.policy.late_decision {
             return Some(call.clone());
         }
         metrics::late_decision();
-        self.calls.load(&call.id).await.ok().flatten()
+        self.store.load(&call.id).await.ok().flatten()
     }
 }

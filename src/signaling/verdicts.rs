@@ -59,7 +59,7 @@ impl Node {
         id: &CallId,
         data: serde_json::Value,
     ) -> Result<Call, Failure> {
-        let mut call = self.calls.load(id).await?.ok_or(Failure::NotFound)?;
+        let mut call = self.store.load(id).await?.ok_or(Failure::NotFound)?;
         if call.role_of(&by.user).is_none()
             && let Some(own) = self.doubled(id, &by.user).await?
         {
@@ -119,7 +119,7 @@ impl Node {
             kind,
             trusted: false,
             reason,
-            at: self.clock.now(),
+            at: self.node.now(),
             token: by.token.clone(),
         };
         self.keep_verdict(id, verdict, command).await
@@ -132,7 +132,7 @@ impl Node {
         verdict: Verdict,
         command: &Command,
     ) -> Result<Call, Failure> {
-        match self.calls.keep_verdict(id, &verdict, self.clock.now()).await? {
+        match self.store.keep_verdict(id, &verdict, self.node.now()).await? {
             Some(_) => self.transition(id, command).await,
             None => Err(Failure::NotFound),
         }
@@ -145,7 +145,7 @@ impl Node {
                 self.tell_session(session, call, |_| true);
             }
             Refusal::Over => {
-                let now = self.clock.now();
+                let now = self.node.now();
                 let ended = Say::Ended { reason: "Remote user ended call".into(), by: None, duration: call.duration() };
                 session.voice().say(call, &ended, now, false);
             }

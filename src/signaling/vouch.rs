@@ -36,16 +36,16 @@ impl Node {
     pub(super) fn sort_out_revived(self: Arc<Self>, generation: Generation) -> BoxFuture<'static, ()> {
         // At once: what is read from now on may be from before.
         let known = self.known_active();
-        let judged_at = self.clock.elapsed() + self.policy.lease * 3 / 2;
+        let judged_at = self.node.clock.elapsed() + self.node.policy.lease * 3 / 2;
         Box::pin(async move {
-            while let Err(error) = self.calls.vouch(&generation, &known).await {
-                if self.clock.elapsed() >= judged_at {
+            while let Err(error) = self.store.vouch(&generation, &known).await {
+                if self.node.clock.elapsed() >= judged_at {
                     tracing::error!(%error, calls = known.len(), "vouching for calls after a loss failed");
                     return;
                 }
                 tokio::time::sleep(AGAIN).await;
             }
-            let rest = judged_at.saturating_sub(self.clock.elapsed());
+            let rest = judged_at.saturating_sub(self.node.clock.elapsed());
             tokio::time::sleep(rest + JITTER.mul_f64(rand::random())).await;
             match self.doubt_unvouched(&generation).await {
                 Ok(0) => {}
@@ -58,24 +58,24 @@ impl Node {
     }
 
     fn known_active(&self) -> Vec<CallId> {
-        let remembered = self.watch.remembered(self.clock.now()).into_iter();
-        let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.floor.holds(&party.user));
+        let remembered = self.cache.remembered(self.node.now()).into_iter();
+        let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
         let known = remembered.filter(|call| matches!(call.state, State::Active { .. }) && is_here(call));
         known.map(|call| call.id.clone()).collect()
     }
 
     /// Whether a call that the store says is accepted may have ended long ago: nothing is told of it then.
     pub(super) fn may_be_revived(&self, call: &Call) -> bool {
-        let unsure = || self.trust.is_quiet(self.clock.uptime()) && self.watch.last_seen(&call.id).is_none();
+        let unsure = || self.trust.is_quiet(self.node.clock.uptime()) && self.cache.last_seen(&call.id).is_none();
         matches!(call.state, State::Active { .. }) && (call.unvouched || unsure())
     }
 
     async fn doubt_unvouched(self: &Arc<Self>, generation: &Generation) -> Result<u64, StoreError> {
         let (mut from, mut doubted) = (0, 0);
         loop {
-            let bite = self.calls.unvouched(generation, from, BITE).await?;
+            let bite = self.store.unvouched(generation, from, BITE).await?;
             let Some(lost_at) = bite.lost_at else { return Ok(doubted) };
-            if self.clock.now().since(lost_at) > JUDGED_WITHIN {
+            if self.node.now().since(lost_at) > JUDGED_WITHIN {
                 return Ok(doubted);
             }
             doubted += stream::iter(bite.calls)
@@ -91,7 +91,7 @@ impl Node {
 
     /// True where this node doubted it, and asks about it.
     async fn doubt(self: &Arc<Self>, id: &CallId, lost_at: Timestamp) -> bool {
-        let Ok(Some(call)) = self.calls.load(id).await else { return false };
+        let Ok(Some(call)) = self.store.load(id).await else { return false };
         let is_old = lost_at.since(call.created_at) >= REMEMBERED;
         if !is_old || !matches!(call.state, State::Active { .. }) {
             return false;
@@ -102,7 +102,7 @@ impl Node {
         tracing::warn!(call = %call.id, "no node knows this accepted call of a store that came back: it is doubtful");
         self.verify(&call);
         let signaling = Arc::clone(self);
-        self.spawn(async move { signaling.ask_about(&call).await });
+        self.node.spawn(async move { signaling.ask_about(&call).await });
         true
     }
 

@@ -1,3 +1,5 @@
+//! What this node last saw of the calls it has to do with.
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +18,7 @@ const ENDED_CAPACITY: usize = 10_000;
 /// The live calls this node has to do with: their last seen record, their local timer, and when they were last
 /// compared with the store. A cache: only a swap may trust it.
 #[derive(Default)]
-pub(super) struct Watch {
+pub struct CallCache {
     entries: Mutex<Entries>,
     /// An earlier timer was set.
     pub changed: Notify,
@@ -26,7 +28,7 @@ pub(super) struct Watch {
 
 #[derive(Default)]
 struct Entries {
-    calls: HashMap<CallId, Watched>,
+    calls: HashMap<CallId, Cached>,
     timers: BTreeSet<(Timestamp, CallId)>,
     /// Calls that ended lately: a store that lost the end is told again.
     ended: HashMap<CallId, Arc<Call>>,
@@ -34,7 +36,7 @@ struct Entries {
     buried: VecDeque<(Timestamp, CallId)>,
 }
 
-struct Watched {
+struct Cached {
     call: Arc<Call>,
     timer: Option<Timestamp>,
     checked_at: Timestamp,
@@ -42,7 +44,7 @@ struct Watched {
     untold: bool,
 }
 
-impl Watch {
+impl CallCache {
     /// Takes note of a record. A live one is watched, unless it is from before what was seen already, an end included.
     pub fn see(&self, call: &Call, now: Timestamp) {
         self.newest.fetch_max(call.order.max(call.over), Ordering::Relaxed);
@@ -59,7 +61,7 @@ impl Watch {
             entries.bury(call, now);
             return;
         }
-        let watched = Watched { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false };
+        let watched = Cached { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false };
         entries.calls.insert(call.id.clone(), watched);
         entries.set_timer(&call.id, call.deadline());
         let earlier = entries.timers.first().map(|(at, _)| *at) != first;
@@ -194,14 +196,14 @@ mod tests {
         let by = Actor::over_http(&trying.caller.user, None);
         let ended = apply(&active, Command::Cancel { by, reason: None }, now);
         assert!(!ended.is_live());
-        let watch = Watch::default();
+        let cache = CallCache::default();
         for seen in [&trying, &ended, &active, &trying, &ended] {
-            watch.see(seen, now);
+            cache.see(seen, now);
         }
-        assert!(watch.last_seen(&ended.id).is_none() && watch.next_timer().is_none());
-        let remembered: Vec<_> = watch.remembered(now).iter().map(|call| call.version).collect();
+        assert!(cache.last_seen(&ended.id).is_none() && cache.next_timer().is_none());
+        let remembered: Vec<_> = cache.remembered(now).iter().map(|call| call.version).collect();
         assert_eq!(remembered, [ended.version], "once");
-        watch.see(&call("2", "cleo", "dan", now), now + ENDED_FOR + Duration::from_secs(1));
-        assert_eq!(watch.remembered(now + ENDED_FOR + Duration::from_secs(1)).len(), 1, "only the live one");
+        cache.see(&call("2", "cleo", "dan", now), now + ENDED_FOR + Duration::from_secs(1));
+        assert_eq!(cache.remembered(now + ENDED_FOR + Duration::from_secs(1)).len(), 1, "only the live one");
     }
 }

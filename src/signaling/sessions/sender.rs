@@ -1,3 +1,5 @@
+//! How a session's phone is spoken to.
+
 use super::{Ready, Session};
 use crate::bus::Word;
 use crate::call::{Call, Say, Timestamp, UserId};
@@ -46,26 +48,26 @@ pub struct Speech<'s>(pub(super) &'s Session);
 
 impl Speech<'_> {
     pub fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool {
-        self.0.judge(self.0.voice.say(call, say, now, repeat))
+        self.0.judge(self.0.sender().say(call, say, now, repeat))
     }
 
     pub fn ready(&self, ready: &Ready) -> bool {
-        self.0.judge(self.0.voice.ready(ready))
+        self.0.judge(self.0.sender().ready(ready))
     }
 
     pub fn word(&self, word: &Word, now: Timestamp) -> bool {
-        self.0.judge(self.0.voice.word(word, now))
+        self.0.judge(self.0.sender().word(word, now))
     }
 
     pub fn busy(&self, call_id: &str) -> bool {
-        self.0.judge(self.0.voice.busy(call_id))
+        self.0.judge(self.0.sender().busy(call_id))
     }
 
     pub fn reject_confirmed(&self, call_id: &str) -> bool {
-        self.0.judge(self.0.voice.reject_confirmed(call_id))
+        self.0.judge(self.0.sender().reject_confirmed(call_id))
     }
 
     pub fn presence(&self, user: &UserId, online: bool, now: Timestamp) {
-        self.0.voice.presence(user, online, now);
+        self.0.sender().presence(user, online, now);
     }
 }

@@ -59,7 +59,7 @@ pub enum Initiated {
 impl Node {
     /// Rings the receiver. Answers after `call:incoming` went out to every node that holds him.
     pub(super) async fn initiate(self: &Arc<Self>, by: &Actor, request: Initiate) -> Result<Initiated, Failure> {
-        if by.session.is_some() && self.pulse.catches_up(self.clock.elapsed()) {
+        if by.session.is_some() && self.stall.catches_up(self.node.clock.elapsed()) {
             // Its caller may be on another node by now, and in another call.
             tracing::warn!(call = %request.id, "this process stood still, what was dialled meanwhile does not ring");
             return Err(Failure::Unavailable);
@@ -82,13 +82,13 @@ impl Node {
         mut call: Call,
         may_exist: &mut Option<CallId>,
     ) -> Result<Initiated, Failure> {
-        let (mut seen, began) = (Vec::new(), self.clock.elapsed());
+        let (mut seen, began) = (Vec::new(), self.node.clock.elapsed());
         for _ in 0..ATTEMPTS {
             self.all_put_back().await?;
             if !self.is_still_dialled(by, began) {
                 return Err(Failure::Unavailable);
             }
-            let decided_at = self.clock.elapsed();
+            let decided_at = self.node.clock.elapsed();
             let mut failed = |error: &StoreError| {
                 if !error.is_refusal() {
                     *may_exist = Some(call.id.clone());
@@ -98,7 +98,7 @@ impl Node {
                 Ok(created) => created,
                 // Perhaps written all the same: asked once more, the own nonce tells.
                 // It took so long that who dialled may have dialled somebody else: this one is not to be the newer of both.
-                Err(error) if self.clock.elapsed().saturating_sub(decided_at) > TRIED_AGAIN_WITHIN => {
+                Err(error) if self.node.since(decided_at) > TRIED_AGAIN_WITHIN => {
                     failed(&error);
                     return Err(error.into());
                 }
@@ -156,14 +156,14 @@ impl Node {
     /// A dial that had to wait may not be the newer one of another that its user made elsewhere meanwhile: who waits for
     /// it is connected here still, or has not waited for long.
     fn is_still_dialled(&self, by: &Actor, began: Duration) -> bool {
-        let has_waited = self.clock.elapsed().saturating_sub(began) > TRIED_AGAIN_WITHIN;
-        !has_waited || by.session.as_ref().is_some_and(|session| self.floor.has(&by.user, session))
+        let has_waited = self.node.since(began) > TRIED_AGAIN_WITHIN;
+        !has_waited || by.session.as_ref().is_some_and(|session| self.local.has(&by.user, session))
     }
 
     pub(super) fn new_call(&self, by: &Actor, request: Initiate) -> Call {
-        let now = self.clock.now();
+        let now = self.node.now();
         let born = rand::random();
-        let ring_until = now + request.ring_timeout.unwrap_or(self.policy.ring_timeout);
+        let ring_until = now + request.ring_timeout.unwrap_or(self.node.policy.ring_timeout);
         Call {
             order: 0,
             over: 0,
@@ -185,13 +185,13 @@ impl Node {
             callee: Party::new(request.receiver),
             call_type: request.call_type,
             offer: Some(request.offer),
-            terms: self.policy.terms(by.acks),
+            terms: self.node.policy.terms(by.acks),
             rang_at: None,
-            push: if self.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
+            push: if self.node.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
             unvouched: false,
             named: request.named || by.session.is_none(),
             verified: None,
-            inquiry: self.policy.callbacks.then(|| Inquiry { at: ring_until - ASKED_AHEAD, asked: 0 }),
+            inquiry: self.node.policy.callbacks.then(|| Inquiry { at: ring_until - ASKED_AHEAD, asked: 0 }),
             lost_at: None,
             state: State::Trying,
         }
@@ -212,7 +212,7 @@ impl Node {
         }
         let call = self.still_true(&call, decided_at).await.unwrap_or(call);
         if !call.is_ringing() {
-            self.watch.see(&call, self.clock.now());
+            self.cache.see(&call, self.node.now());
             return Initiated::Settled(Box::new(call));
         }
         // The caller's sessions hear nothing yet, but turn to this call: nothing of an older one is told any more.
@@ -223,7 +223,7 @@ impl Node {
         if reached.sessions > 0 {
             return Initiated::Ringing;
         }
-        self.note(&call.id, self.milestone(What::NoSession).of(Role::Callee, Device::Unknown));
+        self.timeline.note(&call.id, self.node.milestone(What::NoSession).of(Role::Callee, Device::Unknown));
         Initiated::Offline
     }
 
@@ -270,7 +270,7 @@ impl Node {
 
     /// Records a busy call as ended, so that an accept by push meets a call that is over.
     async fn answer_busy(self: &Arc<Self>, mut call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
-        call = call.ended(EndReason::Busy, None, None, self.clock.now());
+        call = call.ended(EndReason::Busy, None, None, self.node.now());
         self.create_settled(&call).await?;
         metrics::call_ended(&call);
         Ok(Initiated::Busy { ringing })
@@ -279,10 +279,10 @@ impl Node {
     /// What follows the answer to an initiate: an outcome that was waiting, or an accept that overtook the answer.
     pub(super) async fn after_initiate(self: &Arc<Self>, session: &Arc<Session>, id: &CallId, answer: &Initiated) {
         if !session.acks && session.was_told_accepted(id) {
-            if let Ok(Some(call)) = self.calls.load(id).await
+            if let Ok(Some(call)) = self.store.load(id).await
                 && matches!(call.state, State::Active { .. })
             {
-                session.repeat_accepted(&call, self.clock.now());
+                session.repeat_accepted(&call, self.node.now());
             }
         } else if let Initiated::Settled(call) = answer {
             self.tell_settled(call).await;

@@ -5,56 +5,58 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Node;
-use crate::bus::Body;
+use crate::bus::{Body, Bus, Envelope};
+use crate::signaling::node::NodeContext;
 use crate::telemetry::metrics;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 /// A node that has not heard itself for so long is not ready.
-pub(super) const DEAF_AFTER: Duration = Duration::from_secs(6);
+pub const DEAF_AFTER: Duration = Duration::from_secs(6);
 /// Unanswered questions before the subscription is made anew.
 const PATIENCE: u32 = 2;
 
 /// The question that is out, and when the last one was heard.
-pub(super) struct SelfTest {
+pub struct SelfTest {
+    node: Arc<NodeContext>,
+    bus: Arc<dyn Bus>,
     question: Mutex<u64>,
     heard_at: Mutex<Duration>,
 }
 
 impl SelfTest {
-    /// `now` is the clock's `elapsed`: the bus proved itself when the node began to listen.
-    pub fn new(now: Duration) -> Self {
-        Self { question: Mutex::default(), heard_at: Mutex::new(now) }
+    pub fn new(node: Arc<NodeContext>, bus: Arc<dyn Bus>) -> Self {
+        // The bus proves itself when the node begins to listen.
+        let heard_at = Mutex::new(node.clock.elapsed());
+        Self { node, bus, question: Mutex::default(), heard_at }
     }
 
-    pub fn hear(&self, nonce: u64, now: Duration) {
+    /// A question came in over the node's own channel.
+    pub fn hear(&self, nonce: u64) {
         if nonce == *self.question.lock() {
-            *self.heard_at.lock() = now;
+            *self.heard_at.lock() = self.node.clock.elapsed();
         }
     }
-}
 
-impl Node {
     /// Whether this node heard itself lately.
-    pub(super) fn hears_itself(&self) -> bool {
+    pub fn hears_itself(&self) -> bool {
         self.deaf_for() < DEAF_AFTER
     }
 
     /// Since when this node has not heard itself, by a clock that counts suspension.
-    pub(super) fn deaf_for(&self) -> Duration {
-        self.clock.elapsed().saturating_sub(*self.self_test.heard_at.lock())
+    pub fn deaf_for(&self) -> Duration {
+        self.node.since(*self.heard_at.lock())
     }
 
-    pub(super) async fn test_bus(self: Arc<Self>) {
+    /// Asks itself again and again.
+    pub async fn keep_asking(self: Arc<Self>) {
         let mut unanswered = 0;
         loop {
-            let asked = self.clock.elapsed();
+            let asked = self.node.clock.elapsed();
             let nonce = rand::random();
-            *self.self_test.question.lock() = nonce;
-            let question = self.envelope(self.clock.now() + DEAF_AFTER, Body::SelfTest { nonce });
-            let sent = self.bus.publish(&self.nodes.own, &question).await;
+            *self.question.lock() = nonce;
+            let sent = self.bus.publish(&self.node.id, &self.question(nonce)).await;
             tokio::time::sleep(INTERVAL).await;
-            let heard = *self.self_test.heard_at.lock() >= asked;
+            let heard = *self.heard_at.lock() >= asked;
             metrics::bus_healthy(usize::from(heard));
             if heard {
                 unanswered = 0;
@@ -66,5 +68,11 @@ impl Node {
                 self.bus.reconnect().await;
             }
         }
+    }
+
+    fn question(&self, nonce: u64) -> Envelope {
+        let sent_at = self.node.now();
+        let body = Body::SelfTest { nonce };
+        Envelope { sent_at, expires_at: sent_at + DEAF_AFTER, nonce: rand::random(), traceparent: None, body }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::delivery::{Audience, NOTICE_TTL};
-use super::{Failure, Node, Session};
+use super::{Failure, Node, Ready, ReadyCall, Session};
 use crate::bus::Body;
 use crate::call::{Call, Command, Role, SayKind, State, Timestamp, TokenHash, UserId};
-use crate::store::{Desk, Outcome, SessionRecord, StoreError};
+use crate::store::{Desk, SessionRecord, StoreError};
 use crate::telemetry::metrics::{self, Departure};
 
 /// How old an outcome may be to be listed for who connects.
@@ -18,50 +18,30 @@ const REVOCATION_LIFE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Sessions that a node registers again, or takes leave of, at the same time.
 const AT_ONCE: usize = 64;
 
-/// What a phone is told right after it connected.
-#[derive(Clone, Debug)]
-pub struct Ready {
-    pub session_id: String,
-    pub server_time: Timestamp,
-    pub call: Option<ReadyCall>,
-    pub ended: Vec<Outcome>,
-}
-
-/// The live call of the user who connected.
-#[derive(Clone, Debug)]
-pub struct ReadyCall {
-    pub spelled: String,
-    pub role: Role,
-    pub state: &'static str,
-    pub peer: UserId,
-    pub call_type: Option<String>,
-    pub expires_in_ms: Option<u64>,
-}
-
 impl Node {
     /// Makes a socket that was authenticated part of the cluster: registers it first, then tells what it missed.
     /// While the store fails the session lives on this node alone and is registered when the store is back.
     pub(super) async fn connect(self: &Arc<Self>, session: &Arc<Session>) {
-        self.floor.add(Arc::clone(session));
-        metrics::sessions(self.floor.len());
+        self.local.add(Arc::clone(session));
+        metrics::sessions(self.local.len());
         let desk = match self.join(session).await {
             Ok(desk) => desk,
             Err(error) => {
                 tracing::warn!(session = %session.id, %error, "registering a session failed, to be repeated");
-                self.nodes.has_trouble(&self.clock);
-                self.nodes.register_again();
+                self.registration.has_trouble();
+                self.registration.register_again();
                 Desk::default()
             }
         };
         if desk.order > 0 {
             session.joined(desk.order);
         }
-        let now = self.clock.now();
+        let now = self.node.now();
         let recent = desk.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
         session.voice().ready(&Ready {
             session_id: session.id.to_string(),
             server_time: now,
-            call: desk.line.as_ref().and_then(|call| snapshot(call, &session.user, now)),
+            call: desk.line.as_ref().and_then(|call| ReadyCall::of(call, &session.user, now)),
             ended: recent.cloned().collect(),
         });
         self.replay(session, &desk).await;
@@ -75,14 +55,14 @@ impl Node {
         if !registered.written {
             return Ok(Desk::default());
         }
-        let alive = registered.sessions.iter().filter(|other| self.nodes.may_live(other, &self.clock)).count();
+        let alive = registered.sessions.iter().filter(|other| self.members.may_live(other)).count();
         if alive == 1 {
             self.post_presence(&session.user, true);
         }
         if alive == 1 && !registered.watchers.is_empty() {
             self.came_online(&session.user, registered.watchers).await;
         }
-        let desk = self.calls.desk(&session.user).await?;
+        let desk = self.store.desk(&session.user).await?;
         self.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
         Ok(desk)
     }
@@ -91,8 +71,8 @@ impl Node {
         SessionRecord {
             id: session.id.clone(),
             user: session.user.clone(),
-            node: self.nodes.own.clone(),
-            epoch: self.nodes.epoch(),
+            node: self.node.id.clone(),
+            epoch: self.registration.epoch(),
             device: session.device.clone(),
             acks: session.acks,
             connected_at: session.connected_at,
@@ -102,16 +82,16 @@ impl Node {
     /// Ends every session that came with a token which is no longer accepted, wherever it is.
     pub(super) async fn revoke(self: &Arc<Self>, user: &UserId, token: TokenHash) {
         self.end_sessions_with(user, &token);
-        let Ok(sessions) = self.sessions_of(user).await else { return };
+        let Ok(sessions) = self.directory.sessions_of(user).await else { return };
         let nodes: HashSet<_> = sessions.into_iter().map(|session| session.node).collect();
-        for node in nodes.into_iter().filter(|node| *node != self.nodes.own) {
+        for node in nodes.into_iter().filter(|node| *node != self.node.id) {
             let body = Body::Revoked { user: user.clone(), token };
-            self.post(node, self.envelope(self.clock.now() + REVOCATION_LIFE, body)).await;
+            self.messenger.post(node, self.node.now() + REVOCATION_LIFE, body).await;
         }
     }
 
     pub(super) fn end_sessions_with(&self, user: &UserId, token: &TokenHash) {
-        for session in self.floor.of(user).iter().filter(|session| session.token.as_ref() == Some(token)) {
+        for session in self.local.of(user).iter().filter(|session| session.token().as_ref() == Some(token)) {
             metrics::session_revoked();
             session.dismiss(Departure::Revoked);
         }
@@ -119,20 +99,20 @@ impl Node {
 
     /// The tokens of the sessions on this node.
     pub(super) fn live_tokens(&self) -> Vec<TokenHash> {
-        let tokens: HashSet<TokenHash> = self.floor.all().iter().filter_map(|session| session.token).collect();
+        let tokens: HashSet<TokenHash> = self.local.all().iter().filter_map(|session| session.token()).collect();
         tokens.into_iter().collect()
     }
 
     /// Tells a session that connects what its user missed and still can use (docs/semantics.md 5).
     async fn replay(self: &Arc<Self>, session: &Arc<Session>, desk: &Desk) {
-        let now = self.clock.now();
+        let now = self.node.now();
         if let Some(call) = &desk.line {
             if self.may_be_revived(call) {
                 return;
             }
-            self.watch.see(call, now);
+            self.cache.see(call, now);
             // A device that was away when another answered may still show the ring.
-            let answered_lately = call.accepted_at().is_some_and(|at| now.since(at) <= self.policy.call_grace);
+            let answered_lately = call.accepted_at().is_some_and(|at| now.since(at) <= self.node.policy.call_grace);
             self.tell_session(session, call, |kind| match kind {
                 SayKind::Incoming | SayKind::Accepted => true,
                 SayKind::Cancelled => answered_lately,
@@ -151,7 +131,7 @@ impl Node {
         // It was here and not registered, or somebody would have told it; but for what was the answer to its initiate.
         unheard |= session.was_here_at_the_end(last) && !last.version.is_first();
         unheard |= last.caller.user == session.user && session.asked_in_vain(end, NOTICE_TTL);
-        let recent = age <= self.policy.call_grace;
+        let recent = age <= self.node.policy.call_grace;
         // Without `acks` lost sockets are not dead phones: what nobody said is not told to one that comes back.
         let unproven = last.is_presumed_over() && !session.acks;
         self.tell_session(session, last, |kind| match kind {
@@ -180,23 +160,23 @@ impl Node {
 
     /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
     pub(super) async fn disconnect(self: &Arc<Self>, session: &Arc<Session>, found: Departure) {
-        if !self.floor.remove(session) {
+        if !self.local.remove(session) {
             return;
         }
         metrics::departed(session.departure(found));
-        metrics::sessions(self.floor.len());
+        metrics::sessions(self.local.len());
         let record = self.record_of(session);
         match self.sessions.unregister(&record).await {
             Ok(true) => self.went_away(&session.user).await,
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(session = %session.id, %error, "removing a session failed, to be repeated");
-                self.nodes.remove_later(record.clone());
+                self.registration.remove_later(record.clone());
             }
         }
         self.unwatch_all_of(session).await;
-        if self.absent(&record, self.clock.now()).await.is_err() {
-            self.nodes.remove_later(record);
+        if self.absent(&record, self.node.now()).await.is_err() {
+            self.registration.remove_later(record);
         }
     }
 
@@ -205,18 +185,18 @@ impl Node {
     pub(super) async fn absent(self: &Arc<Self>, gone: &SessionRecord, at: Timestamp) -> Result<(), StoreError> {
         self.post_presence(&gone.user, false);
         self.all_put_back().await?;
-        let call = match self.calls.line(&gone.user).await {
+        let call = match self.store.line(&gone.user).await {
             Ok(Some(call)) => call,
             // A call of another version is not ours to judge: its maximum ends it.
             Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
         let Some(role) = call.role_of(&gone.user) else { return Ok(()) };
-        if !call.party(role).device.matches(&gone.device) || self.is_present(&call, role).await {
+        if !call.party(role).device.matches(&gone.device) || self.directory.is_present(&call, role).await {
             return Ok(());
         }
         match self.transition(&call.id, &Command::Leave { role, at }).await {
-            Ok(_) if self.is_present(&call, role).await => {
+            Ok(_) if self.directory.is_present(&call, role).await => {
                 // Refused where somebody else saw him first or the call ended meanwhile.
                 let _ = self.transition(&call.id, &Command::Return { role }).await;
                 Ok(())
@@ -226,26 +206,17 @@ impl Node {
         }
     }
 
-    /// Whether the party's device has a session. When the store can't tell, it has.
-    pub(super) async fn is_present(&self, call: &Call, role: Role) -> bool {
-        let party = call.party(role);
-        match self.sessions_of(&party.user).await {
-            Ok(sessions) => sessions.iter().any(|session| party.device.matches(&session.device)),
-            Err(_) => true,
-        }
-    }
-
     /// Takes leave of every session and of the lease: a stopping node leaves nothing for others to sweep.
     pub(super) async fn leave(self: &Arc<Self>) {
-        let sessions = self.floor.all();
+        let sessions = self.local.all();
         stream::iter(sessions)
             .for_each_concurrent(AT_ONCE, |session| async move { self.disconnect(&session, Departure::Stopped).await })
             .await;
-        self.flush_notes().await;
+        self.timeline.flush().await;
         // Of a lease that expired others sweep what is left; without a lease nobody knows that it is.
-        if self.nodes.leaves_something() {
+        if self.registration.leaves_something() {
             tracing::warn!("some sessions could not be removed, the lease is left to expire");
-        } else if let Err(error) = self.sessions.retire(&self.nodes.own).await {
+        } else if let Err(error) = self.sessions.retire(&self.node.id).await {
             tracing::warn!(%error, "ending the lease failed, it expires by itself");
         }
     }
@@ -253,7 +224,7 @@ impl Node {
     /// Registers all sessions of this node, under the epoch of now. One that fails does not keep the others from it; as
     /// many as are on their way at once mean that the store is away. The first failure is returned in the end.
     pub(super) async fn register_all(self: &Arc<Self>) -> Result<(), StoreError> {
-        let sessions = self.floor.all();
+        let sessions = self.local.all();
         if !sessions.is_empty() {
             tracing::info!(sessions = sessions.len(), "registering all sessions again");
         }
@@ -286,11 +257,11 @@ impl Node {
         let record = self.record_of(session);
         let registered = self.register(session).await?;
         // A session that left while it was registered must not stay.
-        if !self.floor.has(&session.user, &session.id) {
+        if !self.local.has(&session.user, &session.id) {
             self.sessions.unregister(&record).await?;
             return Ok(());
         }
-        let desk = self.calls.desk(&session.user).await?;
+        let desk = self.store.desk(&session.user).await?;
         self.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
         self.replay(session, &desk).await;
         if desk.order > 0 {
@@ -298,17 +269,4 @@ impl Node {
         }
         Ok(())
     }
-}
-
-fn snapshot(call: &Call, user: &UserId, now: Timestamp) -> Option<ReadyCall> {
-    let role = call.role_of(user)?;
-    let left = call.ring_until.since(now).as_millis();
-    Some(ReadyCall {
-        spelled: call.spelled.clone(),
-        role,
-        state: call.state.name(),
-        peer: call.party(role.other()).user.clone(),
-        call_type: call.call_type.clone(),
-        expires_in_ms: call.is_ringing().then(|| u64::try_from(left).unwrap_or(u64::MAX)),
-    })
 }

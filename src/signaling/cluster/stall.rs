@@ -1,11 +1,10 @@
 //! Did this process stand still? What phones said meanwhile lay in its buffers, and some of them are long gone.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Node;
+use crate::clock::Clock;
 
 const BEAT: Duration = Duration::from_millis(250);
 /// Nobody waits longer for a first sign that his call is on its way.
@@ -14,7 +13,7 @@ const STOOD_STILL: Duration = Duration::from_secs(2);
 const CATCHING_UP: Duration = Duration::from_secs(3);
 
 /// Times are those of [`Clock::elapsed`](crate::clock::Clock::elapsed), which goes on while the machine is suspended.
-pub(super) struct Pulse(Mutex<Beats>);
+pub struct StallDetector(Mutex<Beats>);
 
 struct Beats {
     last: Duration,
@@ -22,9 +21,17 @@ struct Beats {
     woke: Option<Duration>,
 }
 
-impl Pulse {
+impl StallDetector {
     pub fn new(now: Duration) -> Self {
         Self(Mutex::new(Beats { last: now, woke: None }))
+    }
+
+    /// Notices pauses, again and again.
+    pub async fn keep_beating(&self, clock: Clock) {
+        loop {
+            self.beat(clock.elapsed());
+            tokio::time::sleep(BEAT).await;
+        }
     }
 
     fn beat(&self, now: Duration) {
@@ -52,32 +59,23 @@ impl Pulse {
     }
 }
 
-impl Node {
-    pub(super) async fn keep_pulse(self: Arc<Self>) {
-        loop {
-            self.pulse.beat(self.clock.elapsed());
-            tokio::time::sleep(BEAT).await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_read_after_a_pause_may_be_old() {
-        let (pulse, at) = (Pulse::new(Duration::ZERO), Duration::from_millis);
-        pulse.beat(at(250));
-        assert!(!pulse.catches_up(at(2200)), "busy, not still");
-        assert!(pulse.catches_up(at(2300)), "before the beat is back");
-        assert_eq!(pulse.goes_on_for(at(2200)), None);
-        assert_eq!(pulse.goes_on_for(at(2300)), Some(Duration::ZERO));
-        pulse.beat(at(2300));
-        assert_eq!(pulse.goes_on_for(at(3300)), Some(at(1000)), "it has tried for a second");
-        pulse.beat(at(3700));
-        assert!(pulse.catches_up(at(5200)));
-        pulse.beat(at(5290));
-        assert!(!pulse.catches_up(at(5300)));
+        let (stall, at) = (StallDetector::new(Duration::ZERO), Duration::from_millis);
+        stall.beat(at(250));
+        assert!(!stall.catches_up(at(2200)), "busy, not still");
+        assert!(stall.catches_up(at(2300)), "before the beat is back");
+        assert_eq!(stall.goes_on_for(at(2200)), None);
+        assert_eq!(stall.goes_on_for(at(2300)), Some(Duration::ZERO));
+        stall.beat(at(2300));
+        assert_eq!(stall.goes_on_for(at(3300)), Some(at(1000)), "it has tried for a second");
+        stall.beat(at(3700));
+        assert!(stall.catches_up(at(5200)));
+        stall.beat(at(5290));
+        assert!(!stall.catches_up(at(5300)));
     }
 }

@@ -1,0 +1,143 @@
+//! What a change of a call has to tell the backend: messages for the outbox, written in the same step as the change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::call::{Call, Event, EventKind, Timestamp, UserId, callbacks, events};
+use crate::signaling::node::NodeContext;
+use crate::store::{Bell, Letter, Queue};
+use crate::telemetry::metrics;
+
+/// Who is online is of no use later.
+const PRESENCE_LIFE: Duration = Duration::from_secs(300);
+
+/// Makes the outbox messages of this node, and wakes their dispatchers.
+pub struct OutboxMessages {
+    node: Arc<NodeContext>,
+    bell: Bell,
+}
+
+impl OutboxMessages {
+    pub fn new(node: Arc<NodeContext>, bell: Bell) -> Self {
+        Self { node, bell }
+    }
+
+    /// The messages of a change.
+    pub fn of(&self, before: Option<&Call>, after: &Call) -> Vec<Letter> {
+        let mut letters = Vec::new();
+        if self.node.policy.webhooks {
+            letters.extend(events(before, after).iter().map(|event| webhook(after, event, self.node.now())));
+        }
+        if self.node.policy.callbacks
+            && let Some(callback) = callbacks(before, after)
+        {
+            match serde_json::to_string(&callback) {
+                Ok(body) => letters.push(Letter {
+                    id: after.letter_id("callback", after.version.counter),
+                    queue: Queue::Callbacks,
+                    call: Some(after.id.clone()),
+                    at: self.node.now(),
+                    due: callback.due,
+                    until: Some(callback.until),
+                    body,
+                }),
+                Err(error) => tracing::error!(call = %after.id, %error, "a callback can't be written"),
+            }
+        }
+        letters
+    }
+
+    /// A user came or went.
+    pub fn of_presence(&self, user: &UserId, online: bool) -> Letter {
+        let now = self.node.now();
+        let kind = if online { "user.online" } else { "user.offline" };
+        let data = json!({"userId": user, "timestamp": now.as_millis()});
+        Letter {
+            id: format!("msg_{:032x}", rand::random::<u128>()),
+            queue: Queue::Events,
+            call: None,
+            at: now,
+            due: now,
+            until: Some(now + PRESENCE_LIFE),
+            body: json!({"type": kind, "timestamp": now.rfc3339(), "data": data}).to_string(),
+        }
+    }
+
+    /// They are written: wakes the dispatchers of this node.
+    pub fn posted(&self, letters: &[Letter]) {
+        self.bell.ring(letters);
+        if letters.iter().any(|letter| letter.queue == Queue::Pushes) {
+            metrics::push_required();
+        }
+    }
+}
+
+fn webhook(call: &Call, event: &Event, now: Timestamp) -> Letter {
+    let push = event.kind == EventKind::PushRequired;
+    let body = json!({
+        "type": event.kind.name(),
+        "timestamp": event.at.rfc3339(),
+        "data": data(call, event),
+    });
+    Letter {
+        id: call.letter_id("msg", event.seq),
+        queue: if push { Queue::Pushes } else { Queue::Events },
+        call: Some(call.id.clone()),
+        at: now,
+        due: now,
+        until: push.then_some(call.ring_until),
+        body: body.to_string(),
+    }
+}
+
+fn data(call: &Call, event: &Event) -> Value {
+    let mut data = Map::new();
+    if event.kind == EventKind::PushRequired
+        && let Some(offer) = &call.offer
+    {
+        // What the app's ring screen needs, as `call:incoming` would carry it; own fields win.
+        if let Ok(Value::Object(extra)) = serde_json::from_str::<Value>(&offer.extra) {
+            data.extend(extra.into_iter().filter(|(_, value)| !value.is_null()));
+        }
+        data.insert("callerName".into(), offer.caller_name.as_str().into());
+        data.insert("channelName".into(), offer.channel_name.as_str().into());
+        data.insert("agoraToken".into(), offer.agora_token.as_str().into());
+        data.insert("expiresAt".into(), call.ring_until.as_millis().into());
+    }
+    let mut put = |name: &str, value: Value| drop(data.insert(name.into(), value));
+    put("callId", call.spelled.as_str().into());
+    put("seq", event.seq.into());
+    put("state", call.state.name().into());
+    put("callerId", call.caller.user.as_str().into());
+    put("receiverId", call.callee.user.as_str().into());
+    if let Some(call_type) = &call.call_type {
+        put("callType", call_type.as_str().into());
+    }
+    put("createdAt", call.created_at.as_millis().into());
+    if let Some(at) = call.rang_at {
+        put("ringingAt", at.as_millis().into());
+    }
+    if let Some(at) = call.accepted_at() {
+        put("acceptedAt", at.as_millis().into());
+    }
+    let Some(end) = call.end() else { return Value::Object(data) };
+    put("endedAt", end.at.as_millis().into());
+    put("reason", end.reason.name().into());
+    if let Some(text) = &end.text {
+        put("text", text.as_str().into());
+    }
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if let (Some(duration), Some(talk)) = (call.duration(), call.talk()) {
+        put("durationMs", millis(duration).into());
+        put("talkMs", millis(talk).into());
+    }
+    if let Some(by) = call.ended_by() {
+        put("endedBy", by.as_str().into());
+    }
+    if let Some(since) = call.absent_since() {
+        put("absentSince", since.as_millis().into());
+    }
+    Value::Object(data)
+}

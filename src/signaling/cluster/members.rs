@@ -1,0 +1,173 @@
+//! What this node knows of all nodes, by the leases it read with its last renewal.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use sha2::{Digest, Sha256};
+
+use crate::call::{NodeId, Timestamp};
+use crate::signaling::node::NodeContext;
+use crate::store::{Lease, SessionRecord};
+use crate::telemetry::metrics;
+
+/// A mass disconnect: this share of the cluster's sessions, and at least so many, vanish within the window.
+const STORM_SHARE: u64 = 5;
+const STORM_LEAST: u64 = 100;
+const STORM_WINDOW: Duration = Duration::from_secs(30);
+const STORM_LASTS: Duration = Duration::from_secs(120);
+
+/// What this node knows of all nodes.
+pub struct Members {
+    node: Arc<NodeContext>,
+    leases: RwLock<HashMap<NodeId, Lease>>,
+    /// When a live lease of each node was last seen, by the monotonic clock.
+    seen: Mutex<HashMap<NodeId, Duration>>,
+    /// Addresses by tag: what a session id says of its node.
+    addresses: RwLock<HashMap<String, String>>,
+    renewals: Mutex<Renewals>,
+}
+
+/// The renewals of this node's lease. Ages are by the monotonic clock, so that no step of another clock makes them.
+#[derive(Default)]
+struct Renewals {
+    /// Store time and age of the last one.
+    last: Option<(Timestamp, Duration)>,
+    /// Since when renewals went through without a gap.
+    well_since: Option<Duration>,
+    /// Sessions of the cluster over the last window.
+    sessions: VecDeque<(Duration, u64)>,
+    storm_until: Option<Duration>,
+}
+
+impl Members {
+    pub fn new(node: Arc<NodeContext>) -> Self {
+        Self {
+            node,
+            leases: RwLock::default(),
+            seen: Mutex::default(),
+            addresses: RwLock::default(),
+            renewals: Mutex::default(),
+        }
+    }
+
+    /// Whether a session may be alive: only an expired lease, read by a node that is well itself, says no.
+    pub fn may_live(&self, session: &SessionRecord) -> bool {
+        let now = self.node.now();
+        let leases = self.leases.read();
+        let Some(lease) = leases.get(&session.node) else { return true };
+        if lease.epoch != session.epoch {
+            // Registered again since, or a lease newer than what was read last.
+            return session.epoch > lease.epoch;
+        }
+        lease.expires_at > now || !self.is_well(lease.expires_at)
+    }
+
+    pub fn is_dead(&self, node: &NodeId) -> bool {
+        let now = self.node.now();
+        let expired = self.leases.read().get(node).map(|lease| lease.expires_at);
+        expired.is_some_and(|expires_at| expires_at <= now && self.is_well(expires_at))
+    }
+
+    /// Every other node that may be alive.
+    pub fn others(&self) -> Vec<NodeId> {
+        let nodes: Vec<NodeId> = self.leases.read().keys().filter(|node| **node != self.node.id).cloned().collect();
+        nodes.into_iter().filter(|node| !self.is_dead(node)).collect()
+    }
+
+    /// Every other node that was alive within the last lease: a store that lost its data has no lease of those that have not
+    /// renewed theirs since.
+    pub fn others_lately(&self) -> Vec<NodeId> {
+        let (seen, uptime, lease) = (self.seen.lock(), self.node.clock.uptime(), self.node.policy.lease);
+        let lately = seen.iter().filter(|(node, at)| **node != self.node.id && uptime.saturating_sub(**at) < lease);
+        lately.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Own renewals went through without a gap for a full lease, and one of them after `moment`.
+    pub fn is_well(&self, moment: Timestamp) -> bool {
+        let (renewals, uptime, lease) = (self.renewals.lock(), self.node.clock.uptime(), self.node.policy.lease);
+        let age = |since: Duration| uptime.saturating_sub(since);
+        renewals.last.is_some_and(|(at, since)| at >= moment && age(since) < lease)
+            && renewals.well_since.is_some_and(|since| age(since) >= lease)
+    }
+
+    /// A large part of the cluster's sessions vanished lately.
+    pub fn is_mass_disconnect(&self) -> bool {
+        self.renewals.lock().storm_until.is_some_and(|until| until > self.node.clock.uptime())
+    }
+
+    /// Whether this node's lease was ever renewed.
+    pub fn has_renewed(&self) -> bool {
+        self.renewals.lock().last.is_some()
+    }
+
+    /// Takes note of a renewal that went through.
+    pub fn renewed(&self, leases: Vec<Lease>, continued: bool) {
+        let (now, uptime) = (self.node.now(), self.node.clock.uptime());
+        let (total, lease) = (leases.iter().map(|lease| lease.sessions).sum(), self.node.policy.lease);
+        {
+            let mut renewals = self.renewals.lock();
+            let gap = renewals.last.is_none_or(|(_, since)| uptime.saturating_sub(since) >= lease);
+            if gap || !continued {
+                renewals.well_since = Some(uptime);
+            }
+            renewals.last = Some((now, uptime));
+            renewals.count(total, uptime);
+        }
+        {
+            let mut seen = self.seen.lock();
+            seen.retain(|_, at| uptime.saturating_sub(*at) < lease);
+            seen.extend(leases.iter().filter(|lease| lease.expires_at > now).map(|lease| (lease.node.clone(), uptime)));
+        }
+        *self.addresses.write() = leases.iter().map(|lease| (tag_of(&lease.node), lease.address.clone())).collect();
+        metrics::cluster_nodes(leases.iter().filter(|lease| lease.expires_at > now).count());
+        *self.leases.write() = leases.into_iter().map(|lease| (lease.node.clone(), lease)).collect();
+    }
+
+    /// The leases of other nodes that have run out.
+    pub fn expired(&self) -> Vec<Lease> {
+        let (leases, now) = (self.leases.read(), self.node.now());
+        leases.values().filter(|lease| lease.node != self.node.id && lease.expires_at <= now).cloned().collect()
+    }
+
+    /// Where the other nodes known last say whether they are ready.
+    pub fn probes_of_others(&self) -> Vec<String> {
+        let leases = self.leases.read();
+        let others = leases.values().filter(|lease| lease.node != self.node.id && !lease.probe.is_empty());
+        others.map(|lease| lease.probe.clone()).collect()
+    }
+
+    /// Where the node with this tag is reached, as far as is known.
+    pub fn address(&self, tag: &str) -> Option<String> {
+        self.addresses.read().get(tag).cloned()
+    }
+
+    /// What this node's session ids say of it.
+    pub fn own_tag(&self) -> String {
+        tag_of(&self.node.id)
+    }
+}
+
+/// A short name of a node.
+fn tag_of(node: &NodeId) -> String {
+    Sha256::digest(node.as_str().as_bytes())[..5].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Renewals {
+    fn count(&mut self, total: u64, now: Duration) {
+        while self.sessions.front().is_some_and(|(at, _)| now.saturating_sub(*at) > STORM_WINDOW) {
+            self.sessions.pop_front();
+        }
+        let most = self.sessions.iter().map(|(_, sessions)| *sessions).max().unwrap_or(0);
+        let vanished = most.saturating_sub(total);
+        if vanished >= STORM_LEAST && vanished * STORM_SHARE > most {
+            if self.storm_until.is_none_or(|until| until <= now) {
+                metrics::storm();
+                tracing::error!(most, total, "a large part of the cluster's sessions vanished, graces are prolonged");
+            }
+            self.storm_until = Some(now + STORM_LASTS);
+        }
+        self.sessions.push_back((now, total));
+    }
+}

@@ -1,0 +1,133 @@
+//! What this node has in the store and owes it: the epoch of its sessions, what is to be registered again, what is to be
+//! removed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::call::Timestamp;
+use crate::signaling::node::NodeContext;
+use crate::store::SessionRecord;
+
+/// Registered again this often, so that presence outlives the store's garbage collection.
+const REFRESH: Duration = Duration::from_secs(3600);
+
+/// What this node has in the store and owes it.
+pub struct Registration {
+    node: Arc<NodeContext>,
+    epoch: AtomicU64,
+    /// How often all sessions were to be registered again, and how many of these wishes were met.
+    wanted: AtomicU64,
+    made: AtomicU64,
+    begin_anew: AtomicBool,
+    /// Sessions that left while the store failed, and whether something else stays behind.
+    leftovers: Mutex<Vec<SessionRecord>>,
+    leaves_something: AtomicBool,
+    ages: Mutex<Ages>,
+}
+
+/// By the monotonic clock.
+struct Ages {
+    refreshed_at: Duration,
+    /// When the store last failed a write that presence rests on.
+    trouble_at: Option<Duration>,
+}
+
+impl Registration {
+    pub fn new(node: Arc<NodeContext>) -> Self {
+        Self {
+            epoch: AtomicU64::new(node.now().as_millis()),
+            wanted: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            begin_anew: AtomicBool::new(false),
+            leftovers: Mutex::default(),
+            leaves_something: AtomicBool::new(false),
+            ages: Mutex::new(Ages { refreshed_at: node.clock.uptime(), trouble_at: None }),
+            node,
+        }
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// The next epoch, above every one before.
+    pub fn begin_epoch(&self, now: Timestamp) {
+        let next = |epoch: u64| Some(epoch.max(now.as_millis()) + 1);
+        // Never refused: the closure always answers.
+        let _ = self.epoch.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+
+    /// Asks for a registration of all sessions with the next renewal.
+    pub fn register_again(&self) {
+        self.wanted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was asked for, if not all of it is done.
+    pub fn wanted(&self) -> Option<u64> {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        (wanted != self.made.load(Ordering::Relaxed)).then_some(wanted)
+    }
+
+    /// What was asked for up to then is done. Not before: a wish that is taken and then forgotten leaves phones that
+    /// nobody finds.
+    pub fn registered(&self, wanted: u64) {
+        self.made.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Asks for a new epoch with the next renewal: in a store that came back older, sessions that left live under an old one.
+    pub fn begin_anew(&self) {
+        self.begin_anew.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was asked for; for the lease task, which begins it.
+    pub fn begins_anew(&self) -> bool {
+        self.begin_anew.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether all of it is so old that it is to be written again.
+    pub fn wants_refresh(&self) -> bool {
+        self.node.clock.uptime().saturating_sub(self.ages.lock().refreshed_at) >= REFRESH
+    }
+
+    pub fn is_refreshed(&self) {
+        self.ages.lock().refreshed_at = self.node.clock.uptime();
+    }
+
+    /// The sessions to be removed, a copy: each stays until it is.
+    pub fn leftovers(&self) -> Vec<SessionRecord> {
+        self.leftovers.lock().clone()
+    }
+
+    pub fn is_removed(&self, session: &SessionRecord) {
+        self.leftovers.lock().retain(|left| left != session);
+    }
+
+    /// Keeps a session whose removal failed, to be removed with the next renewal.
+    pub fn remove_later(&self, session: SessionRecord) {
+        let mut leftovers = self.leftovers.lock();
+        if !leftovers.contains(&session) {
+            leftovers.push(session);
+        }
+    }
+
+    /// Something of this node stays in the store: its lease must expire, not end.
+    pub fn leave_the_lease(&self) {
+        self.leaves_something.store(true, Ordering::Relaxed);
+    }
+
+    pub fn leaves_something(&self) -> bool {
+        self.leaves_something.load(Ordering::Relaxed) || !self.leftovers.lock().is_empty()
+    }
+
+    /// The store failed what this node wrote.
+    pub fn has_trouble(&self) {
+        self.ages.lock().trouble_at = Some(self.node.clock.uptime());
+    }
+
+    pub fn had_trouble_within(&self, time: Duration) -> bool {
+        self.ages.lock().trouble_at.is_some_and(|at| self.node.clock.uptime().saturating_sub(at) < time)
+    }
+}

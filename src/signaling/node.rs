@@ -1,0 +1,77 @@
+//! Who this node is and what all rooms need of it: time, the policy, tasks.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Policy;
+use crate::call::{Milestone, NodeId, Timestamp, What};
+use crate::clock::Clock;
+use crate::telemetry::carry;
+use crate::telemetry::trace::Traces;
+
+/// One node. Holds no truth and calls no room.
+pub struct NodeContext {
+    pub id: NodeId,
+    pub clock: Clock,
+    pub policy: Policy,
+    pub traces: Traces,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+impl NodeContext {
+    /// Store time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How long ago a moment of [`Clock::elapsed`] was.
+    pub fn since(&self, moment: Duration) -> Duration {
+        self.clock.elapsed().saturating_sub(moment)
+    }
+
+    /// Something of a call's history that happened on this node, now.
+    pub fn milestone(&self, what: What) -> Milestone {
+        Milestone::new(what, self.clock.now(), &self.id)
+    }
+
+    /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.
+    pub fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.run_out(name, |stop| async move {
+            let _ = stop.run_until_cancelled_owned(work).await;
+        });
+    }
+
+    /// Runs a loop that ends by itself soon after the stop.
+    pub fn run_out<F>(&self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        let worker = self.tasks.spawn(work(stop.clone()));
+        self.tasks.spawn(async move {
+            let ended = worker.await;
+            if !stop.is_cancelled() {
+                tracing::error!(worker = name, panicked = ended.is_err(), "a loop of the node died, stopping the node");
+                stop.cancel();
+            }
+        });
+    }
+
+    /// Runs a short task to its end or to the stop; it is about what started it.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(carry(work)));
+    }
+
+    /// Runs work to its end in a task of the node, whatever becomes of whoever waits for it here.
+    pub async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        match self.tasks.spawn(carry(work)).await.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(done) => done,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime ends, and whoever waits here with it.
+            Err(Err(_)) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The times and bounds that decide what happens when; all from the configuration.
+
+use std::time::Duration;
+
+use crate::call::Terms;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    pub ring_timeout: Duration,
+    pub caller_grace: Duration,
+    pub caller_grace_without_acks: Duration,
+    pub call_grace: Duration,
+    pub call_max: Duration,
+    /// Both parties away for so long, neither with `acks`: the call is called lost.
+    pub lost_call: Duration,
+    pub max_sessions_per_device: usize,
+    /// Over all his devices and all nodes.
+    pub max_sessions_per_user: usize,
+    /// How long after an accept the deployed app can't hear `call:ended`.
+    pub accept_hold: Duration,
+    /// When an accept is told once more to a session without `acks`.
+    pub accept_repeat: Duration,
+    pub lease: Duration,
+    pub lease_renewal: Duration,
+    /// A decision older than this is not spoken: the call is read again.
+    pub late_decision: Duration,
+    pub heal_ringing: Duration,
+    pub heal_active: Duration,
+    /// Milestones of calls are told to the backend by webhook.
+    pub webhooks: bool,
+    /// So is who comes and goes, as far as it can be.
+    pub presence_webhooks: bool,
+    /// An unmodified backend is told over its own REST API.
+    pub callbacks: bool,
+}
+
+impl Policy {
+    pub(super) fn terms(&self, caller_acks: bool) -> Terms {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let caller_grace = if caller_acks { self.caller_grace } else { self.caller_grace_without_acks };
+        Terms {
+            caller_grace: millis(caller_grace),
+            call_grace: millis(self.call_grace),
+            max: millis(self.call_max),
+            accept_hold: millis(self.accept_hold),
+            lost: millis(self.lost_call),
+        }
+    }
+}

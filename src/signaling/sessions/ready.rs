@@ -1,0 +1,40 @@
+//! What a phone is told right after it connected.
+
+use crate::call::{Call, Role, Timestamp, UserId};
+use crate::store::Outcome;
+
+/// What a phone is told right after it connected.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    pub session_id: String,
+    pub server_time: Timestamp,
+    pub call: Option<ReadyCall>,
+    pub ended: Vec<Outcome>,
+}
+
+/// The live call of the user who connected.
+#[derive(Clone, Debug)]
+pub struct ReadyCall {
+    pub spelled: String,
+    pub role: Role,
+    pub state: &'static str,
+    pub peer: UserId,
+    pub call_type: Option<String>,
+    pub expires_in_ms: Option<u64>,
+}
+
+impl ReadyCall {
+    /// The call as its user finds it.
+    pub fn of(call: &Call, user: &UserId, now: Timestamp) -> Option<Self> {
+        let role = call.role_of(user)?;
+        let left = call.ring_until.since(now).as_millis();
+        Some(Self {
+            spelled: call.spelled.clone(),
+            role,
+            state: call.state.name(),
+            peer: call.party(role.other()).user.clone(),
+            call_type: call.call_type.clone(),
+            expires_in_ms: call.is_ringing().then(|| u64::try_from(left).unwrap_or(u64::MAX)),
+        })
+    }
+}

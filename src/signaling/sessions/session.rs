@@ -1,0 +1,265 @@
+//! One authenticated live socket on this node.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::sender::{Speech, Spoken, Voice};
+use super::told::DeliveryState;
+use crate::call::{
+    Actor, Call, CallId, Device, End, Role, Say, SayKind, SealedToken, SessionId, Timestamp, TokenHash, UserId, hears,
+    held_until,
+};
+use crate::sabotage::{self, Bug};
+use crate::telemetry::metrics::{self, Departure};
+
+/// A phone that is told to ring so long after the end of the call rang for nobody.
+const GHOST_AFTER: Duration = Duration::from_secs(2);
+
+/// Who joins with a socket.
+pub struct Newcomer {
+    pub id: SessionId,
+    pub user: UserId,
+    pub device: Device,
+    pub acks: bool,
+    pub token: Option<TokenHash>,
+    pub sealed: Option<SealedToken>,
+    pub connected_at: Timestamp,
+}
+
+/// One authenticated live socket on this node.
+pub struct Session {
+    pub id: SessionId,
+    pub user: UserId,
+    pub device: Device,
+    /// This client acknowledges `call:incoming`.
+    pub acks: bool,
+    pub connected_at: Timestamp,
+    token: Token,
+    connection: Connection,
+    told: Told,
+}
+
+/// The token a session came with; absent in development.
+struct Token {
+    hash: Option<TokenHash>,
+    /// For callbacks in its user's name.
+    sealed: Option<SealedToken>,
+}
+
+struct Connection {
+    voice: Box<dyn Voice>,
+    /// Why this side ended it.
+    ended: OnceLock<Departure>,
+}
+
+struct Told {
+    calls: Mutex<DeliveryState>,
+    /// The newest order of the store when it had registered and read what its user missed; 0 until then. What ended
+    /// after that is told to it as to anybody who was there, what ended before by replay, if at all.
+    joined: AtomicU64,
+}
+
+/// Something that [`Session::hear`] leaves to be said later.
+pub struct Held {
+    pub say: Say,
+    pub at: Timestamp,
+}
+
+/// What [`Session::hear`] did.
+#[derive(Default)]
+pub struct Heard {
+    pub said: Vec<SayKind>,
+    pub held: Vec<Held>,
+    pub deaf: bool,
+}
+
+impl Session {
+    pub fn new(newcomer: Newcomer, voice: Box<dyn Voice>) -> Self {
+        let Newcomer { id, user, device, acks, token, sealed, connected_at } = newcomer;
+        Self {
+            id,
+            user,
+            device,
+            acks,
+            connected_at,
+            token: Token { hash: token, sealed },
+            connection: Connection { voice, ended: OnceLock::new() },
+            told: Told { calls: Mutex::default(), joined: AtomicU64::new(0) },
+        }
+    }
+
+    /// The sender of this session's commands.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            user: self.user.clone(),
+            device: self.device.clone(),
+            acks: self.acks,
+            session: Some(self.id.clone()),
+            token: self.token.sealed.clone(),
+        }
+    }
+
+    /// The token it came with; absent in development.
+    pub fn token(&self) -> Option<TokenHash> {
+        self.token.hash
+    }
+
+    /// Notes what the store's newest order was when this session had registered; the first counts.
+    pub fn joined(&self, order: u64) {
+        let _ = self.told.joined.compare_exchange(0, order.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether the call ended after this session had joined. One that could not join yet was here if it connected
+    /// before, by the store's time.
+    pub fn was_here_at_the_end(&self, call: &Call) -> bool {
+        match (self.told.joined.load(Ordering::Relaxed), call.end()) {
+            (_, None) => true,
+            (0, Some(end)) => end.at >= self.connected_at,
+            (joined, Some(_)) => call.end_rank().is_some_and(|over| over > joined),
+        }
+    }
+
+    /// Whether it came this soon after the end and could not be told what its user missed: the store was away.
+    pub fn asked_in_vain(&self, end: &End, soon: Duration) -> bool {
+        self.told.joined.load(Ordering::Relaxed) == 0 && self.connected_at.since(end.at) <= soon
+    }
+
+    pub fn voice(&self) -> Speech<'_> {
+        Speech(self)
+    }
+
+    pub(super) fn sender(&self) -> &dyn Voice {
+        &*self.connection.voice
+    }
+
+    /// Notes what became of an event, an acknowledgement among them; true where it was queued.
+    pub fn judge(&self, spoken: Spoken) -> bool {
+        if spoken == Spoken::Full {
+            if self.connection.ended.set(Departure::Deaf).is_ok() {
+                metrics::deaf_session();
+                tracing::warn!(session = %self.id, "the phone no longer reads, its queue is full: closing its transport");
+            }
+            self.connection.voice.abandon();
+        }
+        spoken == Spoken::Queued
+    }
+
+    /// Ends the session with a disconnect packet: the phone will not come back by itself. False where it was ending.
+    pub fn dismiss(&self, cause: Departure) -> bool {
+        let first = self.connection.ended.set(cause).is_ok();
+        self.judge(self.connection.voice.disconnect());
+        first
+    }
+
+    /// Closes the session's transport: the phone comes back by itself.
+    pub fn release(&self, cause: Departure) {
+        self.connection.ended.get_or_init(|| cause);
+        self.connection.voice.close();
+    }
+
+    /// Why it left, where its socket was found to have ended as `found`.
+    pub fn departure(&self, found: Departure) -> Departure {
+        self.connection.ended.get().copied().unwrap_or(found)
+    }
+
+    /// Tells the session what it has not heard yet of the call as it stands; `wanted` narrows a replay.
+    pub fn hear(&self, call: &Call, now: Timestamp, wanted: impl Fn(SayKind) -> bool) -> Heard {
+        let mut heard = Heard::default();
+        let Some(role) = call.role_of(&self.user) else { return heard };
+        let mut told = self.told.calls.lock();
+        let knows_busy = told.busy.as_ref() == Some(&call.id);
+        let Some((ear, is_newest)) = told.turn_to(call) else { return heard };
+        let wanted = |kind| {
+            let is_new = is_newest || matches!(kind, SayKind::Cancelled | SayKind::Ended);
+            wanted(kind) && is_new && !(kind == SayKind::Busy && knows_busy)
+        };
+        for say in hears(call, role, &self.device, Some(&self.id)) {
+            let kind = say.kind();
+            if ear.has_heard(kind) || !wanted(kind) || (kind == SayKind::Incoming && call.ring_until <= now) {
+                continue;
+            }
+            if kind == SayKind::Incoming && sabotage::strikes(Bug::SaidBeforeEmit, 10) {
+                ear.said |= 1 << kind as u8;
+                continue;
+            }
+            if ear.has_heard(SayKind::Incoming) && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)
+            {
+                metrics::ghost_ring();
+            }
+            if sabotage::strikes(Bug::EmitTwice, 50) {
+                self.connection.voice.say(call, &say, now, false);
+            }
+            match held_until(call, role, self.acks, kind).filter(|at| *at > now) {
+                Some(at) => heard.held.push(Held { say, at }),
+                None if self.voice().say(call, &say, now, false) => heard.said.push(kind),
+                // Not said: a replay or the next look tells it.
+                None => {
+                    heard.deaf = self.connection.ended.get() == Some(&Departure::Deaf);
+                    return heard;
+                }
+            }
+            ear.said |= 1 << kind as u8;
+            if kind == SayKind::Incoming {
+                ear.rung_at = now;
+            }
+            if kind == SayKind::Cancelled && sabotage::is_on(Bug::LateIncoming) {
+                self.connection.voice.say(call, &Say::Incoming, now, false);
+            }
+        }
+        if heard.said.contains(&SayKind::Busy) {
+            told.busy = Some(call.id.clone());
+        }
+        heard
+    }
+
+    /// Says that the callee of its own dial is busy, if a replay has not said so.
+    pub fn say_busy(&self, id: &CallId, spelled: &str) {
+        let mut told = self.told.calls.lock();
+        if told.busy.as_ref() != Some(id) && self.voice().busy(spelled) {
+            told.busy = Some(id.clone());
+        }
+    }
+
+    /// From now on nothing older than this is said.
+    pub fn turn_to(&self, call: &Call) {
+        self.told.calls.lock().turn_to(call);
+    }
+
+    /// Says what was held of the session's newest call, or of the one before it.
+    pub fn say_held(&self, call: &Call, say: &Say, now: Timestamp) {
+        let told = self.told.calls.lock();
+        if [Some(&told.newest), told.before.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|ear| ear.call.as_ref() == Some(&call.id))
+        {
+            self.voice().say(call, say, now, false);
+        }
+    }
+
+    /// Says `call:accepted` once more, if it was the last this session heard.
+    pub fn repeat_accepted(&self, call: &Call, now: Timestamp) {
+        let ear = &self.told.calls.lock().newest;
+        if ear.call.as_ref() == Some(&call.id)
+            && ear.has_heard(SayKind::Accepted)
+            && !ear.has_heard(SayKind::Ended)
+            && call.role_of(&self.user) == Some(Role::Caller)
+        {
+            self.voice().say(call, &Say::Accepted, now, true);
+        }
+    }
+
+    /// The session's newest call is this one, and it was here before the call ended.
+    pub fn knows(&self, call: &CallId) -> bool {
+        let ear = &self.told.calls.lock().newest;
+        ear.met_live && ear.call.as_ref() == Some(call)
+    }
+
+    pub fn was_told_accepted(&self, call: &CallId) -> bool {
+        let ear = &self.told.calls.lock().newest;
+        ear.call.as_ref() == Some(call) && ear.has_heard(SayKind::Accepted)
+    }
+}
