@@ -191,6 +191,7 @@ impl App {
             authenticate: Arc::clone(&authenticate),
             initiate_check: config.initiate_check,
             limits: Arc::clone(&event_limits),
+            video_switch: config.video_switch,
             wires: Arc::clone(&wires),
             tasks: tasks.clone(),
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Refusal::NotDue;
 use super::State::{Active, Ended, Ringing, Trying};
 use super::asking::{ask_again_about_absent, ask_for_push, ask_later, first_question_about_absent};
+use super::switching::expire_request;
 use super::{Call, Decision, EndReason, Party, Push, Refused, Role, Timestamp, Witness};
 
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
@@ -68,7 +69,7 @@ impl Call {
             Active { until, .. } => {
                 let asked = self.inquiry.map(|inquiry| inquiry.at);
                 let graces = [self.caller.grace_until, self.callee.grace_until];
-                [*until, self.lost_at, asked].into_iter().chain(graces).flatten().min()
+                [*until, self.lost_at, asked, self.request_due()].into_iter().chain(graces).flatten().min()
             }
             Ended(_) => None,
         }
@@ -128,6 +129,9 @@ pub(super) fn expire_active(
 ) -> Result<Decision, Refused> {
     let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
     let doubtful = |until| Active { accepted_at, until, doubtful: true };
+    if let Some(decision) = expire_request(call, witness, now) {
+        return Ok(decision);
+    }
     let mut next = call.clone();
     for role in [Role::Caller, Role::Callee] {
         if !is_due(call.party(role).grace_until) {

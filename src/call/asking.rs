@@ -18,7 +18,8 @@ const ASKED_AT_MOST: u32 = 4;
 const ASK_ABOUT_ABSENT_AGAIN: Duration = Duration::from_secs(60);
 const ASKED_ABOUT_ABSENT_AT_MOST: u32 = 10;
 
-/// How often, and when last, the backend was asked by webhook whether an active call still is one.
+/// When the backend was last asked by webhook whether an active call still is one. `times` counts the questions, and the
+/// changes of the type, which the backend is told of between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     pub times: u64,

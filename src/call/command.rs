@@ -50,6 +50,20 @@ pub enum Command {
         by: Actor,
         reason: Option<String>,
     },
+    /// The other side is asked for video.
+    RequestVideo {
+        by: Actor,
+    },
+    /// The answer to the other side's request; `reason` is that of a no.
+    AnswerVideo {
+        by: Actor,
+        accepted: bool,
+        reason: Option<String>,
+    },
+    /// Back to audio, which needs no answer.
+    Downgrade {
+        by: Actor,
+    },
     /// Laravel ended it in nobody's name.
     Dismiss {
         reason: Option<String>,
@@ -113,6 +127,9 @@ impl Command {
             Command::Reject { .. } => "reject",
             Command::Cancel { .. } => "cancel",
             Command::End { .. } => "end",
+            Command::RequestVideo { .. } => "upgrade",
+            Command::AnswerVideo { .. } => "upgrade_response",
+            Command::Downgrade { .. } => "downgrade",
             Command::Dismiss { .. } => "dismiss",
             Command::Evict { .. } => "evict",
             Command::Withdraw { .. } => "withdraw",
@@ -143,7 +160,10 @@ impl Command {
             | Command::Accept { by }
             | Command::Reject { by, .. }
             | Command::Cancel { by, .. }
-            | Command::End { by, .. } => Some(by),
+            | Command::End { by, .. }
+            | Command::RequestVideo { by }
+            | Command::AnswerVideo { by, .. }
+            | Command::Downgrade { by } => Some(by),
             Command::Dismiss { .. }
             | Command::Evict { .. }
             | Command::Withdraw { .. }

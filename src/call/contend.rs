@@ -58,7 +58,7 @@ impl Call {
     /// Whether an initiate of this call's id asks for what this call is. A call that an accept over HTTP created has no
     /// type yet; the app spells types in either case.
     pub fn is_dialled_as(&self, receiver: &UserId, call_type: Option<&str>) -> bool {
-        let types = self.call_type.as_deref().zip(call_type);
+        let types = self.dialled_type().zip(call_type);
         self.callee.user == *receiver && types.is_none_or(|(own, dialled)| own.eq_ignore_ascii_case(dialled))
     }
 }

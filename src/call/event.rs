@@ -1,6 +1,6 @@
 //! What the backend is told of a call by webhook: derived from the record alone.
 
-use super::{Call, EndReason, Push, Role, Timestamp, UserId};
+use super::{Call, EndReason, Media, Push, Role, Timestamp, UserId};
 
 /// A milestone of a call, told at least once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub enum EventKind {
     Accepted,
     /// A question: somebody was told busy because of this call; is it still one?
     Verify,
+    /// To video.
+    Upgraded,
+    /// Back to audio.
+    Downgraded,
     Rejected,
     Cancelled,
     Missed,
@@ -35,6 +39,8 @@ impl EventKind {
             EventKind::Ringing => "call.ringing",
             EventKind::Accepted => "call.accepted",
             EventKind::Verify => "call.verify",
+            EventKind::Upgraded => "call.upgraded",
+            EventKind::Downgraded => "call.downgraded",
             EventKind::Rejected => "call.rejected",
             EventKind::Cancelled => "call.cancelled",
             EventKind::Missed => "call.missed",
@@ -63,13 +69,18 @@ pub fn events_so_far(call: &Call) -> Vec<Event> {
     if let Some(at) = call.accepted_at() {
         events.push(Event { kind: EventKind::Accepted, seq: 4, at });
     }
-    // The one part of the history that repeats; the end comes behind it.
-    let verified = call.verified.map_or(0, |verified| verified.times);
-    if let Some(last) = call.verified {
-        events.push(Event { kind: EventKind::Verify, seq: 4 + verified, at: last.at });
+    // The part of the history that repeats, questions and changes of the type; the end comes behind it.
+    let repeated = call.verified.map_or(0, |verified| verified.times);
+    for change in call.changes() {
+        let kind = if change.to == Media::Audio { EventKind::Downgraded } else { EventKind::Upgraded };
+        events.push(Event { kind, seq: change.seq, at: change.at });
+    }
+    let is_change = call.changes().last().is_some_and(|last| last.seq == 4 + repeated);
+    if let (Some(last), false) = (call.verified, is_change) {
+        events.push(Event { kind: EventKind::Verify, seq: 4 + repeated, at: last.at });
     }
     if let Some(end) = call.end() {
-        events.push(Event { kind: kind_of(end.reason), seq: 5 + verified, at: end.at });
+        events.push(Event { kind: kind_of(end.reason), seq: 5 + repeated, at: end.at });
     }
     events
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::switching::hears_of_switching;
 use super::{Call, Device, End, EndReason, Role, SessionId, State, Timestamp, UserId};
 
 /// Something said to a phone about a call.
@@ -8,16 +9,43 @@ pub enum Say {
     Incoming,
     Ringing,
     Accepted,
-    Rejected { reason: String },
-    Cancelled { reason: String },
-    Ended { reason: String, by: Option<UserId>, duration: Option<Duration> },
+    Rejected {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
+    Ended {
+        reason: String,
+        by: Option<UserId>,
+        duration: Option<Duration>,
+    },
     Timeout,
     Busy,
+    /// The other side asks for video.
+    UpgradeRequest {
+        number: u64,
+        by: UserId,
+        until: Timestamp,
+    },
+    /// How the own request was answered; `reason` is why not.
+    UpgradeResponse {
+        number: u64,
+        accepted: bool,
+        reason: Option<String>,
+        at: Timestamp,
+    },
+    /// The other side went back to audio.
+    Downgraded {
+        number: u64,
+        by: UserId,
+        at: Timestamp,
+    },
 }
 
-/// Each kind is said at most once per call and session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
+/// Each kind is said at most once per call and session; what has a number, once for each number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
 pub enum SayKind {
     Incoming,
     Ringing,
@@ -27,6 +55,9 @@ pub enum SayKind {
     Ended,
     Timeout,
     Busy,
+    UpgradeRequest,
+    UpgradeResponse,
+    Downgraded,
 }
 
 /// A ring that is judged so late was read from a store that came back older, or nobody could judge it.
@@ -50,6 +81,9 @@ impl SayKind {
             SayKind::Ended => "ended",
             SayKind::Timeout => "timeout",
             SayKind::Busy => "busy",
+            SayKind::UpgradeRequest => "upgrade_request",
+            SayKind::UpgradeResponse => "upgrade_response",
+            SayKind::Downgraded => "downgraded",
         }
     }
 
@@ -58,6 +92,7 @@ impl SayKind {
         match self {
             SayKind::Rejected | SayKind::Timeout | SayKind::Busy => true,
             SayKind::Incoming | SayKind::Ringing | SayKind::Accepted | SayKind::Cancelled | SayKind::Ended => false,
+            SayKind::UpgradeRequest | SayKind::UpgradeResponse | SayKind::Downgraded => false,
         }
     }
 }
@@ -73,6 +108,42 @@ impl Say {
             Say::Ended { .. } => SayKind::Ended,
             Say::Timeout => SayKind::Timeout,
             Say::Busy => SayKind::Busy,
+            Say::UpgradeRequest { .. } => SayKind::UpgradeRequest,
+            Say::UpgradeResponse { .. } => SayKind::UpgradeResponse,
+            Say::Downgraded { .. } => SayKind::Downgraded,
+        }
+    }
+
+    /// What tells one of its kind from the one before it, where a call may have several.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Say::UpgradeRequest { number, .. }
+            | Say::UpgradeResponse { number, .. }
+            | Say::Downgraded { number, .. } => Some(*number),
+            Say::Incoming
+            | Say::Ringing
+            | Say::Accepted
+            | Say::Rejected { .. }
+            | Say::Cancelled { .. }
+            | Say::Ended { .. }
+            | Say::Timeout
+            | Say::Busy => None,
+        }
+    }
+
+    /// Whether it is too old to be said: a request that is over, an answer of longer ago than `grace`.
+    pub fn is_stale(&self, grace: Duration, now: Timestamp) -> bool {
+        match self {
+            Say::UpgradeRequest { until, .. } => *until <= now,
+            Say::UpgradeResponse { at, .. } | Say::Downgraded { at, .. } => now.since(*at) > grace,
+            Say::Incoming
+            | Say::Ringing
+            | Say::Accepted
+            | Say::Rejected { .. }
+            | Say::Cancelled { .. }
+            | Say::Ended { .. }
+            | Say::Timeout
+            | Say::Busy => false,
         }
     }
 
@@ -88,15 +159,26 @@ pub fn hears(call: &Call, role: Role, device: &Device, session: Option<&SessionI
         (State::Trying | State::Ringing, Role::Callee) => vec![Say::Incoming],
         (State::Trying, Role::Caller) => vec![],
         (State::Ringing, Role::Caller) => vec![Say::Ringing],
-        (State::Active { .. }, Role::Caller) => vec![Say::Accepted],
+        (State::Active { .. }, Role::Caller) => {
+            let mut says = vec![Say::Accepted];
+            if call.caller.device.matches(device) {
+                says.extend(hears_of_switching(call, role));
+            }
+            says
+        }
         (State::Active { .. }, Role::Callee) => {
             if call.callee.device.matches(device) {
-                vec![]
+                hears_of_switching(call, role)
             } else {
                 vec![Say::cancelled("Answered elsewhere")]
             }
         }
-        (State::Ended(end), role) => after_end(call, end, role, device, session),
+        (State::Ended(end), role) => {
+            let in_the_call = call.party(role).device.matches(device);
+            let mut says = if in_the_call { hears_of_switching(call, role) } else { vec![] };
+            says.extend(after_end(call, end, role, device, session));
+            says
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod order;
 mod record;
 mod row;
 mod step;
+mod switching;
 mod talk;
 mod terms;
 mod time;
@@ -45,6 +46,7 @@ pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHas
 pub use record::{Call, End, Offer, Party, Push, Role, State, UNNAMED};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
+pub use switching::{Answer, Change, Media, NoVideo, Request, Switching};
 pub use terms::Terms;
 pub use time::Timestamp;
 pub use timeline::{MILESTONES, Milestone, What, milestones, refused};

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallId, Device, EndReason, Ender, Foreign, Inquiry, LateAccept, SealedToken, SessionId, Terms, Timestamp, UserId,
-    Verified, Version, foreign,
+    CallId, Device, EndReason, Ender, Foreign, Inquiry, LateAccept, SealedToken, SessionId, Switching, Terms,
+    Timestamp, UserId, Verified, Version, foreign,
 };
 
 /// Tokens kept of one party; the oldest goes first.
@@ -33,7 +33,7 @@ pub struct Call {
     pub ring_until: Timestamp,
     pub caller: Party,
     pub callee: Party,
-    /// As it was sent; unknown for a call that only Laravel told of.
+    /// As it was sent, or as it changed since; unknown for a call that only Laravel told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_type: Option<String>,
     /// What else the callee's phone needs to ring; dropped once nobody can be rung any more.
@@ -60,6 +60,9 @@ pub struct Call {
     /// said, and may be that of another call in the backend's table.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub named: bool,
+    /// Between audio and video, once somebody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
+    pub switching: Option<Switching>,
     pub state: State,
 }
 
@@ -267,6 +270,7 @@ impl Call {
         next.offer = None;
         next.inquiry = None;
         next.lost_at = None;
+        next.give_request_up(now);
         next.caller.grace_until = None;
         next.callee.grace_until = None;
         next.state = State::Ended(End {

@@ -5,7 +5,7 @@ use super::asking::{ask_for_push, report, stand, verify};
 use super::callback::is_undone_later;
 use super::{
     Actor, Call, Command, Contention, Decision, End, EndReason, Ender, LateAccept, Offer, Refusal, Refused, Role,
-    State, Timestamp, UNNAMED, Verb, contend,
+    State, Timestamp, UNNAMED, Verb, contend, switching,
 };
 
 use Refusal::{InvalidState, NotAParticipant, NotDue};
@@ -145,6 +145,16 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             let role = call.role_of(&by.user).ok_or(NotAParticipant)?;
             repeat(end, by, role, Verb::End)
         }
+
+        (
+            Trying | Ringing | Ended(_),
+            Command::RequestVideo { by } | Command::AnswerVideo { by, .. } | Command::Downgrade { by },
+        ) => switching::out_of_place(call, by),
+        (Active { .. }, Command::RequestVideo { by }) => switching::request(call, by, now),
+        (Active { .. }, Command::AnswerVideo { by, accepted, reason }) => {
+            switching::answer(call, by, *accepted, reason.clone(), now)
+        }
+        (Active { .. }, Command::Downgrade { by }) => switching::downgrade(call, by, now),
 
         (Trying | Ringing, Command::Dismiss { reason }) => {
             let hung_up = EndReason::HungUp { by: None, accept_missed: true };

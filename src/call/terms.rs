@@ -11,6 +11,9 @@ pub struct Terms {
     /// How long both parties of an accepted call are away before it is called lost, if neither promised `acks`.
     #[serde(default = "ten_minutes", skip_serializing_if = "are_ten_minutes")]
     pub lost: u64,
+    /// How long a request for video waits for its answer.
+    #[serde(default = "half_a_minute", skip_serializing_if = "is_half_a_minute")]
+    pub asked: u64,
 }
 
 /// Where a record does not say.
@@ -20,4 +23,12 @@ fn ten_minutes() -> u64 {
 
 fn are_ten_minutes(lost: &u64) -> bool {
     *lost == ten_minutes()
+}
+
+fn half_a_minute() -> u64 {
+    30_000
+}
+
+fn is_half_a_minute(asked: &u64) -> bool {
+    *asked == half_a_minute()
 }

@@ -8,6 +8,7 @@ use super::*;
 
 mod absence_tests;
 mod semantics_tests;
+mod switching_tests;
 
 const T0: u64 = 1_800_000_000_000;
 
@@ -67,11 +68,19 @@ fn trying() -> Call {
         push: Push::Unwanted,
         unvouched: false,
         named: false,
+        switching: None,
         verified: None,
         inquiry: None,
         lost_at: None,
         offer: Some(Offer::default()),
-        terms: Terms { caller_grace: 10_000, call_grace: 60_000, max: 14_400_000, accept_hold: 8_000, lost: 600_000 },
+        terms: Terms {
+            caller_grace: 10_000,
+            call_grace: 60_000,
+            max: 14_400_000,
+            accept_hold: 8_000,
+            lost: 600_000,
+            asked: 30_000,
+        },
         state: State::Trying,
     }
 }
@@ -900,6 +909,9 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_actor().prop_map(|by| Command::Reject { by, reason: None }),
         any_actor().prop_map(|by| Command::Cancel { by, reason: None }),
         any_actor().prop_map(|by| Command::End { by, reason: None }),
+        any_actor().prop_map(|by| Command::RequestVideo { by }),
+        (any_actor(), any::<bool>()).prop_map(|(by, accepted)| Command::AnswerVideo { by, accepted, reason: None }),
+        any_actor().prop_map(|by| Command::Downgrade { by }),
         Just(Command::Dismiss { reason: None }),
         Just(Command::Withdraw { nonce: 7 }),
         Just(Command::Evict { rank: 1 }),
@@ -938,7 +950,8 @@ proptest! {
             now += pause;
             let stranger = matches!(&command,
                 Command::Accept { by } | Command::Reject { by, .. } | Command::Cancel { by, .. } | Command::End { by, .. }
-                | Command::Alert { by } | Command::Initiate { by, .. } if by.user == user("eve"));
+                | Command::Alert { by } | Command::Initiate { by, .. } | Command::RequestVideo { by }
+                | Command::AnswerVideo { by, .. } | Command::Downgrade { by } if by.user == user("eve"));
             let next = match step(&call, &command, at(now)) {
                 Ok(decision) => {
                     prop_assert!(!stranger, "a stranger was obeyed");
@@ -977,6 +990,7 @@ proptest! {
                 prop_assert!(call.party(party).acks || is_due, "{call:?} ended by absence");
             }
             prop_assert!(next.talk() <= next.duration());
+            switching_tests::promises(&call, &next, at(now))?;
             if next.is_ringing() {
                 prop_assert!(next.deadline().unwrap() <= next.ring_until, "a ring without its deadline");
                 prop_assert!(next.offer.is_some());

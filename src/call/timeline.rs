@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Call, Command, Device, Foreign, NodeId, Push, Refusal, Role, State, Timestamp, foreign};
+use super::switching::SHOWN;
+use super::{Actor, Call, Command, Device, Foreign, Media, NodeId, Push, Refusal, Role, State, Timestamp, foreign};
 
 /// Milestones kept of one call; the oldest goes first.
 pub const MILESTONES: usize = 64;
@@ -49,6 +50,12 @@ pub enum What {
     Returned,
     /// The line yields to a new call from now on.
     Doubtful,
+    /// A party asked for video.
+    UpgradeRequested,
+    Upgraded,
+    UpgradeRefused,
+    /// Back to audio.
+    Downgraded,
     Ended,
     /// The store had lost the call, a node put it back; what came before is lost.
     Restored,
@@ -74,6 +81,10 @@ impl What {
             What::Absent => "absent",
             What::Returned => "returned",
             What::Doubtful => "doubtful",
+            What::UpgradeRequested => "upgrade_requested",
+            What::Upgraded => "upgraded",
+            What::UpgradeRefused => "upgrade_refused",
+            What::Downgraded => "downgraded",
             What::Ended => "ended",
             What::Restored => "restored",
             What::Other(_) => "other",
@@ -128,6 +139,7 @@ pub fn milestones(
         if accepted_before.is_some() && before.callee.device != after.callee.device {
             added.push(milestone(What::Bound, now).of(Role::Callee, after.callee.device.clone()));
         }
+        switches(before, after, node, &mut added);
     }
     let Some(end) = after.end() else { return added };
     let ended_before = before.and_then(Call::end);
@@ -161,6 +173,24 @@ fn absences(before: &Call, after: &Call, now: Timestamp, node: &NodeId, added: &
     }
     if doubtful(after) && !doubtful(before) {
         added.push(Milestone::new(What::Doubtful, now, node));
+    }
+}
+
+fn switches(before: &Call, after: &Call, node: &NodeId, added: &mut Vec<Milestone>) {
+    let of = |what, at, role| Milestone::new(what, at, node).of(role, after.party(role).device.clone());
+    if let Some(request) =
+        after.request().filter(|request| before.request() != Some(request) && request.number <= SHOWN)
+    {
+        added.push(of(What::UpgradeRequested, request.at, request.by));
+    }
+    let answered = after.last_answer().filter(|answer| before.last_answer() != Some(answer) && answer.number <= SHOWN);
+    if let Some((answer, why)) = answered.and_then(|answer| answer.refused.map(|why| (answer, why))) {
+        let to = if answer.to_caller { Role::Caller } else { Role::Callee };
+        added.push(of(What::UpgradeRefused, answer.at, to).because(why.name()));
+    }
+    for change in after.changes().iter().skip(before.changes().len()) {
+        let what = if change.to == Media::Audio { What::Downgraded } else { What::Upgraded };
+        added.push(of(what, change.at, change.by));
     }
 }
 

@@ -135,6 +135,7 @@ pub struct Config {
     pub auth: Auth,
     pub auth_times: AuthTimes,
     pub initiate_check: InitiateCheck,
+    pub video_switch: bool,
     /// Any of them opens `/api/`; none: it is off.
     pub api_secrets: Vec<Secret>,
     /// Empty: any origin.

@@ -84,6 +84,7 @@ impl Reader {
                     ("enforce", InitiateCheck::Enforce),
                 ],
             ),
+            video_switch: self.one_of("VIDEO_SWITCH", &[("on", true), ("off", false)]),
             api_secrets: self
                 .secret("LARAVEL_API_SECRET")
                 .map(|list| items(&list).map(Secret::new).collect())
@@ -160,16 +161,20 @@ impl Reader {
 
     fn policy(&mut self) -> Policy {
         let caller_grace = self.seconds("CALLER_GRACE_SECS", 1..=120);
-        let explicit = self.is_set("CALLER_GRACE_SECS");
         Policy {
             ring_timeout: self.seconds("RING_TIMEOUT_SECS", 5..=180),
             caller_grace,
-            caller_grace_without_acks: if explicit { caller_grace } else { Duration::from_secs(20) },
+            caller_grace_without_acks: if self.is_set("CALLER_GRACE_SECS") {
+                caller_grace
+            } else {
+                Duration::from_secs(20)
+            },
             call_grace: self.seconds("CALL_GRACE_SECS", 1..=3600),
             call_max: self.seconds("CALL_MAX_SECS", 60..=86_400),
             lost_call: self.seconds("LOST_CALL_SECS", 1..=3600),
             max_sessions_per_device: self.number("MAX_SESSIONS_PER_DEVICE", 1..=128),
             max_sessions_per_user: self.number("MAX_SESSIONS_PER_USER", 1..=128),
+            video_answer: Duration::from_secs(30),
             accept_hold: Duration::from_secs(8),
             accept_repeat: Duration::from_secs(2),
             lease: Duration::from_secs(10),

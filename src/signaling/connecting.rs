@@ -115,6 +115,7 @@ impl Node {
             let answered_lately = call.accepted_at().is_some_and(|at| now.since(at) <= self.node.policy.call_grace);
             self.tell_session(session, call, |kind| match kind {
                 SayKind::Incoming | SayKind::Accepted => true,
+                SayKind::UpgradeRequest | SayKind::UpgradeResponse | SayKind::Downgraded => true,
                 SayKind::Cancelled => answered_lately,
                 SayKind::Ringing | SayKind::Rejected | SayKind::Ended | SayKind::Timeout | SayKind::Busy => false,
             });
@@ -139,6 +140,7 @@ impl Node {
             SayKind::Ended => recent && !unproven,
             SayKind::Rejected | SayKind::Timeout | SayKind::Busy => unheard,
             SayKind::Incoming | SayKind::Ringing | SayKind::Accepted => false,
+            SayKind::UpgradeRequest | SayKind::UpgradeResponse | SayKind::Downgraded => false,
         });
         if is_notice {
             self.told_notice(&session.user).await;

@@ -126,10 +126,11 @@ impl Node {
         let unsure = self.registration.had_trouble_within(REGISTERED_WITHIN);
         let mut witness = Witness { storm: self.members.is_mass_disconnect(), unsure, ..Witness::default() };
         let both = call.are_both_away();
-        if both || call.caller.grace_until.is_some_and(|grace| grace <= now) {
+        let asked = call.asks_whether_back(now);
+        if both || asked == Some(Role::Caller) || call.caller.grace_until.is_some_and(|grace| grace <= now) {
             witness.caller_present = self.directory.is_present(call, Role::Caller).await;
         }
-        if both || call.callee.grace_until.is_some_and(|grace| grace <= now) {
+        if both || asked == Some(Role::Callee) || call.callee.grace_until.is_some_and(|grace| grace <= now) {
             witness.callee_present = self.directory.is_present(call, Role::Callee).await;
         }
         witness

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::{BackendWord, WordOutcome};
 use super::{DeadLetter, Failure, Initiate, Initiated, Node, Page, Parts, Session, SubscribeError, Which};
-use crate::call::{Actor, Call, CallId, Milestone, NodeId, Refusal, TokenHash, UserId};
+use crate::call::{Actor, Call, CallId, Command, Milestone, NodeId, Refusal, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::store::{Replayed, StoreError};
 use crate::telemetry::metrics::Departure;
@@ -87,6 +87,12 @@ impl Signaling {
     pub async fn end(&self, by: Actor, id: &CallId) -> Result<Call, Failure> {
         let id = id.clone();
         self.to_its_end(async move |node| node.end(by, &id).await).await
+    }
+
+    /// A party of an accepted call asks for video, answers that, or goes back to audio.
+    pub async fn switch_type(&self, id: &CallId, command: Command) -> Result<Call, Failure> {
+        let id = id.clone();
+        self.to_its_end(async move |node| node.transition(&id, &command).await).await
     }
 
     /// Relays a participant's message to the other side of a live call.

@@ -193,6 +193,7 @@ impl Node {
             verified: None,
             inquiry: self.node.policy.callbacks.then(|| Inquiry { at: ring_until - ASKED_AHEAD, asked: 0 }),
             lost_at: None,
+            switching: None,
             state: State::Trying,
         }
     }

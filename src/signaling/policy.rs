@@ -13,6 +13,8 @@ pub struct Policy {
     pub call_max: Duration,
     /// Both parties away for so long, neither with `acks`: the call is called lost.
     pub lost_call: Duration,
+    /// How long a request for video waits for its answer.
+    pub video_answer: Duration,
     pub max_sessions_per_device: usize,
     /// Over all his devices and all nodes.
     pub max_sessions_per_user: usize,
@@ -44,6 +46,7 @@ impl Policy {
             max: millis(self.call_max),
             accept_hold: millis(self.accept_hold),
             lost: millis(self.lost_call),
+            asked: millis(self.video_answer),
         }
     }
 }

@@ -39,6 +39,21 @@ pub fn call_event(call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Event
         }
         Say::Timeout => ("call:timeout", json!({"callId": id, "reason": "No answer"})),
         Say::Busy => busy(id),
+        Say::UpgradeRequest { by, until, .. } => {
+            let left = u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX);
+            let payload = json!({"callId": id, "senderId": by, "timestamp": timestamp, "expiresInMs": left});
+            ("call:upgrade:request", payload)
+        }
+        Say::UpgradeResponse { accepted, reason, .. } => {
+            let mut payload = json!({"callId": id, "accepted": accepted, "timestamp": timestamp});
+            if let Some(reason) = reason {
+                payload["reason"] = reason.as_str().into();
+            }
+            ("call:upgrade:response", payload)
+        }
+        Say::Downgraded { by, .. } => {
+            ("call:downgraded", json!({"callId": id, "senderId": by, "timestamp": timestamp}))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::line::{Incoming, Line};
 use super::news::News;
 use super::payload::{CONTAINERS, drop_claims, verdict_alone};
 use super::wire::Wire;
-use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, read_initiate, read_json};
+use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, messages, read_initiate, read_json, video};
 use crate::call::{Actor, Call, CallId, SessionId};
 use crate::signaling::{Failure, Initiate, Initiated, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
 use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
@@ -29,8 +29,20 @@ const EVENT_LIMIT: usize = 16 * 1024;
 /// The events that are never refused for one's own live call.
 const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
 /// The events that are about a call.
-const EVENTS: [&str; 7] =
-    ["call:initiate", "call:ringing", "call:accept", "call:reject", "call:cancel", "call:end", "call:message"];
+const EVENTS: [&str; 12] = [
+    "call:initiate",
+    "call:ringing",
+    "call:accept",
+    "call:reject",
+    "call:cancel",
+    "call:end",
+    "call:message",
+    "call:upgrade",
+    "call:switchToVideo",
+    "call:switch_to_video",
+    "call:upgrade:response",
+    "call:downgrade",
+];
 /// How long an enforced check may hold an initiate up.
 const ENFORCE_PATIENCE: Duration = Duration::from_secs(1);
 const WHEN_QUEUE_IS_FULL: Duration = Duration::from_secs(1);
@@ -221,9 +233,9 @@ async fn dispatch(
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
             verdict(edge, session, event, payload, ack, arrived).await;
         }
-        "call:message" => message(edge, session, payload, ack).await,
-        "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" => {
-            answer(session, ack, &acks::not_supported())
+        "call:message" => messages::relay(edge, session, payload, ack).await,
+        "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" | "call:downgrade" => {
+            video::switch(edge, session, event, payload, ack).await;
         }
         "presence:subscribe" | "presence:unsubscribe" => presence(edge, session, event, payload, ack).await,
         _ => {
@@ -366,24 +378,13 @@ async fn presence(
     }
 }
 
-async fn message(edge: &Arc<Edge>, session: &Arc<Session>, payload: Option<Value>, ack: Option<AckSender>) {
-    let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.data()?)));
-    match read {
-        Ok(((id, spelled), data)) => match edge.signaling.message(&session.actor(), &id, data).await {
-            Ok(call) => answer(session, ack, &acks::done(&spelled, &call)),
-            Err(failure) => refuse(session, ack, acks::failed(&failure)),
-        },
-        Err(error) => refuse(session, ack, acks::invalid(&error)),
-    }
-}
-
 /// Counted whether it is heard or not: the deployed app asks for hardly any acknowledgement.
-fn refuse(session: &Session, ack: Option<AckSender>, refused: Refused) {
+pub(super) fn refuse(session: &Session, ack: Option<AckSender>, refused: Refused) {
     metrics::event_refused(refused.code);
     answer(session, ack, &refused.body);
 }
 
-fn answer(session: &Session, ack: Option<AckSender>, body: &Value) {
+pub(super) fn answer(session: &Session, ack: Option<AckSender>, body: &Value) {
     trace::note("outcome", || acks::outcome(body));
     if let Some(ack) = ack {
         session.judge(spoken(&ack.send(body)));

@@ -9,9 +9,11 @@ mod handlers;
 mod json;
 mod limits;
 mod line;
+mod messages;
 mod news;
 mod payload;
 mod transports;
+mod video;
 mod wire;
 mod wires;
 
@@ -47,6 +49,8 @@ pub struct Edge {
     pub authenticate: Arc<dyn Authenticate>,
     pub initiate_check: InitiateCheck,
     pub limits: Arc<EventLimits>,
+    /// Whether accepted calls may change their type.
+    pub video_switch: bool,
     pub wires: Arc<Wires>,
     pub tasks: TaskTracker,
 }

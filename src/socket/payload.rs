@@ -33,6 +33,8 @@ pub enum FieldError {
     NoList(&'static str),
     #[error("{0} may name {1} users at most")]
     TooMany(&'static str, usize),
+    #[error("{0} is missing or neither true nor false")]
+    NoFlag(&'static str),
     #[error("{0} is missing")]
     Absent(&'static str),
     #[error("{0} {1}")]
@@ -160,6 +162,15 @@ impl Fields {
     pub fn data(&self) -> Result<Value, FieldError> {
         let data = self.0.get("data").filter(|data| !data.is_null()).ok_or(FieldError::Absent("data"))?;
         if data.to_string().len() > EXTRA_LIMIT { Err(FieldError::TooLong("data")) } else { Ok(data.clone()) }
+    }
+
+    /// True or false, or the same as text: the Java client sends some values as texts only.
+    pub fn flag(&self, name: &'static str) -> Result<bool, FieldError> {
+        match self.0.get(name) {
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(Value::String(text)) => text.parse().map_err(|_| FieldError::NoFlag(name)),
+            _ => Err(FieldError::NoFlag(name)),
+        }
     }
 
     /// The sender's words; null, `""` and what is no text count as missing: a hang-up is not refused for its reason.

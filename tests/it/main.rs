@@ -37,5 +37,6 @@ mod strangers;
 mod traces;
 mod upgrades;
 mod versions;
+mod video;
 mod webhooks;
 mod words;

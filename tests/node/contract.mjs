@@ -17,6 +17,9 @@ const EVENTS = {
   'call:busy': { callId: 'id' },
   'call:reject:confirmed': { callId: 'id' },
   'call:ringing': { callId: 'id', timestamp: 'time' },
+  'call:upgrade:request': { callId: 'id', senderId: 'id', timestamp: 'time', expiresInMs: 'duration' },
+  'call:upgrade:response': { callId: 'id', accepted: 'boolean', 'reason?': 'string', timestamp: 'time' },
+  'call:downgraded': { callId: 'id', senderId: 'id', timestamp: 'time' },
   'session:ready': { sessionId: 'string', serverTime: 'time', 'call?': 'snapshot', ended: 'outcomes' },
 };
 

@@ -68,6 +68,30 @@ export interface SendMessage {
   [further: string]: unknown;
 }
 
+/** Whom it concerns is in the call's record; what else the app sends is passed over. */
+export interface AskForVideo {
+  callId: CallId;
+  /** Passed over. */
+  receiverId?: unknown;
+  /** Passed over. */
+  senderId?: unknown;
+  /** Passed over. */
+  timestamp?: unknown;
+  [further: string]: unknown;
+}
+
+/** AnswerVideo. */
+export interface AnswerVideo {
+  callId: CallId;
+  /** `true` or `false`, also as text. */
+  accepted: unknown;
+  /** Why not; `User declined` if nothing is said. */
+  reason?: unknown;
+  /** Passed over. */
+  timestamp?: unknown;
+  [further: string]: unknown;
+}
+
 /** UserIds. */
 export interface UserIds {
   userIds: UserId[];
@@ -137,6 +161,30 @@ export interface Message {
   senderId: UserId;
   /** Any JSON. */
   data: unknown;
+  timestamp: Time;
+}
+
+/** VideoAsked. */
+export interface VideoAsked {
+  callId: CallId;
+  senderId: UserId;
+  timestamp: Time;
+  expiresInMs: Duration;
+}
+
+/** VideoAnswered. */
+export interface VideoAnswered {
+  callId: CallId;
+  accepted: boolean;
+  /** Why not. */
+  reason?: string;
+  timestamp: Time;
+}
+
+/** BackToAudio. */
+export interface BackToAudio {
+  callId: CallId;
+  senderId: UserId;
   timestamp: Time;
 }
 
@@ -245,6 +293,12 @@ export interface WebhookCall {
   durationMs?: Duration;
   talkMs?: Duration;
   absentSince?: Time;
+  /** The type before, of `call.upgraded` and `call.downgraded`. */
+  from?: string;
+  /** The type from `at` on. */
+  to?: string;
+  at?: Time;
+  by?: UserId;
   endedBy?: UserId;
   callerName?: string;
   channelName?: string;
@@ -263,10 +317,11 @@ export interface PhoneEvents {
   'call:message': [SendMessage, Done | Refused];
   'presence:subscribe': [UserIds, Users | Refused];
   'presence:unsubscribe': [UserIds, Users | Refused];
-  'call:upgrade': [CallOnly, NotSupported | Refused];
-  'call:switchToVideo': [CallOnly, NotSupported | Refused];
-  'call:switch_to_video': [CallOnly, NotSupported | Refused];
-  'call:upgrade:response': [CallOnly, NotSupported | Refused];
+  'call:upgrade': [AskForVideo, Done | Refused | NotSupported];
+  'call:switchToVideo': [AskForVideo, Done | Refused | NotSupported];
+  'call:switch_to_video': [AskForVideo, Done | Refused | NotSupported];
+  'call:upgrade:response': [AnswerVideo, Done | Refused | NotSupported];
+  'call:downgrade': [CallOnly, Done | Refused];
 }
 
 /** What a phone hears. */
@@ -282,6 +337,9 @@ export interface ServerEvents {
   'call:busy': AboutCall;
   'call:reject:confirmed': AboutCall;
   'call:message': Message;
+  'call:upgrade:request': VideoAsked;
+  'call:upgrade:response': VideoAnswered;
+  'call:downgraded': BackToAudio;
   'user:online': Presence;
   'user:offline': Presence;
   [event: `app:${string}`]: AppEvent;

@@ -33,6 +33,8 @@ final class HandleWebhook implements ShouldQueue
         'call.cancelled' => Events\CallCancelled::class,
         'call.missed' => Events\CallMissed::class,
         'call.ended' => Events\CallEnded::class,
+        'call.upgraded' => Events\CallUpgraded::class,
+        'call.downgraded' => Events\CallDowngraded::class,
         'call.verify' => Events\CallVerify::class,
     ];
     public const USER_EVENTS = [

@@ -29,6 +29,18 @@ fn with_absent_caller(mut call: Call) -> Call {
     call
 }
 
+fn asked_by_callee(call: Call) -> Call {
+    let open = Some(Request { number: 1, by: Role::Callee, at: at(3), until: at(33) });
+    Call {
+        switching: Some(Switching { count: 1, dialled: Some("AUDIO".into()), open, ..Switching::default() }),
+        ..call
+    }
+}
+
+fn as_video(call: Call) -> Call {
+    Call { call_type: Some("VIDEO".into()), ..call }
+}
+
 fn born_with_7(call: Call) -> Call {
     Call { born: 7, ..call }
 }
@@ -47,6 +59,8 @@ fn asked() -> Vec<Row> {
     let reject = |by| Command::Reject { by, reason: None };
     let cancel = |by| Command::Cancel { by, reason: None };
     let end = |by| Command::End { by, reason: None };
+    let video = |by| Command::RequestVideo { by };
+    let answer = |by, accepted| Command::AnswerVideo { by, accepted, reason: None };
     let dial = |receiver: &str| Command::Initiate {
         by: ana(),
         receiver: user(receiver),
@@ -68,6 +82,18 @@ fn asked() -> Vec<Row> {
         ("cancel by the callee", as_it_is, cancel(bo())),
         ("end by the caller", as_it_is, end(ana())),
         ("end by the callee", as_it_is, end(bo())),
+        ("asks for video, of an audio call", as_it_is, video(bo())),
+        ("asks again, unanswered", asked_by_callee, video(bo())),
+        ("asks too, while the other side asks", asked_by_callee, video(ana())),
+        ("asks for video, of a video call", as_video, video(bo())),
+        ("asks from another device", as_it_is, video(other_phone("bo"))),
+        ("answers yes", asked_by_callee, answer(ana(), true)),
+        ("answers no", asked_by_callee, answer(ana(), false)),
+        ("answers the own request", asked_by_callee, answer(bo(), true)),
+        ("answers, and nobody asks", as_it_is, answer(ana(), true)),
+        ("goes back to audio", as_video, Command::Downgrade { by: ana() }),
+        ("goes back to audio, of an audio call", as_it_is, Command::Downgrade { by: ana() }),
+        ("asks or answers as a stranger", asked_by_callee, answer(actor("eve", named("e1")), true)),
         ("end over HTTP, nobody named", as_it_is, Command::Dismiss { reason: None }),
         ("accept or reject by anybody but the callee", as_it_is, accept(ana())),
         ("cancel or end by a stranger", as_it_is, end(actor("eve", named("e1")))),
@@ -164,6 +190,8 @@ fn change(call: &Call, next: &Call) -> String {
         _ if is_doubtful(next) != is_doubtful(call) => {
             if is_doubtful(next) { "→ doubtful" } else { "→ no longer doubtful" }.into()
         }
+        _ if next.media() != call.media() => format!("→ {}", next.media().map_or("unknown", Media::name)),
+        _ if next.request() != call.request() => if next.request().is_some() { "asked" } else { "refused" }.into(),
         _ => "recorded".into(),
     }
 }
@@ -225,6 +253,20 @@ fn deadlines() -> String {
         ("grace of the second party, neither with `acks`", left(&doubted, Role::Callee, 80), away, 140),
         ("`LOST_CALL_SECS` of both being away", both.clone(), away, 680),
         ("the same, a session is there again", both, back, 680),
+        ("request for video, 30 s without an answer", asked_by_callee(active()), away, 33),
+        (
+            "request for video, who is asked is away for 10 s",
+            asked_by_callee(left(&active(), Role::Caller, 4)),
+            away,
+            14,
+        ),
+        ("the same, a session is there again", asked_by_callee(left(&active(), Role::Caller, 4)), back, 14),
+        (
+            "the same, the store failed writes a moment ago",
+            asked_by_callee(left(&active(), Role::Caller, 4)),
+            unsure,
+            14,
+        ),
         ("maximum duration, `acks` on either side", active(), away, 14_402),
         ("maximum duration, no `acks`, somebody is there", deployed(active()), away, 14_402),
         ("maximum duration, no party ever had a session", unseen(deployed(active())), away, 14_402),
@@ -247,6 +289,8 @@ fn heard() -> String {
     let late = step(&cancelled, &Command::Accept { by: bo() }, at(4)).unwrap_err().record.unwrap();
     let mut busy_at_once = trying().ended(EndReason::Busy, None, None, at(0));
     busy_at_once.caller.session = None;
+    let asked = after(&active(), Command::RequestVideo { by: ana() }, 3);
+    let [yes, no] = [true, false].map(|accepted| Command::AnswerVideo { by: bo(), accepted, reason: None });
     let raised = |mut call: Call| {
         call.version.counter += 1;
         call
@@ -255,6 +299,11 @@ fn heard() -> String {
         ("trying", trying()),
         ("ringing", ringing()),
         ("active", active()),
+        ("active, the callee asks for video", asked_by_callee(active())),
+        ("active, the caller's request was accepted", after(&asked, yes, 4)),
+        ("active, the caller's request was declined", after(&asked, no, 4)),
+        ("active, the caller went back to audio", after(&as_video(active()), Command::Downgrade { by: ana() }, 4)),
+        ("`hung_up` by the callee, the caller's request was open", after(&asked, end(&by_bo), 4)),
         ("`cancelled`, `superseded`", cancelled),
         ("`caller_gone`", ringing().ended(EndReason::CallerGone, None, None, at(13))),
         ("`rejected`", after(&ringing(), reject, 3)),
@@ -294,6 +343,10 @@ fn spoken(say: &Say) -> String {
         Say::Ended { reason, .. } => format!("`call:ended` {reason}"),
         Say::Timeout => "`call:timeout`".into(),
         Say::Busy => "`call:busy`".into(),
+        Say::UpgradeRequest { .. } => "`call:upgrade:request`".into(),
+        Say::UpgradeResponse { reason: None, .. } => "`call:upgrade:response` accepted".into(),
+        Say::UpgradeResponse { reason: Some(reason), .. } => format!("`call:upgrade:response` {reason}"),
+        Say::Downgraded { .. } => "`call:downgraded`".into(),
     }
 }
 

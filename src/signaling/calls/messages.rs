@@ -122,6 +122,14 @@ fn data(call: &Call, event: &Event) -> Value {
     if let Some(at) = call.accepted_at() {
         put("acceptedAt", at.as_millis().into());
     }
+    if let EventKind::Upgraded | EventKind::Downgraded = event.kind
+        && let Some(change) = call.changes().iter().find(|change| change.seq == event.seq)
+    {
+        put("from", change.from().name().into());
+        put("to", change.to.name().into());
+        put("at", change.at.as_millis().into());
+        put("by", call.party(change.by).user.as_str().into());
+    }
     let Some(end) = call.end() else { return Value::Object(data) };
     put("endedAt", end.at.as_millis().into());
     put("reason", end.reason.name().into());

@@ -176,13 +176,15 @@ impl Session {
             let is_new = is_newest || matches!(kind, SayKind::Cancelled | SayKind::Ended);
             wanted(kind) && is_new && !(kind == SayKind::Busy && knows_busy)
         };
+        let grace = Duration::from_millis(call.terms.call_grace);
         for say in hears(call, role, &self.device, Some(&self.id)) {
             let kind = say.kind();
-            if ear.has_heard(kind) || !wanted(kind) || (kind == SayKind::Incoming && call.ring_until <= now) {
+            let late = kind == SayKind::Incoming && call.ring_until <= now || say.is_stale(grace, now);
+            if ear.knows(&say) || !wanted(kind) || late {
                 continue;
             }
             if kind == SayKind::Incoming && sabotage::strikes(Bug::SaidBeforeEmit, 10) {
-                ear.said |= 1 << kind as u8;
+                ear.note(kind, None);
                 continue;
             }
             if ear.has_heard(SayKind::Incoming) && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)
@@ -192,6 +194,7 @@ impl Session {
             if sabotage::strikes(Bug::EmitTwice, 50) {
                 self.connection.voice.say(call, &say, now, false);
             }
+            let number = say.number();
             match held_until(call, role, self.acks, kind).filter(|at| *at > now) {
                 Some(at) => heard.held.push(Held { say, at }),
                 None if self.voice().say(call, &say, now, false) => heard.said.push(kind),
@@ -201,7 +204,7 @@ impl Session {
                     return heard;
                 }
             }
-            ear.said |= 1 << kind as u8;
+            ear.note(kind, number);
             if kind == SayKind::Incoming {
                 ear.rung_at = now;
             }

@@ -1,6 +1,8 @@
 //! What a session was told of its calls.
 
-use crate::call::{Call, CallId, SayKind, Timestamp};
+use std::collections::BTreeMap;
+
+use crate::call::{Call, CallId, Say, SayKind, Timestamp};
 use crate::telemetry::metrics;
 
 /// The last a session was told: what is older, repeated or of an older call is not said; but for the end of the call it
@@ -27,12 +29,30 @@ pub struct CallTold {
     /// When it was told to ring.
     pub rung_at: Timestamp,
     /// One bit for each [`SayKind`].
-    pub said: u8,
+    said: u16,
+    /// The last numbers of what a call may have several of: request, response, change.
+    numbers: BTreeMap<SayKind, u64>,
 }
 
 impl CallTold {
     pub fn has_heard(&self, kind: SayKind) -> bool {
-        self.said & (1 << kind as u8) != 0
+        self.said & (1 << kind as u16) != 0
+    }
+
+    /// Whether this was said already, or of several of its kind a later one.
+    pub fn knows(&self, say: &Say) -> bool {
+        match say.number() {
+            Some(number) => self.numbers.get(&say.kind()).is_some_and(|last| *last >= number),
+            None => self.has_heard(say.kind()),
+        }
+    }
+
+    /// It is said, or will be.
+    pub fn note(&mut self, kind: SayKind, number: Option<u64>) {
+        self.said |= 1 << kind as u16;
+        if let Some(number) = number {
+            self.numbers.insert(kind, number);
+        }
     }
 
     /// An id may have been another call's, which its owner took it back from.

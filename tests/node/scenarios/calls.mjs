@@ -2,6 +2,17 @@
 import { RING_MS } from '../cluster.mjs';
 import { Phone } from '../phone.mjs';
 
+/** An accepted audio call. */
+async function talk(ana, bo) {
+  const call = await ana.dial(bo, { callType: 'AUDIO' });
+  ana.holds(call.ack, { success: true, callId: call.id }, 'ack of call:initiate');
+  call.incoming = await bo.expectIncoming(call);
+  await ana.expect('call:ringing', { callId: call.id });
+  await bo.does('call:accept', call, 'active');
+  await ana.expect('call:accepted', { callId: call.id });
+  return call;
+}
+
 export const ENDED = { reason: 'Remote user ended call', durationMs: Number.isInteger };
 
 export const calls = {
@@ -253,18 +264,36 @@ export const calls = {
     await ana.expect('call:rejected', { callId: rejected.id });
   },
 
-  async 'call:upgrade is answered'(stage) {
+  async 'an audio call becomes a video call, under each name of the request'(stage) {
     const [ana, bo] = await stage.pair({ acks: true });
-    const call = await ana.rings(bo);
-    await bo.does('call:accept', call, 'active');
-    await ana.expect('call:accepted', { callId: call.id });
-    const request = { callId: call.id, receiverId: bo.user, senderId: ana.user, timestamp: Date.now() };
     for (const event of ['call:upgrade', 'call:switchToVideo', 'call:switch_to_video']) {
-      ana.holds(await ana.ask(event, request), { success: false, error: 'Not supported' }, `ack of ${event}`);
+      const call = await talk(ana, bo);
+      const request = { callId: call.id, receiverId: bo.user, senderId: ana.user, timestamp: Date.now() };
+      ana.holds(await ana.ask(event, request), { success: true, callId: call.id }, `ack of ${event}`);
+      await bo.expect('call:upgrade:request', { callId: call.id, senderId: ana.user });
+      const response = { callId: call.id, accepted: true, timestamp: Date.now() };
+      bo.holds(await bo.ask('call:upgrade:response', response), { success: true, callId: call.id }, 'ack of call:upgrade:response');
+      await ana.expect('call:upgrade:response', { callId: call.id, accepted: true });
+      await bo.does('call:downgrade', call, 'active');
+      await ana.expect('call:downgraded', { callId: call.id, senderId: bo.user });
+      await ana.does('call:end', call, 'ended');
+      await bo.expect('call:ended', { callId: call.id });
     }
-    const response = { callId: call.id, accepted: false, reason: 'No' };
-    ana.holds(await ana.ask('call:upgrade:response', response), { success: false, error: 'Not supported' }, 'ack of call:upgrade:response');
+  },
+
+  async 'a request for video is declined, and answered by the end of the call'(stage) {
+    const [ana, bo] = await stage.pair({ acks: true });
+    const call = await talk(ana, bo);
+    await ana.does('call:upgrade', call, 'active');
+    await bo.expect('call:upgrade:request', { callId: call.id });
+    const no = { callId: call.id, accepted: false, reason: 'Not now' };
+    bo.holds(await bo.ask('call:upgrade:response', no), { success: true, callId: call.id }, 'ack of call:upgrade:response');
+    await ana.expect('call:upgrade:response', { callId: call.id, accepted: false, reason: 'Not now' });
+    await bo.does('call:upgrade', call, 'active');
+    await ana.expect('call:upgrade:request', { callId: call.id });
     await ana.does('call:end', call, 'ended');
+    await bo.expect('call:upgrade:response', { callId: call.id, accepted: false, reason: 'Call ended' });
     await bo.expect('call:ended', { callId: call.id });
+    await ana.fails('call:upgrade', call, 'invalid_state');
   },
 };

@@ -3,10 +3,10 @@ import { nextCallId, nextUserId } from '../ids.mjs';
 
 const EVENTS = [
   'call:initiate', 'call:accept', 'call:reject', 'call:cancel', 'call:end', 'call:ringing', 'call:message',
-  'call:upgrade', 'call:switchToVideo', 'call:switch_to_video', 'call:upgrade:response',
+  'call:upgrade', 'call:switchToVideo', 'call:switch_to_video', 'call:upgrade:response', 'call:downgrade',
   'presence:subscribe', 'presence:unsubscribe',
 ];
-const UPGRADES = EVENTS.filter((event) => event.includes('upgrade') || event.includes('witch'));
+const UPGRADES = EVENTS.filter((event) => event.includes('grade') || event.includes('witch'));
 // May answer `Not supported` until they are.
 const LATER = [...UPGRADES, 'call:message'];
 const PRESENCE = EVENTS.filter((event) => event.startsWith('presence:'));

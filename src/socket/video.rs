@@ -1,0 +1,47 @@
+//! An accepted call changes between audio and video: docs/protocol.md 3.3.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use socketioxide::extract::AckSender;
+
+use super::handlers::{answer, refuse};
+use super::{Edge, Fields, acks};
+use crate::call::Command;
+use crate::signaling::Session;
+
+/// Asks the other side for video, answers it, or goes back to audio. Whom it concerns is in the record: of the payload
+/// only the call counts, and the answer.
+pub(super) async fn switch(
+    edge: &Arc<Edge>,
+    session: &Arc<Session>,
+    event: &str,
+    payload: Option<Value>,
+    ack: Option<AckSender>,
+) {
+    if !edge.video_switch {
+        return match event {
+            "call:downgrade" => refuse(session, ack, acks::invalid_text("unknown event")),
+            _ => answer(session, ack, &acks::not_supported()),
+        };
+    }
+    let by = session.actor();
+    let read = Fields::new(payload).and_then(|fields| {
+        let (id, spelled) = fields.call_id()?;
+        let command = match event {
+            "call:upgrade:response" => {
+                Command::AnswerVideo { by, accepted: fields.flag("accepted")?, reason: fields.reason() }
+            }
+            "call:downgrade" => Command::Downgrade { by },
+            _ => Command::RequestVideo { by },
+        };
+        Ok((id, spelled, command))
+    });
+    match read {
+        Ok((id, spelled, command)) => match edge.signaling.switch_type(&id, command).await {
+            Ok(call) => answer(session, ack, &acks::done(&spelled, &call)),
+            Err(failure) => refuse(session, ack, acks::failed(&failure)),
+        },
+        Err(error) => refuse(session, ack, acks::invalid(&error)),
+    }
+}
