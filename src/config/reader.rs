@@ -59,10 +59,10 @@ impl Reader {
         let mut policy = self.policy();
         let webhook = self.webhook();
         policy.webhooks = webhook.is_some();
-        let presence = self.one_of("WEBHOOK_PRESENCE", &[("false", false), ("true", true)]);
-        policy.presence_webhooks = presence && policy.webhooks;
-        let legacy = self.one_of("LARAVEL_CALLBACKS", &[("legacy", true), ("off", false)]);
-        policy.callbacks = legacy && matches!(auth, Auth::Laravel { .. });
+        policy.presence_webhooks =
+            self.one_of("WEBHOOK_PRESENCE", &[("false", false), ("true", true)]) && policy.webhooks;
+        policy.callbacks = self.one_of("LARAVEL_CALLBACKS", &[("legacy", true), ("off", false)]);
+        policy.callbacks &= matches!(auth, Auth::Laravel { .. });
         Config {
             host,
             port: self.number("PORT", 0..=65_535),
@@ -161,14 +161,11 @@ impl Reader {
 
     fn policy(&mut self) -> Policy {
         let caller_grace = self.seconds("CALLER_GRACE_SECS", 1..=120);
+        let explicit = self.is_set("CALLER_GRACE_SECS");
         Policy {
             ring_timeout: self.seconds("RING_TIMEOUT_SECS", 5..=180),
             caller_grace,
-            caller_grace_without_acks: if self.is_set("CALLER_GRACE_SECS") {
-                caller_grace
-            } else {
-                Duration::from_secs(20)
-            },
+            caller_grace_without_acks: if explicit { caller_grace } else { Duration::from_secs(20) },
             call_grace: self.seconds("CALL_GRACE_SECS", 1..=3600),
             call_max: self.seconds("CALL_MAX_SECS", 60..=86_400),
             lost_call: self.seconds("LOST_CALL_SECS", 1..=3600),
@@ -294,9 +291,7 @@ impl Reader {
     /// The value, or the content of the file that `<NAME>_FILE` names. An empty value counts as none.
     fn raw(&mut self, name: &str) -> Option<String> {
         let value = self.variables.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let Some(path) = self.variables.get(&format!("{name}_FILE")) else {
-            return value;
-        };
+        let Some(path) = self.variables.get(&format!("{name}_FILE")) else { return value };
         if value.is_some() {
             self.errors.push(format!("{name} and {name}_FILE are both set"));
         }
