@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
-pub use estimate::{Reading, SLEW, Shift};
+pub use estimate::{Reading, SLEW, Shift, StoreTime};
 
 use crate::call::Timestamp;
 use estimate::{Estimates, Judged};

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
-use crate::clock::Shift;
+use crate::clock::{Shift, StoreTime};
 
 pub use error::StoreError;
 pub use outbox::{
@@ -310,9 +310,8 @@ pub struct Lease {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Renewal {
-    /// The store's own clock at the renewal, and the shift that makes it store time; absent where the store has no clock
-    /// of its own.
-    pub store_time: Option<(Timestamp, i64)>,
+    /// What the store's clock said at the renewal; absent where it has none of its own.
+    pub store_time: Option<StoreTime>,
     /// False when the lease had expired or was unknown: sessions are to be registered again under the new epoch.
     pub continued: bool,
     /// Every lease the store knows, expired ones included.

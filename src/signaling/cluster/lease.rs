@@ -136,8 +136,8 @@ impl OwnLease {
         // A lease is compared with the time of nodes: by their own, no step of the store's clock ends one.
         let now = self.members.has_renewed().then(|| self.node.now());
         let renewal = self.store.renew(&lease, self.node.policy.lease, now).await?;
-        if let Some((raw, shift)) = renewal.store_time {
-            let reading = Reading { raw, shift, asked, answered: self.node.clock.elapsed() };
+        if let Some(said) = renewal.store_time {
+            let reading = Reading { said, asked, answered: self.node.clock.elapsed() };
             if let Some(shift) = self.node.clock.follow(reading) {
                 metrics::clock_stepped();
                 let step_ms = shift.from - shift.to;

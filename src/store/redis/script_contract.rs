@@ -261,7 +261,7 @@ impl Stage {
                 self.sessions.swept(&dead, &users).await.unwrap();
             }
             "renew" => drop(self.sessions.renew(&lease("n2", 1), HOUR, Some(now)).await.unwrap()),
-            "shift" => drop(self.sessions.shift_clock(Shift { from: 1, to: 1 }).await.unwrap()),
+            "shift" => drop(self.sessions.shift_clock(Shift { from: 1, to: 1, shifts: 1 }).await.unwrap()),
             "retire" => self.sessions.retire(&node).await.unwrap(),
             "watch" => self.sessions.watch(some_users, &node).await.unwrap(),
             "unwatch" => self.sessions.unwatch(some_users, &node).await.unwrap(),

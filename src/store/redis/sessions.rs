@@ -13,7 +13,7 @@ use super::calls::{json, unexpected};
 use super::reading::{Key, parse_at, passed_over, readable};
 use super::script;
 use crate::call::{NodeId, Timestamp, UserId};
-use crate::clock::{SLEW, Shift};
+use crate::clock::{SLEW, Shift, StoreTime};
 use crate::store::{
     Lease, Page, Registered, Renewal, SESSIONS_PER_HOLDER, SESSIONS_PER_USER, SessionRecord, SessionStore, StoreError,
     Swept,
@@ -233,7 +233,9 @@ impl SessionStore for RedisSessions {
         let mut keys = self.lease_keys();
         keys.push(self.clock_key());
         let reply: Vec<String> = script::RENEW.run(&self.lease, keys, arguments).await?;
-        let [own, shift, continued, leases @ ..] = reply.as_slice() else { return Err(unexpected("renew", &reply)) };
+        let [own, shift, shifts, continued, leases @ ..] = reply.as_slice() else {
+            return Err(unexpected("renew", &reply));
+        };
         let leases = leases
             .chunks_exact(3)
             .filter_map(|part| {
@@ -243,13 +245,15 @@ impl SessionStore for RedisSessions {
                 Some(Lease { expires_at, ..lease })
             })
             .collect();
-        let own = own.parse().ok().map(Timestamp::from_millis);
-        let store_time = own.zip(shift.parse().ok());
+        let (own, shift, shifts) = (own.parse().ok(), shift.parse().ok(), shifts.parse().unwrap_or_default());
+        let store_time =
+            own.zip(shift).map(|(own, shift)| StoreTime { raw: Timestamp::from_millis(own), shift, shifts });
         Ok(Renewal { store_time, continued: continued == "1", leases })
     }
 
     async fn shift_clock(&self, shift: Shift) -> Result<bool, StoreError> {
-        let arguments = vec![shift.from.to_string().into(), shift.to.to_string().into()];
+        let arguments = [shift.from.to_string(), shift.to.to_string(), shift.shifts.to_string()];
+        let arguments = arguments.into_iter().map(Into::into).collect();
         Ok(script::SHIFT.run::<u64>(&self.lease, vec![self.clock_key()], arguments).await? == 1)
     }
 
