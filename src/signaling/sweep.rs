@@ -33,12 +33,22 @@ impl Node {
             }
             for lease in self.members.expired() {
                 if self.members.is_well(lease.expires_at)
-                    && let Err(error) = self.sweep(&lease).await
+                    && let Err(error) = self.sweep_all_epochs(lease.clone()).await
                 {
                     tracing::warn!(peer = %lease.node, %error, "sweeping a dead node failed");
                 }
             }
         }
+    }
+
+    /// A node that died between two epochs has sessions under both. Its lease goes with the last of them.
+    async fn sweep_all_epochs(self: &Arc<Self>, lease: Lease) -> Result<(), StoreError> {
+        let earlier = self.sessions.begin(&lease.node, lease.epoch).await?;
+        // Later ones are those of a process that took the name over.
+        for epoch in earlier.into_iter().filter(|epoch| *epoch < lease.epoch) {
+            self.sweep(&Lease { epoch, ..lease.clone() }).await?;
+        }
+        self.sweep(&lease).await
     }
 
     async fn sweep(self: &Arc<Self>, lease: &Lease) -> Result<(), StoreError> {
