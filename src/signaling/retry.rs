@@ -162,7 +162,9 @@ impl Node {
         }
     }
 
-    async fn pay_in_order(self: &Arc<Self>, of_call: Vec<Waiting>) {
+    async fn pay_in_order(self: &Arc<Self>, mut of_call: Vec<Waiting>) {
+        // What its caller said of the call since he was refused is how it ends.
+        of_call.sort_by_key(|waiting| matches!(waiting.owed, Owed::Withdrawal { .. }));
         for waiting in of_call {
             if waiting.in_hand {
                 return;

@@ -80,11 +80,15 @@ impl Word {
     }
 }
 
-/// What a phone did so far about a call's accept.
+/// What is known so far of a call when a line about it is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Accepts {
+    /// The phone has accepted it,
     pub sent: bool,
+    /// and was refused.
     pub refused: bool,
+    /// Its dial was answered, and not with "unavailable": it is not withdrawn.
+    pub dialled: bool,
 }
 
 /// Reads a line about the call `id`.
@@ -99,6 +103,10 @@ pub fn word(entry: &Entry, id: &str, accepts: Accepts) -> Option<Word> {
             if live["role"] == "callee" && !accepts.sent { Word::FREED } else { Word::accepted() }
         }
         What::Heard { event, payload, .. } => {
+            // The end of a ring that was withdrawn: who dialled it was told, or may believe, that it never began.
+            if event == "call:timeout" && !accepts.dialled {
+                return Word::end(Ways::NO_ANSWER.or(Ways::CANCELLED));
+            }
             heard(event, payload["reason"].as_str().unwrap_or_default(), accepts.refused)
         }
         What::Acked { event, answer, .. } => acked(event, answer),

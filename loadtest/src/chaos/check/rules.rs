@@ -83,6 +83,7 @@ impl<'a> Court<'a> {
         let mut heard: BTreeSet<(u64, &str)> = BTreeSet::new();
         let mut accepts: BTreeMap<&str, Accepts> = BTreeMap::new();
         let mut winners: BTreeSet<&str> = BTreeSet::new();
+        let mut dialled = false;
         for &line in &self.call.lines {
             let at = line.at;
             let (phone, session) = match &line.what {
@@ -123,7 +124,13 @@ impl<'a> Court<'a> {
             {
                 accepts.entry(phone).or_default().sent = true;
             }
-            let said = word(line, self.call.id, accepts.get(phone).copied().unwrap_or_default());
+            if let What::Acked { event, answer, .. } | What::Answered { event, answer, .. } = &line.what
+                && event == "call:initiate"
+            {
+                dialled |= answer.is_object() && answer["code"] != "unavailable";
+            }
+            let known = Accepts { dialled, ..accepts.get(phone).copied().unwrap_or_default() };
+            let said = word(line, self.call.id, known);
             self.note(phone, at, line, said);
         }
         if winners.len() > 1 && !self.tolerates_loss() {
