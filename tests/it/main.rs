@@ -23,6 +23,7 @@ mod layering;
 mod legacy;
 mod limits;
 mod lines;
+mod losses;
 mod metrics;
 mod old_snapshot;
 mod payloads;

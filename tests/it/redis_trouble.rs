@@ -4,11 +4,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use onlycare_signaling::call::{Call, CallId, State};
 use serde_json::json;
 
 use crate::harness::cluster::{SECRET, get, get_with};
-use crate::harness::phone::{Profile, unique, unique_call};
+use crate::harness::phone::{unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
 use crate::harness::{Cluster, Phone, until};
@@ -306,126 +305,4 @@ async fn a_node_cut_from_redis_while_others_are_not_knows_it() {
     far.cut();
     let alone = tokio::time::timeout(Duration::from_secs(6), cluster.nodes[1].isolated());
     assert!(alone.await.is_err(), "nobody is better off elsewhere");
-}
-
-/// A node that missed the last word of a call has the store to itself after a loss: it puts back what it knows, and
-/// decides nothing on that before the others are back. What is said to it meanwhile waits.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_loss_nobody_decides_before_all_put_back() {
-    // The other node has a second to come back: a machine that stands still longer gives it another chance.
-    for _ in 0..3 {
-        if the_last_word_counts().await {
-            return;
-        }
-    }
-    panic!("the last word of a call was lost three times");
-}
-
-/// False where the node that missed the last word decided before the other was back.
-async fn the_last_word_counts() -> bool {
-    let mut redis = Redis::start();
-    let (near, far) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
-    let url = |proxy: &Proxy| format!("redis://{}", proxy.address);
-    let cluster = Cluster::on(&[url(&near), url(&far)]).await;
-    let (ana, bo, id) = (cluster.phone(0, &unique("ana")).await, unique("bo"), unique_call());
-    let first = cluster.phone_with(0, Profile::of(&bo).device("first")).await;
-    let second = cluster.phone_with(1, Profile::of(&bo).device("second")).await;
-    let cleo = cluster.phone(1, &unique("cleo")).await;
-    ana.rings(&id, &first).await;
-    second.expect("call:incoming").await;
-    far.cut();
-    assert_eq!(first.accept(&id).await["success"], true);
-    ana.expect("call:accepted").await;
-    near.cut();
-    redis.restart();
-    let put_back = async {
-        far.mend();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while redis.command(&["KEYS", "*call:*"]).is_empty() {
-            assert!(Instant::now() < deadline, "nothing is put back");
-            tokio::time::sleep(Duration::from_millis(10)).await; // asked, not waited for
-        }
-        near.mend();
-    };
-    let dialled = unique_call();
-    let (late, busy, ()) = tokio::join!(second.accept(&id), cleo.call(&dialled, &ana.user), put_back);
-    if late["success"] == true {
-        return false;
-    }
-    assert_eq!(late["state"], "active", "{late}");
-    assert_eq!(second.expect("call:cancelled").await["reason"], "Answered elsewhere");
-    assert_eq!(busy["busy"], true, "{busy}");
-    cleo.expect("call:busy").await;
-    assert_eq!(first.end(&id).await["success"], true);
-    ana.expect("call:ended").await;
-    for phone in [&ana, &first, &second, &cleo] {
-        phone.assert_nothing_more().await;
-    }
-    cluster.close().await;
-    true
-}
-
-/// A node that had only carried a word of Laravel never learned how the call went on. It puts back what it knows when all
-/// who knew more are gone, but nobody is told of that call, and it keeps nobody busy.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
-    let mut redis = Redis::start();
-    let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
-    let (ana, bo, id) = (cluster.phone(2, &unique("ana")).await, cluster.phone(2, &unique("bo")).await, unique_call());
-    ana.rings(&id, &bo).await;
-    let accepted = json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
-    assert_eq!(cluster.post(0, "/api/emit/call-accepted", accepted).await.0, 200);
-    ana.expect("call:accepted").await;
-    assert_eq!(ana.end(&id).await["success"], true);
-    bo.expect("call:ended").await;
-    let (anas, bos) = (ana.user.clone(), bo.user.clone());
-    ana.vanish();
-    bo.vanish();
-    cluster.nodes.pop().expect("a third node").stop().await;
-    redis.restart();
-    let stored = CallId::parse(&id).expect("a call id");
-    let put_back = async || {
-        let call = cluster.shared.calls.load(&stored).await;
-        matches!(call, Ok(Some(Call { state: State::Active { .. }, .. })))
-    };
-    until("the call is put back", ONE_LEASE, put_back).await;
-
-    let (ana, bo) = (cluster.phone(0, &anas).await, cluster.phone(1, &bos).await);
-    ana.completes_call(&bo).await;
-    assert_eq!(cluster.state(&id).await.0, "ended");
-    for phone in [&ana, &bo] {
-        let told = phone.heard().into_iter().find(|heard| heard.payload["callId"] == id.as_str());
-        assert_eq!(told, None, "{} heard of a call that was over", phone.user);
-    }
-    cluster.close().await;
-}
-
-/// A node that comes back to a wiped store when the others have waited for it and said that there is no such call: what
-/// rings there alone ends as unanswered. It does not ring again where it was said to be over.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ring_that_is_put_back_too_late_is_over() {
-    let mut redis = Redis::start();
-    let (near, far) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
-    let url = |proxy: &Proxy| format!("redis://{}", proxy.address);
-    let cluster = Cluster::on_tuned(&[url(&near), url(&far)], |config| {
-        config.policy.lease = Duration::from_secs(5);
-        config.policy.lease_renewal = Duration::from_secs(1);
-    })
-    .await;
-    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
-    ana.rings(&id, &bo).await;
-    far.cut();
-    redis.restart();
-    let second = cluster.phone_with(0, Profile::of(&bo.user).device("second")).await;
-    let is_none = async || second.accept(&id).await["code"] == "call_not_found";
-    until("node 0 says that there is none", 2 * ONE_LEASE, is_none).await;
-    far.mend();
-    ana.expect_within("call:timeout", ONE_LEASE).await;
-    assert_eq!(bo.expect_within("call:cancelled", ONE_LEASE).await["reason"], "Timeout");
-    for phone in [&ana, &bo] {
-        phone.assert_nothing_more().await;
-    }
-    assert!(second.heard().iter().all(|heard| heard.event == "call:cancelled"), "{:?}", second.heard());
-    assert_eq!(cluster.state(&id).await.0, "ended");
-    cluster.close().await;
 }

@@ -1,0 +1,211 @@
+//! A store that comes back empty: what nodes put back, in which order, and what is decided before they all have.
+
+use std::time::{Duration, Instant};
+
+use onlycare_signaling::call::{Call, CallId, Device, NodeId, SessionId, State, UserId};
+use onlycare_signaling::store::{Lease, SessionRecord};
+use serde_json::json;
+
+use crate::harness::phone::{Profile, initiate, unique, unique_call};
+use crate::harness::proxy::Proxy;
+use crate::harness::redis::Redis;
+use crate::harness::{Backend, Cluster, until};
+use crate::on_each_backend;
+
+/// A lease, and some time for a busy machine.
+const ONE_LEASE: Duration = Duration::from_secs(15);
+/// Longer than nodes wait for each other before they decide.
+const LONGER_THAN_NODES_WAIT: Duration = Duration::from_secs(6);
+
+/// A node that missed the last word of a call has the store to itself after a loss: it puts back what it knows, and
+/// decides nothing on that before the others are back. What is said to it meanwhile waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_loss_nobody_decides_before_all_put_back() {
+    // The other node has a second to come back: a machine that stands still longer gives it another chance.
+    for _ in 0..3 {
+        if the_last_word_counts(Duration::ZERO).await {
+            return;
+        }
+    }
+    panic!("the last word of a call was lost three times");
+}
+
+/// A store that comes back empty and refuses writes: nobody could put anything back, so nobody waited for it yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_store_that_refuses_writes_is_not_judged() {
+    for _ in 0..3 {
+        if the_last_word_counts(LONGER_THAN_NODES_WAIT).await {
+            return;
+        }
+    }
+    panic!("the last word of a call was lost three times");
+}
+
+/// Who dials, loses the connection while a loss keeps the dial waiting, comes back and dials somebody else, rings that
+/// one alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_a_loss_kept_waiting_does_not_ring_after_a_newer_one() {
+    let mut redis = Redis::start();
+    let far = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[redis.url(), format!("redis://{}", far.address)]).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let (cleo, user) = (cluster.phone(0, &unique("cleo")).await, ana.user.clone());
+    far.cut(); // the other waits for what this one may have to put back
+    redis.restart();
+    let (given_up, dialled) = (unique_call(), unique_call());
+    ana.emit("call:initiate", initiate(&given_up, &bo.user));
+    ana.vanish();
+    let back = cluster.phone(0, &user).await;
+    // The store may not know yet that cleo is connected.
+    back.call(&dialled, &cleo.user).await;
+    cleo.expect_within("call:incoming", ONE_LEASE).await;
+    back.cancel(&dialled).await;
+    cleo.expect("call:cancelled").await;
+    far.mend();
+    for phone in [&bo, &cleo] {
+        phone.assert_nothing_more().await;
+    }
+    let stored = cluster.shared.calls.load(&CallId::parse(&given_up).expect("a call id")).await;
+    assert!(matches!(stored, Ok(None)), "{stored:?}");
+}
+
+/// False where the node that missed the last word decided before the other was back. The store refuses writes for so long.
+async fn the_last_word_counts(refuses: Duration) -> bool {
+    let mut redis = Redis::start();
+    let (near, far) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
+    let url = |proxy: &Proxy| format!("redis://{}", proxy.address);
+    let cluster = Cluster::on(&[url(&near), url(&far)]).await;
+    let (ana, bo, id) = (cluster.phone(0, &unique("ana")).await, unique("bo"), unique_call());
+    let first = cluster.phone_with(0, Profile::of(&bo).device("first")).await;
+    let second = cluster.phone_with(1, Profile::of(&bo).device("second")).await;
+    let cleo = cluster.phone(1, &unique("cleo")).await;
+    ana.rings(&id, &first).await;
+    second.expect("call:incoming").await;
+    far.cut();
+    assert_eq!(first.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    near.cut();
+    redis.restart();
+    if !refuses.is_zero() {
+        assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+        far.mend();
+        tokio::time::sleep(refuses).await; // the trouble itself
+        assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    }
+    let put_back = async {
+        far.mend();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while redis.command(&["KEYS", "*call:*"]).is_empty() {
+            assert!(Instant::now() < deadline, "nothing is put back");
+            tokio::time::sleep(Duration::from_millis(10)).await; // asked, not waited for
+        }
+        near.mend();
+    };
+    let dialled = unique_call();
+    let (late, busy, ()) = tokio::join!(second.accept(&id), cleo.call(&dialled, &ana.user), put_back);
+    if late["success"] == true {
+        return false;
+    }
+    assert_eq!(late["state"], "active", "{late}");
+    assert_eq!(second.expect("call:cancelled").await["reason"], "Answered elsewhere");
+    assert_eq!(busy["busy"], true, "{busy}");
+    cleo.expect("call:busy").await;
+    assert_eq!(first.end(&id).await["success"], true);
+    ana.expect("call:ended").await;
+    for phone in [&ana, &first, &second, &cleo] {
+        phone.assert_nothing_more().await;
+    }
+    cluster.close().await;
+    true
+}
+
+/// A node that had only carried a word of Laravel never learned how the call went on. It puts back what it knows when all
+/// who knew more are gone, but nobody is told of that call, and it keeps nobody busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
+    let mut redis = Redis::start();
+    let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
+    let (ana, bo, id) = (cluster.phone(2, &unique("ana")).await, cluster.phone(2, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    let accepted = json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
+    assert_eq!(cluster.post(0, "/api/emit/call-accepted", accepted).await.0, 200);
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    bo.expect("call:ended").await;
+    let (anas, bos) = (ana.user.clone(), bo.user.clone());
+    ana.vanish();
+    bo.vanish();
+    cluster.nodes.pop().expect("a third node").stop().await;
+    redis.restart();
+    let stored = CallId::parse(&id).expect("a call id");
+    let put_back = async || {
+        let call = cluster.shared.calls.load(&stored).await;
+        matches!(call, Ok(Some(Call { state: State::Active { .. }, .. })))
+    };
+    until("the call is put back", ONE_LEASE, put_back).await;
+
+    let (ana, bo) = (cluster.phone(0, &anas).await, cluster.phone(1, &bos).await);
+    ana.completes_call(&bo).await;
+    assert_eq!(cluster.state(&id).await.0, "ended");
+    for phone in [&ana, &bo] {
+        let told = phone.heard().into_iter().find(|heard| heard.payload["callId"] == id.as_str());
+        assert_eq!(told, None, "{} heard of a call that was over", phone.user);
+    }
+    cluster.close().await;
+}
+
+/// A node that comes back to a wiped store when the others have waited for it and said that there is no such call: what
+/// rings there alone ends as unanswered. It does not ring again where it was said to be over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_is_put_back_too_late_is_over() {
+    let mut redis = Redis::start();
+    let (near, far) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
+    let url = |proxy: &Proxy| format!("redis://{}", proxy.address);
+    let cluster = Cluster::on_tuned(&[url(&near), url(&far)], |config| {
+        config.policy.lease = Duration::from_secs(5);
+        config.policy.lease_renewal = Duration::from_secs(1);
+    })
+    .await;
+    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    far.cut();
+    redis.restart();
+    let second = cluster.phone_with(0, Profile::of(&bo.user).device("second")).await;
+    let is_none = async || second.accept(&id).await["code"] == "call_not_found";
+    until("node 0 says that there is none", 2 * ONE_LEASE, is_none).await;
+    far.mend();
+    ana.expect_within("call:timeout", ONE_LEASE).await;
+    assert_eq!(bo.expect_within("call:cancelled", ONE_LEASE).await["reason"], "Timeout");
+    for phone in [&ana, &bo] {
+        phone.assert_nothing_more().await;
+    }
+    assert!(second.heard().iter().all(|heard| heard.event == "call:cancelled"), "{:?}", second.heard());
+    assert_eq!(cluster.state(&id).await.0, "ended");
+    cluster.close().await;
+}
+
+on_each_backend! {
+    /// A node began a new epoch, after a loss or a lapsed lease, and died before it had swept the one before.
+    async fn no_epoch_of_a_dead_node_is_left(backend: Backend) {
+        let cluster = Cluster::tuned(backend, 1, |config| {
+            config.policy.lease = Duration::from_secs(2);
+            config.policy.lease_renewal = Duration::from_millis(500);
+        })
+        .await;
+        let (sessions, node, clock) = (&cluster.shared.sessions, NodeId::parse("dead").unwrap(), &cluster.clock);
+        for epoch in [1, 2, 3] {
+            let user = UserId::parse(&unique("ana")).unwrap();
+            let (id, device) = (SessionId::from_random(epoch.into()), Device::Unknown);
+            let (node, connected_at) = (node.clone(), clock.now());
+            let session = SessionRecord { id, user, node, epoch, device, acks: true, connected_at };
+            sessions.begin(&session.node, epoch).await.unwrap();
+            sessions.register(&session).await.unwrap();
+        }
+        let (address, probe) = ("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1/ready".to_owned());
+        let lease = Lease { node, epoch: 3, address, probe, expires_at: clock.now(), sessions: 3 };
+        sessions.renew(&lease, Duration::from_millis(1), None).await.unwrap();
+        let is_swept = async || cluster.shared.sessions.online_users().await.unwrap().is_empty();
+        until("all of its sessions are swept", ONE_LEASE, is_swept).await;
+        cluster.close().await;
+    }
+}
