@@ -29,20 +29,8 @@ const EVENT_LIMIT: usize = 16 * 1024;
 /// The events that are never refused for one's own live call.
 const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
 /// The events that are about a call.
-const EVENTS: [&str; 12] = [
-    "call:initiate",
-    "call:ringing",
-    "call:accept",
-    "call:reject",
-    "call:cancel",
-    "call:end",
-    "call:message",
-    "call:upgrade",
-    "call:switchToVideo",
-    "call:switch_to_video",
-    "call:upgrade:response",
-    "call:downgrade",
-];
+const EVENTS: [&str; 7] =
+    ["call:initiate", "call:ringing", "call:accept", "call:reject", "call:cancel", "call:end", "call:message"];
 /// How long an enforced check may hold an initiate up.
 const ENFORCE_PATIENCE: Duration = Duration::from_secs(1);
 const WHEN_QUEUE_IS_FULL: Duration = Duration::from_secs(1);
@@ -209,7 +197,7 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incom
     let event = event.as_ref().and_then(Value::as_str).unwrap_or_default();
     let payload = parts.next();
     // What is traced comes from a closed set.
-    let name = EVENTS.into_iter().find(|known| *known == event);
+    let name = EVENTS.into_iter().chain(video::EVENTS).find(|known| *known == event);
     let id = payload.as_ref().filter(|_| name.is_some()).and_then(|payload| payload["callId"].as_str());
     let about = About { call: id.and_then(|id| CallId::parse(id).ok()), ..About::session(&session.user, &session.id) };
     let work = dispatch(edge, session, caller, event, payload, ack, arrived);

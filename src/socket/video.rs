@@ -10,6 +10,10 @@ use super::{Edge, Fields, acks};
 use crate::call::Command;
 use crate::signaling::Session;
 
+/// All of them.
+pub(super) const EVENTS: [&str; 5] =
+    ["call:upgrade", "call:switchToVideo", "call:switch_to_video", "call:upgrade:response", "call:downgrade"];
+
 /// Asks the other side for video, answers it, or goes back to audio. Whom it concerns is in the record: of the payload
 /// only the call counts, and the answer.
 pub(super) async fn switch(
