@@ -15,12 +15,12 @@ RUN mkdir src loadtest/src \
  && touch src/lib.rs \
  && echo 'fn main() {}' >src/main.rs \
  && cp src/main.rs loadtest/src/ \
- && cargo build --locked --release --target "$TARGET" --bin onlycare-signaling
+ && cargo build --locked --profile dist --target "$TARGET" --bin onlycare-signaling
 COPY src src
 COPY web web
 RUN touch src/lib.rs src/main.rs \
- && cargo build --locked --release --target "$TARGET" --bin onlycare-signaling \
- && install -D -s "target/$TARGET/release/onlycare-signaling" /image/bin/onlycare-signaling \
+ && cargo build --locked --profile dist --target "$TARGET" --bin onlycare-signaling \
+ && install -D -s "target/$TARGET/dist/onlycare-signaling" /image/bin/onlycare-signaling \
  && install -D /bin/busybox /image/bin/wget \
  && install -D -m 644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt \
  && /image/bin/onlycare-signaling --version

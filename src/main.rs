@@ -85,9 +85,21 @@ fn serve() -> ExitCode {
     }
     // fred and reqwest share one provider; a second start in one process is no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let workers = workers(config.worker_threads);
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime.block_on(run(config)),
         Err(error) => fail(&error),
+    }
+}
+
+/// On few cores one worker: each event is a handful of steps, and a step that wakes another thread costs more than it
+/// takes.
+fn workers(told: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match (told, cores) {
+        (0, ..=2) => 1,
+        (0, cores) => cores,
+        (told, _) => told,
     }
 }
 

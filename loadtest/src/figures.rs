@@ -40,7 +40,17 @@ impl Latency {
             "count": self.count(), "mean_ms": round(self.0.mean() / 1000.0),
             "p50_ms": round(self.at(0.50)), "p90_ms": round(self.at(0.90)), "p95_ms": round(self.at(0.95)),
             "p99_ms": round(self.at(0.99)), "p999_ms": round(self.at(0.999)), "max_ms": round(self.max()),
+            "histogram": self.histogram(),
         })
+    }
+
+    /// How many lie up to each bound in milliseconds and above the one before, each bound a quarter above the last.
+    fn histogram(&self) -> Vec<(f64, u64)> {
+        let steps = self
+            .0
+            .iter_log(50, 1.25)
+            .map(|step| (round(step.value_iterated_to() as f64 / 1000.0), step.count_since_last_iteration()));
+        steps.collect()
     }
 
     /// A row under [`HEAD`].

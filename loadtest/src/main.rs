@@ -8,6 +8,7 @@ mod calls;
 mod chaos;
 mod child;
 mod cluster;
+mod compare;
 mod connect;
 mod crowd;
 mod dial;
@@ -22,6 +23,7 @@ mod procfs;
 mod redis;
 mod report;
 mod schedule;
+mod svg;
 mod targets;
 
 use std::path::Path;
@@ -62,6 +64,8 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
     match &options.mode {
         Mode::Connect(connect) => connect::run(connect).await,
         Mode::Calls(calls) => calls::run(calls).await,
+        Mode::Compare(options) => compare::run(options).await,
+        Mode::Diff(diff) => compare::diff(&diff.before, &diff.after),
         Mode::Chaos(chaos) => chaos::run(chaos).await,
         Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
         Mode::Attack(attack) => attack::run(attack).await,
@@ -76,7 +80,8 @@ fn json_path(options: &Options) -> Option<&Path> {
         Mode::Chaos(chaos) => &chaos.json,
         Mode::Avalanche(avalanche) => &avalanche.target.json,
         Mode::Attack(attack) => &attack.json,
-        Mode::Attacker(_) => &None,
+        Mode::Compare(compare) => &compare.json,
+        Mode::Attacker(_) | Mode::Diff(_) => &None,
     };
     json.as_deref()
 }

@@ -28,6 +28,10 @@ pub enum Mode {
     Calls(Calls),
     /// Call while nodes, Redis and connections break by a seeded schedule, and judge the history (docs/chaos.md).
     Chaos(Chaos),
+    /// Alternate this project's nodes with the Node.js baseline (loadtest/baseline-node): medians, ratios, a verdict.
+    Compare(Compare),
+    /// What changed between two JSON files of `compare`.
+    Diff(Diff),
     /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
     Avalanche(Avalanche),
     /// Attack a cluster as strangers and as users do, and see what phones that call each other notice of it.
@@ -78,6 +82,10 @@ pub struct Calls {
     /// How long an accepted call lasts.
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub talk: Duration,
+    /// A closed loop instead of a rate: so many pairs call again as soon as their call is over. What is measured is how
+    /// many calls are completed, not how long each takes.
+    #[arg(long, value_parser = count)]
+    pub pairs: Option<usize>,
     /// How fast the phones connect before the first call, per second.
     #[arg(long, default_value_t = 500.0, value_parser = rate)]
     pub connect_rate: f64,
@@ -86,6 +94,46 @@ pub struct Calls {
     pub seed: Option<u64>,
     #[command(flatten)]
     pub target: Target,
+}
+
+#[derive(Args, Debug)]
+pub struct Compare {
+    /// Alternating runs of each side.
+    #[arg(long, default_value_t = 5, value_parser = count)]
+    pub rounds: usize,
+    /// What is played [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<crate::compare::Probe>,
+    /// Calls a second.
+    #[arg(long, value_delimiter = ',', default_value = "50,200,500")]
+    pub rates: Vec<u32>,
+    /// How long each run of calls lasts.
+    #[arg(long, default_value = "20s", value_parser = duration)]
+    pub duration: Duration,
+    /// Phones that connect in a run of `websocket` and `polling`.
+    #[arg(long, default_value_t = 5000, value_parser = count)]
+    pub phones: usize,
+    /// Pairs of phones that call each other without a pause, for saturation.
+    #[arg(long, default_value_t = 256, value_parser = count)]
+    pub pairs: usize,
+    /// The node's binary [default: onlycare-signaling next to this program].
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// The other side, started as our node is [default: loadtest/baseline-node/server.mjs of this checkout].
+    #[arg(long)]
+    pub baseline: Option<PathBuf>,
+    /// A folder for histograms as SVG, one for each rate.
+    #[arg(long)]
+    pub svg: Option<PathBuf>,
+    /// Write all figures of all runs to this file, for `loadtest diff`.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Diff {
+    pub before: PathBuf,
+    pub after: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -8,8 +8,10 @@ use tokio_util::task::TaskTracker;
 use super::memory::MemoryBus;
 use super::redis::RedisBus;
 use super::*;
-use crate::store::contract::test_server;
-use crate::store::redis::{builder, connect};
+use crate::call::Command;
+use crate::store::contract::{UNLIMITED, apply, by, call, session, test_server, user};
+use crate::store::redis::{RedisCalls, RedisSessions, builder, connect};
+use crate::store::{CallStore, Created, SessionStore, Swap, Telling, Tells};
 
 async fn redis() -> Arc<dyn Bus> {
     let url = test_server::shared().url();
@@ -117,4 +119,63 @@ fn versions_with_and_without_traces_understand_each_other() {
     let newer = untraced.replace("\"body\"", "\"traceparent\":\"00-1-2-01\",\"from_tomorrow\":[1],\"body\"");
     let envelope: Envelope = serde_json::from_str(&newer).unwrap();
     assert_eq!(envelope.traceparent.as_deref(), Some("00-1-2-01"), "a bad one costs the trace, not the message");
+}
+
+/// A call is told by the script that writes it: to each other node with a session of its parties, once, as the envelope
+/// that a publish would have been.
+#[tokio::test]
+async fn a_call_is_told_in_the_step_that_writes_it() {
+    let url = test_server::shared().url();
+    let prefix = format!("b{:016x}", rand::random::<u64>());
+    let commands = connect(&url, &TaskTracker::new()).await.unwrap();
+    let bus = RedisBus::new(commands.clone(), builder(&url).unwrap(), &prefix, TaskTracker::new());
+    let sessions = RedisSessions::new(commands.clone(), commands.clone(), &prefix);
+    let calls = RedisCalls::new(commands, &prefix, UNLIMITED);
+    let now = Timestamp::from_millis(1_800_000_000_000);
+    let mut inbox = bus.listen(&node("n2")).await.unwrap();
+    let held =
+        [session(1, "ana", "n1", 1), session(2, "ana", "n2", 1), session(3, "bo", "n2", 1), session(4, "bo", "n3", 7)];
+    for session in &held {
+        sessions.register(session).await.unwrap();
+    }
+    let telling = |caller, nonce| Telling {
+        caller,
+        callee: true,
+        own: node("n1"),
+        head: Envelope::head(now, now + Duration::from_secs(9), nonce, Some("00-1-2-01")),
+    };
+    let dialled = call("77", "ana", "bo", now);
+    let (created, told) = calls.create_telling(&dialled, &[], &[], &[], (now, &telling(true, 5))).await.unwrap();
+    let Created::Created(dialled) = created else { panic!("{created:?}") };
+    let mut told = told.expect("it was told");
+    told.caller.sort_by(|one, other| one.id.cmp(&other.id));
+    told.callee.sort_by(|one, other| one.id.cmp(&other.id));
+    assert_eq!((told.caller.as_slice(), told.callee.as_slice()), (&held[..2], &held[2..]));
+    told.heard.sort();
+    assert_eq!(told.heard, [(node("n2"), 1), (node("n3"), 0)], "not itself, and n3 does not listen");
+    let expected = |call: &Call, users: [&str; 2], nonce| Envelope {
+        sent_at: now,
+        expires_at: now + Duration::from_secs(9),
+        nonce,
+        traceparent: Some("00-1-2-01".into()),
+        body: Body::Call {
+            users: users.iter().filter(|name| !name.is_empty()).map(|name| user(name)).collect(),
+            call: Box::new(call.clone()),
+        },
+    };
+    assert_eq!(next(&mut inbox).await, Some(expected(&dialled, ["ana", "bo"], 5)), "with its order");
+
+    let ended = apply(&dialled, Command::Cancel { by: by("ana"), reason: None }, now);
+    let (swapped, told) = calls.swap_telling(&ended, dialled.version, &[], &[], &telling(false, 6)).await.unwrap();
+    let Swap::Done { over } = swapped else { panic!("{swapped:?}") };
+    let told = told.expect("it was told");
+    assert!(told.caller.is_empty() && told.callee.len() == 2, "only those who are to hear: {told:?}");
+    let stored = calls.load(&ended.id).await.unwrap().unwrap();
+    assert_eq!(stored.over, over);
+    assert_eq!(next(&mut inbox).await, Some(expected(&stored, ["bo", ""], 6)), "as it is stored");
+
+    let (stale, told) = calls.swap_telling(&ended, dialled.version, &[], &[], &telling(true, 7)).await.unwrap();
+    assert_eq!((stale, told), (Swap::Stale(Box::new(stored)), None), "what is not written is not told");
+    assert_eq!(bus.publish(&node("n2"), &numbered(8)).await.unwrap(), 1);
+    assert_eq!(next(&mut inbox).await, Some(numbered(8)), "nothing came before");
 }

@@ -58,6 +58,26 @@ pub enum Body {
     SelfTest { nonce: u64 },
 }
 
+impl Envelope {
+    /// The text of an envelope up to its body, for whoever adds the body himself: the script that writes a call
+    /// (`lua/tell.lua`).
+    pub fn head(sent_at: Timestamp, expires_at: Timestamp, nonce: u64, traceparent: Option<&str>) -> String {
+        #[derive(Serialize)]
+        struct Head<'t> {
+            sent_at: Timestamp,
+            expires_at: Timestamp,
+            nonce: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            traceparent: Option<&'t str>,
+        }
+        let head = Head { sent_at, expires_at, nonce, traceparent };
+        // Numbers and a text: nothing that can't be written.
+        let mut text = serde_json::to_string(&head).unwrap_or_default();
+        text.pop();
+        text
+    }
+}
+
 fn is_none(nonce: &u64) -> bool {
     *nonce == 0
 }

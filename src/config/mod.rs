@@ -158,6 +158,8 @@ pub struct Config {
     /// Where milestones of calls are told; none: nowhere.
     pub webhook: Option<EndpointTerms>,
     pub log_format: LogFormat,
+    /// Threads that serve phones; 0: as many as fit the cores.
+    pub worker_threads: usize,
     pub log_level: String,
     /// How logs and traces name users.
     pub log_users: Users,

@@ -70,6 +70,7 @@ options! {
     "DRAIN_DELAY_SECS", "5", "how long a node that stops is not ready before it closes transports: time for load balancers to notice; default in local development mode: 0";
     "DRAIN_SECS", "20", "window over which a node that stops closes its transports, parties of calls last; default in local development mode: 0";
     "LOG_FORMAT", "", "`json` or `text`; default: text on a terminal, else json";
+    "WORKER_THREADS", "0", "threads that serve phones, 1 to 64; 0: one on up to two cores, where Redis and the kernel want the other, else one for each core";
     "LOG_LEVEL", "info", "log filter, as in `info` or `onlycare_signaling=debug`";
     "LOG_USERS", "plain", "`plain` or `hashed`: whether logs and traces name a user by id or by the first 16 digits of an HMAC of it";
     "LOG_USERS_KEY", "", "key of that HMAC, at least 16 characters, the same on every node; needed with `hashed`";

@@ -137,6 +137,7 @@ impl Reader {
                     LogFormat::Auto
                 }
             },
+            worker_threads: self.number("WORKER_THREADS", 0..=64),
             log_level: self.text("LOG_LEVEL").unwrap_or_default(),
             log_users: self.log_users(),
             traces: self.traces(),

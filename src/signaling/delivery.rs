@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::announce::Announced;
 use super::{Node, Session};
 use crate::bus::Body;
 use crate::call::{Call, CallId, EndReason, NodeId, Role, SayKind, State, Timestamp, UserId, What, is_stale_ring};
@@ -52,10 +53,20 @@ impl Node {
     /// Tells the audience the call as it stands. Returns what sessions of the callee it found, after the first attempt
     /// at every node; what failed is tried again meanwhile.
     pub(super) async fn tell(self: &Arc<Self>, call: &Call, audience: Audience) -> Reached {
-        trace::part("tell", Kind::Internal, self.tell_all(call, audience)).await
+        self.tell_rest(call, audience, None).await
     }
 
-    async fn tell_all(self: &Arc<Self>, call: &Call, audience: Audience) -> Reached {
+    /// Tells whoever was not told in the step that wrote the call: the own sessions, and nodes that did not hear.
+    pub(super) async fn tell_rest(
+        self: &Arc<Self>,
+        call: &Call,
+        audience: Audience,
+        announced: Option<Announced>,
+    ) -> Reached {
+        trace::part("tell", Kind::Internal, self.tell_all(call, audience, announced)).await
+    }
+
+    async fn tell_all(self: &Arc<Self>, call: &Call, audience: Audience, mut announced: Option<Announced>) -> Reached {
         self.cache.see(call, self.node.now());
         // Who acted hears nothing, and nothing older either: no accept after his own cancel. His other devices here
         // are told at once what that older word would have been.
@@ -65,11 +76,23 @@ impl Node {
         for role in [Role::Caller, Role::Callee].into_iter().filter(|role| !audience.includes(*role)) {
             self.tell_here(call, &call.party(role).user);
         }
-        let found = join_all(audience.roles().map(|role| async move {
-            let user = &call.party(role).user;
-            (role, user, self.directory.sessions_of(user).await)
-        }))
-        .await;
+        let found: Vec<_> = match &mut announced {
+            Some(announced) => audience
+                .roles()
+                .map(|role| {
+                    let user = &call.party(role).user;
+                    let sessions = std::mem::take(announced.told.sessions(role));
+                    (role, user, Ok(self.directory.alive(user, sessions)))
+                })
+                .collect(),
+            None => {
+                join_all(audience.roles().map(|role| async move {
+                    let user = &call.party(role).user;
+                    (role, user, self.directory.sessions_of(user).await)
+                }))
+                .await
+            }
+        };
         let mut reached = Reached::default();
         let mut complete = true;
         let mut by_node: HashMap<NodeId, Vec<UserId>> = HashMap::new();
@@ -93,9 +116,18 @@ impl Node {
             }
         }
         by_node.remove(&self.node.id);
+        if let Some(announced) = &announced {
+            for (node, _) in announced.told.heard.iter().filter(|(_, listeners)| *listeners > 0) {
+                by_node.remove(node);
+            }
+        }
         let publishes = by_node.into_iter().map(|(node, users)| {
             let body = Body::Call { users, call: Box::new(for_the_bus(call)) };
-            self.messenger.post(node, self.expiry(call), body)
+            let mut envelope = self.messenger.envelope(self.expiry(call), body);
+            if let Some(announced) = &announced {
+                (envelope.nonce, envelope.expires_at) = (announced.nonce, announced.expires_at);
+            }
+            self.messenger.post_envelope(node, envelope)
         });
         complete &= join_all(publishes).await.into_iter().all(|heard| heard);
         self.cache.mark_untold(&call.id, !complete);
@@ -243,7 +275,7 @@ impl Node {
         }
     }
 
-    fn expiry(&self, call: &Call) -> Timestamp {
+    pub(super) fn expiry(&self, call: &Call) -> Timestamp {
         if call.is_ringing() { call.ring_until } else { self.node.now() + NEWS_LIFE }
     }
 }

@@ -22,7 +22,11 @@ impl Directory {
     /// The user's sessions on nodes that may be alive. "Dead" is only a lease that expired while this node's own
     /// renewals went through.
     pub async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut sessions = self.store.sessions(user).await?;
+        Ok(self.alive(user, self.store.sessions(user).await?))
+    }
+
+    /// Those of a user's sessions whose nodes may be alive.
+    pub fn alive(&self, user: &UserId, mut sessions: Vec<SessionRecord>) -> Vec<SessionRecord> {
         sessions.retain(|session| {
             if session.node == self.node.id {
                 self.local.has(user, &session.id)
@@ -30,7 +34,7 @@ impl Directory {
                 self.members.may_live(session)
             }
         });
-        Ok(sessions)
+        sessions
     }
 
     pub async fn is_online(&self, user: &UserId) -> Result<bool, StoreError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::announce::Announced;
 use super::claim::Claimed;
 use super::delivery::Audience;
 use super::retry::Owed;
@@ -94,7 +95,7 @@ impl Node {
                     *may_exist = Some(call.id.clone());
                 }
             };
-            let created = match self.create(&call, &seen).await {
+            let (created, announced) = match self.create(&call, &seen).await {
                 Ok(created) => created,
                 // Perhaps written all the same: asked once more, the own nonce tells.
                 // It took so long that who dialled may have dialled somebody else: this one is not to be the newer of both.
@@ -109,9 +110,9 @@ impl Node {
                 }
             };
             match created {
-                Created::Created(call) => return Ok(self.ring(*call, decided_at).await),
+                Created::Created(call) => return Ok(self.ring(*call, decided_at, announced).await),
                 Created::Exists(existing) if existing.version == call.version => {
-                    return Ok(self.ring(*existing, decided_at).await);
+                    return Ok(self.ring(*existing, decided_at, None).await);
                 }
                 Created::Exists(existing) => match self.claim_id(by, &call, &existing).await? {
                     Claimed::Own => call.named = true,
@@ -203,7 +204,7 @@ impl Node {
         Call { callee: Party::new(call.callee.user.clone()), state: State::Trying, ..call.clone() }
     }
 
-    async fn ring(self: &Arc<Self>, call: Call, decided_at: Duration) -> Initiated {
+    async fn ring(self: &Arc<Self>, call: Call, decided_at: Duration, announced: Option<Announced>) -> Initiated {
         metrics::call_initiated();
         match call.state {
             State::Trying | State::Ringing => {}
@@ -217,7 +218,7 @@ impl Node {
             return Initiated::Settled(Box::new(call));
         }
         // The caller's sessions hear nothing yet, but turn to this call: nothing of an older one is told any more.
-        let reached = self.tell(&call, Audience::BOTH).await;
+        let reached = self.tell_rest(&call, Audience::BOTH, announced).await;
         if reached.acks == 0 && call.push != Push::Unwanted {
             self.push_now(&call.id);
         }

@@ -1,6 +1,7 @@
 //! The use cases: what a phone's event, Laravel's word, a deadline or a dead node means for calls and sessions.
 //! Knows the traits of store and bus, neither Redis nor sockets.
 
+mod announce;
 mod backend;
 mod calls;
 mod claim;

@@ -2,26 +2,40 @@
 
 use std::sync::Arc;
 
+use super::announce::Announced;
+use super::delivery::Audience;
 use super::{Failure, Node};
 use crate::call::{Call, CallId, Command, UserId, Verdict, milestones};
 use crate::store::{Created, DeadLetter, Replayed, StoreError, Which};
 use crate::telemetry::trace::{self, Kind};
 
 impl Node {
-    /// Creates a call together with its letters.
-    pub(super) async fn create(self: &Arc<Self>, call: &Call, seen: &[Verdict]) -> Result<Created, StoreError> {
+    /// Creates a call together with its letters, and tells other nodes of it in the same step if it rings.
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        call: &Call,
+        seen: &[Verdict],
+    ) -> Result<(Created, Option<Announced>), StoreError> {
         // A line that is not put back yet would not make busy.
         self.all_put_back().await?;
         let (letters, now) = (self.messages.of(None, call), self.node.now());
         let added = milestones(None, call, None, now, &self.node.id);
-        let created = self.store.create(call, seen, &letters, &added, now);
-        let created = trace::part("store: create", Kind::Client, created).await;
+        let create = async {
+            if !call.is_ringing() {
+                return Ok((self.store.create(call, seen, &letters, &added, now).await?, None));
+            }
+            let announcement = self.announcement(call, Audience::BOTH);
+            let telling = (now, &announcement.telling);
+            let (created, told) = self.store.create_telling(call, seen, &letters, &added, telling).await?;
+            Ok((created, announcement.came_to(told)))
+        };
+        let created = trace::part("store: create", Kind::Client, create).await;
         if let Err(StoreError::Another) = created {
             // Whoever tries again waits for what is put back into this one.
             self.check_generation().await?;
         }
         let created = created?;
-        if let Created::Created(call) = &created {
+        if let (Created::Created(call), _) = &created {
             self.messages.posted(&letters);
             // One that was over before it began has no other end.
             self.node.traces.ended(call);
@@ -31,8 +45,8 @@ impl Node {
 
     /// Creates a call that is settled: verdicts that wait for it change nothing.
     pub(super) async fn create_settled(self: &Arc<Self>, call: &Call) -> Result<Created, StoreError> {
-        match self.create(call, &[]).await? {
-            Created::Verdicts(verdicts) => self.create(call, &verdicts).await,
+        match self.create(call, &[]).await?.0 {
+            Created::Verdicts(verdicts) => Ok(self.create(call, &verdicts).await?.0),
             created => Ok(created),
         }
     }

@@ -12,8 +12,9 @@ use crate::call::{Call, CallId, Device, Milestone, Role, What};
 use crate::store::{CallStore, StoreError};
 use crate::telemetry::metrics;
 
-/// Gathered for so long: one command carries what all calls of this node have to say.
-const GATHER: Duration = Duration::from_millis(100);
+/// Gathered for so long: one command carries what all calls of this node have to say, unless a write of the call takes
+/// it along before.
+const GATHER: Duration = Duration::from_millis(400);
 /// Milestones that wait; more are dropped and counted, no call waits for its history.
 const WAITING: usize = 8192;
 const AT_ONCE: usize = 512;
@@ -40,6 +41,19 @@ impl Timeline {
         waiting.push((id.clone(), milestone));
         if waiting.len() == 1 {
             self.news.notify_one();
+        }
+    }
+
+    /// Takes what waits of a call, for a write that carries it.
+    pub fn take(&self, id: &CallId) -> Vec<Milestone> {
+        let mut waiting = self.waiting.lock();
+        waiting.extract_if(.., |(of, _)| of == id).map(|(_, milestone)| milestone).collect()
+    }
+
+    /// What was taken was not written.
+    pub fn take_back(&self, id: &CallId, taken: Vec<Milestone>) {
+        for milestone in taken {
+            self.note(id, milestone);
         }
     }
 

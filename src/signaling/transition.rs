@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
+use super::announce::Announced;
 use super::delivery::Audience;
 use crate::call::{Call, CallId, Command, Milestone, Refusal, State, milestones, refused, step};
 use crate::sabotage;
@@ -65,8 +66,8 @@ impl From<StoreError> for Failure {
 
 /// How a write of a call ended.
 pub(super) enum Written {
-    /// As it is stored now.
-    Done(Box<Call>),
+    /// As it is stored now, and who was told of it in the same step.
+    Done(Box<Call>, Option<Announced>),
     Stale(Box<Call>),
     Gone,
 }
@@ -146,15 +147,21 @@ impl Node {
             next.version = call.version.next(rand::random());
             next.named |= command.is_of_backend();
             let added = milestones(Some(&call), &next, command.by(), self.node.now(), &self.node.id);
-            match self.write(&next, &call, &added).await? {
-                Written::Done(stored) => next = *stored,
+            // All nodes of both learn that it is over, not only those with somebody to tell: what one still took for
+            // live, it would put back after a loss of the store.
+            let audience = if call.is_live() && !next.is_live() { Audience::BOTH } else { audience };
+            let announced = match self.write(&next, &call, added, audience).await? {
+                Written::Done(stored, announced) => {
+                    next = *stored;
+                    announced
+                }
                 Written::Gone if self.put_back_one(id).await => continue,
                 Written::Gone => return Err(Failure::NotFound),
                 Written::Stale(stored) => {
                     cached = Some(Arc::from(stored));
                     continue;
                 }
-            }
+            };
             if call.is_ringing() && matches!(next.state, State::Active { .. }) {
                 metrics::call_accepted();
             }
@@ -163,10 +170,7 @@ impl Node {
                 self.node.traces.ended(&next);
             }
             sabotage::after_swap(id).await;
-            // All nodes of both learn that it is over, not only those with somebody to tell: what one still took for
-            // live, it would put back after a loss of the store.
-            let audience = if call.is_live() && !next.is_live() { Audience::BOTH } else { audience };
-            let told = self.speak(next, audience, decided_at).await;
+            let told = self.speak(next, audience, decided_at, announced).await;
             return match refusal {
                 Some(refusal) => Err(Failure::Refused { refusal, call: Box::new(told) }),
                 None => Ok(told),
@@ -181,20 +185,47 @@ impl Node {
         self: &Arc<Self>,
         next: &Call,
         seen: &Call,
+        mut added: Vec<Milestone>,
+        audience: Audience,
+    ) -> Result<Written, Failure> {
+        // What happened to the call and is not written yet goes along.
+        let waiting = self.timeline.take(&next.id);
+        if !waiting.is_empty() {
+            added.splice(0..0, waiting.iter().cloned());
+        }
+        let written = self.write_with(next, seen, &added, audience).await;
+        if !matches!(written, Ok(Written::Done(..))) {
+            self.timeline.take_back(&next.id, waiting);
+        }
+        written
+    }
+
+    async fn write_with(
+        self: &Arc<Self>,
+        next: &Call,
+        seen: &Call,
         added: &[Milestone],
+        audience: Audience,
     ) -> Result<Written, Failure> {
         let started = self.node.clock.elapsed();
         let letters = self.messages.of(Some(seen), next);
         loop {
-            let swapped = self.store.swap(next, seen.version, &letters, added);
-            match trace::part("store: swap", Kind::Client, swapped).await {
-                Ok(Swap::Done { over }) => {
+            let swap = async {
+                let announcement = self.announcement(next, audience);
+                let swapped =
+                    self.store.swap_telling(next, seen.version, &letters, added, &announcement.telling).await?;
+                Ok((swapped.0, announcement.came_to(swapped.1)))
+            };
+            match trace::part("store: swap", Kind::Client, swap).await {
+                Ok((Swap::Done { over }, announced)) => {
                     self.messages.posted(&letters);
-                    return Ok(Written::Done(Box::new(Call { over, ..next.clone() })));
+                    return Ok(Written::Done(Box::new(Call { over, ..next.clone() }), announced));
                 }
-                Ok(Swap::Gone) => return Ok(Written::Gone),
-                Ok(Swap::Stale(stored)) if stored.version == next.version => return Ok(Written::Done(stored)),
-                Ok(Swap::Stale(stored)) => return Ok(Written::Stale(stored)),
+                Ok((Swap::Gone, _)) => return Ok(Written::Gone),
+                Ok((Swap::Stale(stored), _)) if stored.version == next.version => {
+                    return Ok(Written::Done(stored, None));
+                }
+                Ok((Swap::Stale(stored), _)) => return Ok(Written::Stale(stored)),
                 // Another won, and wrote what this version can't read: nothing is unknown.
                 Err(error @ StoreError::Corrupt { .. }) => return Err(error.into()),
                 // Nothing to read back: a hang-up waits in its queue, everybody else is told.
@@ -209,7 +240,7 @@ impl Node {
                     self.all_put_back().await?;
                     match self.store.load(&next.id).await {
                         Ok(Some(stored)) if stored.version == next.version => {
-                            return Ok(Written::Done(Box::new(stored)));
+                            return Ok(Written::Done(Box::new(stored), None));
                         }
                         Ok(Some(stored)) if stored.version == seen.version => {}
                         Ok(Some(stored)) => return Ok(Written::Stale(Box::new(stored))),
@@ -223,10 +254,16 @@ impl Node {
 
     /// Tells the audience, unless the decision has grown old meanwhile: then the call is read again and the truth of
     /// now is told.
-    pub(super) async fn speak(self: &Arc<Self>, call: Call, audience: Audience, decided_at: Duration) -> Call {
+    async fn speak(
+        self: &Arc<Self>,
+        call: Call,
+        audience: Audience,
+        decided_at: Duration,
+        announced: Option<Announced>,
+    ) -> Call {
         match self.still_true(&call, decided_at).await {
             Some(call) => {
-                self.tell(&call, audience).await;
+                self.tell_rest(&call, audience, announced).await;
                 call
             }
             // Nothing certain can be said; healing tells when the store is back.

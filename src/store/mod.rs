@@ -6,6 +6,7 @@ pub mod memory;
 mod outbox;
 pub mod redis;
 mod ring_budget;
+mod telling;
 mod tokens;
 mod vacate;
 mod vouch;
@@ -30,6 +31,7 @@ pub use outbox::{
     Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
 };
 pub use ring_budget::{RingBudget, RingLimit};
+pub use telling::{Telling, Tells, Told};
 pub use tokens::{KnownToken, TokenStore};
 pub use vacate::Vacates;
 pub use vouch::{Unvouched, Vouches};
@@ -154,7 +156,7 @@ pub struct PutBacks {
 }
 
 #[async_trait]
-pub trait CallStore: Vouches + Vacates {
+pub trait CallStore: Tells + Vouches + Vacates {
     /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
     /// lost reply the same call (same nonce) is answered `Exists` with itself. A live call forgives what its callee owes its

@@ -6,6 +6,7 @@ mod harness;
 
 mod absence;
 mod auth;
+mod budget;
 mod deafness;
 mod documents;
 mod drain;

@@ -511,15 +511,17 @@ async fn what_a_paused_node_decided_late_is_not_spoken() {
     let ana = Phone::connect(awake.public, Profile::of(&unique("ana"))).await;
     let (id, next) = (unique_call(), unique_call());
     ana.rings(&id, &bo).await;
-    let failpoints = || paused.log.lock().matches("failpoint reached").count();
-    let before = failpoints();
+    let failpoints = async |count| {
+        while paused.log.lock().matches("failpoint reached").count() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await; // another process has no event to wait for
+        }
+    };
+    failpoints(1).await; // Bo's phone confirmed the ring
     bo.emit("call:accept", json!({"callId": id}));
-    while failpoints() == before {
-        tokio::time::sleep(Duration::from_millis(5)).await; // another process has no event to wait for
-    }
+    failpoints(2).await;
     paused.signal("STOP");
     let stopped = Instant::now();
-    // The other node finds the accept by comparison; Ana hangs up and is rung by somebody else.
+    // The other node was told of the accept by its write; Ana hangs up and is rung by somebody else.
     ana.expect("call:accepted").await;
     assert_eq!(ana.end(&id).await["success"], true);
     let cleo = Phone::connect(awake.public, Profile::of(&unique("cleo"))).await;

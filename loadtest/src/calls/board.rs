@@ -30,6 +30,8 @@ pub struct Manner {
     pub mix: [u32; 3],
     pub ring: Duration,
     pub talk: Duration,
+    /// Whoever is idle again is to call again.
+    pub closed: bool,
 }
 
 pub struct Board {
@@ -84,12 +86,16 @@ impl Board {
 
     /// Starts the call that was planned for `scheduled`, if two phones are idle.
     pub fn begin(&self, scheduled: Instant) {
+        if !self.begin_if_idle(scheduled) {
+            self.state().no_idle_pair += 1;
+        }
+    }
+
+    /// False where no two phones are idle.
+    pub fn begin_if_idle(&self, scheduled: Instant) -> bool {
         let mut state = self.state();
         let state = &mut *state;
-        let Some((caller, callee)) = state.pool.take_pair(&mut state.random) else {
-            state.no_idle_pair += 1;
-            return;
-        };
+        let Some((caller, callee)) = state.pool.take_pair(&mut state.random) else { return false };
         let plan = self.plan(&mut state.random);
         let no = state.next;
         state.next += 1;
@@ -100,6 +106,7 @@ impl Board {
         });
         state.ledger.start(no, Story::new(plan, caller, callee, scheduled), Instant::now());
         state.say(caller, no, Verb::Initiate, &payload);
+        true
     }
 
     fn plan(&self, random: &mut StdRng) -> Plan {
@@ -163,6 +170,9 @@ impl Board {
             Next::Settled(no) => {
                 if let Some(story) = state.ledger.story(no).cloned() {
                     state.idle(&story);
+                }
+                if self.manner.closed {
+                    self.sooner.notify_one();
                 }
                 return;
             }

@@ -21,7 +21,8 @@ use crate::schedule::Poisson;
 
 const CONNECT_RATE: f64 = 50.0;
 /// Most are accepted: unanswered rings are counted against callers.
-const MANNER: Manner = Manner { mix: [80, 10, 10], ring: Duration::from_millis(100), talk: Duration::from_millis(500) };
+const MANNER: Manner =
+    Manner { mix: [80, 10, 10], ring: Duration::from_millis(100), talk: Duration::from_millis(500), closed: false };
 
 /// Connected phones without a call.
 pub struct Company {

@@ -45,7 +45,7 @@ pub async fn run(options: &Calls) -> anyhow::Result<Report> {
     crowd.make_room(options.phones, cluster.is_own())?;
 
     let users = (0..options.phones).map(|phone| crowd.user(phone)).collect();
-    let manner = Manner { mix: options.mix, ring: options.ring, talk: options.talk };
+    let manner = Manner { mix: options.mix, ring: options.ring, talk: options.talk, closed: options.pairs.is_some() };
     let board = Arc::new(Board::new(manner, run, users, crowd.nodes.len(), StdRng::seed_from_u64(seed)));
     let ear: Arc<dyn Ear> = board.clone();
     let mut tasks = JoinSet::new();
@@ -59,8 +59,10 @@ pub async fn run(options: &Calls) -> anyhow::Result<Report> {
     let before = cluster.usage().await?;
     let start = Instant::now() + Duration::from_millis(10);
     // Another stream of the same seed than that of pairs and plans.
-    let arrivals = Poisson::new(options.rate, options.duration, !seed);
-    play(&board, start, arrivals).await?;
+    match options.pairs {
+        None => play(&board, start, Poisson::new(options.rate, options.duration, !seed)).await?,
+        Some(pairs) => saturate(&board, start + options.duration, pairs).await,
+    }
     let after = cluster.usage().await?;
     tokio::time::sleep(LISTEN_ON).await;
 
@@ -78,7 +80,7 @@ pub async fn run(options: &Calls) -> anyhow::Result<Report> {
         settings: json!({
             "rate": options.rate, "duration_s": options.duration.as_secs_f64(), "phones": options.phones,
             "mix": options.mix, "ring_s": options.ring.as_secs_f64(), "talk_s": options.talk.as_secs_f64(),
-            "seed": seed, "laravel": options.target.laravel, "node_env": options.target.node_env,
+            "seed": seed, "pairs": options.pairs, "laravel": options.target.laravel, "node_env": options.target.node_env,
         }),
         cluster: cluster.describe(),
         died: cluster.dead().into_iter().map(str::to_owned).collect(),
@@ -86,6 +88,24 @@ pub async fn run(options: &Calls) -> anyhow::Result<Report> {
         figures: outcome.to_json(),
         clean: state.ledger.faults.total() == 0 && cluster.dead().is_empty(),
     })
+}
+
+/// So many pairs call again as soon as they are idle, until the end; then until all calls are over.
+async fn saturate(board: &Board, end: Instant, pairs: usize) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        let now = Instant::now();
+        while now < end && board.state().ledger.open() < pairs as u64 && board.begin_if_idle(now) {}
+        if now >= end && board.state().ledger.open() == 0 {
+            return;
+        }
+        let due = board.next_due().unwrap_or_else(|| now + SWEEP);
+        tokio::select! {
+            () = tokio::time::sleep_until(due.into()) => board.act(Instant::now()),
+            () = board.sooner.notified() => {}
+            _ = sweep.tick() => board.sweep(Instant::now()),
+        }
+    }
 }
 
 /// Until all calls that arrived are over.

@@ -109,6 +109,7 @@ impl Outcome<'_> {
                 "offered": ledger.started + self.no_idle_pair, "started": ledger.started,
                 "no_idle_pair": self.no_idle_pair, "completed": ledger.settled, "given_up": ledger.abandoned,
                 "per_second": round(ledger.started as f64 / self.seconds),
+                "completed_per_second": round(ledger.settled as f64 / self.seconds),
             },
             "latency": latency,
             "faults": ledger.faults.to_json(),

@@ -28,10 +28,13 @@ impl Messenger {
         Envelope { sent_at: self.node.now(), expires_at, nonce: rand::random(), traceparent: None, body }
     }
 
+    pub async fn post(self: &Arc<Self>, node: NodeId, expires_at: Timestamp, body: Body) -> bool {
+        self.post_envelope(node, self.envelope(expires_at, body)).await
+    }
+
     /// Publishes to a node; what nobody heard is tried again in the background while the node's lease lives. True where
     /// it was heard at once.
-    pub async fn post(self: &Arc<Self>, node: NodeId, expires_at: Timestamp, body: Body) -> bool {
-        let mut envelope = self.envelope(expires_at, body);
+    pub async fn post_envelope(self: &Arc<Self>, node: NodeId, mut envelope: Envelope) -> bool {
         if self.publish(&node, &mut envelope).await {
             return true;
         }

@@ -4,6 +4,7 @@ mod calls;
 mod outbox;
 mod owed;
 mod sessions;
+mod telling;
 mod vacate;
 mod vouch;
 

@@ -5,21 +5,16 @@ use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
 
-use super::life::{Life, generation_key};
+use super::life::Life;
 use super::reading::{Key, optional, order_in, parse_at, parse_version, passed_over, readable, version_text};
 pub(super) use super::reading::{duration, json, number, parse, unexpected};
 use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
-use crate::sabotage::{self, Bug};
 use crate::store::memory::outcome_of;
 use crate::store::{
     CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, PutBack, PutBacks, Restored,
     Retention, StoreError, Swap, VERDICTS_PER_USER,
 };
-
-/// A create that is carried out so long after it was sent has been given up by its writer: longer than a command waits
-/// for its answer, and not much.
-const NOBODY_WAITS: Duration = Duration::from_millis(2100);
 
 const LINES_AT_ONCE: usize = 512;
 
@@ -27,8 +22,9 @@ const LINES_AT_ONCE: usize = 512;
 pub struct RedisCalls {
     pub(super) client: Client,
     pub(super) life: Life,
-    retention: Retention,
-    bounds: OutboxBounds,
+    pub(super) retention: Retention,
+    pub(super) bounds: OutboxBounds,
+    pub(super) prefix: String,
     /// `{prefix:c}:`; the braces are the hash tag.
     pub(super) tag: String,
 }
@@ -36,7 +32,8 @@ pub struct RedisCalls {
 impl RedisCalls {
     pub fn new(client: Client, prefix: &str, retention: Retention) -> Self {
         let life = Life::new(&client);
-        Self { client, life, retention, bounds: OutboxBounds::default(), tag: tag(prefix) }
+        let (bounds, tag) = (OutboxBounds::default(), tag(prefix));
+        Self { client, life, retention, bounds, prefix: prefix.to_owned(), tag }
     }
 
     /// With other bounds for the letters it appends.
@@ -52,7 +49,7 @@ impl RedisCalls {
         format!("{}call:{id}", self.tag)
     }
 
-    fn key(&self, kind: &str, user: &UserId) -> String {
+    pub(super) fn key(&self, kind: &str, user: &UserId) -> String {
         format!("{}{kind}:{user}", self.tag)
     }
 
@@ -65,19 +62,19 @@ impl RedisCalls {
     }
 
     /// What is owed in ring time at one callee, or at all.
-    fn owed_key(&self, caller: &UserId, callee: Option<&UserId>) -> String {
+    pub(super) fn owed_key(&self, caller: &UserId, callee: Option<&UserId>) -> String {
         match callee {
             Some(callee) => format!("{}owed:{caller}:{callee}", self.tag),
             None => format!("{}owed:{caller}", self.tag),
         }
     }
 
-    fn order_key(&self) -> String {
+    pub(super) fn order_key(&self) -> String {
         format!("{}order", self.tag)
     }
 
     /// What a change of a call touches.
-    fn keys_of(&self, call: &Call) -> Vec<String> {
+    pub(super) fn keys_of(&self, call: &Call) -> Vec<String> {
         let (caller, callee) = (&call.caller.user, &call.callee.user);
         vec![
             self.call_key(&call.id),
@@ -105,55 +102,7 @@ impl CallStore for RedisCalls {
         milestones: &[Milestone],
         now: Timestamp,
     ) -> Result<Created, StoreError> {
-        let (caller, callee) = (&call.caller.user, &call.callee.user);
-        let keys = vec![
-            self.call_key(&call.id),
-            self.key("line", caller),
-            self.key("line", callee),
-            self.due_key(),
-            self.key("verdicts", caller),
-            self.key("verdicts", callee),
-            self.key("outcomes", caller),
-            format!("{}rings:{caller}:{callee}", self.tag),
-            self.timeline_key(&call.id),
-            self.order_key(),
-            self.owed_key(caller, Some(callee)),
-            self.owed_key(caller, None),
-            self.owed_key(callee, Some(caller)),
-            generation_key(&self.tag),
-        ];
-        let budget = self.retention.ring_budget;
-        let patience =
-            |patience: Option<Duration>| patience.filter(|_| call.is_ringing()).map_or_else(|| "".into(), duration);
-        let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
-        let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
-        let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
-        let mut arguments = vec![
-            call.id.as_str().into(),
-            version_text(call.version).into(),
-            flag(call.is_live()),
-            json("call", call)?.into(),
-            duration(keep),
-            deadline(call),
-            number(now.as_millis()),
-            duration(self.retention.verdict),
-            signature.into(),
-            self.call_prefix().into(),
-            outcome(call)?,
-            duration(self.retention.ended),
-            number(OUTCOMES_PER_USER as u64),
-            number(u64::from(rings)),
-            self.life.sent_now(),
-            duration(NOBODY_WAITS),
-            patience(budget.patience_of_callee()),
-            patience(budget.patience_of_caller()),
-            flag(budget.toll(call).forgiven),
-            self.life.judged().into(),
-        ];
-        arguments.extend(timeline::arguments(milestones)?);
-        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
-        let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
-        self.created(call, &reply)
+        Ok(self.create_script(call, seen, letters, milestones, (now, None)).await?.0)
     }
 
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
@@ -168,40 +117,7 @@ impl CallStore for RedisCalls {
         letters: &[Letter],
         milestones: &[Milestone],
     ) -> Result<Swap, StoreError> {
-        let overwrites = sabotage::is_on(Bug::SkipVersionCheck);
-        let seen = if overwrites { self.load(&next.id).await?.map_or(seen, |stored| stored.version) } else { seen };
-        let toll = self.retention.ring_budget.toll(next);
-        let keeps_lines = sabotage::strikes(Bug::LeakLine, 10);
-        let keep = if next.is_live() { self.retention.live } else { self.retention.ended };
-        let mut arguments = vec![
-            next.id.as_str().into(),
-            version_text(seen).into(),
-            version_text(next.version).into(),
-            flag(next.is_live() || keeps_lines),
-            json("call", next)?.into(),
-            duration(keep),
-            deadline(next),
-            outcome(next)?,
-            duration(self.retention.ended),
-            number(OUTCOMES_PER_USER as u64),
-            number(toll.at.as_millis()),
-            duration(toll.callee),
-            duration(toll.caller),
-            flag(toll.forgiven),
-        ];
-        arguments.extend(timeline::arguments(milestones)?);
-        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
-        let (caller, callee) = (&next.caller.user, &next.callee.user);
-        let mut keys = self.keys_of(next);
-        keys.extend([self.timeline_key(&next.id), self.order_key()]);
-        keys.extend([self.owed_key(caller, Some(callee)), self.owed_key(caller, None)]);
-        let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
-        match (reply.first().map(String::as_str), reply.get(1)) {
-            (Some("done"), Some(over)) => Ok(Swap::Done { over: order_in(over)?.max(next.over) }),
-            (Some("gone"), _) => Ok(Swap::Gone),
-            (Some("stale"), Some(record)) => Ok(Swap::Stale(Box::new(parse_at("call", Key::Call(&next.id), record)?))),
-            _ => Err(unexpected("swap", &reply)),
-        }
+        Ok(self.swap_script(next, seen, letters, milestones, None).await?.0)
     }
 
     async fn note(&self, notes: &[(CallId, Milestone)]) -> Result<(), StoreError> {
@@ -375,14 +291,14 @@ pub(super) fn tag(prefix: &str) -> String {
 }
 
 /// One that can't be read is of some version: not that of any record here.
-fn deadline(call: &Call) -> Value {
+pub(super) fn deadline(call: &Call) -> Value {
     call.deadline().map_or_else(|| "".into(), |deadline| number(deadline.as_millis()))
 }
 
-fn outcome(call: &Call) -> Result<Value, StoreError> {
+pub(super) fn outcome(call: &Call) -> Result<Value, StoreError> {
     outcome_of(call).map_or_else(|| Ok("".into()), |outcome| Ok(json("outcome", &outcome)?.into()))
 }
 
-fn flag(value: bool) -> Value {
+pub(super) fn flag(value: bool) -> Value {
     if value { "1".into() } else { "0".into() }
 }

@@ -1,6 +1,7 @@
 //! The shared store. Everything a call script touches carries one hash tag, sessions spread over 64 shards.
 
 mod calls;
+mod changes;
 mod connection;
 mod created;
 mod life;
@@ -12,6 +13,7 @@ mod script;
 #[cfg(test)]
 mod script_contract;
 mod sessions;
+mod telling;
 mod timeline;
 mod tokens;
 mod vacate;

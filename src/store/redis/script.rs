@@ -38,13 +38,15 @@ macro_rules! script {
     ($name:ident, timeline, $file:literal) => {
         script!(@ $name, $file, concat!(include_str!("lua/timeline.lua"), include_str!(concat!("lua/", $file))));
     };
-    ($name:ident, timeline_and_outbox, $file:literal) => {
+    ($name:ident, change, $file:literal) => {
         script!(
             @ $name,
             $file,
             concat!(
                 include_str!("lua/timeline.lua"),
                 include_str!("lua/order.lua"),
+                include_str!("lua/outcomes.lua"),
+                include_str!("lua/tell.lua"),
                 include_str!("lua/outbox.lua"),
                 include_str!(concat!("lua/", $file))
             )
@@ -70,7 +72,7 @@ macro_rules! script {
             )
         );
     };
-    ($name:ident, timeline_and_outbox_without_memory, $file:literal) => {
+    ($name:ident, change_without_memory, $file:literal) => {
         script!(
             @ $name,
             $file,
@@ -78,6 +80,8 @@ macro_rules! script {
                 "#!lua flags=allow-oom\n",
                 include_str!("lua/timeline.lua"),
                 include_str!("lua/order.lua"),
+                include_str!("lua/outcomes.lua"),
+                include_str!("lua/tell.lua"),
                 include_str!("lua/outbox.lua"),
                 include_str!(concat!("lua/", $file))
             )
@@ -85,8 +89,8 @@ macro_rules! script {
     };
 }
 
-script!(CREATE, timeline_and_outbox, "create.lua");
-script!(SWAP, timeline_and_outbox_without_memory, "swap.lua");
+script!(CREATE, change, "create.lua");
+script!(SWAP, change_without_memory, "swap.lua");
 script!(NOTE, timeline, "note.lua");
 script!(LINE, "line.lua");
 script!(VERSIONS, "versions.lua");

@@ -117,6 +117,11 @@ impl RedisSessions {
     }
 }
 
+/// Where a user's sessions are.
+pub(super) fn sessions_key(prefix: &str, user: &UserId) -> String {
+    format!("{{{prefix}:p{}}}:sessions:{user}", shard_of(user))
+}
+
 fn shard_of(user: &UserId) -> u8 {
     Sha256::digest(user.as_str().as_bytes())[0] % SHARDS
 }
@@ -174,7 +179,7 @@ impl SessionStore for RedisSessions {
     }
 
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
-        let asked = self.client.hvals(format!("{}sessions:{user}", self.tag(user)));
+        let asked = self.client.hvals(sessions_key(&self.prefix, user));
         let values: Vec<String> = script::timed("sessions", asked).await?;
         Ok(readable("session", Key::User(user), &values))
     }

@@ -1,14 +1,16 @@
 -- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes,
 --       rings of this caller at this callee, timeline, order, ring time owed by this caller at this callee, by this
---       caller at all, by this callee at this caller, generation
+--       caller at all, by this callee at this caller, generation, then what tell takes
 -- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
 --       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
 --       this server's time when it was sent or '', in how many ms nobody waits for it any more,
 --       how many ms ahead this caller may owe ring time at this callee, and at all (each '' for any),
---       1 if it is answered from the start, name of the generation that was judged or '', what timeline takes, outbox prefix and what outbox.append takes, if there are letters
--- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed
+--       1 if it is answered from the start, name of the generation that was judged or '', what tell takes (5),
+--       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+-- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed, this
+--          server's time, what tell adds
 local function append()
-  local letters = timeline(KEYS[9], ARGV[5], false, 21)
+  local letters = timeline(KEYS[9], ARGV[5], false, 26)
   if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 end
 
@@ -17,8 +19,10 @@ local time = redis.call('TIME')
 local own = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[15] ~= '' and own - tonumber(ARGV[15]) > tonumber(ARGV[16]) then return {'late', string.format('%.0f', own)} end
 
+local generation, newest, on_caller, on_callee, rings, owed_callee, owed_caller, owes_back = unpack(
+  redis.call('MGET', KEYS[14], KEYS[10], KEYS[2], KEYS[3], KEYS[8], KEYS[11], KEYS[12], KEYS[13]))
 -- The connection was made again while the command waited for it: nobody has put back yet what this store has lost.
-if ARGV[20] ~= '' and redis.call('GET', KEYS[14]) ~= ARGV[20] then return {'another'} end
+if ARGV[20] ~= '' and generation ~= ARGV[20] then return {'another'} end
 
 local id, live, now, retention = ARGV[1], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
 local stored = redis.call('HGET', KEYS[1], 'd')
@@ -38,47 +42,49 @@ end
 if table.concat(signature, ',') ~= ARGV[9] then return kept end
 
 if live == '0' then
-  local order = next_order(KEYS[10])
+  local order = next_order(KEYS[10], newest, time)
   redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', with_end(with_order(ARGV[4], order), order))
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  redis.call('LPUSH', KEYS[7], ARGV[11])
-  redis.call('LTRIM', KEYS[7], 0, ARGV[13] - 1)
-  redis.call('PEXPIRE', KEYS[7], ARGV[12])
+  list(KEYS[7], ARGV[11], ARGV[13], ARGV[12])
   append()
   return {'created', order, '0', string.format('%.0f', own)}
 end
 
 local stuck = 0
-local function on_line(line)
-  local other = redis.call('GET', line)
+local function of_line(other)
   if not other then return '' end
   local record = redis.call('HMGET', ARGV[10] .. other, 'live', 'd')
   if record[1] == '1' then return record[2] end
   stuck = stuck + 1
   return ''
 end
-local caller, callee = on_line(KEYS[2]), on_line(KEYS[3])
+local caller, callee = of_line(on_caller), of_line(on_callee)
 if caller ~= '' or callee ~= '' then return {'busy', caller, callee} end
 
-for place = 17, 18 do
-  local wait = ARGV[place] ~= '' and tonumber(redis.call('GET', KEYS[place - 6]) or 0) - now - ARGV[place] or 0
-  if wait > 0 then return {'limited', string.format('%.0f', wait), place == 17 and 'callee' or 'caller'} end
+for place, owed in ipairs({owed_callee or '0', owed_caller or '0'}) do
+  local patience = ARGV[16 + place]
+  local wait = patience ~= '' and tonumber(owed) - now - patience or 0
+  if wait > 0 then return {'limited', string.format('%.0f', wait), place == 1 and 'callee' or 'caller'} end
 end
 local limit = tonumber(ARGV[14])
 if limit > 0 then
-  if tonumber(redis.call('GET', KEYS[8]) or 0) >= limit then
+  if not rings then
+    redis.call('SET', KEYS[8], '1', 'PX', 60000)
+  elseif tonumber(rings) >= limit then
     return {'limited', tostring(redis.call('PTTL', KEYS[8])), 'minute'}
+  else
+    redis.call('INCR', KEYS[8])
   end
-  if redis.call('INCR', KEYS[8]) == 1 then redis.call('PEXPIRE', KEYS[8], 60000) end
 end
 
-local order = next_order(KEYS[10])
-redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', with_order(ARGV[4], order))
+local order = next_order(KEYS[10], newest, time)
+local record = with_order(ARGV[4], order)
+redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', record)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-redis.call('DEL', KEYS[13])
-if ARGV[19] == '1' then redis.call('DEL', KEYS[11]) end
+if owes_back then redis.call('DEL', KEYS[13]) end
+if owed_callee and ARGV[19] == '1' then redis.call('DEL', KEYS[11]) end
 redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
 redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end
 append()
-return {'created', order, tostring(stuck), string.format('%.0f', own)}
+return tell({'created', order, tostring(stuck), string.format('%.0f', own)}, record, 15, 21)

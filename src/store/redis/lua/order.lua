@@ -10,9 +10,9 @@ local function set_order(key, order)
   return text
 end
 
-local function next_order(key)
-  local time = redis.call('TIME')
-  return set_order(key, math.max(newest_order(key) + 1, time[1] * 1000000 + time[2]))
+-- After the newest, at this server's time.
+local function next_order(key, newest, time)
+  return set_order(key, math.max(tonumber(newest or 0) + 1, time[1] * 1000000 + time[2]))
 end
 
 -- A record with its order, and with that of its end if it is over: both stand at its beginning, 0 until now.

@@ -1,0 +1,31 @@
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use crate::call::{Call, Milestone, Timestamp, Verdict, Version};
+use crate::store::{CallStore, Created, Letter, StoreError, Swap, Telling, Tells, Told};
+
+/// Whoever is on this memory finds sessions without a wait.
+#[async_trait]
+impl Tells for MemoryStore {
+    async fn create_telling(
+        &self,
+        call: &Call,
+        seen: &[Verdict],
+        letters: &[Letter],
+        milestones: &[Milestone],
+        (now, _): (Timestamp, &Telling),
+    ) -> Result<(Created, Option<Told>), StoreError> {
+        Ok((self.create(call, seen, letters, milestones, now).await?, None))
+    }
+
+    async fn swap_telling(
+        &self,
+        next: &Call,
+        seen: Version,
+        letters: &[Letter],
+        milestones: &[Milestone],
+        _: &Telling,
+    ) -> Result<(Swap, Option<Told>), StoreError> {
+        Ok((self.swap(next, seen, letters, milestones).await?, None))
+    }
+}

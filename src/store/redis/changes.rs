@@ -1,0 +1,148 @@
+//! The two scripts by which calls come and change.
+
+use std::time::Duration;
+
+use super::calls::{RedisCalls, deadline, duration, flag, json, number, outcome, unexpected};
+use super::life::generation_key;
+use super::reading::{Key, order_in, parse_at, version_text};
+use super::telling::told;
+use super::{outbox, script, timeline};
+use crate::call::{Call, Milestone, State, Timestamp, Verdict, Version};
+use crate::sabotage::{self, Bug};
+use crate::store::{CallStore, Created, Letter, OUTCOMES_PER_USER, StoreError, Swap, Telling, Told};
+
+/// A create that is carried out so long after it was sent has been given up by its writer: longer than a command waits
+/// for its answer, and not much.
+const NOBODY_WAITS: Duration = Duration::from_millis(2100);
+/// Of the reply of `create`, before what was told.
+const CREATED: usize = 4;
+/// The same of `swap`.
+const SWAPPED: usize = 2;
+
+impl RedisCalls {
+    pub(super) async fn create_script(
+        &self,
+        call: &Call,
+        seen: &[Verdict],
+        letters: &[Letter],
+        milestones: &[Milestone],
+        (now, telling): (Timestamp, Option<&Telling>),
+    ) -> Result<(Created, Option<Told>), StoreError> {
+        let (caller, callee) = (&call.caller.user, &call.callee.user);
+        let telling = self.tells(telling).filter(|_| call.is_live());
+        let (sessions, to_tell) = self.to_tell(call, telling);
+        let mut keys = vec![
+            self.call_key(&call.id),
+            self.key("line", caller),
+            self.key("line", callee),
+            self.due_key(),
+            self.key("verdicts", caller),
+            self.key("verdicts", callee),
+            self.key("outcomes", caller),
+            format!("{}rings:{caller}:{callee}", self.tag),
+            self.timeline_key(&call.id),
+            self.order_key(),
+            self.owed_key(caller, Some(callee)),
+            self.owed_key(caller, None),
+            self.owed_key(callee, Some(caller)),
+            generation_key(&self.tag),
+        ];
+        keys.extend(sessions);
+        let budget = self.retention.ring_budget;
+        let patience =
+            |patience: Option<Duration>| patience.filter(|_| call.is_ringing()).map_or_else(|| "".into(), duration);
+        let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
+        let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
+        let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
+        let mut arguments = vec![
+            call.id.as_str().into(),
+            version_text(call.version).into(),
+            flag(call.is_live()),
+            json("call", call)?.into(),
+            duration(keep),
+            deadline(call),
+            number(now.as_millis()),
+            duration(self.retention.verdict),
+            signature.into(),
+            self.call_prefix().into(),
+            outcome(call)?,
+            duration(self.retention.ended),
+            number(OUTCOMES_PER_USER as u64),
+            number(u64::from(rings)),
+            self.life.sent_now(),
+            duration(NOBODY_WAITS),
+            patience(budget.patience_of_callee()),
+            patience(budget.patience_of_caller()),
+            flag(budget.toll(call).forgiven),
+            self.life.judged().into(),
+        ];
+        arguments.extend(to_tell);
+        arguments.extend(timeline::arguments(milestones)?);
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
+        let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
+        let created = self.created(call, &reply)?;
+        let told = match created {
+            Created::Created(_) => told(call, telling, reply.get(CREATED..).unwrap_or_default())?,
+            _ => None,
+        };
+        Ok((created, told))
+    }
+
+    pub(super) async fn swap_script(
+        &self,
+        next: &Call,
+        seen: Version,
+        letters: &[Letter],
+        milestones: &[Milestone],
+        telling: Option<&Telling>,
+    ) -> Result<(Swap, Option<Told>), StoreError> {
+        let overwrites = sabotage::is_on(Bug::SkipVersionCheck);
+        let seen = if overwrites { self.load(&next.id).await?.map_or(seen, |stored| stored.version) } else { seen };
+        let toll = self.retention.ring_budget.toll(next);
+        let keeps_lines = sabotage::strikes(Bug::LeakLine, 10);
+        let keep = duration(if next.is_live() { self.retention.live } else { self.retention.ended });
+        let telling = self.tells(telling);
+        let (sessions, to_tell) = self.to_tell(next, telling);
+        let mut arguments = vec![
+            next.id.as_str().into(),
+            version_text(seen).into(),
+            version_text(next.version).into(),
+            flag(next.is_live() || keeps_lines),
+            json("call", next)?.into(),
+            // Until it is over, or its longest time is, it lives for as long as it was created to.
+            match next.state {
+                State::Trying | State::Ringing | State::Active { doubtful: false, .. } => "".into(),
+                State::Active { doubtful: true, .. } | State::Ended(_) => keep.clone(),
+            },
+            deadline(next),
+            outcome(next)?,
+            duration(self.retention.ended),
+            number(OUTCOMES_PER_USER as u64),
+            number(toll.at.as_millis()),
+            duration(toll.callee),
+            duration(toll.caller),
+            flag(toll.forgiven),
+            keep,
+        ];
+        arguments.extend(to_tell);
+        arguments.extend(timeline::arguments(milestones)?);
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
+        let (caller, callee) = (&next.caller.user, &next.callee.user);
+        let mut keys = self.keys_of(next);
+        keys.extend([self.timeline_key(&next.id), self.order_key()]);
+        keys.extend([self.owed_key(caller, Some(callee)), self.owed_key(caller, None)]);
+        keys.extend(sessions);
+        let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
+        match (reply.first().map(String::as_str), reply.get(1)) {
+            (Some("done"), Some(over)) => {
+                let over = order_in(over)?.max(next.over);
+                Ok((Swap::Done { over }, told(next, telling, reply.get(SWAPPED..).unwrap_or_default())?))
+            }
+            (Some("gone"), _) => Ok((Swap::Gone, None)),
+            (Some("stale"), Some(record)) => {
+                Ok((Swap::Stale(Box::new(parse_at("call", Key::Call(&next.id), record)?)), None))
+            }
+            _ => Err(unexpected("swap", &reply)),
+        }
+    }
+}
