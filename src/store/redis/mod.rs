@@ -1,6 +1,8 @@
 //! The shared store. Everything a call script touches carries one hash tag, sessions spread over 64 shards.
 
 mod calls;
+#[cfg(test)]
+mod ceiling_contract;
 mod changes;
 mod connection;
 mod created;
