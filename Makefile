@@ -42,7 +42,7 @@ clients: ## real clients: the official one on two nodes and through nginx on thr
 	scripts/test-page
 
 # What is shipped to run it: the chart, a host, compose, Redis settings, load balancers, queries, a rolling restart.
-OPS = rolling metrics redis proxies compose chart host
+OPS = rolling metrics redis proxies compose chart host image
 ops: $(OPS:%=ops-%) ## charts, configurations, dashboards and alerts, with what they are for
 .PHONY: $(OPS:%=ops-%)
 $(OPS:%=ops-%): ops-%:

@@ -194,7 +194,7 @@ fn name_of(queue: Queue) -> &'static str {
 
 fn failed(error: &StoreError) {
     metrics::store_failed();
-    tracing::warn!(%error, "the store failed the outbox");
+    tracing::debug!(%error, "the store failed the outbox");
 }
 
 #[cfg(test)]

@@ -1,21 +1,32 @@
 //! `onlycare-signaling`: one node of the cluster.
 
 use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use onlycare_signaling::app::App;
-use onlycare_signaling::config::{Config, options_table};
+use onlycare_signaling::call::NodeId;
+use onlycare_signaling::config::{Config, ConfigError, Standing, options_table};
 use onlycare_signaling::shutdown::Signals;
-use onlycare_signaling::telemetry;
+use onlycare_signaling::telemetry::{self, Users};
+
+/// Of each step of a probe.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 const HELP: &str = "onlycare-signaling: call signaling for phones, one node of a cluster
 
-USAGE: onlycare-signaling [OPTION]
+USAGE: onlycare-signaling [--dev] [OPTION]
 
 Without options it serves, configured by environment variables and .env; with nothing configured it runs alone on
 this machine, accepts any token and serves a test page at http://127.0.0.1:3001/.
 
 OPTIONS:
+  --dev             for trying out, as in a container: binds the public port to all addresses and the admin port to this
+                    machine, accepts any token, keeps everything in memory, has no limits that hinder trying; refuses to
+                    start beside what production sets. NOT FOR PRODUCTION
+  --health          ask the node on this machine (HOST, ADMIN_PORT) whether it lives; exits with 1 where it does not
   --check-config    read the configuration, print what is wrong with it, or what it found, and exit
   --print-config    print the configuration as read, secrets hidden, and exit
   --print-options   print every option with its default and meaning (Markdown), and exit
@@ -25,17 +36,20 @@ OPTIONS:
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => serve(),
+    let dev = arguments.iter().any(|argument| argument == "--dev");
+    let others: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| *argument != "--dev").collect();
+    match others.as_slice() {
+        [] => serve(dev),
         ["--help" | "-h"] => print(HELP),
         ["--version" | "-V"] => print(concat!("onlycare-signaling ", env!("CARGO_PKG_VERSION"))),
         ["--print-options"] => print(options_table().trim_end()),
         ["--print-metrics"] => print(telemetry::metrics::metrics_table().trim_end()),
-        ["--check-config"] => match Config::from_env() {
+        ["--health"] => health(),
+        ["--check-config"] => match Config::from_env(dev) {
             Ok(config) => print(&checked(&config)),
             Err(error) => fail(&error),
         },
-        ["--print-config"] => match Config::from_env() {
+        ["--print-config"] => match Config::from_env(dev) {
             Ok(config) => {
                 let lines: Vec<String> = config.shown.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 print(&lines.join("\n"))
@@ -52,7 +66,7 @@ fn main() -> ExitCode {
 /// What a usable configuration says.
 fn checked(config: &Config) -> String {
     let mut lines = vec!["configuration is usable".to_owned()];
-    lines.extend(config.summary().iter().map(|(name, found)| format!("  {name:<8} {found}")));
+    lines.extend(config.standing().lines().iter().map(|(name, found)| format!("  {name:<8} {found}")));
     lines.extend(config.warnings().iter().map(|warning| format!("warning: {warning}")));
     lines.join("\n")
 }
@@ -62,24 +76,69 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// An error with its causes.
 fn fail(error: &dyn Error) -> ExitCode {
+    eprintln!("onlycare-signaling: {error}");
+    ExitCode::FAILURE
+}
+
+/// Why a node that was to serve does not: a line of the log, as all that it says.
+fn fatal(error: &dyn Error) -> ExitCode {
+    tracing::error!("{}", with_causes(error));
+    ExitCode::FAILURE
+}
+
+fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    eprintln!("onlycare-signaling: {text}");
+    text
+}
+
+/// Each of what is wrong is a line of the log, in the format that was asked for as far as that could be read.
+fn unusable(error: &ConfigError) -> ExitCode {
+    let node = NodeId::parse("unconfigured").unwrap_or_else(|_| unreachable!("the text is valid"));
+    telemetry::log::start(error.log_format, "info", &node, Users::Plain, false);
+    for wrong in &error.errors {
+        tracing::error!("configuration is not usable: {wrong}");
+    }
     ExitCode::FAILURE
 }
 
-fn serve() -> ExitCode {
-    let config = match Config::from_env() {
-        Ok(config) => config,
+/// For the health check of an image that has no other program.
+fn health() -> ExitCode {
+    let address = match Config::admin_address_from_env() {
+        Ok(address) => address,
         Err(error) => return fail(&error),
     };
-    telemetry::log::start(config.log_format, &config.log_level, &config.node_id, config.log_users.clone());
+    match lives(address) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => fail(&error),
+    }
+}
+
+fn lives(address: SocketAddr) -> std::io::Result<bool> {
+    let mut node = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
+    node.set_read_timeout(Some(HEALTH_TIMEOUT))?;
+    node.write_all(b"GET /live HTTP/1.0\r\n\r\n")?;
+    let mut head = [0; 12];
+    node.read_exact(&mut head)?;
+    Ok(head.ends_with(b" 200"))
+}
+
+fn serve(dev: bool) -> ExitCode {
+    let config = match Config::from_env(dev) {
+        Ok(config) => config,
+        Err(error) => return unusable(&error),
+    };
+    let users = config.log_users.clone();
+    telemetry::log::start(config.log_format, &config.log_level, &config.node_id, users, config.is_development());
+    let Standing { mode, auth, laravel, store, api, queries, listens, limits } = config.standing();
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, mode, auth, laravel, store, api, queries, listens, limits, "starting");
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -88,7 +147,7 @@ fn serve() -> ExitCode {
     let workers = workers(config.worker_threads);
     match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime.block_on(run(config)),
-        Err(error) => fail(&error),
+        Err(error) => fatal(&error),
     }
 }
 
@@ -104,17 +163,23 @@ fn workers(told: usize) -> usize {
 }
 
 async fn run(config: Config) -> ExitCode {
+    let is_alone = config.redis_url.is_none();
+    let has_page = config.is_development();
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => return fail(&error),
+        Err(error) => return fatal(&error),
     };
     let app = tokio::select! {
         started = App::start(config) => match started {
             Ok(app) => app,
-            Err(error) => return fail(&error),
+            Err(error) => return fatal(&error),
         },
         () = signals.next() => return ExitCode::SUCCESS,
     };
+    if has_page {
+        let kept = if is_alone { ", and nothing is kept: calls and sessions are in memory" } else { "" };
+        tracing::info!("open http://127.0.0.1:{}/ and call from phone to phone{kept}", app.public.port());
+    }
     let (asked, broken) = tokio::select! {
         () = signals.next() => (true, false),
         () = app.isolated() => (false, false),

@@ -28,7 +28,7 @@ pub(super) struct AdminPort {
 impl AdminPort {
     pub async fn open(config: &Config, tasks: &TaskTracker) -> Result<Self, AppError> {
         metrics::start()?;
-        let listener = bind("the admin port", SocketAddr::new(config.host, config.admin_port)).await?;
+        let listener = bind("the admin port", SocketAddr::new(config.admin_host, config.admin_port)).await?;
         let (address, door, stop) = (local(&listener), AdminDoor::default(), CancellationToken::new());
         let descriptors = raise_descriptor_limit();
         let terms = Terms {

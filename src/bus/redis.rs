@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Body, Bus, BusError, Envelope, Inbound};
 use crate::call::{NodeId, Timestamp};
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, outage};
 
 const CAPACITY: usize = 8192;
 const PROOF_ATTEMPTS: u32 = 200;
@@ -29,6 +29,7 @@ pub struct RedisBus {
 
 impl From<fred::error::Error> for BusError {
     fn from(error: fred::error::Error) -> Self {
+        outage::redis_failed(&error);
         BusError(error.to_string())
     }
 }
@@ -67,7 +68,7 @@ impl Bus for RedisBus {
         }
         // Its task may have ended for good.
         if let Err(error) = subscriber.init().await {
-            tracing::warn!(%error, "connecting anew for the node's channel failed");
+            tracing::debug!(%error, "connecting anew for the node's channel failed");
         }
     }
 
@@ -87,7 +88,7 @@ impl Bus for RedisBus {
                     to_subscribe.subscribe(channel.as_str()).await
                 };
                 if let Err(error) = subscribed {
-                    tracing::warn!(%error, "subscribing to the node's channel failed");
+                    tracing::debug!(%error, "subscribing to the node's channel failed");
                 }
                 if !first {
                     metrics::redis_reconnected();

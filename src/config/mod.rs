@@ -1,14 +1,18 @@
 //! Every option: name, default, meaning. Read from the environment and from `.env`, checked all at once.
 
+mod log_level;
 mod node_address;
 mod options;
+mod places;
 mod reader;
 mod sources;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,6 +30,7 @@ use crate::webhook::EndpointTerms;
 pub use options::{OPTIONS, Opt, Unknown, options_table};
 use reader::Reader;
 use sources::variables;
+pub use standing::Standing;
 
 /// A value that never shows itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,6 +66,8 @@ pub enum Auth {
     LocalDevelopment,
     /// Nobody, as explicitly asked for.
     Insecure,
+    /// Nobody, by `--dev`: for trying out, without the limits that hinder that.
+    Dev,
     /// Laravel at this address.
     Laravel { url: String },
 }
@@ -130,6 +137,7 @@ pub struct Drain {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub host: IpAddr,
+    pub admin_host: IpAddr,
     pub port: u16,
     pub admin_port: u16,
     pub auth: Auth,
@@ -173,25 +181,49 @@ pub struct Config {
 
 /// Everything that is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
-#[error("configuration is not usable:\n  {}", .0.join("\n  "))]
-pub struct ConfigError(pub Vec<String>);
+#[error("configuration is not usable:\n  {}", .errors.join("\n  "))]
+pub struct ConfigError {
+    pub errors: Vec<String>,
+    /// As what the log would have been written.
+    pub log_format: LogFormat,
+}
 
 impl Config {
-    /// Reads the process's environment and `.env` in the working directory; the environment wins.
+    /// Reads the process's environment and `.env` in the working directory; the environment wins. `dev`: for trying out.
     #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
-    pub fn from_env() -> Result<Self, ConfigError> {
+    pub fn from_env(dev: bool) -> Result<Self, ConfigError> {
         let (variables, errors) = variables(Path::new(".env"), std::env::vars_os());
-        Self::read(variables, errors)
+        Self::read(variables, errors, dev)
+    }
+
+    /// Where the admin port of a node with this environment answers on its own machine.
+    #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
+    pub fn admin_address_from_env() -> Result<SocketAddr, ConfigError> {
+        let (variables, errors) = variables(Path::new(".env"), std::env::vars_os());
+        Self::admin_address(variables, errors)
+    }
+
+    /// Nothing else is looked at: a probe must not fail for what the node itself was not refused for.
+    fn admin_address(variables: BTreeMap<String, String>, errors: Vec<String>) -> Result<SocketAddr, ConfigError> {
+        let mut reader = Reader { variables, errors, dev: false, shown: BTreeMap::new() };
+        let address = reader.admin_address();
+        match reader.errors {
+            errors if errors.is_empty() => Ok(address),
+            errors => Err(ConfigError { errors, log_format: LogFormat::Auto }),
+        }
     }
 
     pub fn from_variables(variables: BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        Self::read(variables, Vec::new())
+        Self::read(variables, Vec::new(), false)
     }
 
-    fn read(variables: BTreeMap<String, String>, errors: Vec<String>) -> Result<Self, ConfigError> {
-        let mut reader = Reader { variables, errors, shown: BTreeMap::new() };
+    fn read(variables: BTreeMap<String, String>, errors: Vec<String>, dev: bool) -> Result<Self, ConfigError> {
+        let mut reader = Reader { variables, errors, dev, shown: BTreeMap::new() };
         let config = reader.config();
-        if reader.errors.is_empty() { Ok(config) } else { Err(ConfigError(reader.errors)) }
+        match reader.errors {
+            errors if errors.is_empty() => Ok(config),
+            errors => Err(ConfigError { errors, log_format: config.log_format }),
+        }
     }
 
     /// What nodes prove to each other with, the first to sign; every node of a cluster has the same.
@@ -215,141 +247,9 @@ impl Config {
 
     /// True where nobody verifies tokens and the test page is served.
     pub fn is_development(&self) -> bool {
-        matches!(self.auth, Auth::LocalDevelopment | Auth::Insecure)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_variables(pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
-    }
-
-    #[test]
-    fn nothing_configured_is_local_development_on_loopback() {
-        let config = read(&[]).unwrap();
-        assert_eq!(config.auth, Auth::LocalDevelopment);
-        assert!(config.host.is_loopback());
-        assert_eq!((config.port, config.admin_port), (3001, 9001));
-    }
-
-    #[test]
-    fn a_lost_laravel_url_does_not_open_a_production_host() {
-        for (name, value) in [
-            ("LARAVEL_API_SECRET", "s"),
-            ("REDIS_URL", "redis://r"),
-            ("ALLOWED_ORIGINS", "https://a"),
-            ("NODE_ADDRESS", "http://n"),
-            ("NODE_SECRET", "s"),
-            ("TRUSTED_PROXIES", "10.0.0.0/8"),
-            ("WEBHOOK_URL", "https://w"),
-            ("NODE_ENV", "production"),
-            ("NODE_ENV", "Production"),
-            ("NODE_ENV", "prod"),
-            ("NODE_ENV", "staging"),
-            ("LARAVEL_API_URI", "https://l"),
-            ("LARAVEL_URL", "https://l"),
-            ("laravel_api_url", "https://l"),
-            ("REDIS_URI", "redis://r"),
-            ("NODE_ENVS", "production"),
-            ("HOST", "0.0.0.0"),
-        ] {
-            assert!(read(&[(name, value)]).unwrap_err().to_string().contains(name), "{name}");
+        match self.auth {
+            Auth::LocalDevelopment | Auth::Insecure | Auth::Dev => true,
+            Auth::Laravel { .. } => false,
         }
-    }
-
-    #[test]
-    fn all_errors_are_told_at_once() {
-        let error = read(&[("RING_TIMEOUT_SECS", "4"), ("PORT", "x"), ("AUTH", "maybe")]).unwrap_err();
-        assert_eq!(error.0.len(), 3, "{error}");
-    }
-
-    #[test]
-    fn laravel_url_in_every_spelling() {
-        for url in ["https://l.test", "https://l.test/", "https://l.test/api/v1", "https://l.test/api/v1/"] {
-            let config = read(&[("LARAVEL_API_URL", url)]).unwrap();
-            assert_eq!(config.auth, Auth::Laravel { url: "https://l.test".into() });
-        }
-    }
-
-    #[test]
-    fn secrets_do_not_show() {
-        let config = read(&[("AUTH", "insecure"), ("LARAVEL_API_SECRET", "hush,hush2")]).unwrap();
-        assert_eq!(config.api_secrets.len(), 2);
-        assert!(!format!("{config:?}").contains("hush"));
-    }
-
-    #[test]
-    fn webhooks_need_a_secret_and_a_public_address() {
-        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        let with = |url: &str, secret: &str, private: &str| {
-            let names = ["AUTH", "WEBHOOK_URL", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE"];
-            let values = ["insecure", url, secret, private];
-            read(&names.into_iter().zip(values).collect::<Vec<_>>())
-        };
-        assert!(read(&[]).unwrap().webhook.is_none());
-        let config = with("https://l.test/hooks", secret, "").unwrap();
-        assert!(config.policy.webhooks && !format!("{config:?}").contains("MfKQ"));
-        assert_eq!(
-            with("https://l.test", &format!("{secret},{secret}"), "").unwrap().webhook.unwrap().secrets.len(),
-            2
-        );
-        let refused = |url: &str, secret: &str| with(url, secret, "").unwrap_err().to_string();
-        assert!(refused("https://l.test", "").contains("WEBHOOK_SECRET"));
-        assert!(refused("https://l.test", "whsec_AA").contains("WEBHOOK_SECRET"));
-        assert!(refused("", secret).contains("WEBHOOK_URL"));
-        assert!(refused("http://l.test", secret).contains("WEBHOOK_ALLOW_PRIVATE"));
-        assert!(refused("https://[::1]/", secret).contains("private"));
-        assert!(refused("https://169.254.169.254/", secret).contains("private"));
-        with("http://127.0.0.1:8000/hooks", secret, "true").unwrap();
-    }
-
-    #[test]
-    fn hashed_users_need_a_key() {
-        let with = |key: &str| read(&[("LOG_USERS", "hashed"), ("LOG_USERS_KEY", key)]);
-        assert!(with("").unwrap_err().to_string().contains("LOG_USERS_KEY"));
-        assert!(with("too-short").unwrap_err().to_string().contains("LOG_USERS_KEY"));
-        let config = with("long-enough-to-be-one").unwrap();
-        assert!(!format!("{config:?}").contains("long-enough"));
-        assert_eq!(config.shown["LOG_USERS_KEY"], "***");
-    }
-
-    #[test]
-    fn traces_are_off_until_they_have_an_address() {
-        let with = |endpoint: &str, headers: &str, ratio: &str| {
-            let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_TRACES_SAMPLER_ARG"];
-            read(&names.into_iter().zip([endpoint, headers, ratio]).collect::<Vec<_>>())
-        };
-        assert!(read(&[]).unwrap().traces.is_none());
-        assert!(with("", "a=b", "").unwrap().traces.is_none());
-        let config = with("https://c.test:4318/", "authorization=Basic%20aHVzaA==, x-scope=1", "0.25").unwrap();
-        assert!(!format!("{config:?}").contains("aHVzaA") && config.shown["OTEL_EXPORTER_OTLP_HEADERS"] == "***");
-        let terms = config.traces.unwrap();
-        assert_eq!(terms.ratio, 0.25);
-        assert_eq!(terms.headers[0], ("authorization".into(), "Basic aHVzaA==".into()));
-        assert_eq!(terms.headers[1], ("x-scope".into(), "1".into()));
-        for (endpoint, headers, ratio) in [
-            ("collector:4318", "", ""),
-            ("https://user:hush@c.test", "", ""),
-            ("https://c.test", "hush", ""),
-            ("https://c.test", "a=hush%0Ahush", ""),
-            ("https://c.test", "", "1.5"),
-            ("https://c.test", "", "NaN"),
-        ] {
-            let error = with(endpoint, headers, ratio).unwrap_err().to_string();
-            assert!(error.contains("OTEL_") && !error.contains("hush"), "{error}");
-        }
-    }
-
-    #[test]
-    fn every_option_is_read() {
-        let config = read(&[]).unwrap();
-        let read: BTreeSet<&str> = config.shown.keys().copied().collect();
-        let listed: BTreeSet<&str> = OPTIONS.iter().map(|option| option.name).collect();
-        assert_eq!(read, listed);
     }
 }

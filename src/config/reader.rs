@@ -1,15 +1,21 @@
+//! From text to values; what is wrong is collected.
+
+mod access;
+
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::log_level::log_level;
 use super::node_address::node_address;
-use super::options::{OPTIONS, Unknown, unknown_options};
+use super::options::{OPTIONS, unknown_options};
+use super::places;
 use super::sources::from_file;
-use super::{Auth, AuthTimes, Config, Drain, Limits, OpenQueries, ReadingTimes, Secret};
+use super::{Auth, AuthTimes, Config, Drain, Limits, ReadingTimes, Secret};
 use crate::call::NodeId;
 use crate::signaling::Policy;
 use crate::socket::InitiateCheck;
@@ -21,21 +27,12 @@ use crate::webhook::{EndpointTerms, SigningSecret};
 
 /// Shorter keys could be found by trying.
 const USERS_KEY: usize = 16;
-/// Whoever sets one of these does not develop.
-const PRODUCTION: [&str; 7] = [
-    "LARAVEL_API_SECRET",
-    "REDIS_URL",
-    "ALLOWED_ORIGINS",
-    "NODE_ADDRESS",
-    "NODE_SECRET",
-    "TRUSTED_PROXIES",
-    "WEBHOOK_URL",
-];
-
 /// Reads options and collects what is wrong with them.
 pub(super) struct Reader {
     pub variables: BTreeMap<String, String>,
     pub errors: Vec<String>,
+    /// Started with `--dev`.
+    pub dev: bool,
     pub shown: BTreeMap<&'static str, String>,
 }
 
@@ -43,17 +40,19 @@ impl Reader {
     pub fn config(&mut self) -> Config {
         let unknown = unknown_options(&self.variables);
         let auth = self.auth();
-        let local = auth == Auth::LocalDevelopment;
-        let host_default = if local { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-        let host = self.parsed("HOST").unwrap_or(host_default);
-        self.shown.insert("HOST", host.to_string());
-        if local && !host.is_loopback() {
-            self.errors.push(format!(
-                "HOST is {host} but nobody verifies tokens: set LARAVEL_API_URL, or AUTH=insecure for development"
-            ));
+        self.unless_set(&auth);
+        let (host, admin_host) = self.hosts(&auth);
+        let (port, admin_port): (u16, u16) = (self.number("PORT", 0..=65_535), self.number("ADMIN_PORT", 0..=65_535));
+        if port == admin_port && port > 0 {
+            self.errors.push(format!("PORT and ADMIN_PORT are both {port}: they can't share one"));
         }
         let trusted_proxies = self.networks("TRUSTED_PROXIES");
-        let redis_url = self.secret("REDIS_URL").map(Secret::new);
+        let redis_url = self.secret("REDIS_URL");
+        if let Some(url) = &redis_url {
+            let usable = places::redis(url);
+            self.checked(usable);
+        }
+        let redis_url = redis_url.map(Secret::new);
         let (ended, verdict) =
             (self.seconds("ENDED_TTL_SECS", 60..=86_400), self.seconds("VERDICT_TTL_SECS", 10..=3600));
         let mut policy = self.policy();
@@ -65,8 +64,9 @@ impl Reader {
         policy.callbacks &= matches!(auth, Auth::Laravel { .. });
         Config {
             host,
-            port: self.number("PORT", 0..=65_535),
-            admin_port: self.number("ADMIN_PORT", 0..=65_535),
+            admin_host,
+            port,
+            admin_port,
             auth,
             auth_times: AuthTimes {
                 hold: self.seconds("AUTH_HOLD_SECS", 1..=40),
@@ -85,14 +85,8 @@ impl Reader {
                 ],
             ),
             video_switch: self.one_of("VIDEO_SWITCH", &[("on", true), ("off", false)]),
-            api_secrets: self
-                .secret("LARAVEL_API_SECRET")
-                .map(|list| items(&list).map(Secret::new).collect())
-                .unwrap_or_default(),
-            allowed_origins: self
-                .text("ALLOWED_ORIGINS")
-                .map(|list| items(&list).filter(|origin| *origin != "*").map(str::to_owned).collect())
-                .unwrap_or_default(),
+            api_secrets: self.api_secrets(),
+            allowed_origins: self.origins(),
             open_queries: self.open_queries(&trusted_proxies),
             limits: Limits {
                 sessions: self.number("MAX_SESSIONS", 0..=10_000_000),
@@ -114,7 +108,10 @@ impl Reader {
             node_secret: self.secret("NODE_SECRET").map(Secret::new),
             ping_interval: Duration::from_millis(self.number("PING_INTERVAL_MS", 1000..=60_000)),
             ping_timeout: Duration::from_millis(self.number("PING_TIMEOUT_MS", 1000..=60_000)),
-            drain: self.drain(local),
+            drain: Drain {
+                delay: self.seconds("DRAIN_DELAY_SECS", 0..=600),
+                window: self.seconds("DRAIN_SECS", 0..=3600),
+            },
             retention: Retention {
                 live: policy.call_max + Duration::from_secs(3600),
                 ended,
@@ -138,7 +135,7 @@ impl Reader {
                 }
             },
             worker_threads: self.number("WORKER_THREADS", 0..=64),
-            log_level: self.text("LOG_LEVEL").unwrap_or_default(),
+            log_level: self.log_level(),
             log_users: self.log_users(),
             traces: self.traces(),
             unknown,
@@ -146,18 +143,14 @@ impl Reader {
         }
     }
 
-    fn checked<T>(&mut self, value: Result<T, String>) -> Option<T> {
-        value.map_err(|error| self.errors.push(error)).ok()
+    fn log_level(&mut self) -> String {
+        let text = self.text("LOG_LEVEL").unwrap_or_default();
+        let read = log_level(&text);
+        self.checked(read).unwrap_or_default()
     }
 
-    /// A node that serves nobody but this machine stops at once.
-    fn drain(&mut self, local: bool) -> Drain {
-        for name in ["DRAIN_DELAY_SECS", "DRAIN_SECS"] {
-            if local && !self.is_set(name) {
-                self.variables.insert(name.into(), "0".into());
-            }
-        }
-        Drain { delay: self.seconds("DRAIN_DELAY_SECS", 0..=600), window: self.seconds("DRAIN_SECS", 0..=3600) }
+    fn checked<T>(&mut self, value: Result<T, String>) -> Option<T> {
+        value.map_err(|error| self.errors.push(error)).ok()
     }
 
     fn policy(&mut self) -> Policy {
@@ -237,56 +230,6 @@ impl Reader {
             self.errors.push(error.to_string());
         }
         Some(terms)
-    }
-
-    fn open_queries(&mut self, proxies: &[IpNet]) -> OpenQueries {
-        let choices =
-            [("private", OpenQueries::Private), ("never", OpenQueries::Never), ("always", OpenQueries::Always)];
-        match self.one_of("OPEN_QUERIES", &choices) {
-            OpenQueries::Private if !proxies.is_empty() => OpenQueries::Never,
-            open => open,
-        }
-    }
-
-    fn auth(&mut self) -> Auth {
-        let url = self.text("LARAVEL_API_URL");
-        let insecure = self.one_of("AUTH", &[("laravel", false), ("insecure", true)]);
-        let stage = self.text("NODE_ENV").unwrap_or_default().to_ascii_lowercase();
-        match (insecure, url) {
-            (true, _) => {
-                if ["production", "prod", "live"].contains(&stage.as_str()) {
-                    self.errors.push(format!("AUTH is insecure but NODE_ENV is {stage}"));
-                }
-                Auth::Insecure
-            }
-            (false, Some(url)) => {
-                if !url.starts_with("http://") && !url.starts_with("https://") {
-                    self.errors.push("LARAVEL_API_URL must begin with http:// or https://".into());
-                }
-                Auth::Laravel { url: url.trim_end_matches('/').trim_end_matches("/api/v1").to_owned() }
-            }
-            (false, None) => {
-                self.refuse_development(&stage);
-                Auth::LocalDevelopment
-            }
-        }
-    }
-
-    /// A lost LARAVEL_API_URL must not open a production host.
-    fn refuse_development(&mut self, stage: &str) {
-        for name in PRODUCTION {
-            if self.is_set(name) {
-                self.errors.push(format!(
-                    "{name} is set but LARAVEL_API_URL is not: set it, or AUTH=insecure for development"
-                ));
-            }
-        }
-        for unknown in unknown_options(&self.variables).into_iter().filter(Unknown::is_of_production) {
-            self.errors.push(format!("without LARAVEL_API_URL any token would be accepted, and {unknown}"));
-        }
-        if !["", "development", "dev", "test", "local"].contains(&stage) {
-            self.errors.push(format!("NODE_ENV is {stage} but LARAVEL_API_URL is not set"));
-        }
     }
 
     /// The value, or the content of the file that `<NAME>_FILE` names. An empty value counts as none.
@@ -384,7 +327,7 @@ fn default_of(name: &str) -> &'static str {
     OPTIONS.iter().find(|option| option.name == name).map_or("", |option| option.default)
 }
 
-fn items(list: &str) -> impl Iterator<Item = &str> {
+pub(super) fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 

@@ -1,18 +1,48 @@
 //! What was found, in words for people: `--check-config` and the log at the start.
 
+use std::net::SocketAddr;
+
 use super::{Auth, Config, OpenQueries};
 
+/// The mode, who verifies tokens, the store, Laravel, and what else is open; no secrets.
+pub struct Standing {
+    pub mode: &'static str,
+    pub auth: &'static str,
+    pub laravel: String,
+    pub store: String,
+    pub api: String,
+    pub queries: &'static str,
+    pub listens: String,
+    pub limits: String,
+}
+
+impl Standing {
+    /// A line each.
+    pub fn lines(&self) -> [(&'static str, &str); 8] {
+        [
+            ("mode", self.mode),
+            ("auth", self.auth),
+            ("laravel", &self.laravel),
+            ("store", &self.store),
+            ("/api/", &self.api),
+            ("queries", self.queries),
+            ("listens", &self.listens),
+            ("limits", &self.limits),
+        ]
+    }
+}
+
 impl Config {
-    /// The mode, who verifies tokens, the store, Laravel, and what else is open; no secrets.
-    pub fn summary(&self) -> Vec<(&'static str, String)> {
+    pub fn standing(&self) -> Standing {
         let (mode, auth) = match &self.auth {
             Auth::LocalDevelopment => ("LOCAL DEVELOPMENT, for this machine only", "ANY TOKEN IS ACCEPTED"),
             Auth::Insecure => ("INSECURE, for development", "ANY TOKEN IS ACCEPTED"),
+            Auth::Dev => ("--dev, FOR TRYING OUT", "ANY TOKEN IS ACCEPTED"),
             Auth::Laravel { .. } => ("production", "Laravel verifies tokens"),
         };
         let laravel = match &self.auth {
             Auth::Laravel { url } => without_credentials(url),
-            Auth::LocalDevelopment | Auth::Insecure => "none".into(),
+            Auth::LocalDevelopment | Auth::Insecure | Auth::Dev => "none".into(),
         };
         let store = match &self.redis_url {
             Some(url) => without_credentials(url.expose()),
@@ -28,14 +58,28 @@ impl Config {
             OpenQueries::Private => "open to loopback and private peers",
             OpenQueries::Always => "OPEN TO EVERYBODY",
         };
-        vec![
-            ("mode", mode.into()),
-            ("auth", auth.into()),
-            ("laravel", laravel),
-            ("store", store),
-            ("/api/", api),
-            ("queries", queries.into()),
-        ]
+        let (public, admin) =
+            (SocketAddr::new(self.host, self.port), SocketAddr::new(self.admin_host, self.admin_port));
+        let others = self.node_address.as_ref().map(|address| format!(", to other nodes {address}"));
+        let listens = format!("{public}, admin {admin}{}", others.unwrap_or_default());
+        Standing { mode, auth, laravel, store, api, queries, listens, limits: self.limits_in_words() }
+    }
+
+    fn limits_in_words(&self) -> String {
+        let (limits, rings) = (&self.limits, &self.retention);
+        let all = [
+            ("MAX_SESSIONS", limits.sessions as u64),
+            ("HANDSHAKES_PER_SECOND", limits.handshakes_per_second.into()),
+            ("HANDSHAKES_PER_ADDRESS_PER_SECOND", limits.handshakes_per_address.into()),
+            ("EVENTS_PER_MINUTE", limits.events_per_minute.into()),
+            ("RINGS_PER_CALLEE_PER_MINUTE", rings.rings_per_minute.into()),
+            ("API_REQUESTS_PER_SECOND", limits.api_per_second.into()),
+        ];
+        let words = all.map(|(name, limit)| match limit {
+            0 => format!("{name} none"),
+            limit => format!("{name} {limit}"),
+        });
+        words.join(", ")
     }
 
     /// What is open and should be known, a line each.
@@ -48,7 +92,17 @@ impl Config {
                     .into(),
             ),
             Auth::Insecure => lines.push("AUTH=insecure: ANY TOKEN IS ACCEPTED; this is for development".into()),
+            Auth::Dev => lines.push(
+                "--dev: ANY TOKEN IS ACCEPTED from anywhere, limits are off and nothing is kept: for trying out, NOT FOR \
+                 PRODUCTION"
+                    .into(),
+            ),
             Auth::Laravel { .. } => {}
+        }
+        if self.api_secrets.len() > 1 {
+            lines.push(
+                "LARAVEL_API_SECRET is two secrets with a comma between: both are accepted while one is rotated".into(),
+            );
         }
         let has_api = !self.api_secrets.is_empty();
         match self.open_queries {
@@ -89,7 +143,8 @@ mod tests {
 
     fn told(pairs: &[(&str, &str)]) -> String {
         let config = read(pairs);
-        let lines: Vec<String> = config.summary().iter().map(|(name, found)| format!("{name}: {found}")).collect();
+        let lines: Vec<String> =
+            config.standing().lines().iter().map(|(name, found)| format!("{name}: {found}")).collect();
         [lines, config.warnings()].concat().join("\n")
     }
 
@@ -106,12 +161,15 @@ mod tests {
 
     #[test]
     fn a_store_is_named_without_its_password() {
-        for url in
-            ["redis://u:hush/hush@r:1/0", "redis-sentinel://:hush@a:1/x?sentinelPassword=hush", "rediss://r?x=hush"]
-        {
+        for url in [
+            "redis://u:hush%2Fhush@r:1/0",
+            "redis-sentinel://:hush@a:1?sentinelServiceName=s&sentinelPassword=hush",
+            "rediss://:hush@r",
+        ] {
             let told = told(&[("LARAVEL_API_URL", "https://l.test"), ("REDIS_URL", url)]);
             assert!(told.contains("store: redis") && !told.contains("hush"), "{told}");
         }
+        assert_eq!(without_credentials("redis://u:hush/hush@r:1/0"), "redis://r:1");
     }
 
     #[test]

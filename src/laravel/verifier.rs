@@ -169,7 +169,7 @@ impl LaravelVerifier {
     /// Keeps the tokens of live sessions acceptable for another stale time.
     pub async fn keep_alive(&self, tokens: &[TokenHash]) {
         if let Err(error) = self.tokens.touch(tokens, self.terms.stale).await {
-            tracing::warn!(%error, "keeping the tokens of live sessions failed");
+            tracing::debug!(%error, "keeping the tokens of live sessions failed");
         }
     }
 
@@ -233,7 +233,7 @@ impl LaravelVerifier {
         // After the shared ones: else one of them could be remembered again.
         self.forget_here(user);
         if let Err(error) = &shared {
-            tracing::warn!(user = %Who(user), %error, "forgetting the tokens of a user failed");
+            tracing::debug!(user = %Who(user), %error, "forgetting the tokens of a user failed");
         }
         shared.is_ok()
     }
@@ -328,7 +328,7 @@ impl LaravelVerifier {
         if first.is_err()
             && let Err(error) = self.tokens.put(&hash, &known, self.terms.stale).await
         {
-            tracing::warn!(%error, "sharing a verified token failed");
+            tracing::debug!(%error, "sharing a verified token failed");
         }
     }
 

@@ -27,7 +27,7 @@ impl Node {
         let desk = match self.join(session).await {
             Ok(desk) => desk,
             Err(error) => {
-                tracing::warn!(session = %session.id, %error, "registering a session failed, to be repeated");
+                tracing::debug!(session = %session.id, %error, "registering a session failed, to be repeated");
                 self.registration.has_trouble();
                 self.registration.register_again();
                 Desk::default()
@@ -172,7 +172,7 @@ impl Node {
             Ok(true) => self.went_away(&session.user).await,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(session = %session.id, %error, "removing a session failed, to be repeated");
+                tracing::debug!(session = %session.id, %error, "removing a session failed, to be repeated");
                 self.registration.remove_later(record.clone());
             }
         }
@@ -219,7 +219,7 @@ impl Node {
         if self.registration.leaves_something() {
             tracing::warn!("some sessions could not be removed, the lease is left to expire");
         } else if let Err(error) = self.sessions.retire(&self.node.id).await {
-            tracing::warn!(%error, "ending the lease failed, it expires by itself");
+            tracing::debug!(%error, "ending the lease failed, it expires by itself");
         }
     }
 
@@ -239,7 +239,7 @@ impl Node {
             let Err(error) = outcome else { continue };
             failed += 1;
             if first.is_none() {
-                tracing::warn!(%session, %error, "registering a session again failed, to be repeated");
+                tracing::debug!(%session, %error, "registering a session again failed, to be repeated");
                 first = Some(error);
             }
             if failed >= AT_ONCE {

@@ -62,7 +62,7 @@ impl Node {
                 }
                 Err(error) => {
                     metrics::store_failed();
-                    tracing::warn!(%error, "claiming deadlines failed");
+                    tracing::debug!(%error, "claiming deadlines failed");
                     tokio::time::sleep(AGAIN).await;
                 }
             }

@@ -14,6 +14,7 @@ use crate::call::{Actor, Call, CallId, Command, Milestone, NodeId, Refusal, Toke
 use crate::clock::Clock;
 use crate::store::{Replayed, StoreError};
 use crate::telemetry::metrics::Departure;
+use crate::telemetry::tale;
 use crate::telemetry::trace::Traces;
 
 /// What the edges may ask of this node. Cheap to share.
@@ -41,12 +42,14 @@ impl Signaling {
 impl Signaling {
     /// Makes a socket that was authenticated part of the cluster and tells what it missed.
     pub async fn connect(&self, session: &Arc<Session>) {
+        tale::came_or_went(&session.user, true);
         let session = Arc::clone(session);
         self.to_its_end(async move |node| node.connect(&session).await).await;
     }
 
     /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
     pub async fn disconnect(&self, session: &Arc<Session>, found: Departure) {
+        tale::came_or_went(&session.user, false);
         let session = Arc::clone(session);
         self.to_its_end(async move |node| node.disconnect(&session, found).await).await;
     }

@@ -24,7 +24,7 @@ impl Node {
                 metrics::store_failed();
                 metrics::store_healthy(0);
                 self.registration.has_trouble();
-                tracing::warn!(%error, "renewing the lease failed");
+                tracing::debug!(%error, "renewing the lease failed");
             }
             tokio::time::sleep(PAUSE).await;
         }

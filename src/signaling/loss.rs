@@ -236,7 +236,7 @@ impl Node {
             match attempt().await {
                 Ok(done) => return Some(done),
                 Err(error) if self.node.since(began) > INSISTS_FOR => {
-                    tracing::warn!(%error, "putting calls back failed, to be repeated");
+                    tracing::debug!(%error, "putting calls back failed, to be repeated");
                     self.trust.seen.lock().generation = Some(Generation::unknown());
                     return None;
                 }

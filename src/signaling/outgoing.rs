@@ -7,6 +7,7 @@ use super::delivery::Audience;
 use super::{Failure, Node};
 use crate::call::{Call, CallId, Command, UserId, Verdict, milestones};
 use crate::store::{Created, DeadLetter, Replayed, StoreError, Which};
+use crate::telemetry::tale;
 use crate::telemetry::trace::{self, Kind};
 
 impl Node {
@@ -37,6 +38,7 @@ impl Node {
         let created = created?;
         if let (Created::Created(call), _) = &created {
             self.messages.posted(&letters);
+            tale::happened(call, &added);
             // One that was over before it began has no other end.
             self.node.traces.ended(call);
         }
@@ -70,7 +72,7 @@ impl Node {
         let letter = self.messages.of_presence(user, online);
         match self.outbox.append(std::slice::from_ref(&letter)).await {
             Ok(()) => self.messages.posted(&[letter]),
-            Err(error) => tracing::warn!(%error, "a user's presence could not be posted"),
+            Err(error) => tracing::debug!(%error, "a user's presence could not be posted"),
         }
     }
 

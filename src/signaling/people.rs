@@ -47,7 +47,7 @@ impl Node {
         let expires_at = self.node.now() + WORD_LIFE;
         // Every node, also one that just started: it may remember a token of a phone that is elsewhere by now.
         if !self.lease.look_again().await {
-            tracing::warn!("looking for nodes failed");
+            tracing::debug!("looking for nodes failed");
         }
         let with_sessions = sessions.iter().flatten().map(|session| session.node.clone());
         let nodes: HashSet<NodeId> = self.members.others().into_iter().chain(with_sessions).collect();

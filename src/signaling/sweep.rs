@@ -35,7 +35,7 @@ impl Node {
                 if self.members.is_well(lease.expires_at)
                     && let Err(error) = self.sweep_all_epochs(lease.clone()).await
                 {
-                    tracing::warn!(peer = %lease.node, %error, "sweeping a dead node failed");
+                    tracing::debug!(peer = %lease.node, %error, "sweeping a dead node failed");
                 }
             }
         }

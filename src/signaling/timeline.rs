@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::node::NodeContext;
 use crate::call::{Call, CallId, Device, Milestone, Role, What};
 use crate::store::{CallStore, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, tale};
 
 /// Gathered for so long: one command carries what all calls of this node have to say, unless a write of the call takes
 /// it along before.
@@ -34,6 +34,7 @@ impl Timeline {
 
     /// Adds to a call's history, best effort.
     pub fn note(&self, id: &CallId, milestone: Milestone) {
+        tale::noted(id, &milestone);
         let mut waiting = self.waiting.lock();
         if waiting.len() >= WAITING {
             return metrics::milestones_dropped(1);
@@ -77,7 +78,7 @@ impl Timeline {
         notes.sort_by(|one, other| one.0.cmp(&other.0));
         for some in notes.chunks(AT_ONCE) {
             if let Err(error) = self.store.note(some).await {
-                tracing::warn!(%error, milestones = some.len(), "writing to the timelines of calls failed");
+                tracing::debug!(%error, milestones = some.len(), "writing to the timelines of calls failed");
                 metrics::milestones_dropped(some.len());
             }
         }

@@ -9,9 +9,9 @@ use super::delivery::Audience;
 use crate::call::{Call, CallId, Command, Milestone, Refusal, State, milestones, refused, step};
 use crate::sabotage;
 use crate::store::{StoreError, Swap};
-use crate::telemetry::About;
 use crate::telemetry::metrics::{self, ErrorCode};
 use crate::telemetry::trace::{self, Kind};
+use crate::telemetry::{About, tale};
 
 /// Lost swaps and lost replies in a row before a command is given up as unavailable.
 const ATTEMPTS: u32 = 16;
@@ -56,7 +56,7 @@ impl From<StoreError> for Failure {
             // Counted and named where it was read.
             StoreError::Corrupt { .. } => tracing::debug!(%error, "a command met a record of another version"),
             StoreError::Unavailable(_) | StoreError::Another => {
-                tracing::warn!(%error, "the store failed a command");
+                tracing::debug!(%error, "the store failed a command");
                 metrics::store_failed();
             }
         }
@@ -219,6 +219,7 @@ impl Node {
             match trace::part("store: swap", Kind::Client, swap).await {
                 Ok((Swap::Done { over }, announced)) => {
                     self.messages.posted(&letters);
+                    tale::happened(next, added);
                     return Ok(Written::Done(Box::new(Call { over, ..next.clone() }), announced));
                 }
                 Ok((Swap::Gone, _)) => return Ok(Written::Gone),
@@ -232,7 +233,7 @@ impl Node {
                 Err(error) if error.is_refusal() => return Err(error.into()),
                 Err(error) => {
                     metrics::store_failed();
-                    tracing::warn!(call = %next.id, %error, "outcome of a swap unknown, reading back");
+                    tracing::debug!(call = %next.id, %error, "outcome of a swap unknown, reading back");
                     if self.node.since(started) > READ_BACK_FOR {
                         return Err(Failure::Unavailable);
                     }

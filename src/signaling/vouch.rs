@@ -49,8 +49,8 @@ impl Node {
             tokio::time::sleep(rest + JITTER.mul_f64(rand::random())).await;
             match self.doubt_unvouched(&generation).await {
                 Ok(0) => {}
-                Ok(doubted) => tracing::warn!(doubted, "the store holds accepted calls that no node knows"),
-                Err(error) => tracing::warn!(%error, "looking for calls that nobody knows failed"),
+                Ok(doubted) => tracing::debug!(doubted, "the store holds accepted calls that no node knows"),
+                Err(error) => tracing::debug!(%error, "looking for calls that nobody knows failed"),
             }
             // What was not told while it was unsure.
             self.find_unheard().await;

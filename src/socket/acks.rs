@@ -7,12 +7,21 @@ use serde_json::{Map, Value, json};
 use super::FieldError;
 use crate::call::{Call, Refusal, UserId};
 use crate::signaling::{Failure, Initiated};
-use crate::telemetry::metrics::ErrorCode;
+use crate::telemetry::metrics::{self, ErrorCode};
+use crate::telemetry::tale;
 
 /// An acknowledgement that says no.
 pub struct Refused {
     pub code: ErrorCode,
     pub body: Value,
+}
+
+impl Refused {
+    /// Counts it, and tells of it where somebody tries the server out.
+    pub fn noted(&self, user: &UserId) {
+        metrics::event_refused(self.code);
+        tale::refused(user, self.code.name());
+    }
 }
 
 pub fn done(spelled: &str, call: &Call) -> Value {

@@ -368,7 +368,7 @@ async fn presence(
 
 /// Counted whether it is heard or not: the deployed app asks for hardly any acknowledgement.
 pub(super) fn refuse(session: &Session, ack: Option<AckSender>, refused: Refused) {
-    metrics::event_refused(refused.code);
+    refused.noted(&session.user);
     answer(session, ack, &refused.body);
 }
 

@@ -16,6 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::about::Here;
+use super::tale;
 use super::who::{self, Users};
 use crate::call::NodeId;
 
@@ -27,9 +28,10 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard output; the first start of a process wins.
-pub fn start(format: LogFormat, level: &str, node: &NodeId, users: Users) {
+/// Starts logging to standard output; the first start of a process wins. `aloud`: the tale of each call at `info`.
+pub fn start(format: LogFormat, level: &str, node: &NodeId, users: Users, aloud: bool) {
     who::start(users);
+    tale::start(aloud);
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stdout().is_terminal();
     let json = match format {
@@ -42,9 +44,10 @@ pub fn start(format: LogFormat, level: &str, node: &NodeId, users: Users) {
     let _ = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged)).with(lines).try_init();
 }
 
-/// Below `info` libraries print what passes through them, tokens included, whatever the filter was meant for.
+/// The client of Redis says for each of its connections what [`outage`](super::outage) says once. Below `info` libraries print what passes through them, tokens included, whatever the filter was meant for.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO || metadata.target().starts_with("onlycare_signaling")
+    let least = if metadata.target().starts_with("fred") { Level::ERROR } else { Level::INFO };
+    *metadata.level() <= least || metadata.target().starts_with("onlycare_signaling")
 }
 
 struct Lines {

@@ -3,6 +3,8 @@
 mod about;
 pub mod log;
 pub mod metrics;
+pub mod outage;
+pub mod tale;
 pub mod trace;
 mod who;
 

@@ -138,7 +138,7 @@ impl Endpoint {
         }
         for queue in [Queue::Events, Queue::Pushes] {
             if let Err(error) = self.outbox.hurry(queue, self.clock.now()).await {
-                tracing::warn!(%error, "making webhooks due that wait failed, to be repeated");
+                tracing::debug!(%error, "making webhooks due that wait failed, to be repeated");
                 self.is_back.notify_one();
                 return tokio::time::sleep(pause).await;
             }

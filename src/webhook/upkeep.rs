@@ -31,7 +31,7 @@ pub async fn watch(outbox: Arc<dyn Outbox>, endpoint: Option<Arc<Endpoint>>, clo
                 }
                 dropped = Some(backlog.dropped);
             }
-            Err(error) => tracing::warn!(%error, "reading the outbox's backlog failed"),
+            Err(error) => tracing::debug!(%error, "reading the outbox's backlog failed"),
         }
         // Tried again in a moment.
         let _ = outbox.bury(now - KEPT, now).await;

@@ -27,6 +27,7 @@ mod lines;
 mod losses;
 mod metrics;
 mod old_snapshot;
+mod operating;
 mod payloads;
 mod presence;
 mod processes;

@@ -25,13 +25,6 @@ if (tool('shellcheck')) {
   }
 } else skip('shellcheck', 'it is not there');
 
-if (tool('hadolint')) {
-  await check('hadolint', () => {
-    const { ok, text } = run(tool('hadolint'), [join(root, 'Dockerfile')]);
-    assert(ok, text);
-  });
-} else skip('hadolint', 'it is not there');
-
 if (tool('systemd-analyze')) {
   await check('unit', () => {
     // As it is, but with a binary that is here.

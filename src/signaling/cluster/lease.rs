@@ -13,7 +13,7 @@ use crate::clock::Reading;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
 use crate::store::{Lease, SessionStore, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, outage};
 
 /// Longer than a renewal takes that fails.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -82,6 +82,9 @@ impl OwnLease {
         });
         let renewed = renewal.await;
         let went_through = renewed.is_ok();
+        if went_through {
+            outage::redis_answers();
+        }
         self.rounds.send_modify(|rounds| *rounds = Round { ended: begun, went_through, ..*rounds });
         renewed
     }
@@ -113,7 +116,7 @@ impl OwnLease {
             self.node.clock.sleep(self.node.policy.lease_renewal).await;
             if let Err(error) = self.ask_renewal(epoch).await {
                 // What is done meanwhile finds out by itself.
-                tracing::warn!(%error, "renewing the lease failed");
+                tracing::debug!(%error, "renewing the lease failed");
             }
         }
     }

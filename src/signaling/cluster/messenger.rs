@@ -69,7 +69,7 @@ impl Messenger {
                 Err(error) => {
                     metrics::bus_failed();
                     trace::note("outcome", || "unavailable");
-                    tracing::warn!(peer = %node, %error, "publishing to a node failed");
+                    tracing::debug!(peer = %node, %error, "publishing to a node failed");
                     false
                 }
             }

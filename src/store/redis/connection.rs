@@ -9,6 +9,8 @@ use fred::types::config::{
 };
 use tokio_util::task::TaskTracker;
 
+use crate::telemetry::outage;
+
 /// Commands fail after this: a phone is told `unavailable` rather than left waiting.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -21,6 +23,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
     let mut config = Config::from_url(url)?;
     config.version = RespVersion::RESP3;
+    config.username = config.username.as_deref().map(inline);
+    config.password = config.password.as_deref().map(inline);
     config.fail_fast = true;
     if let ServerConfig::Clustered { policy, .. } = &mut config.server {
         // Else only the servers named in the address are asked where the cluster went.
@@ -58,6 +62,16 @@ pub fn builder(url: &str) -> Result<Builder, fred::error::Error> {
     Ok(builder)
 }
 
+/// As a word of an inline command: that is how the library greets a server, and a blank or a quote in a password would end
+/// the word (`unbalanced quotes in request`).
+fn inline(word: &str) -> String {
+    if word.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte)) {
+        return word.to_owned();
+    }
+    let escaped: String = word.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+    format!("\"{escaped}\"")
+}
+
 /// Connects a command client; reconnects by itself from then on.
 pub async fn connect(url: &str, tasks: &TaskTracker) -> Result<Client, fred::error::Error> {
     let client = builder(url)?.build()?;
@@ -68,14 +82,17 @@ pub async fn connect(url: &str, tasks: &TaskTracker) -> Result<Client, fred::err
         loop {
             match running.await {
                 Ok(Ok(())) => return,
-                Ok(Err(error)) => tracing::error!(%error, "the connection to redis ended, starting it again"),
+                Ok(Err(error)) => {
+                    outage::redis_failed(&error);
+                    tracing::debug!(%error, "the connection to redis ended, starting it again");
+                }
                 Err(error) => tracing::error!(%error, "the task of the connection to redis died, starting it again"),
             }
             running = loop {
                 tokio::time::sleep(RESTART_PAUSE).await;
                 match restarted.init().await {
                     Ok(running) => break running,
-                    Err(error) => tracing::warn!(%error, "connecting to redis failed, trying again"),
+                    Err(error) => tracing::debug!(%error, "connecting to redis failed, trying again"),
                 }
             };
         }

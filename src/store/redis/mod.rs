@@ -1,5 +1,6 @@
 //! The shared store. Everything a call script touches carries one hash tag, sessions spread over 64 shards.
 
+mod address;
 mod calls;
 #[cfg(test)]
 mod ceiling_contract;
@@ -21,6 +22,7 @@ mod tokens;
 mod vacate;
 mod vouch;
 
+pub use address::check;
 pub use calls::RedisCalls;
 pub use connection::{builder, connect};
 pub use outbox::RedisOutbox;
@@ -30,9 +32,11 @@ pub use tokens::RedisTokens;
 use fred::error::Error;
 
 use super::StoreError;
+use crate::telemetry::outage;
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
+        outage::redis_failed(&error);
         StoreError::Unavailable(error.to_string())
     }
 }
