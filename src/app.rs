@@ -212,6 +212,7 @@ impl App {
                 refused: RefusedSecrets::new(clock.clone()),
             },
             counts: Counts::default(),
+            statistics: tokio::sync::Semaphore::new(1),
         });
         let router = public_router(api, api_limit.as_ref(), config.is_development())
             .layer(socket_layer)

@@ -23,6 +23,16 @@ final class CallSnapshot
         public readonly ?int $durationMs,
         /** Like durationMs, until the last moment both were there: what to bill. */
         public readonly ?int $talkMs,
+        /** @var array<string, int> talkMs by type: AUDIO, VIDEO, UNKNOWN */
+        public readonly array $talkMsByType,
+        /** From the first word of the call to its answer, or to its end without one. */
+        public readonly ?int $ringMs,
+        /** Until the first device rang. */
+        public readonly ?int $confirmMs,
+        public readonly int $callerReconnects,
+        public readonly int $callerAwayMs,
+        public readonly int $receiverReconnects,
+        public readonly int $receiverAwayMs,
         /** Since when a party was away that did not come back before the end. */
         public readonly ?int $absentSince,
         public readonly ?EndReason $reason,
@@ -56,6 +66,13 @@ final class CallSnapshot
             $number('endedAt'),
             $number('durationMs'),
             $number('talkMs'),
+            array_map('intval', is_array($fields['talkMsByType'] ?? null) ? $fields['talkMsByType'] : []),
+            $number('ringMs'),
+            $number('confirmMs'),
+            $number('callerReconnects') ?? 0,
+            $number('callerAwayMs') ?? 0,
+            $number('receiverReconnects') ?? 0,
+            $number('receiverAwayMs') ?? 0,
             $number('absentSince'),
             $reason === null ? null : EndReason::tryFrom($reason) ?? EndReason::Other,
             $text('endedBy'),

@@ -36,9 +36,12 @@ pub(super) fn grace_of_a_call(party: &mut Party, grace: u64) {
     }
 }
 
-pub(super) fn come_back(call: &mut Call, role: Role) {
+pub(super) fn come_back(call: &mut Call, role: Role, now: Timestamp) {
     let party = call.party_mut(role);
-    party.absent_since = None;
+    if let Some(since) = party.absent_since.take() {
+        party.reconnects += 1;
+        party.away += u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
+    }
     party.grace_until = None;
     party.prolonged = false;
     let other_is_away = call.party(role.other()).is_away();
@@ -99,7 +102,7 @@ pub(super) fn expire_ringing(call: &Call, witness: &Witness, now: Timestamp) -> 
         Some(grace) if grace <= now && grace < call.ring_until && !witness.unsure => {
             let mut next = call.clone();
             if witness.caller_present {
-                come_back(&mut next, Role::Caller);
+                come_back(&mut next, Role::Caller, now);
                 Ok(Decision::quiet(next))
             } else if witness.storm && !call.caller.prolonged {
                 prolong(&mut next, Role::Caller, now);
@@ -138,7 +141,7 @@ pub(super) fn expire_active(
             continue;
         }
         if witness.saw(role) {
-            come_back(&mut next, role);
+            come_back(&mut next, role, now);
             return Ok(Decision::quiet(next));
         }
         if witness.unsure {
@@ -165,7 +168,7 @@ pub(super) fn expire_active(
     if call.are_both_away() && [until, call.lost_at, asked].into_iter().any(is_due) {
         // Whoever comes back is noticed at once, unless the store failed then.
         if let Some(role) = [Role::Caller, Role::Callee].into_iter().find(|role| witness.saw(*role)) {
-            come_back(&mut next, role);
+            come_back(&mut next, role, now);
             return Ok(Decision::quiet(next));
         }
     }

@@ -109,6 +109,12 @@ pub struct Party {
     /// Its grace was prolonged because much of the cluster vanished at once.
     #[serde(default)]
     pub prolonged: bool,
+    /// Absences that ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reconnects: u64,
+    /// How long they were together, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub away: u64,
     /// What the legacy callbacks are made with, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<SealedToken>,
@@ -299,6 +305,8 @@ impl Party {
             absent_since: None,
             grace_until: None,
             prolonged: false,
+            reconnects: 0,
+            away: 0,
             tokens: Vec::new(),
         }
     }

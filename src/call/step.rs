@@ -234,7 +234,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
                 return Err(NotDue.into());
             }
             let mut next = call.clone();
-            come_back(&mut next, *role);
+            come_back(&mut next, *role, now);
             Ok(Decision::quiet(next))
         }
         (Ended(_), Command::Return { .. }) => Err(NotDue.into()),

@@ -183,7 +183,8 @@ impl Call {
         self.switching.as_ref()?.open.as_ref()
     }
 
-    pub(super) fn last_answer(&self) -> Option<&Answer> {
+    /// The answer to the last request.
+    pub fn last_answer(&self) -> Option<&Answer> {
         self.switching.as_ref()?.answer.as_ref()
     }
 
@@ -346,7 +347,7 @@ pub(super) fn expire_request(call: &Call, witness: &Witness, now: Timestamp) -> 
     let mut next = call.clone();
     let is_away = call.party(asked).absent_since.is_some();
     if is_away && witness.saw(asked) {
-        come_back(&mut next, asked);
+        come_back(&mut next, asked, now);
         if request.until > now {
             return Some(Decision::quiet(next));
         }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::body::{self, Body, Segment, Unread};
 use super::schema::{CallRecord, Guarded, InitiateAnswer, InitiateRequest, Problem, TimelineEntry};
 use super::{Api, error, traced, unavailable};
-use crate::call::{Call, Device, Milestone, Timestamp, UNNAMED, UserId, events_so_far};
+use crate::call::{Call, Device, Milestone, Role, Timestamp, UNNAMED, UserId, events_so_far};
 use crate::signaling::{Failure, Initiate};
 use crate::socket::{initiate_ack, initiate_refusal, outcome, read_initiate};
 use crate::telemetry::trace;
@@ -94,12 +94,23 @@ fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
         ended_at: end.map(|end| end.at.as_millis()),
         duration_ms: call.duration().map(millis),
         talk_ms: call.talk().map(millis),
+        talk_ms_by_type: Some(call.talk_shown()).filter(|times| !times.is_empty()),
+        ring_ms: call.ring_time().map(millis),
+        confirm_ms: call.time_to_confirm().map(millis),
+        caller_reconnects: some(call.caller.reconnects),
+        caller_away_ms: some(millis(call.time_away(Role::Caller))),
+        receiver_reconnects: some(call.callee.reconnects),
+        receiver_away_ms: some(millis(call.time_away(Role::Callee))),
         absent_since: call.absent_since().map(Timestamp::as_millis),
         reason: end.map(|end| end.reason.name()),
         text: end.and_then(|end| end.text.clone()),
         ended_by: call.ended_by().map(ToString::to_string),
         timeline: timeline.iter().map(|milestone| entry(call, milestone)).collect(),
     }
+}
+
+fn some(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
 }
 
 fn entry(call: &Call, milestone: &Milestone) -> TimelineEntry {

@@ -29,6 +29,7 @@ mod replay;
 mod schema;
 mod sessions;
 mod standing;
+mod statistics;
 mod upgrade;
 mod users;
 
@@ -73,6 +74,8 @@ pub struct Api {
     pub authenticate: Arc<dyn Authenticate>,
     pub access: Access,
     pub counts: Counts,
+    /// Who looks at statistics, one at a time.
+    pub statistics: tokio::sync::Semaphore,
 }
 
 /// The public routes beside Socket.IO. The test page is served in development only.
@@ -106,6 +109,7 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(emit::ended))
         .routes(routes!(calls::initiate))
         .routes(routes!(calls::show))
+        .routes(routes!(statistics::show))
         .routes(routes!(users::online_many))
         .routes(routes!(users::emit))
         .routes(routes!(users::disconnect))

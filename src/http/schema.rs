@@ -242,6 +242,32 @@ pub struct CallRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub talk_ms: Option<u64>,
+    /// The same by type: what was sent when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub talk_ms_by_type: Option<BTreeMap<&'static str, u64>>,
+    /// From the first word of it to its answer, or to its end without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub ring_ms: Option<u64>,
+    /// From the first word of it to the first device that rang.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub confirm_ms: Option<u64>,
+    /// How often the caller came back after an absence; left out for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub caller_reconnects: Option<u64>,
+    /// How long the caller was away in all; left out for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub caller_away_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub receiver_reconnects: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub receiver_away_ms: Option<u64>,
     /// Since when a party was away that did not come back before the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -266,7 +292,7 @@ pub struct CallRecord {
 pub struct TimelineEntry {
     pub at: u64,
     /// created, no_session, delivered, deaf, undelivered, ringing, push_required, accepted, bound, accept_refused,
-    /// absent, returned, doubtful, ended or restored
+    /// absent, returned, doubtful, upgrade_requested, upgrade_refused, upgraded, downgraded, ended or restored
     pub what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

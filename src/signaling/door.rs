@@ -1,6 +1,7 @@
 //! The door of this node. Whatever changes something runs in a task of the node: who asked waits for the result and may
 //! vanish meanwhile, as an HTTP client does that loses patience. There is no other way in.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::{BackendWord, WordOutcome};
 use super::{DeadLetter, Failure, Initiate, Initiated, Node, Page, Parts, Session, SubscribeError, Which};
-use crate::call::{Actor, Call, CallId, Command, Milestone, NodeId, Refusal, TokenHash, UserId};
+use crate::call::{Actor, Call, CallId, Command, Milestone, NodeId, Refusal, Statistics, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::store::{Replayed, StoreError};
 use crate::telemetry::metrics::Departure;
@@ -232,6 +233,12 @@ impl Signaling {
         let id = id.clone();
         // Milestones that wait are written first.
         self.to_its_end(async move |node| node.timeline.history(&id).await?.ok_or(Failure::NotFound)).await
+    }
+
+    /// What calls were like that ended in these minutes since 1970.
+    pub async fn statistics(&self, minutes: RangeInclusive<u64>) -> Result<Statistics, StoreError> {
+        let counts = self.node.store.counts(minutes).await?;
+        Ok(Statistics::of(counts.iter().map(|(counter, count)| (counter.as_str(), *count))))
     }
 
     /// Who of these has a session, in order.

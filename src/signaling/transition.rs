@@ -165,6 +165,7 @@ impl Node {
             if call.is_ringing() && matches!(next.state, State::Active { .. }) {
                 metrics::call_accepted();
             }
+            metrics::type_changed(&call, &next);
             if call.is_live() && !next.is_live() {
                 metrics::call_ended(&next);
                 self.node.traces.ended(&next);

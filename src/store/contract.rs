@@ -865,6 +865,33 @@ pub fn milestone(what: What, at: u64) -> Milestone {
 }
 
 contract! {
+    /// Each call that ends counts once, in the step that ends it; a lost swap counts nothing.
+    async fn calls_that_end_are_counted_by_minute(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
+        let active = apply(&first, Command::Accept { by: by("bo") }, now);
+        calls.swap(&active, first.version, &[], &[]).await.unwrap();
+        let end = now + Duration::from_secs(100);
+        let ended = apply(&active, Command::End { by: by("ana"), reason: None }, end);
+        calls.swap(&ended, first.version, &[], &[]).await.unwrap();
+        calls.swap(&ended, active.version, &[], &[]).await.unwrap();
+        calls.swap(&ended, active.version, &[], &[]).await.unwrap();
+        let mut busy = call("CALL_2", "cleo", "dan", now).ended(EndReason::Busy, None, None, end);
+        busy.version = busy.version.next(1);
+        busy.version.counter = 1;
+        calls.create(&busy, &[], &[], &[], now).await.unwrap();
+        let minute = crate::call::minute(end);
+        let expected = ["o:a:busy:n", "o:a:hung_up:y", "r:a:0", "t:a:38"].map(|counter| (counter.to_owned(), 1));
+        assert_eq!(calls.counts(minute..=minute).await.unwrap(), expected.into());
+        assert_eq!(calls.counts(minute - 70..=minute + 70).await.unwrap().values().sum::<u64>(), 4, "of many minutes");
+        assert!(calls.counts(minute + 1..=minute + 70).await.unwrap().is_empty());
+        // A late accept changes the record and ends nothing.
+        let late = Call { version: ended.version.next(9), ..ended.clone() };
+        calls.swap(&late, ended.version, &[], &[]).await.unwrap();
+        assert_eq!(calls.counts(minute..=minute).await.unwrap().values().sum::<u64>(), 4);
+    }
+
     /// A timeline grows with the changes of its call and with notes, in order, and never beyond its cap.
     async fn a_timeline_lies_beside_its_call(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);

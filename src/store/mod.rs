@@ -1,6 +1,7 @@
 //! What nodes share: call records with their lines and deadlines, sessions under node leases. Two backends keep the
 //! same promises (`contract` is one suite for both): memory for one node, Redis for many.
 
+mod counters;
 mod error;
 pub mod memory;
 mod outbox;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
 use crate::clock::{Shift, StoreTime};
 
+pub use counters::{COUNTED_FOR, Counters};
 pub use error::StoreError;
 pub use outbox::{
     Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
@@ -156,7 +158,7 @@ pub struct PutBacks {
 }
 
 #[async_trait]
-pub trait CallStore: Tells + Vouches + Vacates {
+pub trait CallStore: Counters + Tells + Vouches + Vacates {
     /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
     /// lost reply the same call (same nonce) is answered `Exists` with itself. A live call forgives what its callee owes its

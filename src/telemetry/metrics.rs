@@ -1,5 +1,6 @@
 //! Every metric of a node, in one table: its help text is what `/metrics` and docs/metrics.md say.
 
+mod calls;
 mod labelled;
 mod route;
 
@@ -9,9 +10,10 @@ use std::time::Duration;
 use metrics::{
     Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
+pub use calls::{call_ended, type_changed};
 pub use labelled::*;
 pub use route::*;
 
@@ -209,6 +211,12 @@ metrics_table! {
         "signaling_calls", "gauge", "state: trying, ringing, active";
         /// Calls that ended, by reason.
         "signaling_calls_ended_total", "counter", "reason: cancelled, superseded, caller_gone, rejected, no_answer, busy, hung_up, lost, max_duration, other";
+        /// How long calls rang, from the first word of a call to its answer, or to its end without one.
+        "signaling_call_ring_seconds", "histogram", "type: audio, video, unknown";
+        /// How long calls were talked, by what was sent.
+        "signaling_call_talk_seconds", "histogram", "type: audio, video, unknown";
+        /// Requests for video, by what came of them, and ways back to audio.
+        "signaling_video_switches_total", "counter", "outcome: accepted, declined, no_answer, unreachable, call_ended, other, downgraded";
         /// Stored items that this version can't read and passes over: of another version, or damaged.
         "signaling_unreadable_total", "counter", "what: call, session, outcome, milestone, verdict, version, line, deadline, lease, letter, token, node";
         /// Calls that this node put back after the store had lost them.
@@ -274,12 +282,17 @@ metrics_table! {
     }
 }
 
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    let lived = Matcher::Prefix("signaling_call_".into());
+    PrometheusBuilder::new().set_buckets(&BUCKETS)?.set_buckets_for_metric(lived, &calls::BUCKETS)
+}
+
 /// Starts collecting; the first call of a process wins.
 pub fn start() -> Result<(), BuildError> {
     if EXPORTER.get().is_some() {
         return Ok(());
     }
-    if let Ok(exporter) = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder() {
+    if let Ok(exporter) = builder()?.install_recorder() {
         describe();
         count_from_zero();
         gauge!("signaling_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -36,6 +36,7 @@ mod redis_failover;
 mod redis_trouble;
 mod relays;
 mod repeats;
+mod statistics;
 mod strangers;
 mod traces;
 mod upgrades;

@@ -292,6 +292,14 @@ export interface WebhookCall {
   text?: string;
   durationMs?: Duration;
   talkMs?: Duration;
+  /** `talkMs` by `AUDIO`, `VIDEO`, `UNKNOWN`. */
+  talkMsByType?: Record<string, Duration>;
+  ringMs?: Duration;
+  confirmMs?: Duration;
+  callerReconnects?: number;
+  callerAwayMs?: Duration;
+  receiverReconnects?: number;
+  receiverAwayMs?: Duration;
   absentSince?: Time;
   /** The type before, of `call.upgraded` and `call.downgraded`. */
   from?: string;

@@ -335,3 +335,40 @@ pub(super) fn promises(call: &Call, next: &Call, now: Timestamp) -> Result<(), T
     }
     Ok(())
 }
+
+#[test]
+fn what_was_talked_is_known_by_type() {
+    let talked = |call: &Call| call.talk_shown().into_iter().collect::<Vec<_>>();
+    let end = |call: &Call, now| after(call, Command::End { by: ana(), reason: None }, now);
+    assert_eq!(talked(&end(&active(), 10)), [("AUDIO", 8_000)]);
+    assert_eq!(talked(&end(&on_video(), 10)), [("AUDIO", 2_000), ("VIDEO", 6_000)]);
+    let back = after(&on_video(), downgrade(bo()), 7);
+    assert_eq!(talked(&end(&back, 10)), [("AUDIO", 5_000), ("VIDEO", 3_000)]);
+    let dialled = Call { call_type: Some("video".into()), ..active() };
+    assert_eq!(talked(&end(&dialled, 2)), [("VIDEO", 0)], "a call of no time");
+    assert_eq!(talked(&end(&Call { call_type: None, ..active() }, 4)), [("UNKNOWN", 2_000)]);
+    assert_eq!(talked(&active()), [], "it goes on");
+    assert_eq!(talked(&end(&ringing(), 4)), []);
+    // Who was away for good did not talk: what changed meanwhile counts for nobody.
+    let alone = after(&on_video(), Command::Leave { role: Role::Callee, at: at(6) }, 6);
+    let changed = after(&alone, downgrade(ana()), 20);
+    let lost = changed.ended(EndReason::Lost { party: Role::Callee }, None, None, at(66));
+    assert_eq!(talked(&lost), [("AUDIO", 2_000), ("VIDEO", 2_000)]);
+}
+
+#[test]
+fn absences_are_counted_and_added_up() {
+    let leave = |call: &Call, role, now| after(call, Command::Leave { role, at: at(now) }, now);
+    let back = |call: &Call, role, now| after(call, Command::Return { role }, now);
+    let once = back(&leave(&active(), Role::Callee, 5), Role::Callee, 9);
+    let twice = back(&leave(&once, Role::Callee, 20), Role::Callee, 21);
+    let gone = leave(&twice, Role::Caller, 30);
+    let over = after(&gone, Command::End { by: bo(), reason: None }, 42);
+    assert_eq!((over.callee.reconnects, over.time_away(Role::Callee)), (2, Duration::from_secs(5)));
+    assert_eq!((over.caller.reconnects, over.time_away(Role::Caller)), (0, Duration::from_secs(12)));
+    assert_eq!(
+        (over.ring_time(), over.time_to_confirm()),
+        (Some(Duration::from_secs(2)), Some(Duration::from_secs(1)))
+    );
+    assert_eq!((trying().ring_time(), trying().time_to_confirm()), (None, None));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, Event, EventKind, Timestamp, UserId, callbacks, events};
+use crate::call::{Call, Event, EventKind, Role, Timestamp, UserId, callbacks, events};
 use crate::signaling::node::NodeContext;
 use crate::store::{Bell, Letter, Queue};
 use crate::telemetry::metrics;
@@ -140,6 +140,20 @@ fn data(call: &Call, event: &Event) -> Value {
     if let (Some(duration), Some(talk)) = (call.duration(), call.talk()) {
         put("durationMs", millis(duration).into());
         put("talkMs", millis(talk).into());
+        put("talkMsByType", json!(call.talk_shown()));
+    }
+    if let Some(rang) = call.ring_time() {
+        put("ringMs", millis(rang).into());
+    }
+    if let Some(time) = call.time_to_confirm() {
+        put("confirmMs", millis(time).into());
+    }
+    for (role, reconnects, away) in
+        [(Role::Caller, "callerReconnects", "callerAwayMs"), (Role::Callee, "receiverReconnects", "receiverAwayMs")]
+    {
+        // What never happened is left out.
+        let counted = [(reconnects, call.party(role).reconnects), (away, millis(call.time_away(role)))];
+        counted.into_iter().filter(|(_, count)| *count > 0).for_each(|(name, count)| put(name, count.into()));
     }
     if let Some(by) = call.ended_by() {
         put("endedBy", by.as_str().into());

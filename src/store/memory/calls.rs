@@ -168,6 +168,7 @@ impl CallStore for MemoryStore {
             calls.list_outcome(&call.caller.user, &call);
             calls.note(&call.id, milestones);
             self.letters.lock().append(letters);
+            self.minutes.lock().add(&call);
             return Ok(Created::Created(Box::new(call)));
         }
         let on_line = |user| calls.live_on_line(user).cloned().map(Box::new);
@@ -234,6 +235,7 @@ impl CallStore for MemoryStore {
                 }
                 calls.list_outcome(user, next);
             }
+            self.minutes.lock().add(next);
         }
         Ok(Swap::Done { over })
     }

@@ -1,6 +1,7 @@
 //! The embedded store: one node, nothing survives it. The reference for what the Redis scripts do.
 
 mod calls;
+mod counters;
 mod outbox;
 mod owed;
 mod sessions;
@@ -16,6 +17,7 @@ use super::{KnownToken, OutboxBounds, Outcome, Retention};
 use crate::call::{Call, End, EndReason, Timestamp, TokenHash};
 use crate::clock::Clock;
 use calls::Calls;
+use counters::Minutes;
 use outbox::Letters;
 use sessions::Sessions;
 
@@ -27,6 +29,8 @@ pub struct MemoryStore {
     tokens: Mutex<HashMap<TokenHash, (KnownToken, Timestamp)>>,
     /// Locked after `calls`, where both are.
     letters: Mutex<Letters>,
+    /// What was counted, by minute.
+    minutes: Mutex<Minutes>,
 }
 
 impl MemoryStore {
@@ -38,7 +42,7 @@ impl MemoryStore {
     pub fn bounded(clock: Clock, retention: Retention, bounds: OutboxBounds) -> Self {
         let letters = Mutex::new(Letters::bounded(bounds));
         let (calls, sessions, tokens) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { clock, retention, calls, sessions, tokens, letters }
+        Self { clock, retention, calls, sessions, tokens, letters, minutes: Mutex::default() }
     }
 }
 

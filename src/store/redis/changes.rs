@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use fred::types::Value;
+
 use super::calls::{RedisCalls, deadline, duration, flag, json, number, outcome, unexpected};
 use super::life::generation_key;
 use super::reading::{Key, order_in, parse_at, version_text};
 use super::telling::told;
-use super::{outbox, script, timeline};
+use super::{counters, outbox, script, timeline};
 use crate::call::{Call, Milestone, State, Timestamp, Verdict, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::{CallStore, Created, Letter, OUTCOMES_PER_USER, StoreError, Swap, Telling, Told};
@@ -66,8 +68,8 @@ impl RedisCalls {
             signature.into(),
             self.call_prefix().into(),
             outcome(call)?,
-            duration(self.retention.ended),
-            number(OUTCOMES_PER_USER as u64),
+            at_the_end(call, || duration(self.retention.ended)),
+            at_the_end(call, || number(OUTCOMES_PER_USER as u64)),
             number(u64::from(rings)),
             self.life.sent_now(),
             duration(NOBODY_WAITS),
@@ -75,6 +77,7 @@ impl RedisCalls {
             patience(budget.patience_of_caller()),
             flag(budget.toll(call).forgiven),
             self.life.judged().into(),
+            counters::argument(&self.tag, call),
         ];
         arguments.extend(to_tell);
         arguments.extend(timeline::arguments(milestones)?);
@@ -116,13 +119,14 @@ impl RedisCalls {
             },
             deadline(next),
             outcome(next)?,
-            duration(self.retention.ended),
-            number(OUTCOMES_PER_USER as u64),
+            at_the_end(next, || duration(self.retention.ended)),
+            at_the_end(next, || number(OUTCOMES_PER_USER as u64)),
             number(toll.at.as_millis()),
             duration(toll.callee),
             duration(toll.caller),
             flag(toll.forgiven),
             keep,
+            counters::argument(&self.tag, next),
         ];
         arguments.extend(to_tell);
         arguments.extend(timeline::arguments(milestones)?);
@@ -145,4 +149,9 @@ impl RedisCalls {
             _ => Err(unexpected("swap", &reply)),
         }
     }
+}
+
+/// What only the end of a call needs.
+fn at_the_end(call: &Call, value: impl FnOnce() -> Value) -> Value {
+    if call.is_live() { "".into() } else { value() }
 }

@@ -6,6 +6,7 @@ mod calls;
 mod ceiling_contract;
 mod changes;
 mod connection;
+mod counters;
 mod created;
 mod life;
 #[cfg(test)]

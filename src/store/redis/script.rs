@@ -46,6 +46,7 @@ macro_rules! script {
                 include_str!("lua/timeline.lua"),
                 include_str!("lua/order.lua"),
                 include_str!("lua/outcomes.lua"),
+                include_str!("lua/count.lua"),
                 include_str!("lua/tell.lua"),
                 include_str!("lua/outbox.lua"),
                 include_str!(concat!("lua/", $file))
@@ -81,6 +82,7 @@ macro_rules! script {
                 include_str!("lua/timeline.lua"),
                 include_str!("lua/order.lua"),
                 include_str!("lua/outcomes.lua"),
+                include_str!("lua/count.lua"),
                 include_str!("lua/tell.lua"),
                 include_str!("lua/outbox.lua"),
                 include_str!(concat!("lua/", $file))
@@ -124,9 +126,10 @@ script!(GENERATION, without_memory, "generation.lua");
 script!(PUT_BACK, "put_back.lua");
 script!(RESTORE, order_and_outbox_without_memory, "restore.lua");
 script!(RAISE, order, "raise.lua");
+script!(COUNTS, "counts.lua");
 
 #[cfg(test)]
-pub static ALL: [&Script; 35] = [
+pub static ALL: [&Script; 36] = [
     &CREATE,
     &SWAP,
     &NOTE,
@@ -162,6 +165,7 @@ pub static ALL: [&Script; 35] = [
     &PUT_BACK,
     &RESTORE,
     &RAISE,
+    &COUNTS,
 ];
 
 impl Script {

@@ -19,8 +19,8 @@ use crate::clock::{Clock, Shift};
 use crate::store::contract::test_server::Redis;
 use crate::store::contract::{UNLIMITED, apply, by, call, lease, milestone, session, user, verdict};
 use crate::store::{
-    CallStore, Claim, Created, Letter, Outbox, OutboxBounds, PutBack, Queue, REPLAYED_AT_ONCE, Replayed, SessionStore,
-    Settled, StoreError, Vacates, Vouches, Which,
+    CallStore, Claim, Counters, Created, Letter, Outbox, OutboxBounds, PutBack, Queue, REPLAYED_AT_ONCE, Replayed,
+    SessionStore, Settled, StoreError, Vacates, Vouches, Which,
 };
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -43,13 +43,14 @@ const LARGE: Sizes = Sizes { letters: 24_000, calls: 2_400, users: 18_000 };
 const FULL: Sizes = Sizes { letters: 1_000_000, calls: 50_000, users: 100_000 };
 
 /// What is done to a store, one script or two each.
-const DEEDS: [&str; 34] = [
+const DEEDS: [&str; 35] = [
     "create, swap",
     "create, vacate",
     "restore",
     "note",
     "line",
     "versions",
+    "counts",
     "claim",
     "verdict",
     "generation",
@@ -223,6 +224,7 @@ impl Stage {
                 self.calls.note(&notes).await.unwrap();
             }
             "line" => drop(self.calls.desk(&user("a7")).await.unwrap()),
+            "counts" => drop(self.calls.counts(0..=59).await.unwrap()),
             "versions" => drop(self.calls.versions(&self.ids[..256]).await.unwrap()),
             "claim" => drop(self.calls.claim_due(far, far, Duration::from_secs(2), 128).await.unwrap()),
             "verdict" => {
@@ -362,7 +364,8 @@ async fn a_replay_is_bounded() {
 }
 
 /// Commands whose answer is as large as what they read, and why that is small: `file: command`.
-const READ_WHOLE: [(&str, &str); 12] = [
+const READ_WHOLE: [(&str, &str); 13] = [
+    ("counts.lua: HGETALL", "words that call::counted has, of some minutes"),
     ("tell.lua: HGETALL", "sessions of a user"),
     ("register.lua: HVALS", "sessions of a user"),
     ("register.lua: SMEMBERS", "nodes that watch a user"),
@@ -401,7 +404,7 @@ fn no_script_reads_a_large_collection_as_a_whole() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let libraries = ["order.lua", "outbox.lua", "outcomes.lua", "tell.lua", "timeline.lua"].len();
+    let libraries = ["count.lua", "order.lua", "outbox.lua", "outcomes.lua", "tell.lua", "timeline.lua"].len();
     assert_eq!(files, ALL.len() + libraries, "each script is in ALL");
 }
 

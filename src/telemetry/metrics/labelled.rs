@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 
-use super::accept_missed;
-use crate::call::{Call, EndReason};
-
 /// What became of a socket that wanted to be a session.
 #[derive(Clone, Copy, Debug)]
 pub enum Handshake {
@@ -372,15 +369,6 @@ pub fn store_answered(command: &'static str, after: Duration) {
 
 pub fn calls_restored(count: u64) {
     counter!("signaling_calls_restored_total").increment(count);
-}
-
-pub fn call_ended(call: &Call) {
-    if let Some(end) = call.end() {
-        counter!("signaling_calls_ended_total", "reason" => end.reason.name()).increment(1);
-        if let EndReason::HungUp { accept_missed: true, .. } = end.reason {
-            accept_missed();
-        }
-    }
 }
 
 /// `what` is one of the documented values.

@@ -5,12 +5,12 @@
 --       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
 --       this server's time when it was sent or '', in how many ms nobody waits for it any more,
 --       how many ms ahead this caller may owe ring time at this callee, and at all (each '' for any),
---       1 if it is answered from the start, name of the generation that was judged or '', what tell takes (5),
---       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+--       1 if it is answered from the start, name of the generation that was judged or '', what count takes,
+--       what tell takes (5), what timeline takes, outbox prefix and what outbox.append takes, if there are letters
 -- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed, this
 --          server's time, what tell adds
 local function append()
-  local letters = timeline(KEYS[9], ARGV[5], false, 26)
+  local letters = timeline(KEYS[9], ARGV[5], false, 27)
   if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 end
 
@@ -47,6 +47,7 @@ if live == '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   list(KEYS[7], ARGV[11], ARGV[13], ARGV[12])
   append()
+  count(ARGV[21])
   return {'created', order, '0', string.format('%.0f', own)}
 end
 
@@ -87,4 +88,4 @@ redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
 redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end
 append()
-return tell({'created', order, tostring(stuck), string.format('%.0f', own)}, record, 15, 21)
+return tell({'created', order, tostring(stuck), string.format('%.0f', own)}, record, 15, 22)

@@ -1,8 +1,8 @@
 -- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes, timeline, order,
 --       ring time owed by this caller at this callee, by this caller at all, then what tell takes
 -- ARGV: id, version seen, version, live (1|0), record, ttl ms or '' to leave it, deadline or '', outcome or '',
---       outcome ttl ms, outcome cap, when it ended, how many ms more are owed at this callee and at all if it was live,
---       1 if it is answered, ttl ms of the timeline, what tell takes (5), what timeline takes,
+--       outcome ttl ms and outcome cap (each '' if it is live), when it ended, how many ms more are owed at this callee and at all if it was live,
+--       1 if it is answered, ttl ms of the timeline, what count takes, what tell takes (5), what timeline takes,
 --       outbox prefix and what outbox.append takes, if there are letters
 -- Returns: 'gone', or 'stale' and what is stored, or 'done', the order of the end, '0' where nothing ended, and what
 --          tell adds
@@ -19,7 +19,7 @@ if ends then
 end
 redis.call('HSET', KEYS[1], 'v', ARGV[3], 'live', ARGV[4], 'd', record)
 if ARGV[6] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end
-local letters = timeline(KEYS[7], ARGV[15], ARGV[4] == '0', 21)
+local letters = timeline(KEYS[7], ARGV[15], ARGV[4] == '0', 22)
 if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 if ARGV[7] ~= '' then redis.call('ZADD', KEYS[4], ARGV[7], id) else redis.call('ZREM', KEYS[4], id) end
 if ends then
@@ -37,6 +37,7 @@ if ends then
       redis.call('SET', KEYS[place], string.format('%.0f', paid), 'PX', string.format('%.0f', paid - at))
     end
   end
+  count(ARGV[16])
 end
 if ARGV[14] == '1' then redis.call('DEL', KEYS[9]) end
-return tell({'done', over}, record, 11, 16)
+return tell({'done', over}, record, 11, 17)
