@@ -142,7 +142,15 @@ fn what_changes_something_outlives_who_asked() {
         assert!(way.contains("self.to_its_end("), "it may be broken off half way: {way}");
     }
     let questions: Vec<&str> = questions.split("    pub async fn ").skip(1).collect();
-    let only_reads = ["is_own_live_call", "who_is_online", "session_id", "connected_users", "connected_page", "counts"];
+    let only_reads = [
+        "is_own_live_call",
+        "who_is_online",
+        "session_id",
+        "connected_users",
+        "connected_page",
+        "counts",
+        "statistics",
+    ];
     let harmless = ["dead_letters", "renew_once_more", "address_of"];
     for question in questions.into_iter().filter(|question| !question.contains("self.to_its_end(")) {
         let name = question.split('(').next().unwrap_or_default();
