@@ -166,7 +166,7 @@ async fn a_call_is_told_in_the_step_that_writes_it() {
     assert_eq!(next(&mut inbox).await, Some(expected(&dialled, ["ana", "bo"], 5)), "with its order");
 
     let ended = apply(&dialled, Command::Cancel { by: by("ana"), reason: None }, now);
-    let (swapped, told) = calls.swap_telling(&ended, dialled.version, &[], &[], &telling(false, 6)).await.unwrap();
+    let (swapped, told) = calls.swap_telling(&ended, &dialled, &[], &[], &telling(false, 6)).await.unwrap();
     let Swap::Done { over } = swapped else { panic!("{swapped:?}") };
     let told = told.expect("it was told");
     assert!(told.caller.is_empty() && told.callee.len() == 2, "only those who are to hear: {told:?}");
@@ -174,7 +174,7 @@ async fn a_call_is_told_in_the_step_that_writes_it() {
     assert_eq!(stored.over, over);
     assert_eq!(next(&mut inbox).await, Some(expected(&stored, ["bo", ""], 6)), "as it is stored");
 
-    let (stale, told) = calls.swap_telling(&ended, dialled.version, &[], &[], &telling(true, 7)).await.unwrap();
+    let (stale, told) = calls.swap_telling(&ended, &dialled, &[], &[], &telling(true, 7)).await.unwrap();
     assert_eq!((stale, told), (Swap::Stale(Box::new(stored)), None), "what is not written is not told");
     assert_eq!(bus.publish(&node("n2"), &numbered(8)).await.unwrap(), 1);
     assert_eq!(next(&mut inbox).await, Some(numbered(8)), "nothing came before");

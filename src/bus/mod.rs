@@ -78,6 +78,41 @@ impl Envelope {
     }
 }
 
+/// Reads an envelope. Nearly all carry a call: that is read as it comes, where a body of any kind is first taken apart to
+/// find out which it is.
+pub fn read_envelope(text: &str) -> Option<Envelope> {
+    #[derive(Deserialize)]
+    enum Kind {
+        #[serde(rename = "call")]
+        Call,
+    }
+    #[derive(Deserialize)]
+    struct CallBody {
+        #[serde(rename = "kind")]
+        _kind: Kind,
+        users: Vec<UserId>,
+        call: Box<Call>,
+    }
+    #[derive(Deserialize)]
+    struct CallEnvelope {
+        #[serde(default)]
+        sent_at: Timestamp,
+        expires_at: Timestamp,
+        #[serde(default)]
+        nonce: u64,
+        #[serde(default)]
+        traceparent: Option<String>,
+        body: CallBody,
+    }
+    if text.contains("\"body\":{\"kind\":\"call\",")
+        && let Ok(CallEnvelope { sent_at, expires_at, nonce, traceparent, body }) = serde_json::from_str(text)
+    {
+        let body = Body::Call { users: body.users, call: body.call };
+        return Some(Envelope { sent_at, expires_at, nonce, traceparent, body });
+    }
+    serde_json::from_str(text).ok()
+}
+
 fn is_none(nonce: &u64) -> bool {
     *nonce == 0
 }

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::{Body, Bus, BusError, Envelope, Inbound};
+use super::{Body, Bus, BusError, Envelope, Inbound, read_envelope};
 use crate::call::{NodeId, Timestamp};
 use crate::telemetry::{metrics, outage};
 
@@ -106,7 +106,7 @@ impl Bus for RedisBus {
             loop {
                 let inbound = match messages.recv().await {
                     Ok(message) => message.value.as_str().map_or(Inbound::Unreadable, |text| {
-                        serde_json::from_str(&text).map_or(Inbound::Unreadable, Inbound::Envelope)
+                        read_envelope(&text).map_or(Inbound::Unreadable, Inbound::Envelope)
                     }),
                     Err(RecvError::Lagged(_)) => Inbound::Gap,
                     Err(RecvError::Closed) => return,

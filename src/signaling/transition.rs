@@ -213,8 +213,7 @@ impl Node {
         loop {
             let swap = async {
                 let announcement = self.announcement(next, audience);
-                let swapped =
-                    self.store.swap_telling(next, seen.version, &letters, added, &announcement.telling).await?;
+                let swapped = self.store.swap_telling(next, seen, &letters, added, &announcement.telling).await?;
                 Ok((swapped.0, announcement.came_to(swapped.1)))
             };
             match trace::part("store: swap", Kind::Client, swap).await {

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::{Created, Letter, SessionRecord, StoreError, Swap};
-use crate::call::{Call, Milestone, NodeId, Role, Timestamp, Verdict, Version};
+use crate::call::{Call, Milestone, NodeId, Role, Timestamp, Verdict};
 
 /// Changes calls as [`CallStore`](super::CallStore) does, and in the same step tells what was written; no `Told` where
 /// nothing was, or the store can't do both: then it is to be told afterwards.
@@ -16,10 +16,11 @@ pub trait Tells: Send + Sync {
         now_telling: (Timestamp, &Telling),
     ) -> Result<(Created, Option<Told>), StoreError>;
 
+    /// `seen` is the record that `next` was made of.
     async fn swap_telling(
         &self,
         next: &Call,
-        seen: Version,
+        seen: &Call,
         letters: &[Letter],
         milestones: &[Milestone],
         telling: &Telling,

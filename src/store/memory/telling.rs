@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::call::{Call, Milestone, Timestamp, Verdict, Version};
+use crate::call::{Call, Milestone, Timestamp, Verdict};
 use crate::store::{CallStore, Created, Letter, StoreError, Swap, Telling, Tells, Told};
 
 /// Whoever is on this memory finds sessions without a wait.
@@ -21,11 +21,11 @@ impl Tells for MemoryStore {
     async fn swap_telling(
         &self,
         next: &Call,
-        seen: Version,
+        seen: &Call,
         letters: &[Letter],
         milestones: &[Milestone],
         _: &Telling,
     ) -> Result<(Swap, Option<Told>), StoreError> {
-        Ok((self.swap(next, seen, letters, milestones).await?, None))
+        Ok((self.swap(next, seen.version, letters, milestones).await?, None))
     }
 }

@@ -117,7 +117,7 @@ impl CallStore for RedisCalls {
         letters: &[Letter],
         milestones: &[Milestone],
     ) -> Result<Swap, StoreError> {
-        Ok(self.swap_script(next, seen, letters, milestones, None).await?.0)
+        Ok(self.swap_script(next, (seen, None), letters, milestones, None).await?.0)
     }
 
     async fn note(&self, notes: &[(CallId, Milestone)]) -> Result<(), StoreError> {

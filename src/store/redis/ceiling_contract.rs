@@ -26,7 +26,7 @@ fn telling(caller: bool, own: &str, now: Timestamp) -> Telling {
 async fn change(calls: &RedisCalls, before: Call, command: Command, own: &str, now: Timestamp) -> Call {
     let next = apply(&before, command, now);
     let notes = [milestone(What::Delivered, now.as_millis()), milestone(What::Delivered, now.as_millis())];
-    match calls.swap_telling(&next, before.version, &[], &notes, &telling(true, own, now)).await.unwrap() {
+    match calls.swap_telling(&next, &before, &[], &notes, &telling(true, own, now)).await.unwrap() {
         (Swap::Done { over }, Some(_)) => Call { over, ..next },
         other => panic!("{other:?}"),
     }

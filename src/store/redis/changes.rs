@@ -94,7 +94,7 @@ impl RedisCalls {
     pub(super) async fn swap_script(
         &self,
         next: &Call,
-        seen: Version,
+        (seen, indexed): (Version, Option<Timestamp>),
         letters: &[Letter],
         milestones: &[Milestone],
         telling: Option<&Telling>,
@@ -117,14 +117,15 @@ impl RedisCalls {
                 State::Trying | State::Ringing | State::Active { doubtful: false, .. } => "".into(),
                 State::Active { doubtful: true, .. } | State::Ended(_) => keep.clone(),
             },
-            deadline(next),
+            if indexed.is_some() && indexed == next.deadline() { "same".into() } else { deadline(next) },
             outcome(next)?,
             at_the_end(next, || duration(self.retention.ended)),
             at_the_end(next, || number(OUTCOMES_PER_USER as u64)),
             number(toll.at.as_millis()),
             duration(toll.callee),
             duration(toll.caller),
-            flag(toll.forgiven),
+            // Whom it lets ring again is on the line until then.
+            flag(toll.forgiven && !next.is_live()),
             keep,
             counters::argument(&self.tag, next),
         ];

@@ -187,10 +187,13 @@ impl Script {
         keys: Vec<String>,
         arguments: Vec<Value>,
     ) -> Result<R, Error> {
+        // Cheap to clone: sent again only where the script is not known.
+        let keys: Vec<Value> = keys.into_iter().map(Value::from).collect();
         let call = |command: &'static str, body: &str| {
             let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            let mut all: Vec<Value> = vec![body.into(), count.into()];
-            all.extend(keys.iter().map(|key| Value::from(key.as_str())));
+            let mut all: Vec<Value> = Vec::with_capacity(2 + keys.len() + arguments.len());
+            all.extend([body.into(), count.into()]);
+            all.extend(keys.iter().cloned());
             all.extend(arguments.iter().cloned());
             // The first key decides the slot.
             let command = CustomCommand::new_static(command, ClusterHash::Offset(2), false);

@@ -377,7 +377,7 @@ const READ_WHOLE: [(&str, &str); 13] = [
     ("renew.lua: ZRANGE", "nodes"),
     ("put_back.lua: HGETALL", "nodes"),
     ("epochs.lua: SMEMBERS", "epochs of a node that were not swept"),
-    ("restore.lua: LRANGE", "OUTCOMES_PER_USER"),
+    ("restore.lua: LRANGE", "four times OUTCOMES_PER_USER"),
 ];
 
 /// One command may be as slow as a thousand.

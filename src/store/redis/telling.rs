@@ -7,7 +7,7 @@ use fred::types::Value;
 use super::calls::{RedisCalls, unexpected};
 use super::reading::{Key, readable};
 use super::sessions::sessions_key;
-use crate::call::{Call, Milestone, NodeId, Role, Timestamp, Verdict, Version};
+use crate::call::{Call, Milestone, NodeId, Role, Timestamp, Verdict};
 use crate::store::{Created, Letter, StoreError, Swap, Telling, Tells, Told};
 
 const ROLES: [Role; 2] = [Role::Caller, Role::Callee];
@@ -46,12 +46,12 @@ impl Tells for RedisCalls {
     async fn swap_telling(
         &self,
         next: &Call,
-        seen: Version,
+        seen: &Call,
         letters: &[Letter],
         milestones: &[Milestone],
         telling: &Telling,
     ) -> Result<(Swap, Option<Told>), StoreError> {
-        self.swap_script(next, seen, letters, milestones, Some(telling)).await
+        self.swap_script(next, (seen.version, seen.deadline()), letters, milestones, Some(telling)).await
     }
 }
 

@@ -25,11 +25,13 @@ local generation, newest, on_caller, on_callee, rings, owed_callee, owed_caller,
 if ARGV[20] ~= '' and generation ~= ARGV[20] then return {'another'} end
 
 local id, live, now, retention = ARGV[1], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
-local stored = redis.call('HGET', KEYS[1], 'd')
+-- Hardly ever is any of these there.
+local known = redis.call('EXISTS', KEYS[1], KEYS[5], KEYS[6]) > 0
+local stored = known and redis.call('HGET', KEYS[1], 'd')
 if stored then return {'exists', stored} end
 
 local kept, signature = {'verdicts'}, {}
-for place = 5, 6 do
+for place = 5, known and 6 or 0 do
   local values = redis.call('HMGET', KEYS[place], id, id .. '|t')
   for side = 1, 2 do
     local at = string.match(values[side] or '', '^(%d+)|')

@@ -15,6 +15,14 @@ local function next_order(key, newest, time)
   return set_order(key, math.max(tonumber(newest or 0) + 1, time[1] * 1000000 + time[2]))
 end
 
+-- After whatever is the newest, in one command where this server's time has moved on.
+local function later_order(key, time)
+  local order = time[1] * 1000000 + time[2]
+  local newest = redis.call('SET', key, string.format('%.0f', order), 'GET')
+  if newest and tonumber(newest) >= order then return set_order(key, tonumber(newest) + 1) end
+  return string.format('%.0f', order)
+end
+
 -- A record with its order, and with that of its end if it is over: both stand at its beginning, 0 until now.
 local function with_order(record, order)
   return (string.gsub(record, '^({"order":)0,', '%1' .. order .. ','))
