@@ -135,7 +135,7 @@ fn serve(dev: bool) -> ExitCode {
         Err(error) => return unusable(&error),
     };
     let users = config.log_users.clone();
-    telemetry::log::start(config.log_format, &config.log_level, &config.node_id, users, config.is_development());
+    telemetry::log::start(config.log_format, &config.log_level, &config.node_id, users, config.is_for_trying_out());
     let Standing { mode, auth, laravel, store, api, queries, listens, limits } = config.standing();
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, mode, auth, laravel, store, api, queries, listens, limits, "starting");

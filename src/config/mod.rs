@@ -245,6 +245,15 @@ impl Config {
         secrets.iter().map(|secret| secret.expose().as_bytes()).collect()
     }
 
+    /// True where somebody looks at single calls; `AUTH=insecure` is for load and for tests too, which a line a step would
+    /// slow down.
+    pub fn is_for_trying_out(&self) -> bool {
+        match self.auth {
+            Auth::LocalDevelopment | Auth::Dev => true,
+            Auth::Insecure | Auth::Laravel { .. } => false,
+        }
+    }
+
     /// True where nobody verifies tokens and the test page is served.
     pub fn is_development(&self) -> bool {
         match self.auth {
