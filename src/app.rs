@@ -296,10 +296,11 @@ impl App {
     /// there. Where no node has the store they stay, and a node that drains itself counts for none.
     pub async fn isolated(&self) {
         let is_cut_off =
-            async || self.signaling.tried_in_vain_for() > ISOLATED_AFTER && is_cut_off(&self.signaling).await;
+            async || self.signaling.cluster.tried_in_vain_for() > ISOLATED_AFTER && is_cut_off(&self.signaling).await;
         loop {
             tokio::time::sleep(ISOLATION_TICK).await;
-            if sabotage::is_on(Bug::GiveUpEarly) && self.signaling.without_store_for() > Duration::from_secs(5) {
+            if sabotage::is_on(Bug::GiveUpEarly) && self.signaling.cluster.without_store_for() > Duration::from_secs(5)
+            {
                 return;
             }
             if !is_cut_off().await {
@@ -319,7 +320,7 @@ impl App {
         self.readiness.set(false);
         self.relay.turn_upgrades_away();
         metrics::draining(1);
-        tracing::info!(sessions = self.signaling.local_sessions(), "draining");
+        tracing::info!(sessions = self.signaling.operators.local_sessions(), "draining");
         tokio::time::sleep(self.drain.delay).await;
         self.gate.close();
         let relays = async {
@@ -330,8 +331,8 @@ impl App {
                 tokio::time::sleep(third).await;
             }
         };
-        tokio::join!(self.signaling.drain(self.drain.window), relays);
-        self.signaling.finish_words(LAST_WORDS).await;
+        tokio::join!(self.signaling.operators.drain(self.drain.window), relays);
+        self.signaling.operators.finish_words(LAST_WORDS).await;
         tracing::info!("drained");
     }
 
@@ -339,8 +340,8 @@ impl App {
     pub async fn stop(self) {
         self.readiness.set(false);
         let farewell = async {
-            self.signaling.finish_words(VERY_LAST_WORDS).await;
-            self.signaling.leave().await;
+            self.signaling.operators.finish_words(VERY_LAST_WORDS).await;
+            self.signaling.operators.leave().await;
             // The library runs no disconnect handlers here and waits for stuck readers.
             self.io.close().await;
         };

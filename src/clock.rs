@@ -15,7 +15,7 @@ use tokio::sync::watch;
 pub use estimate::{Reading, SLEW, Shift, StoreTime};
 
 use crate::call::Timestamp;
-use estimate::{Estimates, Judged};
+use estimate::{Estimates, Judged, millis};
 
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Source>);
@@ -152,8 +152,4 @@ impl Clock {
 fn boot_time() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

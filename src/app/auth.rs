@@ -104,11 +104,11 @@ pub(super) fn authenticator(
     run(Box::pin(async move {
         loop {
             tokio::time::sleep(KEEP_TOKENS).await;
-            keeping.keep_alive(&sessions.live_tokens()).await;
+            keeping.keep_alive(&sessions.backend.live_tokens()).await;
             keeping.clean();
         }
     }));
-    if let Some(mut sent_away) = signaling.users_sent_away() {
+    if let Some(mut sent_away) = signaling.backend.users_sent_away() {
         let forgetting = Arc::clone(&verifier);
         run(Box::pin(async move {
             while let Some(user) = sent_away.recv().await {
@@ -119,7 +119,7 @@ pub(super) fn authenticator(
     let sessions = Arc::clone(signaling);
     run(Box::pin(async move {
         while let Some(Revoked { user, token }) = revoked.recv().await {
-            sessions.revoke(&user, token).await;
+            sessions.backend.revoke(&user, token).await;
         }
     }));
     verifier

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::millis;
 use crate::call::Timestamp;
 
 /// Two clocks drift apart by at most 200 parts in a million.
@@ -145,6 +144,10 @@ impl Estimates {
         }
         self.probation_until = now + PROBATION;
     }
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -126,8 +126,8 @@ async fn lease(State(admin): State<Arc<Admin>>, asked: Result<Query<Within>, Que
     if !admin.readiness.is_serving() {
         return error(StatusCode::SERVICE_UNAVAILABLE, STARTING, "unavailable");
     }
-    let since = admin.signaling.unproven_for();
-    if !admin.signaling.is_well() {
+    let since = admin.signaling.cluster.unproven_for();
+    if !admin.signaling.cluster.is_well() {
         return error(StatusCode::SERVICE_UNAVAILABLE, "Store does not take writes", "unavailable");
     }
     if within.is_some_and(|within| since > Duration::from_millis(within)) {

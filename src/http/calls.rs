@@ -34,7 +34,7 @@ pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Result<
 
 async fn ring(api: &Api, caller: &UserId, request: Initiate) -> Response {
     let spelled = request.spelled.clone();
-    let answer = match api.signaling.word_initiated(caller, request).await {
+    let answer = match api.signaling.backend.word_initiated(caller, request).await {
         Ok(answer) => initiate_ack(&spelled, &answer),
         Err(failure @ Failure::Unavailable) => {
             trace::note("outcome", || failure.code().name());
@@ -70,7 +70,7 @@ fn read(body: &Body) -> Result<(UserId, Initiate), Unread> {
         (status = 503, description = "The store does not answer", body = Problem),
     ))]
 pub(super) async fn show(State(api): State<Arc<Api>>, id: Segment) -> Result<Response, Unread> {
-    Ok(match api.signaling.history(&body::call(id)?).await {
+    Ok(match api.signaling.backend.history(&body::call(id)?).await {
         Ok((call, timeline)) => Json(record(&call, &timeline)).into_response(),
         Err(Failure::NotFound) => error(StatusCode::NOT_FOUND, "Call not found", "call_not_found"),
         Err(Failure::Unavailable | Failure::Refused { .. } | Failure::TooManyRings { .. }) => unavailable(),

@@ -29,7 +29,7 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<
     let ((id, spelled), caller, receiver) = parties(&fields)?;
     let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
     let word = BackendWord::Accepted { spelled, caller, receiver: receiver.clone(), device };
-    let told = api.signaling.word(&id, word);
+    let told = api.signaling.backend.word(&id, word);
     Ok(traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await)
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<
 pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, spelled), receiver) = (fields.call_id()?, fields.user("receiverId")?);
-    let told = api.signaling.word(&id, BackendWord::Cancelled { spelled, receiver, reason: fields.reason() });
+    let told = api.signaling.backend.word(&id, BackendWord::Cancelled { spelled, receiver, reason: fields.reason() });
     Ok(traced(&api, "POST /api/emit/call-cancelled", &id, None, respond(told, USER_ABSENT)).await)
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<
     let fields = fields(&body)?;
     let ((id, spelled), caller, receiver) = parties(&fields)?;
     let word = BackendWord::Rejected { spelled, caller, receiver: receiver.clone(), reason: fields.reason() };
-    let told = api.signaling.word(&id, word);
+    let told = api.signaling.backend.word(&id, word);
     Ok(traced(&api, "POST /api/emit/call-rejected", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await)
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<
 pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, _), ended_by) = (fields.call_id()?, fields.optional_user("endedBy"));
-    let told = api.signaling.word(&id, BackendWord::Ended { by: ended_by.clone(), reason: fields.reason() });
+    let told = api.signaling.backend.word(&id, BackendWord::Ended { by: ended_by.clone(), reason: fields.reason() });
     Ok(traced(&api, "POST /api/emit/call-ended", &id, ended_by.as_ref(), respond(told, USER_ABSENT)).await)
 }
 

@@ -32,7 +32,7 @@ impl Counts {
         let mut last = self.0.lock().await;
         let now = clock.elapsed();
         if last.asked_at.is_none_or(|asked_at| now.saturating_sub(asked_at) >= FRESH) {
-            match tokio::time::timeout(PATIENCE, signaling.counts()).await {
+            match tokio::time::timeout(PATIENCE, signaling.operators.counts()).await {
                 Ok(Ok((users, calls))) => *last = Last { users, calls, asked_at: None, stale: false },
                 Ok(Err(_)) | Err(_) => last.stale = true,
             }

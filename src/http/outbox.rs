@@ -18,7 +18,7 @@ const LISTED: usize = 200;
 
 /// The newest dead letters.
 pub(super) async fn dead(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.signaling.dead_letters(LISTED).await {
+    match admin.signaling.operators.dead_letters(LISTED).await {
         Ok(dead) => {
             let letters: Vec<Value> = dead
                 .into_iter()
@@ -53,7 +53,7 @@ pub(super) async fn replay(State(admin): State<Arc<Admin>>, body: Bytes) -> Resp
         (None, None, Some(since)) => Which::Since(Timestamp::from_millis(since)),
         _ => return error(StatusCode::BAD_REQUEST, "give one of id, call, since", "invalid_payload"),
     };
-    match admin.signaling.replay_letters(&which).await {
+    match admin.signaling.operators.replay_letters(&which).await {
         Ok(Replayed { letters, more: true }) => Json(json!({"replayed": letters, "more": true})).into_response(),
         Ok(Replayed { letters, more: false }) => Json(json!({"replayed": letters})).into_response(),
         Err(_) => unavailable(),
@@ -62,7 +62,7 @@ pub(super) async fn replay(State(admin): State<Arc<Admin>>, body: Bytes) -> Resp
 
 /// Webhooks are wanted again after a 410.
 pub(super) async fn on(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.signaling.webhooks_on().await {
+    match admin.signaling.operators.webhooks_on().await {
         Ok(()) => Json(json!({"success": true})).into_response(),
         Err(_) => unavailable(),
     }

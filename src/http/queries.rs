@@ -29,7 +29,7 @@ const PAGE_LIMIT: usize = 1000;
     ))]
 pub(super) async fn online(State(api): State<Arc<Api>>, user: Segment) -> Result<Response, Unread> {
     let (user, text) = body::user(user)?;
-    Ok(match api.signaling.session_id(&user).await {
+    Ok(match api.signaling.backend.session_id(&user).await {
         Ok(session) => {
             let online = session.is_some();
             let socket_id = session.map_or(Value::Null, Value::String);
@@ -67,12 +67,12 @@ pub(super) async fn connected_users(
 ) -> Result<Response, Unread> {
     let (limit, after) = read(query)?;
     let Some(limit) = limit else {
-        return Ok(match api.signaling.connected_users().await {
+        return Ok(match api.signaling.backend.connected_users().await {
             Ok(users) => Json(json!({"count": users.len(), "users": users})).into_response(),
             Err(_) => unavailable(),
         });
     };
-    let Ok((count, users, next)) = api.signaling.connected_page(after.as_ref(), limit).await else {
+    let Ok((count, users, next)) = api.signaling.backend.connected_page(after.as_ref(), limit).await else {
         return Ok(unavailable());
     };
     let mut answer = json!({"count": count, "users": users});

@@ -243,7 +243,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
             wire.iter().for_each(Wire::becomes_websocket);
         }
         return if hands_out_an_id {
-            name_the_node(response, &relay.signaling.own_tag(), naming.as_ref()).await
+            name_the_node(response, &relay.signaling.cluster.own_tag(), naming.as_ref()).await
         } else {
             response
         };
@@ -256,7 +256,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         return come_back("Too many requests, please come back", wait);
     }
     let Some(name) = SessionName::parse(sid) else { return unknown_session() };
-    let own_tag = relay.signaling.own_tag();
+    let own_tag = relay.signaling.cluster.own_tag();
     let (id, tag) = (name.text, name.mark.unwrap_or(&own_tag));
     if tag == own_tag {
         if !relay.requests.is_live(name.id) {
@@ -266,7 +266,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         *request.uri_mut() = uri;
         return relay.own.serve(id, websocket, wire, request, next).await;
     }
-    match relay.signaling.address_of(tag).await {
+    match relay.signaling.cluster.address_of(tag).await {
         // A node that does not know itself by this name: nobody will.
         Some(_) if from_a_node => unknown_session(),
         Some(_) if websocket && relay.turns_upgrades_away.load(Ordering::Relaxed) => {

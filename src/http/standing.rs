@@ -41,7 +41,7 @@ impl Readiness {
         let mut looks = 0;
         loop {
             tokio::time::sleep(LOOK).await;
-            let Some(within) = signaling.better_off_within() else {
+            let Some(within) = signaling.cluster.better_off_within() else {
                 if self.0.cut_off.swap(false, Ordering::Relaxed) {
                     tracing::info!("this node can use the store again");
                 }
@@ -49,10 +49,10 @@ impl Readiness {
                 continue;
             };
             // A node that was suspended finds everything old.
-            if looks == 0 && signaling.renew_once_more().await && signaling.is_well() {
+            if looks == 0 && signaling.cluster.renew_once_more().await && signaling.cluster.is_well() {
                 continue;
             }
-            looks = if any_wrote(&client, signaling.probes_of_others(), within).await { looks + 1 } else { 0 };
+            looks = if any_wrote(&client, signaling.cluster.probes_of_others(), within).await { looks + 1 } else { 0 };
             let cut_off = looks >= LOOKS;
             if self.0.cut_off.swap(cut_off, Ordering::Relaxed) != cut_off {
                 if cut_off {
@@ -67,9 +67,9 @@ impl Readiness {
 
 /// One look whether this node, after a last try, is without the store while another is not.
 pub async fn is_cut_off(signaling: &Arc<Signaling>) -> bool {
-    if signaling.renew_once_more().await {
+    if signaling.cluster.renew_once_more().await {
         return false;
     }
-    let Some(within) = signaling.better_off_within() else { return false };
-    any_wrote(&client(), signaling.probes_of_others(), within).await
+    let Some(within) = signaling.cluster.better_off_within() else { return false };
+    any_wrote(&client(), signaling.cluster.probes_of_others(), within).await
 }

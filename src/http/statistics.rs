@@ -92,7 +92,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, span: Result<Query<Span>, 
     let Ok(_turn) = api.statistics.try_acquire() else {
         return error(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "rate_limited");
     };
-    match api.signaling.statistics(from..=to).await {
+    match api.signaling.operators.statistics(from..=to).await {
         Ok(statistics) => Json(StatisticsAnswer {
             from: from * 60_000,
             to: (to + 1) * 60_000,

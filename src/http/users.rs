@@ -27,7 +27,7 @@ const USERS_AT_ONCE: usize = 1000;
 pub(super) async fn online_many(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let users = body::fields(&body)?.users_as_spelled("userIds", USERS_AT_ONCE)?;
     let (texts, users): (Vec<String>, Vec<UserId>) = users.into_iter().unzip();
-    let Ok(online) = api.signaling.who_is_online(&users).await else { return Ok(unavailable()) };
+    let Ok(online) = api.signaling.backend.who_is_online(&users).await else { return Ok(unavailable()) };
     let users: Map<String, Value> = texts.into_iter().zip(online.into_iter().map(|(_, is)| is.into())).collect();
     Ok(Json(json!({ "users": users })).into_response())
 }
@@ -44,7 +44,7 @@ pub(super) async fn online_many(State(api): State<Arc<Api>>, body: Body) -> Resu
 pub(super) async fn emit(State(api): State<Arc<Api>>, user: Segment, body: Body) -> Result<Response, Unread> {
     let ((user, _), fields) = (body::user(user)?, body::fields(&body)?);
     let (event, data) = (fields.app_event()?, fields.app_data()?);
-    Ok(match api.signaling.say_to_user(&user, event, data).await {
+    Ok(match api.signaling.backend.say_to_user(&user, event, data).await {
         Ok(true) => Json(json!({"success": true, "emitted": true})).into_response(),
         Ok(false) => Json(json!({"success": true, "emitted": false, "reason": "User not connected"})).into_response(),
         Err(_) => unavailable(),
@@ -67,7 +67,7 @@ pub(super) async fn disconnect(State(api): State<Arc<Api>>, user: Segment, body:
     let ((user, _), reason) = (body::user(user)?, body::fields(&body)?.reason());
     // First what is remembered of him, so that nobody comes back by it.
     let forgotten = api.authenticate.forget(&user).await;
-    Ok(match api.signaling.send_away(&user, reason.as_deref().unwrap_or_default()).await {
+    Ok(match api.signaling.backend.send_away(&user, reason.as_deref().unwrap_or_default()).await {
         Ok(disconnected) if forgotten => Json(json!({"success": true, "disconnected": disconnected})).into_response(),
         Ok(_) | Err(_) => unavailable(),
     })

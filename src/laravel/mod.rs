@@ -10,9 +10,11 @@ mod lanes;
 mod seal;
 mod strangers;
 mod throttled;
+mod token;
 mod verifier;
 
 pub use callbacks::Callbacks;
 pub use client::{Client, ClientError, Confirmation, Identity};
 pub use seal::Sealer;
-pub use verifier::{LaravelVerifier, Revoked, Terms, Verified, hash_of};
+pub use token::hash_of;
+pub use verifier::{LaravelVerifier, Revoked, Terms, Verified};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::verifier::hash_of;
+use super::token::hash_of;
 use crate::call::{TokenHash, UserId};
 
 /// Where Laravel names no time.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::checks::Checks;
@@ -12,6 +11,7 @@ use super::client::{Client, Confirmation, Identity, Trust, Whose};
 use super::lanes::Lane;
 use super::seal::Sealer;
 use super::strangers::Strangers;
+use super::token::hash_of;
 use crate::call::{CallId, SealedToken, Timestamp, TokenHash, UserId};
 use crate::clock::Clock;
 use crate::store::{KnownToken, TokenStore};
@@ -22,11 +22,6 @@ const REMEMBERED: usize = 200_000;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Revoked tokens that wait to be acted on.
 const REVOKED_LIMIT: usize = 1024;
-
-/// What is stored and compared in place of a token.
-pub fn hash_of(token: &str) -> TokenHash {
-    TokenHash::from_digest(Sha256::digest(token.as_bytes()).into())
-}
 
 /// What the client of a handshake may be told.
 #[derive(Clone, Debug, PartialEq, Eq)]

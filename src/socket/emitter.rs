@@ -60,7 +60,7 @@ impl PhoneVoice {
                 metrics::ring_unconfirmed();
             } else if let Some(signaling) = signaling.upgrade() {
                 // Refused where the call has moved on: nothing to tell.
-                let _ = Arc::clone(&signaling).alert(by, &id).await;
+                let _ = signaling.phones.alert(by, &id).await;
             }
         }));
         spoken
@@ -123,7 +123,7 @@ impl Voice for PhoneVoice {
         let session = self.socket.extensions.get::<Arc<Line>>().and_then(|line| line.close(Departure::Deaf));
         if let (Some(session), Some(signaling)) = (session, self.signaling.upgrade()) {
             // The engine notices only when a ping stays unanswered.
-            self.tasks.spawn(carry(async move { signaling.disconnect(&session, Departure::Deaf).await }));
+            self.tasks.spawn(carry(async move { signaling.phones.disconnect(&session, Departure::Deaf).await }));
         }
     }
 }

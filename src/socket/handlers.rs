@@ -106,7 +106,8 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
     let session = Arc::new(Session::new(newcomer, Box::new(voice)));
     metrics::handshake(Handshake::Accepted);
     let about = About::session(&session.user, &session.id);
-    let connecting = edge.signaling.traces().run("connect", Kind::Internal, about, edge.signaling.connect(&session));
+    let connecting =
+        edge.signaling.traces().run("connect", Kind::Internal, about, edge.signaling.phones.connect(&session));
     survived(&session, connecting).await;
     match line.open(session) {
         Ok(Some(session)) => drain(edge, line, session),
@@ -141,7 +142,10 @@ fn cause_of(reason: DisconnectReason) -> Departure {
 
 async fn leave(edge: &Arc<Edge>, session: &Arc<Session>, cause: Departure) {
     let about = About::session(&session.user, &session.id);
-    edge.signaling.traces().run("disconnect", Kind::Internal, about, edge.signaling.disconnect(session, cause)).await;
+    edge.signaling
+        .traces()
+        .run("disconnect", Kind::Internal, about, edge.signaling.phones.disconnect(session, cause))
+        .await;
 }
 
 /// Takes the event from the user's allowance. A hang-up of his own live call has an allowance of its own.
@@ -162,7 +166,7 @@ async fn allowed(
     }
     let id = payload.and_then(|payload| payload["callId"].as_str()).and_then(|id| CallId::parse(id).ok());
     let own = match id {
-        Some(id) => edge.signaling.is_own_live_call(&session.user, &id).await,
+        Some(id) => edge.signaling.phones.is_own_live_call(&session.user, &id).await,
         None => false,
     };
     if own { Ok(()) } else { Err(wait).inspect_err(|_| metrics::limited(Limit::Events)) }
@@ -183,7 +187,7 @@ fn drain(edge: &Arc<Edge>, line: Arc<Line>, session: Arc<Session>) {
 async fn survived(session: &Session, work: impl Future<Output = ()>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         tracing::error!(session = %session.id, "what was done for a phone panicked, closing its transport");
-        session.release(Departure::Panicked);
+        session.voice().release(Departure::Panicked);
     }
 }
 
@@ -255,14 +259,14 @@ async fn initiate(
         }
         None => {}
     }
-    match edge.signaling.initiate(&session.actor(), request).await {
+    match edge.signaling.phones.initiate(&session.actor(), request).await {
         Ok(answered) => {
             metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
             answer(session, ack, &acks::initiated(&spelled, &answered));
             if let Initiated::Busy { .. } = answered {
                 session.say_busy(&id, &spelled);
             }
-            edge.signaling.after_initiate(session, &id, &answered).await;
+            edge.signaling.phones.after_initiate(session, &id, &answered).await;
         }
         Err(failure) => refuse(session, ack, acks::failed(&failure)),
     }
@@ -313,11 +317,11 @@ async fn verdict(
     };
     let (signaling, by) = (&edge.signaling, session.actor());
     let (timed, judged): (Timed, Result<Call, Failure>) = match event {
-        "call:ringing" => (Timed::Ringing, signaling.alert(by, &id).await),
-        "call:accept" => (Timed::Accept, signaling.accept(by, &id).await),
-        "call:reject" => (Timed::Reject, signaling.reject(by, &id, reason.clone()).await),
-        "call:cancel" => (Timed::Cancel, signaling.cancel(by, &id, reason.clone()).await),
-        _ => (Timed::End, signaling.end(by, &id).await),
+        "call:ringing" => (Timed::Ringing, signaling.phones.alert(by, &id).await),
+        "call:accept" => (Timed::Accept, signaling.phones.accept(by, &id).await),
+        "call:reject" => (Timed::Reject, signaling.phones.reject(by, &id, reason.clone()).await),
+        "call:cancel" => (Timed::Cancel, signaling.phones.cancel(by, &id, reason.clone()).await),
+        _ => (Timed::End, signaling.phones.end(by, &id).await),
     };
     if judged.is_ok() {
         metrics::event_done(timed, signaling.clock().elapsed().saturating_sub(arrived));
@@ -330,8 +334,10 @@ async fn verdict(
         Ok(_) if event == "call:reject" => {
             session.voice().reject_confirmed(&spelled);
         }
-        Err(Failure::Refused { refusal, call }) => signaling.answer_refused(session, refusal, &call),
-        Err(Failure::NotFound) if event == "call:reject" => signaling.reject_unknown(session, &id, &spelled, reason),
+        Err(Failure::Refused { refusal, call }) => signaling.phones.answer_refused(session, refusal, &call),
+        Err(Failure::NotFound) if event == "call:reject" => {
+            signaling.phones.reject_unknown(session, &id, &spelled, reason)
+        }
         Ok(_) | Err(Failure::NotFound | Failure::Unavailable | Failure::TooManyRings { .. }) => {}
     }
 }
@@ -354,8 +360,8 @@ async fn presence(
         return refuse(session, ack, acks::rate_limited(wait));
     }
     let answered = match event {
-        "presence:subscribe" => edge.signaling.subscribe(session, &users).await,
-        _ => edge.signaling.unsubscribe(session, &users).await,
+        "presence:subscribe" => edge.signaling.phones.subscribe(session, &users).await,
+        _ => edge.signaling.phones.unsubscribe(session, &users).await,
     };
     match answered {
         Ok(users) => answer(session, ack, &acks::presence(&users)),
@@ -375,7 +381,7 @@ pub(super) fn refuse(session: &Session, ack: Option<AckSender>, refused: Refused
 pub(super) fn answer(session: &Session, ack: Option<AckSender>, body: &Value) {
     trace::note("outcome", || acks::outcome(body));
     if let Some(ack) = ack {
-        session.judge(spoken(&ack.send(body)));
+        session.voice().judge(spoken(&ack.send(body)));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::signaling::Session;
 pub(super) async fn relay(edge: &Arc<Edge>, session: &Arc<Session>, payload: Option<Value>, ack: Option<AckSender>) {
     let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.data()?)));
     match read {
-        Ok(((id, spelled), data)) => match edge.signaling.message(&session.actor(), &id, data).await {
+        Ok(((id, spelled), data)) => match edge.signaling.phones.message(&session.actor(), &id, data).await {
             Ok(call) => answer(session, ack, &acks::done(&spelled, &call)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },

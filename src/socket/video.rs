@@ -42,7 +42,7 @@ pub(super) async fn switch(
         Ok((id, spelled, command))
     });
     match read {
-        Ok((id, spelled, command)) => match edge.signaling.switch_type(&id, command).await {
+        Ok((id, spelled, command)) => match edge.signaling.phones.switch_type(&id, command).await {
             Ok(call) => answer(session, ack, &acks::done(&spelled, &call)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },

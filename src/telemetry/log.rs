@@ -15,8 +15,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::about::Here;
 use super::tale;
+use super::trace::Here;
 use super::who::{self, Users};
 use crate::call::NodeId;
 

@@ -8,5 +8,6 @@ pub mod tale;
 pub mod trace;
 mod who;
 
-pub use about::{About, carry};
+pub use about::About;
+pub use trace::carry;
 pub use who::{Users, Who};

@@ -1,6 +1,7 @@
 //! This node among the others: its lease and theirs, what it owes the store, whether it hears itself and stood still, and
 //! how a message reaches another node. Read `members.rs` first.
 
+mod identity;
 mod isolation;
 mod lease;
 mod members;
@@ -11,6 +12,7 @@ mod self_test;
 mod stall;
 mod waiting;
 
+pub use identity::{StoreIdentity, StoreLost};
 pub use isolation::Isolation;
 pub use lease::{OwnLease, Place};
 pub use members::Members;

@@ -1,6 +1,6 @@
 //! How a session's phone is spoken to.
 
-use super::{Ready, Session};
+use super::Ready;
 use crate::bus::Word;
 use crate::call::{Call, Say, Timestamp, UserId};
 
@@ -40,34 +40,4 @@ pub trait Voice: Send + Sync {
 
     /// Closes it, and the session leaves at once: nobody waits for a phone that does not read.
     fn abandon(&self);
-}
-
-/// Speaks to a session's phone. One that no longer reads what is about calls is let go: it comes back and is told how
-/// things stand. False where it did not hear.
-pub struct Speech<'s>(pub(super) &'s Session);
-
-impl Speech<'_> {
-    pub fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool {
-        self.0.judge(self.0.sender().say(call, say, now, repeat))
-    }
-
-    pub fn ready(&self, ready: &Ready) -> bool {
-        self.0.judge(self.0.sender().ready(ready))
-    }
-
-    pub fn word(&self, word: &Word, now: Timestamp) -> bool {
-        self.0.judge(self.0.sender().word(word, now))
-    }
-
-    pub fn busy(&self, call_id: &str) -> bool {
-        self.0.judge(self.0.sender().busy(call_id))
-    }
-
-    pub fn reject_confirmed(&self, call_id: &str) -> bool {
-        self.0.judge(self.0.sender().reject_confirmed(call_id))
-    }
-
-    pub fn presence(&self, user: &UserId, online: bool, now: Timestamp) {
-        self.0.sender().presence(user, online, now);
-    }
 }

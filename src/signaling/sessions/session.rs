@@ -1,19 +1,19 @@
 //! One authenticated live socket on this node.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::sender::{Speech, Spoken, Voice};
+use super::Voice;
+use super::connection::Connection;
 use super::told::DeliveryState;
 use crate::call::{
     Actor, Call, CallId, Device, End, Role, Say, SayKind, SealedToken, SessionId, Timestamp, TokenHash, UserId, hears,
     held_until,
 };
 use crate::sabotage::{self, Bug};
-use crate::telemetry::metrics::{self, Departure};
+use crate::telemetry::metrics;
 
 /// A phone that is told to ring so long after the end of the call rang for nobody.
 const GHOST_AFTER: Duration = Duration::from_secs(2);
@@ -49,12 +49,6 @@ struct Token {
     sealed: Option<SealedToken>,
 }
 
-struct Connection {
-    voice: Box<dyn Voice>,
-    /// Why this side ended it.
-    ended: OnceLock<Departure>,
-}
-
 struct Told {
     calls: Mutex<DeliveryState>,
     /// The newest order of the store when it had registered and read what its user missed; 0 until then. What ended
@@ -79,6 +73,7 @@ pub struct Heard {
 impl Session {
     pub fn new(newcomer: Newcomer, voice: Box<dyn Voice>) -> Self {
         let Newcomer { id, user, device, acks, token, sealed, connected_at } = newcomer;
+        let connection = Connection::new(id.clone(), voice);
         Self {
             id,
             user,
@@ -86,7 +81,7 @@ impl Session {
             acks,
             connected_at,
             token: Token { hash: token, sealed },
-            connection: Connection { voice, ended: OnceLock::new() },
+            connection,
             told: Told { calls: Mutex::default(), joined: AtomicU64::new(0) },
         }
     }
@@ -127,42 +122,9 @@ impl Session {
         self.told.joined.load(Ordering::Relaxed) == 0 && self.connected_at.since(end.at) <= soon
     }
 
-    pub fn voice(&self) -> Speech<'_> {
-        Speech(self)
-    }
-
-    pub(super) fn sender(&self) -> &dyn Voice {
-        &*self.connection.voice
-    }
-
-    /// Notes what became of an event, an acknowledgement among them; true where it was queued.
-    pub fn judge(&self, spoken: Spoken) -> bool {
-        if spoken == Spoken::Full {
-            if self.connection.ended.set(Departure::Deaf).is_ok() {
-                metrics::deaf_session();
-                tracing::warn!(session = %self.id, "the phone no longer reads, its queue is full: closing its transport");
-            }
-            self.connection.voice.abandon();
-        }
-        spoken == Spoken::Queued
-    }
-
-    /// Ends the session with a disconnect packet: the phone will not come back by itself. False where it was ending.
-    pub fn dismiss(&self, cause: Departure) -> bool {
-        let first = self.connection.ended.set(cause).is_ok();
-        self.judge(self.connection.voice.disconnect());
-        first
-    }
-
-    /// Closes the session's transport: the phone comes back by itself.
-    pub fn release(&self, cause: Departure) {
-        self.connection.ended.get_or_init(|| cause);
-        self.connection.voice.close();
-    }
-
-    /// Why it left, where its socket was found to have ended as `found`.
-    pub fn departure(&self, found: Departure) -> Departure {
-        self.connection.ended.get().copied().unwrap_or(found)
+    /// Speaks to its phone.
+    pub fn voice(&self) -> &Connection {
+        &self.connection
     }
 
     /// Tells the session what it has not heard yet of the call as it stands; `wanted` narrows a replay.
@@ -192,7 +154,7 @@ impl Session {
                 metrics::ghost_ring();
             }
             if sabotage::strikes(Bug::EmitTwice, 50) {
-                self.connection.voice.say(call, &say, now, false);
+                self.connection.blurt(call, &say, now);
             }
             let number = say.number();
             match held_until(call, role, self.acks, kind).filter(|at| *at > now) {
@@ -200,7 +162,7 @@ impl Session {
                 None if self.voice().say(call, &say, now, false) => heard.said.push(kind),
                 // Not said: a replay or the next look tells it.
                 None => {
-                    heard.deaf = self.connection.ended.get() == Some(&Departure::Deaf);
+                    heard.deaf = self.connection.is_deaf();
                     return heard;
                 }
             }
@@ -209,7 +171,7 @@ impl Session {
                 ear.rung_at = now;
             }
             if kind == SayKind::Cancelled && sabotage::is_on(Bug::LateIncoming) {
-                self.connection.voice.say(call, &Say::Incoming, now, false);
+                self.connection.blurt(call, &Say::Incoming, now);
             }
         }
         if heard.said.contains(&SayKind::Busy) {

@@ -6,8 +6,10 @@ use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
 
 use super::life::Life;
-use super::reading::{Key, optional, order_in, parse_at, parse_version, passed_over, readable, version_text};
-pub(super) use super::reading::{duration, json, number, parse, unexpected};
+use super::reading::{
+    Key, duration, json, number, optional, order_in, parse_at, parse_version, passed_over, readable, tag, unexpected,
+    version_text,
+};
 use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::memory::outcome_of;
@@ -283,11 +285,6 @@ impl CallStore for RedisCalls {
     async fn live_calls(&self) -> Result<u64, StoreError> {
         Ok(self.client.zcard(self.due_key()).await?)
     }
-}
-
-/// The braces are the hash tag.
-pub(super) fn tag(prefix: &str) -> String {
-    format!("{{{prefix}:c}}:")
 }
 
 /// One that can't be read is of some version: not that of any record here.

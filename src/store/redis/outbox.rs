@@ -5,8 +5,7 @@ use fred::clients::Client;
 use fred::interfaces::KeysInterface;
 use fred::types::Value;
 
-use super::calls::{json, number, parse, tag, unexpected};
-use super::reading::{Key, parse_at};
+use super::reading::{Key, json, number, parse, parse_at, tag, unexpected};
 use super::script;
 use crate::call::Timestamp;
 use crate::store::{

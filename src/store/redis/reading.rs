@@ -128,3 +128,8 @@ pub(super) fn parse_version(id: &CallId, text: &str) -> Version {
 pub(super) fn order_in(text: &str) -> Result<u64, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt { what: "order", reason: "not a number".into() })
 }
+
+/// The braces are the hash tag.
+pub(super) fn tag(prefix: &str) -> String {
+    format!("{{{prefix}:c}}:")
+}

@@ -9,8 +9,7 @@ use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::calls::{json, unexpected};
-use super::reading::{Key, parse_at, passed_over, readable};
+use super::reading::{Key, json, parse_at, passed_over, readable, unexpected};
 use super::script;
 use crate::call::{NodeId, Timestamp, UserId};
 use crate::clock::{SLEW, Shift, StoreTime};

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use fred::interfaces::ClientLike;
 use fred::types::Value;
 
-use super::calls::{RedisCalls, unexpected};
-use super::reading::{Key, readable};
+use super::calls::RedisCalls;
+use super::reading::{Key, readable, unexpected};
 use super::sessions::sessions_key;
 use crate::call::{Call, Milestone, NodeId, Role, Timestamp, Verdict};
 use crate::store::{Created, Letter, StoreError, Swap, Telling, Tells, Told};

@@ -2,8 +2,7 @@ use fred::clients::Client;
 use fred::interfaces::ListInterface;
 use fred::types::Value;
 
-use super::calls::{json, number};
-use super::reading::{Key, readable};
+use super::reading::{Key, json, number, readable};
 use crate::call::Milestone;
 use crate::store::StoreError;
 

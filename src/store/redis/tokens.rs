@@ -6,8 +6,7 @@ use fred::interfaces::{KeysInterface, SetsInterface};
 use fred::types::Expiration;
 use futures_util::future::try_join_all;
 
-use super::calls::json;
-use super::reading::{Key, parse_at};
+use super::reading::{Key, json, parse_at};
 use crate::call::{TokenHash, UserId};
 use crate::store::{KnownToken, StoreError, TokenStore};
 

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::calls::{RedisCalls, number, unexpected};
+use super::calls::RedisCalls;
+use super::reading::{number, unexpected};
 use super::script;
 use crate::call::{CallId, Timestamp};
 use crate::store::{Generation, StoreError, Unvouched, Vouches};

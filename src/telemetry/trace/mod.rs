@@ -1,24 +1,27 @@
 //! Traces: one for each call, whatever nodes it meets. Off, no span is made and nothing is sent.
 
 mod export;
+mod here;
 mod ids;
+mod span;
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::trace::SpanId;
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use parking_lot::Mutex;
 
-use super::about::{About, Here};
+use super::about::About;
 use super::who::Who;
 use crate::call::{Call, NodeId, SessionId};
 use crate::clock::Clock;
 use export::Exporter;
 pub use export::{Terms, TraceError};
+pub(super) use here::Here;
+pub use here::carry;
 use ids::{CallTraces, Place};
 pub use opentelemetry::trace::SpanKind as Kind;
+use span::{Ending, Finished, Open, Tracer, event_at};
 
 /// More is not noted of one span.
 const NOTES: usize = 32;
@@ -26,41 +29,6 @@ const NOTES: usize = 32;
 /// Where spans begin. Cheap to share.
 #[derive(Clone, Default)]
 pub struct Traces(Option<Arc<Tracer>>);
-
-struct Tracer {
-    clock: Clock,
-    calls: CallTraces,
-    scope: InstrumentationScope,
-    exporter: Exporter,
-}
-
-/// A span that has begun.
-pub(super) struct Open {
-    tracer: Arc<Tracer>,
-    place: Place,
-    noted: Mutex<Noted>,
-}
-
-#[derive(Default)]
-struct Noted {
-    attributes: Vec<KeyValue>,
-    events: Vec<Event>,
-}
-
-/// Ends a span when it is dropped.
-pub(super) struct Ending {
-    open: Arc<Open>,
-    name: &'static str,
-    kind: SpanKind,
-    about: Arc<About>,
-    parent: SpanId,
-    /// The parent began elsewhere.
-    remote: bool,
-    /// What caused it in another call's trace.
-    cause: Option<Place>,
-    /// Store time, which nodes share, and the clock that only runs forward.
-    began: (Duration, Duration),
-}
 
 impl Traces {
     /// Starts sending to a collector; without terms there is nothing to send. `cluster` is told apart from others by
@@ -187,107 +155,16 @@ pub fn traceparent() -> Option<String> {
     Here::get().span.map(|open| open.place.to_string())
 }
 
-impl Here {
-    /// The ids of trace and span, for log lines.
-    pub(super) fn traced(&self) -> Option<(String, String)> {
-        let place = self.span.as_ref()?.place;
-        Some((place.trace.to_string(), place.span.to_string()))
-    }
-}
-
 fn open(
     tracer: &Arc<Tracer>,
     name: &'static str,
     kind: Kind,
     about: Arc<About>,
-    (parent, remote): (Place, bool),
+    parent: (Place, bool),
     cause: Option<Place>,
 ) -> (Here, Option<Ending>) {
-    let open = Arc::new(Open { tracer: Arc::clone(tracer), place: parent.below(), noted: Mutex::default() });
-    let ending = Ending {
-        open: Arc::clone(&open),
-        name,
-        kind,
-        about: Arc::clone(&about),
-        parent: parent.span,
-        remote,
-        cause,
-        began: (tracer.clock.since_epoch(), tracer.clock.elapsed()),
-    };
-    (Here { about, span: Some(open) }, Some(ending))
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let tracer = &self.open.tracer;
-        let (began, started) = self.began;
-        let took = tracer.clock.elapsed().saturating_sub(started);
-        let Noted { attributes: noted, events } = std::mem::take(&mut *self.open.noted.lock());
-        let mut attributes = Vec::with_capacity(3 + noted.len());
-        self.about.each(|name, id| attributes.push(KeyValue::new(name, id.to_string())));
-        attributes.extend(noted);
-        tracer.finish(Finished {
-            place: self.open.place,
-            parent: self.parent,
-            remote: self.remote,
-            cause: self.cause,
-            name: self.name,
-            kind: self.kind.clone(),
-            time: (began, began + took),
-            attributes,
-            events,
-        });
-    }
-}
-
-/// A span that is over.
-struct Finished {
-    place: Place,
-    parent: SpanId,
-    remote: bool,
-    cause: Option<Place>,
-    name: &'static str,
-    kind: SpanKind,
-    /// Both since the Unix epoch.
-    time: (Duration, Duration),
-    attributes: Vec<KeyValue>,
-    events: Vec<Event>,
-}
-
-impl Tracer {
-    fn finish(&self, span: Finished) {
-        let failed = span
-            .attributes
-            .iter()
-            .any(|noted| noted.key.as_str() == "outcome" && noted.value.as_str() == "unavailable");
-        let mut events = SpanEvents::default();
-        events.events = span.events;
-        let mut links = SpanLinks::default();
-        links.links = span.cause.map(|place| Link::with_context(context(place, false))).into_iter().collect();
-        self.exporter.take(SpanData {
-            span_context: context(span.place, false),
-            parent_span_id: span.parent,
-            parent_span_is_remote: span.remote,
-            span_kind: span.kind,
-            name: span.name.into(),
-            start_time: UNIX_EPOCH + span.time.0,
-            end_time: UNIX_EPOCH + span.time.1.max(span.time.0),
-            attributes: span.attributes,
-            dropped_attributes_count: 0,
-            events,
-            links,
-            status: if failed { Status::error("unavailable") } else { Status::Unset },
-            instrumentation_scope: self.scope.clone(),
-        });
-    }
-}
-
-fn context(place: Place, remote: bool) -> SpanContext {
-    SpanContext::new(place.trace, place.span, TraceFlags::SAMPLED, remote, TraceState::NONE)
-}
-
-fn event_at(name: &'static str, since_epoch: Duration, attributes: Vec<KeyValue>) -> Event {
-    Event::new(name, UNIX_EPOCH + since_epoch, attributes, 0)
+    let (span, ending) = Open::begin(tracer, name, kind, Arc::clone(&about), parent, cause);
+    (Here { about, span: Some(span) }, Some(ending))
 }
 
 #[cfg(test)]

@@ -1,0 +1,106 @@
+//! Calls as they begin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::{
+    Actor, Call, CallId, EndReason, Inquiry, Offer, Party, Push, Role, State, Timestamp, UserId, Version,
+};
+use crate::signaling::node::NodeContext;
+
+/// How long a device has to confirm the ring before a push is asked for.
+const PUSH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// An unmodified backend is asked this long before a ring is given up.
+const ASKED_AHEAD: Duration = Duration::from_secs(2);
+
+/// A checked `call:initiate`.
+#[derive(Clone, Debug)]
+pub struct Initiate {
+    pub id: CallId,
+    /// The id as it was sent.
+    pub spelled: String,
+    pub receiver: UserId,
+    pub call_type: Option<String>,
+    pub offer: Offer,
+    /// Instead of the configured ring timeout.
+    pub ring_timeout: Option<Duration>,
+    /// The backend said that it knows the call.
+    pub named: bool,
+}
+
+/// Makes calls that were not there.
+pub struct NewCalls {
+    pub node: Arc<NodeContext>,
+}
+
+impl NewCalls {
+    /// A call that is dialled now.
+    pub fn dialled(&self, by: &Actor, request: Initiate) -> Call {
+        let now = self.node.now();
+        let born = rand::random();
+        let ring_until = now + request.ring_timeout.unwrap_or(self.node.policy.ring_timeout);
+        Call {
+            order: 0,
+            over: 0,
+            id: request.id,
+            spelled: request.spelled,
+            version: Version::default().next(born),
+            born,
+            letters: rand::random(),
+            created_at: now,
+            ring_until,
+            caller: Party {
+                device: by.device.clone(),
+                acks: by.acks,
+                attended: by.session.is_some(),
+                session: by.session.clone(),
+                tokens: by.token.iter().cloned().collect(),
+                ..Party::new(by.user.clone())
+            },
+            callee: Party::new(request.receiver),
+            call_type: request.call_type,
+            offer: Some(request.offer),
+            terms: self.node.policy.terms(by.acks),
+            rang_at: None,
+            push: if self.node.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
+            unvouched: false,
+            named: request.named || by.session.is_none(),
+            verified: None,
+            inquiry: self.node.policy.callbacks.then(|| Inquiry { at: ring_until - ASKED_AHEAD, asked: 0 }),
+            lost_at: None,
+            switching: None,
+            state: State::Trying,
+        }
+    }
+
+    /// The call as if no verdict had been seen yet.
+    pub fn trying(&self, call: &Call) -> Call {
+        Call { callee: Party::new(call.callee.user.clone()), state: State::Trying, ..call.clone() }
+    }
+
+    /// A call that only Laravel knows of, before its outcome.
+    pub fn by_backend(&self, id: &CallId, spelled: &str, caller: &UserId, receiver: &UserId) -> Call {
+        let request = Initiate {
+            id: id.clone(),
+            spelled: spelled.to_owned(),
+            receiver: receiver.clone(),
+            call_type: None,
+            offer: Offer::default(),
+            ring_timeout: None,
+            named: true,
+        };
+        self.dialled(&Actor::over_http(caller, None), request)
+    }
+}
+
+/// The end of a call of which nobody knows how it ended.
+pub fn ended_unheard(call: &Call, now: Timestamp) -> Call {
+    let (reason, at) = if call.is_ringing() {
+        (EndReason::NoAnswer, call.ring_until.min(now))
+    } else {
+        (EndReason::Lost { party: Role::Caller }, now)
+    };
+    let ended = call.ended(reason, None, None, at);
+    Call { version: call.version.next(0), ..ended }
+}

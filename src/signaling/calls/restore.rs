@@ -1,0 +1,35 @@
+//! Calls that the store has lost.
+
+use super::Calls;
+use crate::call::{Call, CallId, What};
+use crate::store::{Restored, StoreError};
+
+impl Calls {
+    /// Restores a call with all it has to tell the backend, under the same ids.
+    pub async fn restore(&self, call: &Call) -> Result<Restored, StoreError> {
+        let letters = self.messages.of(None, call);
+        let restored = self.store.restore(call, &letters).await?;
+        if restored.written {
+            self.timeline.note(&call.id, self.node.milestone(What::Restored));
+            self.messages.posted(&letters);
+        }
+        if restored.without_line {
+            // Where too many wait, the index offers it to whoever claims deadlines.
+            let _ = self.without_line.try_send(call.id.clone());
+        }
+        Ok(restored)
+    }
+
+    /// Restores a call that this node holds and the store has lost, unless another did meanwhile; false where nothing
+    /// was lost.
+    pub async fn restore_one(&self, id: &CallId) -> bool {
+        let Some(call) = self.cache.last_seen(id) else { return false };
+        self.identity.may_have_lost().await && self.restore(&call).await.is_ok()
+    }
+
+    /// A live call that is gone from the store though nothing was lost: it ended where nobody told this node, long ago.
+    pub async fn is_gone(&self, call: &Call) -> bool {
+        // Read first: the answer may be that of a store that has lost it.
+        matches!(self.store.load(&call.id).await, Ok(None)) && !self.identity.may_have_lost().await
+    }
+}

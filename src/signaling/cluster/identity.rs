@@ -1,0 +1,205 @@
+//! Which store this is: the one it was, or one that lost writes. After a loss nothing is decided and no deadline judged
+//! before all nodes had the time to restore what they hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{MutexGuard, mpsc};
+
+use super::Registration;
+use crate::call::{Call, CallId, State};
+use crate::signaling::call_cache::CallCache;
+use crate::signaling::node::NodeContext;
+use crate::signaling::sessions::LocalSessions;
+use crate::store::{CallStore, Generation, StoreError};
+use crate::telemetry::metrics;
+
+/// How often a node looks whether its connection to the store was made again.
+const LOOK: Duration = Duration::from_millis(100);
+/// Longer than that a decision does not wait: a store that takes no writes is not restored.
+const DECISIONS_WAIT: Duration = Duration::from_secs(8);
+/// After calls are restored, so long is left for what was said meanwhile.
+const WORDS_FIRST: Duration = Duration::from_secs(2);
+/// How often a decision looks whether this node is done with it.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The store is another than before, or lost writes.
+pub struct StoreLost {
+    pub generation: Generation,
+    /// The accepted calls that this node knew with a session of theirs before it read anything else of that store.
+    pub known: Vec<CallId>,
+}
+
+/// What this node last saw of the store's identity.
+pub struct StoreIdentity {
+    node: Arc<NodeContext>,
+    store: Arc<dyn CallStore>,
+    registration: Arc<Registration>,
+    cache: Arc<CallCache>,
+    local: Arc<LocalSessions>,
+    losses: mpsc::Sender<StoreLost>,
+    seen: Mutex<Seen>,
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    generation: Option<Generation>,
+    connection: u64,
+    /// No deadline is judged before, by the monotonic clock.
+    quiet_until: Duration,
+    /// Nothing is decided while this node restores what it holds and waits for the others, perhaps for several losses.
+    restoring: usize,
+}
+
+/// Ends when calls are restored, however that ends.
+pub struct Restoring(Arc<StoreIdentity>);
+
+impl Drop for Restoring {
+    fn drop(&mut self) {
+        // What was said meanwhile is tried before any deadline is judged.
+        self.0.rest_for(WORDS_FIRST);
+        self.0.seen.lock().restoring -= 1;
+    }
+}
+
+impl StoreIdentity {
+    /// Losses go to `losses`; each is to be restored under [`StoreIdentity::restoring`].
+    pub fn new(
+        node: Arc<NodeContext>,
+        store: Arc<dyn CallStore>,
+        registration: Arc<Registration>,
+        (cache, local): (Arc<CallCache>, Arc<LocalSessions>),
+        losses: mpsc::Sender<StoreLost>,
+    ) -> Self {
+        let (seen, asking) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { node, store, registration, cache, local, losses, seen, asking }
+    }
+
+    /// Until it is dropped, nothing is decided: it was counted when the loss was noticed.
+    pub fn restoring(self: &Arc<Self>) -> Restoring {
+        Restoring(Arc::clone(self))
+    }
+
+    /// Judges no deadline for so long.
+    pub fn rest_for(&self, time: Duration) {
+        let until = self.node.clock.uptime() + time;
+        let quiet_until = &mut self.seen.lock().quiet_until;
+        *quiet_until = until.max(*quiet_until);
+    }
+
+    /// The store lost something a moment ago.
+    pub fn is_quiet(&self) -> bool {
+        let (seen, now) = (self.seen.lock(), self.node.clock.uptime());
+        seen.restoring > 0 || seen.quiet_until > now
+    }
+
+    /// Restoring was given up: with the next look the store is found to be another, and all is repeated.
+    pub fn is_unknown(&self) {
+        self.seen.lock().generation = Some(Generation::unknown());
+    }
+
+    /// Notices a loss as soon as the store is reached again.
+    pub async fn keep_looking(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            // Asked again with the next look.
+            drop(self.check_connection().await);
+        }
+    }
+
+    /// Asks which store this is, if the connection to it was made again since.
+    async fn check_connection(&self) -> Result<(), StoreError> {
+        let is_known = || self.seen.lock().connection == self.store.connection();
+        if is_known() {
+            return Ok(());
+        }
+        let turn = self.asking.lock().await;
+        if is_known() { Ok(()) } else { self.ask_generation(&turn).await }
+    }
+
+    /// Before a decision: waits for the store, and after a loss until every node had the time to put back what it holds.
+    /// Else one that missed the last word of a call would put back what it knows, and decide on that.
+    pub async fn all_restored(&self) -> Result<(), StoreError> {
+        self.store.reached().await?;
+        self.check_connection().await?;
+        let began = self.node.clock.elapsed();
+        while self.seen.lock().restoring > 0 {
+            if self.node.since(began) > DECISIONS_WAIT {
+                return Err(StoreError::Unavailable("it is not put back yet".into()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Whether what the store says may be the ground of a deadline: it is the one it was, or all nodes had a lease's
+    /// time to put back what was lost.
+    pub async fn may_judge(&self) -> bool {
+        self.check_connection().await.is_ok() && !self.is_quiet()
+    }
+
+    /// Asks which store this is. Another than before: writes may be lost.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let turn = self.asking.lock().await;
+        self.ask_generation(&turn).await
+    }
+
+    async fn ask_generation(&self, _turn: &MutexGuard<'_, ()>) -> Result<(), StoreError> {
+        // Read first: a connection that breaks while it asks is asked about again.
+        let connection = self.store.connection();
+        let generation = self.store.generation().await?;
+        let is_first = self.seen.lock().generation.is_none();
+        let lost_lately = is_first && self.was_lost_lately(&generation).await?;
+        let (reconnected, lost) = {
+            let mut seen = self.seen.lock();
+            let reconnected = std::mem::replace(&mut seen.connection, connection) != connection;
+            let before = seen.generation.replace(generation.clone());
+            let lost = before.map_or(lost_lately, |before| before != generation);
+            if lost {
+                seen.quiet_until = self.node.clock.uptime() + self.node.policy.lease;
+                seen.restoring += 1;
+            }
+            (reconnected, lost)
+        };
+        if reconnected || lost {
+            // Perhaps registrations were lost.
+            self.registration.register_again();
+        }
+        if lost {
+            metrics::store_lost();
+            tracing::error!("the store is another than before or lost writes, putting back what this node holds");
+            // Before anything is read: it may be from before what this node knows.
+            self.registration.begin_anew();
+            let known = self.known_active();
+            // Nobody listens at the end of the node only.
+            let _ = self.losses.send(StoreLost { generation, known }).await;
+        }
+        Ok(())
+    }
+
+    /// Whether a node that begins meets others that are putting back.
+    async fn was_lost_lately(&self, generation: &Generation) -> Result<bool, StoreError> {
+        let lost_at = self.store.unvouched(generation, 0, 1).await?.lost_at;
+        Ok(lost_at.is_some_and(|at| self.node.now().since(at) < self.node.policy.lease))
+    }
+
+    /// Whether the store lost something a moment ago, or can't say.
+    pub async fn may_have_lost(&self) -> bool {
+        self.check().await.is_err() || self.is_quiet()
+    }
+
+    fn known_active(&self) -> Vec<CallId> {
+        let remembered = self.cache.remembered(self.node.now()).into_iter();
+        let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
+        let known = remembered.filter(|call| matches!(call.state, State::Active { .. }) && is_here(call));
+        known.map(|call| call.id.clone()).collect()
+    }
+
+    /// Whether a call that the store says is accepted may have ended long ago: nothing is told of it then.
+    pub fn may_be_revived(&self, call: &Call) -> bool {
+        let unsure = || self.is_quiet() && self.cache.last_seen(&call.id).is_none();
+        matches!(call.state, State::Active { .. }) && (call.unvouched || unsure())
+    }
+}

@@ -1,0 +1,62 @@
+//! Parties whose devices have left, and those that are back.
+
+use std::sync::Arc;
+
+use crate::call::{Call, Command, Role, State, Timestamp};
+use crate::signaling::calls::{Audience, Failure};
+use crate::signaling::cluster::StoreIdentity;
+use crate::signaling::commands::Commands;
+use crate::signaling::directory::Directory;
+use crate::signaling::presence::Presence;
+use crate::signaling::sessions::Session;
+use crate::store::{CallStore, SessionRecord, StoreError};
+
+/// Begins and ends absences.
+pub struct Absences {
+    pub store: Arc<dyn CallStore>,
+    pub identity: Arc<StoreIdentity>,
+    pub directory: Arc<Directory>,
+    pub presence: Arc<Presence>,
+    pub commands: Arc<Commands>,
+}
+
+impl Absences {
+    /// Ends the absence of the party whose device is back, and tells the ring that may have died with the caller's node.
+    pub async fn come_back(&self, session: &Session, call: &Call) {
+        let Some(role) = call.role_of(&session.user) else { return };
+        if role == Role::Caller && call.state == State::Trying {
+            self.commands.delivery.tell(call, Audience::CALLEE).await;
+        }
+        let party = call.party(role);
+        if party.absent_since.is_some() && party.device.matches(&session.device) {
+            // Refused where somebody else saw him first or the call ended meanwhile.
+            let _ = self.commands.apply(&call.id, &Command::Return { role }).await;
+        }
+    }
+
+    /// Stores the grace of a party whose device has no session left since `at`, then looks again: a session that
+    /// came in between would otherwise be overlooked by both. An error: the store failed, it is to be done again.
+    pub async fn begin(&self, gone: &SessionRecord, at: Timestamp) -> Result<(), StoreError> {
+        self.presence.post_presence(&gone.user, false);
+        self.identity.all_restored().await?;
+        let call = match self.store.line(&gone.user).await {
+            Ok(Some(call)) => call,
+            // A call of another version is not ours to judge: its maximum ends it.
+            Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(role) = call.role_of(&gone.user) else { return Ok(()) };
+        if !call.party(role).device.matches(&gone.device) || self.directory.is_present(&call, role).await {
+            return Ok(());
+        }
+        match self.commands.apply(&call.id, &Command::Leave { role, at }).await {
+            Ok(_) if self.directory.is_present(&call, role).await => {
+                // Refused where somebody else saw him first or the call ended meanwhile.
+                let _ = self.commands.apply(&call.id, &Command::Return { role }).await;
+                Ok(())
+            }
+            Err(Failure::Unavailable) => Err(StoreError::Unavailable("an absence could not be written".into())),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}

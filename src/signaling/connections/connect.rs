@@ -1,0 +1,98 @@
+//! Phones come and go.
+
+use std::sync::Arc;
+
+use super::{Absences, Registrar, Replay};
+use crate::signaling::cluster::Registration;
+use crate::signaling::node::NodeContext;
+use crate::signaling::presence::Presence;
+use crate::signaling::sessions::{LocalSessions, Ready, ReadyCall, Session};
+use crate::store::{CallStore, Desk, StoreError};
+use crate::telemetry::metrics::{self, Departure};
+
+/// How old an outcome may be to be listed for who connects.
+const OUTCOMES_FOR: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// Takes sockets in and lets them go.
+pub struct Connections {
+    pub node: Arc<NodeContext>,
+    pub calls: Arc<dyn CallStore>,
+    pub local: Arc<LocalSessions>,
+    pub registration: Arc<Registration>,
+    pub registrar: Arc<Registrar>,
+    pub replay: Arc<Replay>,
+    pub presence: Arc<Presence>,
+    pub absences: Arc<Absences>,
+}
+
+impl Connections {
+    /// Makes a socket that was authenticated part of the cluster: registers it first, then tells what it missed.
+    /// While the store fails the session lives on this node alone and is registered when the store is back.
+    pub async fn connect(&self, session: &Arc<Session>) {
+        self.local.add(Arc::clone(session));
+        metrics::sessions(self.local.len());
+        let desk = match self.join(session).await {
+            Ok(desk) => desk,
+            Err(error) => {
+                tracing::debug!(session = %session.id, %error, "registering a session failed, to be repeated");
+                self.registration.has_trouble();
+                self.registration.register_again();
+                Desk::default()
+            }
+        };
+        if desk.order > 0 {
+            session.joined(desk.order);
+        }
+        let now = self.node.now();
+        let recent = desk.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
+        session.voice().ready(&Ready {
+            session_id: session.id.to_string(),
+            server_time: now,
+            call: desk.line.as_ref().and_then(|call| ReadyCall::of(call, &session.user, now)),
+            ended: recent.cloned().collect(),
+        });
+        self.replay.replay(session, &desk).await;
+        if let Some(call) = desk.line {
+            self.absences.come_back(session, &call).await;
+        }
+    }
+
+    async fn join(&self, session: &Arc<Session>) -> Result<Desk, StoreError> {
+        let registered = self.registrar.register(session).await?;
+        if !registered.written {
+            return Ok(Desk::default());
+        }
+        let alive = registered.sessions.iter().filter(|other| self.registrar.members.may_live(other)).count();
+        if alive == 1 {
+            self.presence.post_presence(&session.user, true);
+        }
+        if alive == 1 && !registered.watchers.is_empty() {
+            self.presence.came_online(&session.user, registered.watchers).await;
+        }
+        let desk = self.calls.desk(&session.user).await?;
+        self.registrar.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
+        Ok(desk)
+    }
+
+    /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
+    pub async fn disconnect(&self, session: &Arc<Session>, found: Departure) {
+        if !self.local.remove(session) {
+            return;
+        }
+        metrics::departed(session.voice().departure(found));
+        metrics::sessions(self.local.len());
+        let record = self.registrar.record_of(session);
+        match self.registrar.sessions.unregister(&record).await {
+            Ok(true) => self.presence.went_away(&session.user).await,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(session = %session.id, %error, "removing a session failed, to be repeated");
+                self.registration.remove_later(record.clone());
+            }
+        }
+        self.presence.unwatch_all_of(session).await;
+        if self.absences.begin(&record, self.node.now()).await.is_err() {
+            self.registration.remove_later(record);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a session that connects is told of what its user missed.
+
+use std::sync::Arc;
+
+use crate::call::SayKind;
+use crate::signaling::cluster::StoreIdentity;
+use crate::signaling::delivery::{Delivery, NOTICE_TTL};
+use crate::signaling::sessions::Session;
+use crate::store::Desk;
+
+/// Replays.
+pub struct Replay {
+    pub delivery: Arc<Delivery>,
+    pub identity: Arc<StoreIdentity>,
+}
+
+impl Replay {
+    /// Tells a session that connects what its user missed and still can use (docs/semantics.md 5).
+    pub async fn replay(&self, session: &Arc<Session>, desk: &Desk) {
+        let now = self.delivery.node.now();
+        if let Some(call) = &desk.line {
+            if self.identity.may_be_revived(call) {
+                return;
+            }
+            self.delivery.cache.see(call, now);
+            // A device that was away when another answered may still show the ring.
+            let answered_lately =
+                call.accepted_at().is_some_and(|at| now.since(at) <= self.delivery.node.policy.call_grace);
+            self.delivery.tell_session(session, call, |kind| match kind {
+                SayKind::Incoming | SayKind::Accepted => true,
+                SayKind::UpgradeRequest | SayKind::UpgradeResponse | SayKind::Downgraded => true,
+                SayKind::Cancelled => answered_lately,
+                SayKind::Ringing | SayKind::Rejected | SayKind::Ended | SayKind::Timeout | SayKind::Busy => false,
+            });
+            return;
+        }
+        let Some(last) = &desk.last else { return };
+        let Some(end) = last.end() else { return };
+        let age = now.since(end.at);
+        let mut unheard = false;
+        if age <= NOTICE_TTL && last.caller.user == session.user {
+            unheard = self.delivery.notices.claim(&session.user, &last.id).await;
+        }
+        let is_notice = unheard;
+        // It was here and not registered, or somebody would have told it; but for what was the answer to its initiate.
+        unheard |= session.was_here_at_the_end(last) && !last.version.is_first();
+        unheard |= last.caller.user == session.user && session.asked_in_vain(end, NOTICE_TTL);
+        let recent = age <= self.delivery.node.policy.call_grace;
+        // Without `acks` lost sockets are not dead phones: what nobody said is not told to one that comes back.
+        let unproven = last.is_presumed_over() && !session.acks;
+        self.delivery.tell_session(session, last, |kind| match kind {
+            SayKind::Cancelled => recent,
+            SayKind::Ended => recent && !unproven,
+            SayKind::Rejected | SayKind::Timeout | SayKind::Busy => unheard,
+            SayKind::Incoming | SayKind::Ringing | SayKind::Accepted => false,
+            SayKind::UpgradeRequest | SayKind::UpgradeResponse | SayKind::Downgraded => false,
+        });
+        if is_notice {
+            self.delivery.notices.is_told(&session.user).await;
+        }
+    }
+}

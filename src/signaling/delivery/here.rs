@@ -1,0 +1,109 @@
+//! What the sessions of this node hear.
+
+use std::sync::Arc;
+
+use super::{Delivery, NOTICE_TTL};
+use crate::call::{Call, SayKind, State, Timestamp, UserId, What, is_stale_ring};
+use crate::signaling::sessions::Session;
+use crate::telemetry::metrics::{self, Outcome};
+use crate::telemetry::trace;
+
+impl Delivery {
+    /// Tells the user's sessions on this node what they have not heard yet; true where there was something to tell.
+    pub fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) -> bool {
+        let mut told = false;
+        let ended_at = call.end().map(|end| end.at);
+        let late = ended_at.is_some_and(|at| self.node.now().since(at) > NOTICE_TTL);
+        for session in self.local.of(user) {
+            // Whoever connected after the end hears of it by replay, if at all. Who was told of the call was there,
+            // whatever the clocks of two nodes say; the app as deployed may show another screen after a while.
+            let knows = session.knows(&call.id);
+            let after_the_end = !session.was_here_at_the_end(call);
+            let missed = if knows { late && !session.acks } else { late || after_the_end };
+            // To a phone without `acks` an end that nobody said is not replayed.
+            let unproven = call.is_presumed_over() && !session.acks && !knows && after_the_end;
+            let said = self.tell_session(&session, call, |kind| {
+                !(missed && kind.aborts_any_screen() || unproven && kind == SayKind::Ended)
+            });
+            self.measure(&session, call, &said);
+            told |= !said.is_empty();
+        }
+        told
+    }
+
+    /// From what a call became to the phones that hear of it.
+    fn measure(&self, session: &Session, call: &Call, said: &[SayKind]) {
+        let since = |at: Timestamp| self.node.now().since(at);
+        for kind in said {
+            match (kind, &call.state) {
+                (SayKind::Incoming, _) => {
+                    metrics::rung(since(call.created_at), self.local.holds(&call.caller.user), session.acks);
+                }
+                (SayKind::Accepted, State::Active { accepted_at, .. }) => {
+                    metrics::outcome_told(Outcome::Accepted, since(*accepted_at));
+                }
+                (SayKind::Rejected, State::Ended(end)) => metrics::outcome_told(Outcome::Rejected, since(end.at)),
+                (SayKind::Cancelled, State::Ended(end)) => metrics::outcome_told(Outcome::Cancelled, since(end.at)),
+                (SayKind::Ended, State::Ended(end)) => metrics::outcome_told(Outcome::Ended, since(end.at)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Tells the user's sessions here an end that nobody heard in time.
+    pub fn tell_notice_here(self: &Arc<Self>, call: &Call, user: &UserId) {
+        for session in self.local.of(user) {
+            self.tell_session(&session, call, |_| true);
+        }
+    }
+
+    /// Tells one session; `wanted` narrows a replay.
+    pub fn tell_session(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        call: &Call,
+        wanted: impl Fn(SayKind) -> bool,
+    ) -> Vec<SayKind> {
+        // What a store that came back older says of a call that nobody knows is no news,
+        if call.unvouched && call.is_live() {
+            return Vec::new();
+        }
+        // nor is the end of a ring that was over long ago, to a screen that looks at no id.
+        let stale = is_stale_ring(call, session.connected_at);
+        let wanted = |kind: SayKind| wanted(kind) && !(stale && kind.aborts_any_screen());
+        // Its sockets were away, its media may be fine: who was called lost without proof does not hear it.
+        let goes_on = !session.acks && call.may_go_on_with(&session.user);
+        let heard = session.hear(call, self.node.now(), |kind| wanted(kind) && !(goes_on && kind == SayKind::Ended));
+        if heard.deaf {
+            self.timeline.note_callee(call, What::Deaf, session.device.clone());
+        }
+        for held in heard.held {
+            let (signaling, session, call) = (Arc::clone(self), Arc::clone(session), call.clone());
+            self.node.spawn(async move {
+                signaling.node.clock.sleep_until(held.at).await;
+                session.say_held(&call, &held.say, signaling.node.now());
+            });
+        }
+        heard.said.iter().for_each(|kind| trace::said(kind.name(), &session.id));
+        if heard.said.contains(&SayKind::Incoming) {
+            self.timeline.note_callee(call, What::Delivered, session.device.clone());
+        }
+        if heard.said.contains(&SayKind::Accepted) && !session.acks {
+            self.repeat_accepted_later(session, call);
+        }
+        heard.said
+    }
+
+    /// The deployed app may change screens just when the accept comes in: it is told once more.
+    fn repeat_accepted_later(self: &Arc<Self>, session: &Arc<Session>, call: &Call) {
+        let (signaling, session, id) = (Arc::clone(self), Arc::clone(session), call.id.clone());
+        self.node.spawn(async move {
+            signaling.node.clock.sleep(signaling.node.policy.accept_repeat).await;
+            if let Ok(Some(call)) = signaling.store.load(&id).await
+                && matches!(call.state, State::Active { .. })
+            {
+                session.repeat_accepted(&call, signaling.node.now());
+            }
+        });
+    }
+}

@@ -1,0 +1,32 @@
+//! From a changed call to the phones: own sessions directly, one envelope for each other node. Read `tell.rs` first.
+
+mod here;
+mod learn;
+mod notices;
+mod tell;
+mod words;
+
+use std::sync::Arc;
+
+use super::call_cache::CallCache;
+use super::cluster::Messenger;
+use super::directory::Directory;
+use super::node::NodeContext;
+use super::sessions::LocalSessions;
+use super::timeline::Timeline;
+use crate::store::CallStore;
+
+pub use notices::{NOTICE_TTL, Notices};
+pub use words::Words;
+
+/// Tells phones how their calls stand.
+pub struct Delivery {
+    pub node: Arc<NodeContext>,
+    pub store: Arc<dyn CallStore>,
+    pub cache: Arc<CallCache>,
+    pub timeline: Arc<Timeline>,
+    pub local: Arc<LocalSessions>,
+    pub directory: Arc<Directory>,
+    pub messenger: Arc<Messenger>,
+    pub notices: Arc<Notices>,
+}

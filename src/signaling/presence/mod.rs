@@ -1,0 +1,195 @@
+//! Who watches whom: a user's coming and going is told to the nodes that watch him, and to no other.
+
+mod subscriptions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::calls::OutboxMessages;
+use super::cluster::{Members, Messenger, StoreIdentity};
+use super::directory::Directory;
+use super::node::NodeContext;
+use super::sessions::Session;
+use crate::bus::Body;
+use crate::call::{NodeId, UserId};
+use crate::store::{Outbox, SessionStore, StoreError};
+use crate::telemetry::metrics::{self, Limit};
+pub use subscriptions::Subscriptions;
+
+/// Users one session may watch.
+pub const WATCHED_PER_SESSION: usize = 500;
+/// A user is offline when he stayed away for this long: a network switch is not told.
+const DAMPING: Duration = Duration::from_secs(3);
+const NEWS_LIFE: Duration = Duration::from_secs(30);
+/// A whole subscription: what a store has in one place is asked for in one command.
+const ASKED_AT_ONCE: usize = 500;
+
+/// Why a subscription was not taken.
+#[derive(Debug)]
+pub enum SubscribeError {
+    /// More than [`WATCHED_PER_SESSION`].
+    TooMany,
+    Unavailable,
+}
+
+impl From<StoreError> for SubscribeError {
+    fn from(_: StoreError) -> Self {
+        SubscribeError::Unavailable
+    }
+}
+
+/// Tells who watches users that they came and went.
+pub struct Presence {
+    pub node: Arc<NodeContext>,
+    pub store: Arc<dyn SessionStore>,
+    pub members: Arc<Members>,
+    pub directory: Arc<Directory>,
+    pub messenger: Arc<Messenger>,
+    pub identity: Arc<StoreIdentity>,
+    pub webhooks: PresenceWebhooks,
+    pub subscriptions: Subscriptions,
+}
+
+/// Tells the backend by webhook.
+pub struct PresenceWebhooks {
+    pub outbox: Arc<dyn Outbox>,
+    pub messages: Arc<OutboxMessages>,
+}
+
+impl PresenceWebhooks {
+    async fn append(&self, user: &UserId, online: bool) {
+        let letter = self.messages.of_presence(user, online);
+        match self.outbox.append(std::slice::from_ref(&letter)).await {
+            Ok(()) => self.messages.posted(&[letter]),
+            Err(error) => tracing::debug!(%error, "a user's presence could not be posted"),
+        }
+    }
+}
+
+impl Presence {
+    /// Watches users for a session and answers who is online. The watch is written before the sessions are read, so
+    /// that who comes in between is told by one of both.
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, bool)>, SubscribeError> {
+        let new = self.subscriptions.add(session, users).inspect_err(|_| metrics::limited(Limit::Subscriptions))?;
+        if let Err(error) = self.store.watch(&new, &self.node.id).await {
+            self.subscriptions.remove(&session.id, Some(users));
+            return Err(error.into());
+        }
+        if !self.directory.local.has(&session.user, &session.id) {
+            // It left meanwhile: its leave found nothing to take back.
+            self.unwatch_all_of(session).await;
+        }
+        let answer = self.directory.who_is_online(users).await?;
+        for (user, online) in &answer {
+            self.subscriptions.answered(user, *online);
+        }
+        Ok(answer)
+    }
+
+    pub async fn unsubscribe(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, bool)>, SubscribeError> {
+        let unwatched = self.subscriptions.remove(&session.id, Some(users));
+        self.store.unwatch(&unwatched, &self.node.id).await?;
+        Ok(self.directory.who_is_online(users).await?)
+    }
+
+    pub async fn unwatch_all_of(self: &Arc<Self>, session: &Session) {
+        let unwatched = self.subscriptions.remove(&session.id, None);
+        // What stays behind is told to this node for nothing until it expires.
+        let _ = self.store.unwatch(&unwatched, &self.node.id).await;
+    }
+
+    /// Writes every watch of this node again: they expire in the store, and a new store has none.
+    pub async fn watch_all_again(&self) -> Result<(), StoreError> {
+        for users in self.subscriptions.all().chunks(ASKED_AT_ONCE) {
+            self.store.watch(users, &self.node.id).await?;
+        }
+        Ok(())
+    }
+
+    /// The user's first session came: his watchers hear of it.
+    pub async fn came_online(self: &Arc<Self>, user: &UserId, watchers: Vec<NodeId>) {
+        self.announce(user, true, watchers).await;
+    }
+
+    /// The user's last session may have gone: the nodes that watch him find out whether he stays away.
+    pub async fn went_away(self: &Arc<Self>, user: &UserId) {
+        if let Ok(watchers) = self.store.watchers(user).await {
+            self.announce(user, false, watchers).await;
+        }
+    }
+
+    /// Has the backend told by webhook that a user came, or, if he stays away, that he went. Best effort: what can't be
+    /// written is not told.
+    pub fn post_presence(self: &Arc<Self>, user: &UserId, online: bool) {
+        if !self.node.policy.presence_webhooks {
+            return;
+        }
+        let (signaling, user) = (Arc::clone(self), user.clone());
+        self.node.spawn(async move {
+            if !online && !signaling.stays_away(&user).await {
+                return;
+            }
+            signaling.webhooks.append(&user, online).await;
+        });
+    }
+
+    async fn announce(self: &Arc<Self>, user: &UserId, online: bool, watchers: Vec<NodeId>) {
+        let now = self.node.now();
+        for node in watchers {
+            if node == self.node.id {
+                self.tell_presence(user, online);
+            } else if self.members.is_dead(&node) {
+                let _ = self.store.unwatch(std::slice::from_ref(user), &node).await;
+            } else {
+                let body = Body::Presence { user: user.clone(), online };
+                self.messenger.post(node, now + NEWS_LIFE, body).await;
+            }
+        }
+    }
+
+    /// Whether a user who seems to have gone has. A store that lost its sessions is given the time to get them back.
+    async fn stays_away(self: &Arc<Self>, user: &UserId) -> bool {
+        self.node.clock.sleep(DAMPING).await;
+        while !self.identity.may_judge().await {
+            self.node.clock.sleep(DAMPING).await;
+        }
+        matches!(self.directory.is_online(user).await, Ok(false))
+    }
+
+    /// Tells the watchers here that the user came, or, if he stays away, that he went.
+    pub fn tell_presence(self: &Arc<Self>, user: &UserId, online: bool) {
+        if online {
+            return self.tell_watchers(user, true);
+        }
+        let (signaling, user) = (Arc::clone(self), user.clone());
+        self.node.spawn(async move {
+            if signaling.stays_away(&user).await {
+                signaling.tell_watchers(&user, false);
+            }
+        });
+    }
+
+    fn tell_watchers(&self, user: &UserId, online: bool) {
+        for session in self.subscriptions.news(user, online) {
+            session.voice().presence(user, online, self.node.now());
+        }
+    }
+
+    /// Compares what watchers were told with the store, after messages may have been lost.
+    pub async fn heal_presence(self: &Arc<Self>) {
+        let users = self.subscriptions.all();
+        if let Ok(online) = self.directory.who_is_online(&users).await {
+            for (user, online) in online {
+                self.tell_presence(&user, online);
+            }
+        }
+    }
+}

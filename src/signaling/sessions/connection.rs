@@ -1,0 +1,87 @@
+//! The connection of a session to its phone.
+
+use std::sync::OnceLock;
+
+use super::{Ready, Spoken, Voice};
+use crate::bus::Word;
+use crate::call::{Call, Say, SessionId, Timestamp, UserId};
+use crate::telemetry::metrics::{self, Departure};
+
+/// Speaks to a session's phone. One that no longer reads what is about calls is let go: it comes back and is told how
+/// things stand. What is said answers false where it was not queued.
+pub struct Connection {
+    session: SessionId,
+    voice: Box<dyn Voice>,
+    /// Why this side ended it.
+    ended: OnceLock<Departure>,
+}
+
+impl Connection {
+    pub fn new(session: SessionId, voice: Box<dyn Voice>) -> Self {
+        Self { session, voice, ended: OnceLock::new() }
+    }
+
+    /// Notes what became of an event, an acknowledgement among them; true where it was queued.
+    pub fn judge(&self, spoken: Spoken) -> bool {
+        if spoken == Spoken::Full {
+            if self.ended.set(Departure::Deaf).is_ok() {
+                metrics::deaf_session();
+                tracing::warn!(session = %self.session, "the phone no longer reads, its queue is full: closing its transport");
+            }
+            self.voice.abandon();
+        }
+        spoken == Spoken::Queued
+    }
+
+    /// Ends the session with a disconnect packet: the phone will not come back by itself. False where it was ending.
+    pub fn dismiss(&self, cause: Departure) -> bool {
+        let first = self.ended.set(cause).is_ok();
+        self.judge(self.voice.disconnect());
+        first
+    }
+
+    /// Closes the session's transport: the phone comes back by itself.
+    pub fn release(&self, cause: Departure) {
+        self.ended.get_or_init(|| cause);
+        self.voice.close();
+    }
+
+    /// Why it left, where its socket was found to have ended as `found`.
+    pub fn departure(&self, found: Departure) -> Departure {
+        self.ended.get().copied().unwrap_or(found)
+    }
+
+    /// It was let go for it no longer reads.
+    pub fn is_deaf(&self) -> bool {
+        self.ended.get() == Some(&Departure::Deaf)
+    }
+
+    /// Says something whatever becomes of it: for faults that tests inject.
+    pub fn blurt(&self, call: &Call, say: &Say, now: Timestamp) {
+        self.voice.say(call, say, now, false);
+    }
+
+    pub fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> bool {
+        self.judge(self.voice.say(call, say, now, repeat))
+    }
+
+    pub fn ready(&self, ready: &Ready) -> bool {
+        self.judge(self.voice.ready(ready))
+    }
+
+    pub fn word(&self, word: &Word, now: Timestamp) -> bool {
+        self.judge(self.voice.word(word, now))
+    }
+
+    pub fn busy(&self, call_id: &str) -> bool {
+        self.judge(self.voice.busy(call_id))
+    }
+
+    pub fn reject_confirmed(&self, call_id: &str) -> bool {
+        self.judge(self.voice.reject_confirmed(call_id))
+    }
+
+    pub fn presence(&self, user: &UserId, online: bool, now: Timestamp) {
+        self.voice.presence(user, online, now);
+    }
+}

@@ -1,0 +1,106 @@
+//! The sessions of dead nodes: claimed, dealt with, and only then removed. A reply that is lost, or a sweeper that
+//! dies, leaves them to the next one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use crate::call::UserId;
+use crate::signaling::cluster::{Members, OwnLease};
+use crate::signaling::connections::Absences;
+use crate::signaling::node::NodeContext;
+use crate::store::{Lease, SessionRecord, SessionStore, StoreError};
+use crate::telemetry::metrics;
+
+const TICK: Duration = Duration::from_millis(300);
+const SWEPT_AT_ONCE: usize = 512;
+/// Users that are dealt with at the same time.
+const AT_ONCE: usize = 64;
+/// Longer than it takes to deal with all of one claim.
+const CLAIM: Duration = Duration::from_secs(10);
+
+/// Sweeps dead nodes.
+pub struct DeadNodes {
+    pub node: Arc<NodeContext>,
+    pub sessions: Arc<dyn SessionStore>,
+    pub lease: Arc<OwnLease>,
+    pub members: Arc<Members>,
+    pub absences: Arc<Absences>,
+}
+
+impl DeadNodes {
+    /// Removes the sessions of dead nodes and starts the absence of their users.
+    pub async fn keep_sweeping(self: Arc<Self>) {
+        loop {
+            self.node.clock.sleep(TICK).await;
+            if self.members.expired().is_empty() {
+                continue;
+            }
+            // What looks expired may have been renewed since it was read.
+            if !self.lease.look_again().await {
+                continue;
+            }
+            for lease in self.members.expired() {
+                if self.members.is_well(lease.expires_at)
+                    && let Err(error) = self.sweep_all_epochs(lease.clone()).await
+                {
+                    tracing::debug!(peer = %lease.node, %error, "sweeping a dead node failed");
+                }
+            }
+        }
+    }
+
+    /// A node that died between two epochs has sessions under both. Its lease goes with the last of them.
+    async fn sweep_all_epochs(&self, lease: Lease) -> Result<(), StoreError> {
+        let earlier = self.sessions.begin(&lease.node, lease.epoch).await?;
+        // Later ones are those of a process that took the name over.
+        for epoch in earlier.into_iter().filter(|epoch| *epoch < lease.epoch) {
+            self.sweep(&Lease { epoch, ..lease.clone() }).await?;
+        }
+        self.sweep(&lease).await
+    }
+
+    async fn sweep(&self, lease: &Lease) -> Result<(), StoreError> {
+        loop {
+            let swept = self.sessions.sweep(lease, self.node.now(), CLAIM, SWEPT_AT_ONCE).await?;
+            if swept.sessions.is_empty() {
+                return Ok(());
+            }
+            tracing::warn!(peer = %lease.node, sessions = swept.sessions.len(), "sweeping the sessions of a dead node");
+            metrics::sessions_swept(swept.sessions.len());
+            let mut of_users: HashMap<UserId, Vec<SessionRecord>> = HashMap::new();
+            for session in swept.sessions {
+                of_users.entry(session.user.clone()).or_default().push(session);
+            }
+            let done: Vec<UserId> = stream::iter(of_users)
+                .map(|(user, sessions)| async move {
+                    let dealt_with = self.dealt_with(&sessions, lease).await;
+                    dealt_with.then_some(user)
+                })
+                .buffer_unordered(AT_ONCE)
+                .filter_map(|user| async move { user })
+                .collect()
+                .await;
+            self.sessions.swept(lease, &done).await?;
+            done.iter().for_each(|user| self.gone_from_the_store(user));
+        }
+    }
+
+    /// Starts the absence of a user's devices that were on a dead node; false where the store failed that.
+    async fn dealt_with(&self, sessions: &[SessionRecord], lease: &Lease) -> bool {
+        for session in sessions {
+            if self.absences.begin(session, lease.expires_at).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Tells who watches the user, if nobody else is there for him.
+    fn gone_from_the_store(&self, user: &UserId) {
+        let (absences, user) = (Arc::clone(&self.absences), user.clone());
+        self.node.spawn(async move { absences.presence.went_away(&user).await });
+    }
+}

@@ -1,0 +1,104 @@
+//! The task that keeps the lease of this node, and does with each renewal what the node owes the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use super::OwnPast;
+use crate::signaling::cluster::{OwnLease, Registration, StoreIdentity};
+use crate::signaling::connections::{Absences, Registering};
+use crate::signaling::node::NodeContext;
+use crate::store::{SessionStore, StoreError};
+use crate::telemetry::metrics;
+
+/// Between two renewals, however many ask.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Sessions that are removed at the same time.
+const AT_ONCE: usize = 64;
+
+/// Keeps the lease.
+pub struct LeaseTask {
+    pub node: Arc<NodeContext>,
+    pub sessions: Arc<dyn SessionStore>,
+    pub lease: Arc<OwnLease>,
+    pub identity: Arc<StoreIdentity>,
+    pub registration: Arc<Registration>,
+    pub registering: Registering,
+    pub absences: Arc<Absences>,
+    pub own_past: OwnPast,
+}
+
+impl LeaseTask {
+    /// Renews the lease again and again, and at once where somebody asks.
+    pub async fn keep_lease(self: Arc<Self>) {
+        loop {
+            self.lease.is_due().await;
+            if let Err(error) = self.lease.round(self.renew_lease()).await {
+                metrics::store_failed();
+                metrics::store_healthy(0);
+                self.registration.has_trouble();
+                tracing::debug!(%error, "renewing the lease failed");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Renews the lease; where it had run out, a new epoch begins and all sessions are registered again.
+    pub async fn renew_lease(&self) -> Result<(), StoreError> {
+        let old = self.registration.epoch();
+        let continued = self.lease.ask_renewal(old).await?;
+        self.identity.check().await?;
+        self.lease.renewing(old, self.remove_leftovers()).await?;
+        let wanted = self.registration.wanted();
+        let refresh = self.registration.wants_refresh();
+        let anew = !continued || self.registration.begins_anew();
+        if !anew && wanted.is_none() && !refresh {
+            return Ok(());
+        }
+        if anew {
+            self.registration.register_again();
+            self.registration.begin_epoch(self.node.now());
+        }
+        let new = self.registration.epoch();
+        // Sessions of an epoch that others do not know yet live; those of one that they know to be over do not.
+        let meanwhile = if continued { old } else { new };
+        if !continued {
+            self.lease.ask_renewal(new).await?;
+        }
+        let wanted = self.registration.wanted();
+        let registering = async {
+            let past = self.sessions.begin(&self.node.id, new).await?;
+            self.registering.register_all().await?;
+            Ok(past)
+        };
+        let mut past = self.lease.renewing(meanwhile, registering).await?;
+        past.push(old);
+        if anew && continued {
+            self.lease.ask_renewal(new).await?;
+        }
+        self.registration.is_refreshed();
+        if let Some(wanted) = wanted {
+            self.registration.registered(wanted);
+        }
+        // What lives has been registered under the new epoch.
+        self.lease.renewing(new, self.own_past.sweep(self.lease.of_epoch(old), past)).await
+    }
+
+    /// Removes sessions that left while the store failed; each is forgotten here only when that is done.
+    async fn remove_leftovers(&self) -> Result<(), StoreError> {
+        let mut removals = stream::iter(self.registration.leftovers())
+            .map(|session| async move {
+                self.sessions.unregister(&session).await?;
+                self.absences.presence.went_away(&session.user).await;
+                self.absences.begin(&session, self.node.now()).await?;
+                self.registration.is_removed(&session);
+                Ok::<(), StoreError>(())
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some(removed) = removals.next().await {
+            removed?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! What earlier epochs of this node left in the store: those of a process before it under the same name, and its own that
+//! come to life again with a store that comes back older.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::signaling::cluster::Registration;
+use crate::signaling::connections::Absences;
+use crate::signaling::node::NodeContext;
+use crate::signaling::sessions::LocalSessions;
+use crate::store::{Lease, SessionRecord, SessionStore, StoreError};
+use crate::telemetry::metrics;
+
+const SWEPT_AT_ONCE: usize = 512;
+/// What a node removes of its own past is nobody else's to remove.
+const OWN_CLAIM: Duration = Duration::from_secs(10);
+
+/// Sweeps this node's earlier epochs.
+pub struct OwnPast {
+    pub node: Arc<NodeContext>,
+    pub sessions: Arc<dyn SessionStore>,
+    pub local: Arc<LocalSessions>,
+    pub registration: Arc<Registration>,
+    pub absences: Arc<Absences>,
+}
+
+impl OwnPast {
+    /// Removes the sessions of earlier epochs, once all that live are registered under the present one; who is no longer
+    /// here left while nobody wrote it down, or is alive only in an old copy of the store.
+    pub async fn sweep(&self, own: Lease, mut past: Vec<u64>) -> Result<(), StoreError> {
+        past.retain(|epoch| *epoch != self.registration.epoch());
+        past.sort_unstable();
+        past.dedup();
+        for epoch in past {
+            let lease = Lease { epoch, ..own.clone() };
+            loop {
+                let swept = self.sessions.sweep(&lease, self.node.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
+                if swept.sessions.is_empty() {
+                    break;
+                }
+                let users: HashSet<_> = swept.sessions.iter().map(|session| session.user.clone()).collect();
+                let is_gone = |session: &SessionRecord| !self.local.has(&session.user, &session.id);
+                let gone: Vec<_> = swept.sessions.into_iter().filter(is_gone).collect();
+                for session in &gone {
+                    self.absences.begin(session, self.node.now()).await?;
+                }
+                self.sessions.swept(&lease, &users.into_iter().collect::<Vec<_>>()).await?;
+                for session in &gone {
+                    self.absences.presence.went_away(&session.user).await;
+                }
+                metrics::sessions_swept(gone.len());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! What became of a call over REST: accepted, cancelled, rejected, ended.
+
+use std::sync::Arc;
+
+use super::backend_word::{BackendWord, Told, WordOutcome};
+use super::claims::Claims;
+use crate::bus::Word;
+use crate::call::{
+    Actor, Call, CallId, Command, Device, End, EndReason, Ender, Push, Refusal, Role, State, UserId, Verb, Verdict,
+    VerdictKind,
+};
+use crate::signaling::calls::{Audience, Calls, Failure, NewCalls};
+use crate::signaling::commands::Commands;
+use crate::signaling::delivery::Words;
+use crate::signaling::node::NodeContext;
+use crate::store::Created;
+
+const ATTEMPTS: u32 = 16;
+
+/// Obeys what Laravel says became of calls.
+pub struct BackendOutcomes {
+    pub node: Arc<NodeContext>,
+    pub new_calls: Arc<NewCalls>,
+    pub calls: Arc<Calls>,
+    pub commands: Arc<Commands>,
+    pub claims: Arc<Claims>,
+    pub words: Arc<Words>,
+}
+
+impl BackendOutcomes {
+    /// Does what Laravel says.
+    pub async fn obey(&self, id: &CallId, word: &BackendWord) -> WordOutcome {
+        match word.clone() {
+            BackendWord::Accepted { spelled, caller, receiver, device } => {
+                self.word_accepted(id, &spelled, &caller, &receiver, device).await
+            }
+            BackendWord::Cancelled { spelled, receiver, reason } => {
+                self.word_cancelled(id, &spelled, &receiver, reason).await
+            }
+            BackendWord::Rejected { spelled, caller, receiver, reason } => {
+                self.word_rejected(id, &spelled, &caller, &receiver, reason).await
+            }
+            BackendWord::Ended { by, reason } => self.word_ended(id, by.as_ref(), reason).await,
+        }
+    }
+
+    /// A call that the store does not have: not known, unless another node may still be about to put it back.
+    async fn is_known_to_be_unknown(&self) -> Result<(), Failure> {
+        if self.calls.identity.may_have_lost().await { Err(Failure::Unavailable) } else { Ok(()) }
+    }
+
+    /// The callee accepted over REST. A call never initiated here becomes active.
+    async fn word_accepted(
+        &self,
+        id: &CallId,
+        spelled: &str,
+        caller: &UserId,
+        receiver: &UserId,
+        device: Option<Device>,
+    ) -> WordOutcome {
+        let by = Actor::over_http(receiver, device);
+        let accept = Command::Accept { by: by.clone() };
+        let id = &self.claims.clear_id(id, caller, receiver).await?;
+        for _ in 0..ATTEMPTS {
+            match self.commands.apply(id, &accept).await {
+                Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
+                judged => return self.told(judged, caller).await,
+            }
+            let mut call = self.new_calls.by_backend(id, spelled, caller, receiver);
+            let now = self.node.now();
+            call.offer = None;
+            call.push = Push::Unwanted;
+            call.inquiry = None;
+            call.callee.device = by.device.clone();
+            call.state =
+                State::Active { accepted_at: now, until: Some(now + self.node.policy.call_max), doubtful: false };
+            // Laravel has it ongoing: whatever a phone said of it earlier is settled there.
+            match self.calls.create_settled(&call).await? {
+                Created::Created(call) => {
+                    self.commands.delivery.tell(&call, Audience { caller: true, callee: false }).await;
+                    return Ok(Told::Emitted(self.words.directory.seems_online(caller).await));
+                }
+                Created::Busy { caller: on_caller, callee: on_callee } => {
+                    for (line, user) in [(on_caller, caller), (on_callee, receiver)] {
+                        let Some(line) = line else { continue };
+                        let by = line.role_of(user).unwrap_or(Role::Caller);
+                        self.commands.displace(&line, Command::Preempt { by }).await?;
+                    }
+                }
+                // Laravel has this one ongoing, but what holds the line is not ours to end: said again later.
+                Created::Taken => return Err(Failure::Unavailable),
+                Created::Exists(_) | Created::Verdicts(_) | Created::TooManyRings { .. } => {}
+            }
+        }
+        Err(Failure::Unavailable)
+    }
+
+    /// The caller cancelled over REST.
+    async fn word_cancelled(
+        &self,
+        id: &CallId,
+        spelled: &str,
+        receiver: &UserId,
+        reason: Option<String>,
+    ) -> WordOutcome {
+        let mut id = id.clone();
+        let caller = match self.calls.cached_or_stored(&id).await? {
+            Some(call) if call.callee.user == *receiver => call.caller.user,
+            Some(call) => match self.calls.doubled(&id, receiver).await? {
+                Some(own) if own.callee.user == *receiver => {
+                    id = own.id;
+                    own.caller.user
+                }
+                Some(_) | None => {
+                    return Ok(Told::Refused { refusal: Refusal::NotAParticipant, state: call.state.name() });
+                }
+            },
+            None => {
+                self.is_known_to_be_unknown().await?;
+                let verdict = Verdict {
+                    user: receiver.clone(),
+                    device: Device::Unknown,
+                    kind: VerdictKind::Cancel,
+                    trusted: true,
+                    reason: reason.clone(),
+                    at: self.node.now(),
+                    token: None,
+                };
+                match self.calls.store.keep_verdict(&id, &verdict, self.node.now()).await? {
+                    Some(call) => call.caller.user,
+                    None => {
+                        let reason = reason.unwrap_or_else(|| "Caller ended call".into());
+                        let word = Word::Cancelled { call_id: spelled.to_owned(), reason };
+                        return Ok(Told::Emitted(self.words.spread(receiver, word).await?));
+                    }
+                }
+            }
+        };
+        let cancel = Command::Cancel { by: Actor::over_http(&caller, None), reason };
+        let judged = self.commands.apply(&id, &cancel).await;
+        let known = match &judged {
+            Ok(call) => Some(call),
+            Err(Failure::Refused { call, .. }) => Some(&**call),
+            Err(Failure::NotFound | Failure::TooManyRings { .. } | Failure::Unavailable) => None,
+        };
+        let waits = |end: &End| end.reason == EndReason::Cancelled && !end.reported;
+        if self.node.policy.callbacks && known.and_then(Call::end).is_some_and(waits) {
+            // The app's own request was there first: Laravel need not be told. Failed: it is told once more.
+            drop(self.commands.apply(&id, &Command::Report).await);
+        }
+        self.told(judged, receiver).await
+    }
+
+    /// The callee rejected over REST.
+    async fn word_rejected(
+        &self,
+        id: &CallId,
+        spelled: &str,
+        caller: &UserId,
+        receiver: &UserId,
+        reason: Option<String>,
+    ) -> WordOutcome {
+        let reject = Command::Reject { by: Actor::over_http(receiver, None), reason: reason.clone() };
+        let id = &self.claims.clear_id(id, caller, receiver).await?;
+        match self.commands.apply(id, &reject).await {
+            Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
+            judged => return self.told(judged, caller).await,
+        }
+        let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
+        let call = self.new_calls.by_backend(id, spelled, caller, receiver);
+        let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.node.now());
+        if let Created::Exists(_) = self.calls.create_settled(&call).await? {
+            let judged = self.commands.apply(id, &reject).await;
+            return self.told(judged, caller).await;
+        }
+        let reason = reason.unwrap_or_else(|| "User declined".into());
+        let word = Word::Rejected { call_id: spelled.to_owned(), reason };
+        Ok(Told::Emitted(self.words.spread(caller, word).await?))
+    }
+
+    /// A call ended over REST, in a party's name or in nobody's.
+    async fn word_ended(&self, id: &CallId, ended_by: Option<&UserId>, reason: Option<String>) -> WordOutcome {
+        let Some(mut call) = self.calls.cached_or_stored(id).await? else {
+            self.is_known_to_be_unknown().await?;
+            return Err(Failure::NotFound);
+        };
+        if let Some(user) = ended_by.filter(|user| call.role_of(user).is_none())
+            && let Some(own) = self.calls.doubled(id, user).await?
+        {
+            call = own;
+        }
+        let (command, peer) = match ended_by {
+            Some(user) => {
+                let peer = if *user == call.caller.user { &call.callee.user } else { &call.caller.user };
+                (Command::End { by: Actor::over_http(user, None), reason }, peer.clone())
+            }
+            None => (Command::Dismiss { reason }, call.caller.user.clone()),
+        };
+        let judged = self.commands.apply(&call.id, &command).await;
+        let both = ended_by.is_none() && judged.is_ok() && self.words.directory.seems_online(&call.callee.user).await;
+        match self.told(judged, &peer).await? {
+            Told::Emitted(one) => Ok(Told::Emitted(one || both)),
+            refused @ Told::Refused { .. } => Ok(refused),
+        }
+    }
+
+    async fn told(&self, judged: Result<Call, Failure>, user: &UserId) -> WordOutcome {
+        match judged {
+            Ok(_) => Ok(Told::Emitted(self.words.directory.seems_online(user).await)),
+            Err(Failure::Refused { refusal, call }) => Ok(Told::Refused { refusal, state: call.state.name() }),
+            Err(failure @ (Failure::NotFound | Failure::TooManyRings { .. } | Failure::Unavailable)) => Err(failure),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What Laravel says of calls, and what it is answered.
+
+use crate::call::{Device, Refusal, UserId};
+use crate::signaling::calls::Failure;
+
+/// What became of Laravel's word.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// Obeyed or repeated; whether the user it is for has a live session.
+    Emitted(bool),
+    Refused {
+        refusal: Refusal,
+        state: &'static str,
+    },
+}
+
+pub type WordOutcome = Result<Told, Failure>;
+
+/// What Laravel says became of a call over REST.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BackendWord {
+    /// The callee accepted; `device` where Laravel knows it.
+    Accepted { spelled: String, caller: UserId, receiver: UserId, device: Option<Device> },
+    /// The caller cancelled.
+    Cancelled { spelled: String, receiver: UserId, reason: Option<String> },
+    /// The callee rejected.
+    Rejected { spelled: String, caller: UserId, receiver: UserId, reason: Option<String> },
+    /// It ended, by one party or by nobody in particular.
+    Ended { by: Option<UserId>, reason: Option<String> },
+}

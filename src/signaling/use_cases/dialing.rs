@@ -1,0 +1,231 @@
+//! A call is dialled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::claims::{Claimed, Claims};
+use super::guard::{Dial, DialGuard};
+use super::retry_queue::{Owed, RetryQueue};
+use crate::call::{
+    Actor, Call, CallId, Command, Contention, Device, EndReason, Push, Role, State, UserId, What, contend, resolve,
+};
+use crate::signaling::backend::Inquiries;
+use crate::signaling::calls::{Announced, Audience, Calls, Failure, Initiate, NewCalls};
+use crate::signaling::commands::Commands;
+use crate::signaling::node::NodeContext;
+use crate::signaling::sessions::Session;
+use crate::store::{Created, RingLimit, StoreError};
+use crate::telemetry::metrics::{self, Freed, Limit};
+
+/// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
+const ATTEMPTS: u32 = 16;
+
+/// How an initiate was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Initiated {
+    /// `call:incoming` went out, or the call exists already.
+    Ringing,
+    /// The callee has no session; the call is tracked and rings him when he connects.
+    Offline,
+    /// A verdict was waiting, or an accept came first: the outcome follows the answer.
+    Settled(Box<Call>),
+    Busy {
+        /// The call, as spelled, in which the receiver rings the dialer.
+        ringing: Option<String>,
+    },
+}
+
+/// Dials.
+pub struct Dialing {
+    pub node: Arc<NodeContext>,
+    pub new_calls: Arc<NewCalls>,
+    pub calls: Arc<Calls>,
+    pub commands: Arc<Commands>,
+    pub claims: Arc<Claims>,
+    pub inquiries: Arc<Inquiries>,
+    pub guard: DialGuard,
+    pub queue: Arc<RetryQueue>,
+}
+
+impl Dialing {
+    /// Rings the receiver. Answers after `call:incoming` went out to every node that holds him.
+    pub async fn initiate(&self, by: &Actor, request: Initiate) -> Result<Initiated, Failure> {
+        let Some(dial) = self.guard.begin(by) else {
+            tracing::warn!(call = %request.id, "this process stood still, what was dialled meanwhile does not ring");
+            return Err(Failure::Unavailable);
+        };
+        let call = self.new_calls.dialled(by, request);
+        let (id, nonce) = (call.id.clone(), call.born);
+        self.queue.dials_again(&id, &by.user);
+        let mut may_exist = None;
+        let dialled = self.dial(&dial, by, call, &mut may_exist).await;
+        if let (Err(Failure::Unavailable), Some(id)) = (&dialled, may_exist) {
+            self.queue.owe(&id, Owed::Withdrawal { caller: by.user.clone(), nonce });
+        }
+        dialled
+    }
+
+    /// `may_exist` becomes the call's id where a reply was lost that may have been the one of a write.
+    async fn dial(
+        &self,
+        dial: &Dial<'_>,
+        by: &Actor,
+        mut call: Call,
+        may_exist: &mut Option<CallId>,
+    ) -> Result<Initiated, Failure> {
+        let mut seen = Vec::new();
+        for _ in 0..ATTEMPTS {
+            self.calls.identity.all_restored().await?;
+            if !dial.is_wanted() {
+                return Err(Failure::Unavailable);
+            }
+            let decided_at = self.node.clock.elapsed();
+            let mut failed = |error: &StoreError| {
+                if !error.is_refusal() {
+                    *may_exist = Some(call.id.clone());
+                }
+            };
+            let (created, announced) = match self.calls.create(&call, &seen).await {
+                Ok(created) => created,
+                Err(error) if !dial.may_repeat(decided_at) => {
+                    failed(&error);
+                    return Err(error.into());
+                }
+                // Perhaps written all the same: asked once more, the own nonce tells.
+                Err(error) => {
+                    failed(&error);
+                    let again = self.calls.create(&call, &seen).await;
+                    again.inspect_err(failed)?
+                }
+            };
+            match created {
+                Created::Created(call) => return Ok(self.ring(*call, decided_at, announced).await),
+                Created::Exists(existing) if existing.version == call.version => {
+                    return Ok(self.ring(*existing, decided_at, None).await);
+                }
+                Created::Exists(existing) => match self.claims.claim_id(by, &call, &existing).await? {
+                    Claimed::Own => call.named = true,
+                    Claimed::Doubled(id) => call.id = id,
+                    Claimed::No => return self.initiate_again(by, &call, *existing).await,
+                },
+                Created::TooManyRings { limit, wait } => {
+                    metrics::limited(match limit {
+                        RingLimit::PerMinute => Limit::Rings,
+                        RingLimit::PerCallee => Limit::RingTime,
+                        RingLimit::PerCaller => Limit::CallerRingTime,
+                    });
+                    return Err(Failure::TooManyRings { wait });
+                }
+                Created::Verdicts(verdicts) => {
+                    call = resolve(&self.new_calls.trying(&call), &verdicts);
+                    seen = verdicts;
+                }
+                // Nobody here can say whether it gives way.
+                Created::Taken => return self.answer_busy(call, None).await,
+                Created::Busy { caller, callee } => {
+                    // The callee's line first: only a dial that rings may end a call of the dialer's own.
+                    for line in [callee, caller].into_iter().flatten() {
+                        match contend(&line, by, &call.callee.user) {
+                            Contention::Free => {}
+                            Contention::Displace(_) => self.take_line(&line, by, &call.callee.user).await?,
+                            // Laravel, while it waits for this answer, is not asked back.
+                            Contention::Busy
+                                if by.session.is_some() && self.inquiries.is_over_elsewhere(&line, by).await => {}
+                            Contention::Busy => {
+                                self.commands.verify(&line);
+                                return self.answer_busy(call, None).await;
+                            }
+                            Contention::Glare => return self.answer_busy(call, Some(line.spelled.clone())).await,
+                        }
+                    }
+                }
+            }
+        }
+        Err(Failure::Unavailable)
+    }
+
+    async fn ring(&self, call: Call, decided_at: Duration, announced: Option<Announced>) -> Initiated {
+        metrics::call_initiated();
+        match call.state {
+            State::Trying | State::Ringing => {}
+            // A verdict was waiting.
+            State::Active { .. } => metrics::call_accepted(),
+            State::Ended(_) => metrics::call_ended(&call),
+        }
+        let call = self.commands.delivery.still_true(&call, decided_at).await.unwrap_or(call);
+        if !call.is_ringing() {
+            self.calls.cache.see(&call, self.node.now());
+            return Initiated::Settled(Box::new(call));
+        }
+        // The caller's sessions hear nothing yet, but turn to this call: nothing of an older one is told any more.
+        let reached = self.commands.delivery.tell_rest(&call, Audience::BOTH, announced).await;
+        if reached.acks == 0 && call.push != Push::Unwanted {
+            self.commands.push_now(&call.id);
+        }
+        if reached.sessions > 0 {
+            return Initiated::Ringing;
+        }
+        self.calls.timeline.note(&call.id, self.node.milestone(What::NoSession).of(Role::Callee, Device::Unknown));
+        Initiated::Offline
+    }
+
+    /// The same id once more: the first answer again, or a refusal.
+    async fn initiate_again(&self, by: &Actor, dialled: &Call, existing: Call) -> Result<Initiated, Failure> {
+        let (receiver, call_type) = (dialled.callee.user.clone(), dialled.call_type.clone());
+        let again = Command::Initiate { by: by.clone(), receiver, call_type, offer: dialled.offer.clone() };
+        let call = self.commands.apply(&existing.id, &again).await?;
+        if let State::Active { .. } = call.state {
+            return Ok(Initiated::Settled(Box::new(call)));
+        }
+        // Told again: whoever heard it stays quiet, and a first attempt of unknown outcome may have told nobody.
+        Ok(if self.commands.delivery.tell(&call, Audience::CALLEE).await.sessions == 0 {
+            Initiated::Offline
+        } else {
+            Initiated::Ringing
+        })
+    }
+
+    /// Ends the call on a line that yields to a new one. Where it yields no longer, the line is still taken: the next
+    /// attempt finds what it is now.
+    async fn take_line(&self, line: &Call, dialer: &Actor, receiver: &UserId) -> Result<(), Failure> {
+        let yielded = Command::Yield { dialer: dialer.clone(), receiver: receiver.clone() };
+        match self.commands.apply(&line.id, &yielded).await {
+            Ok(_) => {
+                if let State::Active { doubtful: true, .. } = line.state {
+                    metrics::line_freed(Freed::Doubtful);
+                }
+                Ok(())
+            }
+            Err(Failure::NotFound | Failure::Refused { .. }) => Ok(()),
+            Err(failure @ (Failure::Unavailable | Failure::TooManyRings { .. })) => Err(failure),
+        }
+    }
+
+    /// Records a busy call as ended, so that an accept by push meets a call that is over.
+    async fn answer_busy(&self, mut call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
+        call = call.ended(EndReason::Busy, None, None, self.node.now());
+        self.calls.create_settled(&call).await?;
+        metrics::call_ended(&call);
+        Ok(Initiated::Busy { ringing })
+    }
+
+    /// What follows the answer to an initiate: an outcome that was waiting, or an accept that overtook the answer.
+    pub async fn after_initiate(&self, session: &Arc<Session>, id: &CallId, answer: &Initiated) {
+        if !session.acks && session.was_told_accepted(id) {
+            if let Ok(Some(call)) = self.calls.load(id).await
+                && matches!(call.state, State::Active { .. })
+            {
+                session.repeat_accepted(&call, self.node.now());
+            }
+        } else if let Initiated::Settled(call) = answer {
+            self.tell_settled(call).await;
+        }
+    }
+
+    /// Tells the outcome of a call that was settled before it was initiated.
+    pub async fn tell_settled(&self, call: &Call) {
+        // The callee never rang for it; only a hang-up that met his accept concerns him.
+        let callee = matches!(call.end().map(|end| end.reason), Some(EndReason::HungUp { .. }));
+        self.commands.delivery.tell(call, Audience { caller: true, callee }).await;
+    }
+}

@@ -1,0 +1,21 @@
+//! What phones and Laravel ask for, each a story that is read from top to bottom. Read `dialing.rs` first.
+
+mod backend_commands;
+mod backend_outcomes;
+mod backend_word;
+mod claims;
+mod dialing;
+mod guard;
+mod phone_commands;
+mod retry_queue;
+mod retrying;
+
+pub use backend_commands::BackendCommands;
+pub use backend_outcomes::BackendOutcomes;
+pub use backend_word::{BackendWord, Told, WordOutcome};
+pub use claims::Claims;
+pub use dialing::{Dialing, Initiated};
+pub use guard::DialGuard;
+pub use phone_commands::PhoneCommands;
+pub use retry_queue::RetryQueue;
+pub use retrying::Retrying;

@@ -1,0 +1,148 @@
+//! What phones say of a call that is there: that it rings, accept, reject, cancel, end, and words to the other side.
+
+use std::sync::Arc;
+
+use super::retry_queue::{Owed, RetryQueue};
+use crate::bus::Word;
+use crate::call::{Actor, Call, CallId, Command, Refusal, Say, UserId, Verdict, VerdictKind};
+use crate::signaling::calls::{Audience, Calls, Failure};
+use crate::signaling::commands::Commands;
+use crate::signaling::delivery::Words;
+use crate::signaling::node::NodeContext;
+use crate::signaling::sessions::Session;
+
+/// What phones say of calls.
+pub struct PhoneCommands {
+    pub node: Arc<NodeContext>,
+    pub calls: Arc<Calls>,
+    pub commands: Arc<Commands>,
+    pub words: Arc<Words>,
+    pub queue: Arc<RetryQueue>,
+}
+
+impl PhoneCommands {
+    /// Whether the user is party to this call and it is live; when the store can't tell, it is.
+    pub async fn is_own_live_call(&self, user: &UserId, id: &CallId) -> bool {
+        let is_own = |call: &Call| call.is_live() && call.role_of(user).is_some();
+        match self.calls.cached_or_stored(id).await {
+            Ok(Some(call)) if call.role_of(user).is_none() => {
+                self.calls.doubled(id, user).await.is_ok_and(|own| own.as_ref().is_some_and(is_own))
+            }
+            Ok(call) => call.as_ref().is_some_and(is_own),
+            Err(_) => true,
+        }
+    }
+
+    /// A device of the callee shows that it rings.
+    pub async fn alert(&self, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.commands.apply(id, &Command::Alert { by }).await
+    }
+
+    pub async fn accept(&self, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.judge(id, Command::Accept { by }).await
+    }
+
+    pub async fn reject(&self, by: Actor, id: &CallId, reason: Option<String>) -> Result<Call, Failure> {
+        self.judge(id, Command::Reject { by, reason }).await
+    }
+
+    pub async fn cancel(&self, by: Actor, id: &CallId, reason: Option<String>) -> Result<Call, Failure> {
+        self.judge(id, Command::Cancel { by, reason }).await
+    }
+
+    pub async fn end(&self, by: Actor, id: &CallId) -> Result<Call, Failure> {
+        self.judge(id, Command::End { by, reason: None }).await
+    }
+
+    /// A party of an accepted call asks for video, answers that, or goes back to audio.
+    pub async fn switch_type(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        self.commands.apply(id, command).await
+    }
+
+    /// Relays a participant's message to the other side of a live call.
+    pub async fn message(&self, by: &Actor, id: &CallId, data: serde_json::Value) -> Result<Call, Failure> {
+        let mut call = self.calls.load(id).await?.ok_or(Failure::NotFound)?;
+        if call.role_of(&by.user).is_none()
+            && let Some(own) = self.calls.doubled(id, &by.user).await?
+        {
+            call = own;
+        }
+        let refused = |refusal, call: &Call| Failure::Refused { refusal, call: Box::new(call.clone()) };
+        let role = call.role_of(&by.user).ok_or_else(|| refused(Refusal::NotAParticipant, &call))?;
+        if !call.is_live() {
+            return Err(refused(Refusal::InvalidState, &call));
+        }
+        let word = Word::Message { call_id: call.spelled.clone(), sender: by.user.clone(), data };
+        self.words.spread(&call.party(role.other()).user, word).await?;
+        Ok(call)
+    }
+
+    /// Applies a verdict, keeps it for a call that is not initiated yet, and retries it while the store fails.
+    async fn judge(&self, id: &CallId, command: Command) -> Result<Call, Failure> {
+        let judged = if self.queue.holds(id) {
+            // In order per call: behind those that wait already.
+            Err(Failure::Unavailable)
+        } else {
+            match self.commands.apply(id, &command).await {
+                // Another node may still be about to put it back.
+                Err(Failure::NotFound) if self.calls.identity.may_have_lost().await => Err(Failure::Unavailable),
+                Err(Failure::NotFound) => self.keep(id, &command).await,
+                judged => judged,
+            }
+        };
+        if let Err(Failure::Unavailable) = &judged {
+            self.queue.owe(id, Owed::Command(command));
+        }
+        judged
+    }
+
+    /// The retry of a verdict, without queueing it again.
+    pub async fn judge_again(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        let call = match self.commands.apply(id, command).await {
+            Err(Failure::NotFound) if self.calls.identity.may_have_lost().await => return Err(Failure::Unavailable),
+            Err(Failure::NotFound) => self.keep(id, command).await?,
+            judged => judged?,
+        };
+        // The first attempt may have been written and told nobody; who heard it stays quiet.
+        self.commands.delivery.tell(&call, Audience::BOTH).await;
+        Ok(call)
+    }
+
+    async fn keep(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        let (kind, by, reason) = match command {
+            Command::Accept { by } => (VerdictKind::Accept, by, None),
+            Command::Reject { by, reason } => (VerdictKind::Reject, by, reason.clone()),
+            Command::Cancel { by, reason } => (VerdictKind::Cancel, by, reason.clone()),
+            _ => return Err(Failure::NotFound),
+        };
+        let verdict = Verdict {
+            user: by.user.clone(),
+            device: by.device.clone(),
+            kind,
+            trusted: false,
+            reason,
+            at: self.node.now(),
+            token: by.token.clone(),
+        };
+        match self.calls.store.keep_verdict(id, &verdict, self.node.now()).await? {
+            // Initiated in the same moment: it is applied after all.
+            Some(_) => self.commands.apply(id, command).await,
+            None => Err(Failure::NotFound),
+        }
+    }
+
+    /// What the sender's own session hears about a verdict that was refused.
+    pub fn answer_refused(&self, session: &Arc<Session>, refusal: Refusal, call: &Call) {
+        match refusal {
+            Refusal::AnsweredElsewhere => {
+                self.commands.delivery.tell_session(session, call, |_| true);
+            }
+            Refusal::Over => {
+                let now = self.node.now();
+                let ended = Say::Ended { reason: "Remote user ended call".into(), by: None, duration: call.duration() };
+                session.voice().say(call, &ended, now, false);
+            }
+            Refusal::NotAParticipant | Refusal::InvalidState | Refusal::NotDue => {}
+        }
+    }
+}
