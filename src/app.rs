@@ -26,7 +26,7 @@ use crate::http::{
     route, serve, strangers_get_nothing,
 };
 use crate::sabotage::{self, Bug};
-use crate::signaling::{Parts, Signaling};
+use crate::signaling::{self, Parts, Signaling};
 use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
 use crate::store::Bell;
 use crate::telemetry::metrics;
@@ -129,7 +129,7 @@ impl App {
         let traces = Traces::start(config.traces.as_ref(), &config.node_id, &config.redis_prefix, &clock)?;
         let bell = Bell::default();
         let laravel = Laravel::open(&config, &clock, &shared.calls)?;
-        let signaling = Signaling::start(Parts {
+        let signaling = signaling::start(Parts {
             node: config.node_id.clone(),
             probe: probe_of(&address, admin_address.port()),
             address,

@@ -40,5 +40,5 @@ pub use door::Signaling;
 pub use policy::Policy;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Newcomer, Ready, ReadyCall, Session, Spoken, Voice};
-pub use start::Parts;
+pub use start::{Parts, start};
 pub use use_cases::{BackendWord, Initiated, Told, WordOutcome};
