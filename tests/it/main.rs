@@ -42,5 +42,6 @@ mod traces;
 mod upgrades;
 mod versions;
 mod video;
+mod walls;
 mod webhooks;
 mod words;
