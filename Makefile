@@ -1,9 +1,9 @@
 # `make test` installs what is missing and runs everything.
 
-.PHONY: help quick test setup check build unit clients php api ops run
+.PHONY: help quick test all-tests test-in-docker setup check build unit clients php api ops run
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "make test needs Debian, cargo and a network (npm, pip, Maven, crates.io), and root or sudo where setup finds a package missing"
 	@echo "elsewhere: quick, check and build need Rust and gcc; unit redis-server and libfaketime as well; clients node and chromium"
 
@@ -12,10 +12,18 @@ quick: ## a minute: format, rules, stores and stories on memory, layering, docum
 	cargo test --lib --locked --quiet -- call:: clock:: config:: memory
 	cargo test --test it --locked --quiet -- layering:: documents:: incidents:: --skip on_redis
 
-test: setup check build ## everything, as CI runs it
+test: setup check build ## everything, as CI runs it; what is skipped there has to be in tests/skips.txt
+	@scripts/watched $(MAKE) --no-print-directory all-tests
+	@echo "all tests passed"
+
+all-tests:
 	@$(MAKE) --no-print-directory unit clients
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target php api ops
-	@echo "all tests passed"
+
+# The files as they are here, with a target folder of the container's own.
+test-in-docker: ## the same in a container, from any system with Docker
+	git ls-files -z | tar --create --null --files-from=- | docker run --rm --interactive rust:1.95-bookworm sh -c \
+	  'mkdir /tree && cd /tree && tar --extract && rustup component add clippy rustfmt && CI=$(CI) make test'
 
 setup: ## install what the tests need and this machine lacks
 	@scripts/setup
@@ -34,6 +42,7 @@ build: ## the binary and the tests
 
 unit: ## rules, contracts, layering, documents, scenarios on real nodes
 	cargo test --workspace --locked --quiet
+	scripts/valkey-tests
 
 clients: ## real clients: the official one on two nodes and through nginx on three, the libraries, the test page in a browser
 	node tests/node/conformance.mjs
@@ -42,7 +51,7 @@ clients: ## real clients: the official one on two nodes and through nginx on thr
 	scripts/test-page
 
 # What is shipped to run it: the chart, a host, compose, Redis settings, load balancers, queries, a rolling restart.
-OPS = rolling metrics redis proxies compose chart host image
+OPS = rolling metrics redis proxies compose chart host image runbooks
 ops: $(OPS:%=ops-%) ## charts, configurations, dashboards and alerts, with what they are for
 .PHONY: $(OPS:%=ops-%)
 $(OPS:%=ops-%): ops-%:

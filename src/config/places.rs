@@ -82,6 +82,27 @@ pub(super) fn redis(text: &str) -> Result<(), String> {
     crate::store::redis::check(text).map_err(|why| format!("REDIS_URL {why}: {FORMS}"))
 }
 
+/// An address as it may be shown: whole, so that two can be compared, but for passwords and other secrets in it.
+pub(super) fn without_secrets(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => format!("{user}@{host}"),
+        },
+        None => authority.to_owned(),
+    };
+    let is_secret = |name: &str| ["pass", "secret", "token", "key"].iter().any(|word| name.contains(word));
+    let item = |item: &str| match item.split_once('=') {
+        Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => format!("{name}=***"),
+        Some(_) | None => item.to_owned(),
+    };
+    let query = query.map(|query| format!("?{}", query.split('&').map(item).collect::<Vec<_>>().join("&")));
+    format!("{scheme}://{authority}{path}{}", query.unwrap_or_default())
+}
+
 /// The host in small letters, where there is one and its port, if any, is one.
 fn named_host(uri: &Uri) -> Option<String> {
     let authority = uri.authority()?.as_str();
@@ -170,6 +191,23 @@ mod tests {
         ] {
             let error = laravel(wrong).unwrap_err();
             assert!(error.starts_with("LARAVEL_API_URL ") && !error.contains("hush"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_shown_without_their_secrets() {
+        for (text, shown) in [
+            ("redis://u:hush@r:6379/0", "redis://u:***@r:6379/0"),
+            ("redis://:hu:s@h@r", "redis://:***@r"),
+            (
+                "redis-sentinel://:hush@a:1?sentinelServiceName=s&sentinelPassword=hush",
+                "redis-sentinel://:***@a:1?sentinelServiceName=s&sentinelPassword=***",
+            ),
+            ("https://u:hush@l.test/api/v1?api_key=hush&a=b", "https://u:***@l.test/api/v1?api_key=***&a=b"),
+            ("https://l.test/@scope/a:b", "https://l.test/@scope/a:b"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
         }
     }
 

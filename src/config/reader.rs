@@ -47,7 +47,7 @@ impl Reader {
             self.errors.push(format!("PORT and ADMIN_PORT are both {port}: they can't share one"));
         }
         let trusted_proxies = self.networks("TRUSTED_PROXIES");
-        let redis_url = self.secret("REDIS_URL");
+        let redis_url = self.text("REDIS_URL");
         if let Some(url) = &redis_url {
             let usable = places::redis(url);
             self.checked(usable);
@@ -256,7 +256,7 @@ impl Reader {
 
     fn text(&mut self, name: &'static str) -> Option<String> {
         let value = self.raw(name).or_else(|| Some(default_of(name).to_owned()).filter(|text| !text.is_empty()));
-        self.shown.insert(name, value.clone().unwrap_or_default());
+        self.shown.insert(name, places::without_secrets(value.as_deref().unwrap_or_default()));
         value
     }
 

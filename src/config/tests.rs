@@ -153,6 +153,20 @@ fn webhooks_need_a_secret_and_a_public_address() {
     with("http://127.0.0.1:8000/hooks", secret, "true").unwrap();
 }
 
+/// Whoever compares two nodes by `--print-config` saw `***` for the address of Redis.
+#[test]
+fn what_is_compared_is_shown_without_passwords() {
+    let config = read(&[
+        ("LARAVEL_API_URL", "https://u:hush@l.test/api/v1"),
+        ("REDIS_URL", "redis://signaling:hush@10.0.0.5:6379"),
+        ("LARAVEL_API_SECRET", "hush"),
+    ]);
+    let shown = config.unwrap().shown;
+    assert_eq!(shown["REDIS_URL"], "redis://signaling:***@10.0.0.5:6379");
+    assert_eq!(shown["LARAVEL_API_URL"], "https://u:***@l.test/api/v1");
+    assert!(!format!("{shown:?}").contains("hush"));
+}
+
 #[test]
 fn hashed_users_need_a_key() {
     let with = |key: &str| read(&[("LOG_USERS", "hashed"), ("LOG_USERS_KEY", key)]);

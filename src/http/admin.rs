@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use serde::Deserialize;
 use tower::ServiceExt;
 use utoipa::IntoParams;
@@ -54,9 +54,6 @@ pub(super) struct Admin {
 
 pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness) -> Router {
     Router::from(probes())
-        .route("/outbox/dead", get(outbox::dead))
-        .route("/outbox/replay", post(outbox::replay))
-        .route("/outbox/on", post(outbox::on))
         .merge(openapi::router())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
@@ -64,11 +61,18 @@ pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness) -> Router {
 }
 
 pub(super) fn probes() -> OpenApiRouter<Arc<Admin>> {
-    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(lease)).routes(routes!(render))
+    OpenApiRouter::new()
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(lease))
+        .routes(routes!(render))
+        .routes(routes!(outbox::dead))
+        .routes(routes!(outbox::replay))
+        .routes(routes!(outbox::on))
 }
 
 /// Does the process answer?
-#[utoipa::path(get, path = "/live", tag = "operations", security(()), responses(
+#[utoipa::path(get, path = "/live", operation_id = "getLive", tag = "operations", security(()), responses(
     (status = 200, description = "It does", body = String, content_type = "text/plain"),
     (status = 405, description = "Not asked with GET", body = Problem),
 ))]
@@ -79,7 +83,7 @@ async fn live() -> &'static str {
 /// Does the node take part?
 ///
 /// Without the store it does as well, unless another node is known to be better off.
-#[utoipa::path(get, path = "/ready", tag = "operations", security(()), responses(
+#[utoipa::path(get, path = "/ready", operation_id = "getReady", tag = "operations", security(()), responses(
     (status = 200, description = "It does", body = String, content_type = "text/plain"),
     (status = 405, description = "Not asked with GET", body = Problem),
     (status = 503, description = "It starts, stops, or can't use the store while another node can", body = Problem),
@@ -108,7 +112,7 @@ struct Within {
 /// Can the node use the store?
 ///
 /// Nodes ask each other for this before one calls itself cut off.
-#[utoipa::path(get, path = "/lease", tag = "operations", security(()), params(Within), responses(
+#[utoipa::path(get, path = "/lease", operation_id = "getLease", tag = "operations", security(()), params(Within), responses(
     (status = 200, description = "The store renewed its lease and carried its messages within this time", body = String,
         content_type = "text/plain"),
     (status = 400, description = "No number of milliseconds", body = Problem),
@@ -137,7 +141,7 @@ async fn lease(State(admin): State<Arc<Admin>>, asked: Result<Query<Within>, Que
 }
 
 /// All metrics, as Prometheus reads them
-#[utoipa::path(get, path = "/metrics", tag = "operations", security(()), responses(
+#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "operations", security(()), responses(
     (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
     (status = 405, description = "Not asked with GET", body = Problem),
 ))]

@@ -20,7 +20,7 @@ use crate::telemetry::trace;
 ///
 /// Does not wait for the caller's socket. Answered like a phone's `call:initiate`: a decision against the ring is an
 /// answer, not an error. Asking again with the same `callId` changes nothing.
-#[utoipa::path(post, path = "/api/calls", tag = "calls", request_body = InitiateRequest, responses(
+#[utoipa::path(post, path = "/api/calls", operation_id = "ringCall", tag = "calls", request_body = InitiateRequest, responses(
     (status = 200, description = "What was decided", body = InitiateAnswer),
     (status = 400, description = "A field is missing or of no use", body = Problem),
     (status = 503, description = "The store does not answer: ask again with the same id", body = Problem),
@@ -59,7 +59,7 @@ fn read(body: &Body) -> Result<(UserId, Initiate), Unread> {
 ///
 /// Known while it lives and for some minutes after. Why did this phone not ring? The timeline says whether the callee
 /// had a session, which device on which node was handed the call, which confirmed it, and who answered.
-#[utoipa::path(get, path = "/api/calls/{callId}", tag = "calls",
+#[utoipa::path(get, path = "/api/calls/{callId}", operation_id = "getCall", tag = "calls",
     params(("callId" = String, Path, description = "With or without `CALL_`", pattern = "^[A-Za-z0-9_.:-]{1,64}$")),
     responses(
         (status = 200, description = "The call as it stands", body = CallRecord),

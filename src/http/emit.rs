@@ -22,7 +22,7 @@ const USER_ABSENT: &str = "User not connected";
 /// The callee accepted over REST
 ///
 /// A call that was never initiated here becomes active.
-#[utoipa::path(post, path = "/api/emit/call-accepted", tag = "transitions",
+#[utoipa::path(post, path = "/api/emit/call-accepted", operation_id = "reportCallAccepted", tag = "transitions",
     request_body = AcceptedRequest, responses(Judged, Guarded))]
 pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
@@ -36,7 +36,7 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<
 /// The caller cancelled over REST
 ///
 /// Kept for a call that is not initiated yet.
-#[utoipa::path(post, path = "/api/emit/call-cancelled", tag = "transitions",
+#[utoipa::path(post, path = "/api/emit/call-cancelled", operation_id = "reportCallCancelled", tag = "transitions",
     request_body = CancelledRequest, responses(Judged, Guarded))]
 pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
@@ -48,7 +48,7 @@ pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result
 /// The callee rejected over REST
 ///
 /// Recorded for a call that is not initiated yet.
-#[utoipa::path(post, path = "/api/emit/call-rejected", tag = "transitions",
+#[utoipa::path(post, path = "/api/emit/call-rejected", operation_id = "reportCallRejected", tag = "transitions",
     request_body = RejectedRequest, responses(Judged, Guarded))]
 pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
@@ -61,7 +61,7 @@ pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<
 /// The call ended over REST
 ///
 /// By one party, or by nobody in particular.
-#[utoipa::path(post, path = "/api/emit/call-ended", tag = "transitions",
+#[utoipa::path(post, path = "/api/emit/call-ended", operation_id = "reportCallEnded", tag = "transitions",
     request_body = EndedRequest, responses(Judged, Guarded))]
 pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;

@@ -45,7 +45,7 @@ impl Counts {
 /// How the cluster is
 ///
 /// 200 while the node serves; without the store the last known counts, marked as such.
-#[utoipa::path(get, path = "/health", tag = "health", security(()), responses(
+#[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = "health", security(()), responses(
     (status = 200, description = "The node serves", body = Health),
     (status = 429, description = "Too many requests from this address", body = Problem),
 ))]
@@ -65,7 +65,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
 }
 
 /// The same, under the name that some probes ask for
-#[utoipa::path(get, path = "/socket-health", tag = "health", security(()), responses(
+#[utoipa::path(get, path = "/socket-health", operation_id = "getSocketHealth", tag = "health", security(()), responses(
     (status = 200, description = "The node serves", body = Health),
     (status = 429, description = "Too many requests from this address", body = Problem),
 ))]

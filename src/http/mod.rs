@@ -28,6 +28,7 @@ mod relay;
 mod replay;
 mod schema;
 mod sessions;
+mod slashes;
 mod standing;
 mod statistics;
 mod upgrade;
@@ -86,7 +87,11 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
     let routes = guarded.merge(queries).merge(open());
     let templates = routes.get_openapi().paths.paths.keys().cloned();
     let measured = Arc::new(Routes::new(templates, api.signaling.clock().clone()));
-    let mut router = Router::from(routes).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(api);
+    let mut described = openapi::router();
+    if !development {
+        described = described.route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret));
+    }
+    let mut router = Router::from(routes).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(api).merge(described);
     if let Some(limit) = limit {
         router = router.layer(gate::api_layer(limit));
     }
@@ -95,9 +100,9 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(measured, measure));
     if development {
-        router = router.merge(page::router()).merge(openapi::router());
+        router = router.merge(page::router());
     }
-    router
+    slashes::forgiven(router)
 }
 
 /// Routes that need the secret.

@@ -10,13 +10,22 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::admin::Admin;
+use super::schema::{DeadLetters, Done, Problem, ReplayAnswer, ReplayRequest};
 use super::{error, unavailable};
 use crate::call::{CallId, Timestamp};
 use crate::signaling::{Replayed, Which};
+use crate::socket::read_json;
 
 const LISTED: usize = 200;
 
-/// The newest dead letters.
+/// The newest dead letters
+///
+/// What was given up after all attempts, or can't be sent at all: 200 at most, without media tokens.
+#[utoipa::path(get, path = "/outbox/dead", operation_id = "listDeadLetters", tag = "operations", security(()), responses(
+    (status = 200, description = "Newest first", body = DeadLetters),
+    (status = 405, description = "Not asked with GET", body = Problem),
+    (status = 503, description = "The store does not answer", body = Problem),
+))]
 pub(super) async fn dead(State(admin): State<Arc<Admin>>) -> Response {
     match admin.signaling.operators.dead_letters(LISTED).await {
         Ok(dead) => {
@@ -43,11 +52,21 @@ pub(super) async fn dead(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-/// Sends dead letters again: `{"id": …}`, `{"call": …}` or `{"since": milliseconds}`. `more` says that this was not all.
+/// Send dead letters again
+///
+/// One, those of a call, or all that died since a time.
+#[utoipa::path(post, path = "/outbox/replay", operation_id = "replayDeadLetters", tag = "operations", security(()),
+    request_body = ReplayRequest, responses(
+    (status = 200, description = "They are due", body = ReplayAnswer),
+    (status = 400, description = "Not one of `id`, `call` and `since`", body = Problem),
+    (status = 405, description = "Not asked with POST", body = Problem),
+    (status = 413, description = "The body is too large", body = String, content_type = "text/plain"),
+    (status = 503, description = "The store does not answer", body = Problem),
+))]
 pub(super) async fn replay(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body: Value = read_json(&body, 1).unwrap_or_default();
     let call = body["call"].as_str().and_then(|call| CallId::parse(call).ok());
-    let which = match (body["id"].as_str(), call, body["since"].as_u64()) {
+    let which = match (body["id"].as_str(), call, whole(&body["since"])) {
         (Some(id), None, None) => Which::Id(id.to_owned()),
         (None, Some(call), None) => Which::Call(call),
         (None, None, Some(since)) => Which::Since(Timestamp::from_millis(since)),
@@ -60,12 +79,25 @@ pub(super) async fn replay(State(admin): State<Arc<Admin>>, body: Bytes) -> Resp
     }
 }
 
-/// Webhooks are wanted again after a 410.
+/// Webhooks are wanted again after a 410
+///
+/// What was kept meanwhile is sent.
+#[utoipa::path(post, path = "/outbox/on", operation_id = "switchWebhooksOn", tag = "operations", security(()), responses(
+    (status = 200, description = "They are sent again, by all nodes", body = Done),
+    (status = 405, description = "Not asked with POST", body = Problem),
+    (status = 503, description = "The store does not answer", body = Problem),
+))]
 pub(super) async fn on(State(admin): State<Arc<Admin>>) -> Response {
     match admin.signaling.operators.webhooks_on().await {
         Ok(()) => Json(json!({"success": true})).into_response(),
         Err(_) => unavailable(),
     }
+}
+
+/// A whole number, however it is written, that every JSON library can hold.
+fn whole(value: &Value) -> Option<u64> {
+    const MOST: f64 = 9_007_199_254_740_991.0;
+    value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=MOST).contains(number)).map(|number| number as u64)
 }
 
 /// The media token is nobody's to read.

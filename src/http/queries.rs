@@ -17,7 +17,7 @@ use crate::signaling::Page;
 const PAGE_LIMIT: usize = 1000;
 
 /// Is this user online?
-#[utoipa::path(get, path = "/api/users/{userId}/online", tag = "users",
+#[utoipa::path(get, path = "/api/users/{userId}/online", operation_id = "isOnline", tag = "users",
     params(("userId" = String, Path, pattern = "^[A-Za-z0-9_.:-]{1,64}$")),
     security((), ("secret" = [])),
     responses(
@@ -48,7 +48,7 @@ pub(super) struct PageQuery {
 /// All users of the cluster
 ///
 /// Without `limit` and `cursor` the whole list.
-#[utoipa::path(get, path = "/api/connected-users", tag = "users",
+#[utoipa::path(get, path = "/api/connected-users", operation_id = "listConnectedUsers", tag = "users",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before", pattern = "^(6[0-3]|[1-5]?[0-9])[.][A-Za-z0-9_.:-]{1,64}$"),

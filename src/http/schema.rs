@@ -9,6 +9,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoResponses, ToSchema};
 
+mod outbox;
+mod words;
+
+pub use outbox::{DeadLetters, Done, ReplayAnswer, ReplayRequest};
+use words::{CallState, Ending, Happening, RingRefusal};
+
 /// What every error looks like.
 #[derive(ToSchema)]
 pub struct Problem {
@@ -149,7 +155,7 @@ pub struct EmitAnswer {
     reason: Option<String>,
     /// The state of the call, where the transition was refused.
     #[schema(nullable = false)]
-    state: Option<String>,
+    state: Option<CallState>,
 }
 
 /// Further fields reach the callee's phone as they are, up to 4 KiB.
@@ -187,9 +193,8 @@ pub struct InitiateAnswer {
     message: Option<String>,
     #[schema(nullable = false)]
     error: Option<String>,
-    /// `rate_limited`, `not_a_participant` or `invalid_state`.
     #[schema(nullable = false)]
-    code: Option<String>,
+    code: Option<RingRefusal>,
     /// Nobody to ring: the call is tracked, and a push has to wake a phone.
     #[schema(rename = "useFcmFallback", nullable = false)]
     use_fcm_fallback: Option<bool>,
@@ -201,7 +206,7 @@ pub struct InitiateAnswer {
     #[schema(rename = "retryAfterMs", nullable = false)]
     retry_after_ms: Option<u64>,
     #[schema(nullable = false)]
-    state: Option<String>,
+    state: Option<CallState>,
     #[schema(nullable = false)]
     reason: Option<String>,
 }
@@ -214,7 +219,7 @@ pub struct CallRecord {
     pub call_id: String,
     /// The number of its last event: rises within a call, as in webhooks.
     pub seq: u64,
-    /// trying, ringing, active or ended
+    #[schema(value_type = CallState)]
     pub state: &'static str,
     pub caller_id: String,
     pub receiver_id: String,
@@ -272,9 +277,8 @@ pub struct CallRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub absent_since: Option<u64>,
-    /// cancelled, superseded, caller_gone, rejected, no_answer, busy, hung_up, lost or max_duration
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<Ending>)]
     pub reason: Option<&'static str>,
     /// The words of who ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -291,8 +295,7 @@ pub struct CallRecord {
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEntry {
     pub at: u64,
-    /// created, no_session, delivered, deaf, undelivered, ringing, push_required, accepted, bound, accept_refused,
-    /// absent, returned, doubtful, upgrade_requested, upgrade_refused, upgraded, downgraded, ended or restored
+    #[schema(value_type = Happening)]
     pub what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -330,7 +333,7 @@ pub struct OnlineManyAnswer {
 pub struct EmitRequest {
     #[schema(pattern = "^app:[A-Za-z0-9_.:-]{1,60}$")]
     event: String,
-    /// At most 16 KiB; without it an empty object.
+    /// At most 16 KiB; without it an empty object, as an empty list is (PHP writes one).
     data: Option<Map<String, Value>>,
 }
 

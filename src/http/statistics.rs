@@ -70,7 +70,7 @@ pub struct Percentiles {
 /// What calls were like
 ///
 /// Of the whole cluster, from counters that are kept for 30 days, minute by minute; the last hour without `from` and `to`.
-#[utoipa::path(get, path = "/api/stats", tag = "calls",
+#[utoipa::path(get, path = "/api/stats", operation_id = "getStatistics", tag = "calls",
     params(
         ("from" = Option<u64>, Query, description = "Milliseconds since the epoch"),
         ("to" = Option<u64>, Query, description = "Milliseconds since the epoch"),

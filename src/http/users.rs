@@ -18,7 +18,7 @@ use crate::call::UserId;
 const USERS_AT_ONCE: usize = 1000;
 
 /// Who of these is online
-#[utoipa::path(post, path = "/api/users/online", tag = "users", request_body = OnlineManyRequest, responses(
+#[utoipa::path(post, path = "/api/users/online", operation_id = "whoIsOnline", tag = "users", request_body = OnlineManyRequest, responses(
     (status = 200, description = "By id, as it was asked for", body = OnlineManyAnswer),
     (status = 400, description = "No list, too many, or something that is no id", body = Problem),
     (status = 503, description = "The store does not answer", body = Problem),
@@ -33,7 +33,7 @@ pub(super) async fn online_many(State(api): State<Arc<Api>>, body: Body) -> Resu
 }
 
 /// An event of the application's own to every device of a user
-#[utoipa::path(post, path = "/api/users/{userId}/emit", tag = "users", request_body = EmitRequest,
+#[utoipa::path(post, path = "/api/users/{userId}/emit", operation_id = "sendEvent", tag = "users", request_body = EmitRequest,
     params(("userId" = String, Path, pattern = "^[A-Za-z0-9_.:-]{1,64}$")),
     responses(
         (status = 200, description = "Handed to every session there is", body = EmitAnswer),
@@ -55,7 +55,7 @@ pub(super) async fn emit(State(api): State<Arc<Api>>, user: Segment, body: Body)
 ///
 /// For a banned user or revoked tokens, after the backend no longer accepts them. His apps do not come back by
 /// themselves, and whoever connects in his name is verified anew.
-#[utoipa::path(post, path = "/api/users/{userId}/disconnect", tag = "users", request_body = DisconnectRequest,
+#[utoipa::path(post, path = "/api/users/{userId}/disconnect", operation_id = "disconnectUser", tag = "users", request_body = DisconnectRequest,
     params(("userId" = String, Path, pattern = "^[A-Za-z0-9_.:-]{1,64}$")),
     responses(
         (status = 200, description = "Sent away, or not here at all", body = DisconnectAnswer),

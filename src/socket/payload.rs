@@ -152,6 +152,8 @@ impl Fields {
     pub fn app_data(&self) -> Result<Value, FieldError> {
         match self.0.get("data") {
             None | Some(Value::Null) => Ok(json!({})),
+            // As PHP writes an empty array.
+            Some(Value::Array(list)) if list.is_empty() => Ok(json!({})),
             Some(data @ Value::Object(_)) if data.to_string().len() <= APP_DATA_LIMIT => Ok(data.clone()),
             Some(Value::Object(_)) => Err(FieldError::TooLong("data")),
             Some(_) => Err(FieldError::AppData),

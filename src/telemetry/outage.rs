@@ -12,10 +12,16 @@ use crate::clock::Clock;
 /// A process has one store.
 static REDIS: LazyLock<Outage> = LazyLock::new(Outage::default);
 
+/// What Redis says itself of why it refuses: each is said once in an outage, since an operator goes by it.
+const REFUSALS: [&str; 8] = ["NOREPLICAS", "READONLY", "NOPERM", "NOAUTH", "WRONGPASS", "LOADING", "OOM", "MISCONF"];
+
 /// Redis failed a command, refused it or did not answer.
 pub fn redis_failed(error: &impl Display) {
-    if REDIS.failed() {
-        tracing::warn!(%error, "redis lost: what follows of it is said at debug");
+    let text = error.to_string();
+    match REDIS.failed(REFUSALS.into_iter().find(|refusal| text.contains(refusal))) {
+        Some(true) => tracing::warn!(error = text, "redis lost: what follows of it is said at debug"),
+        Some(false) => tracing::warn!(error = text, "redis is there and refuses"),
+        None => {}
     }
 }
 
@@ -34,6 +40,7 @@ struct Outage {
 struct Lost {
     since: Duration,
     failed: u64,
+    refusals: Vec<&'static str>,
 }
 
 impl Default for Outage {
@@ -43,17 +50,20 @@ impl Default for Outage {
 }
 
 impl Outage {
-    /// True where it begins.
-    fn failed(&self) -> bool {
+    /// True where it begins, false where Redis has another reason than before.
+    fn failed(&self, refusal: Option<&'static str>) -> Option<bool> {
         let mut lost = self.lost.lock();
         let begins = lost.is_none();
-        lost.get_or_insert_with(|| Lost { since: self.clock.elapsed(), failed: 0 }).failed += 1;
-        begins
+        let lost = lost.get_or_insert_with(|| Lost { since: self.clock.elapsed(), failed: 0, refusals: Vec::new() });
+        lost.failed += 1;
+        let is_new = refusal.is_some_and(|refusal| !lost.refusals.contains(&refusal));
+        lost.refusals.extend(refusal.filter(|_| is_new));
+        (begins || is_new).then_some(begins)
     }
 
     /// How long it was, and how many commands it failed.
     fn over(&self) -> Option<(Duration, u64)> {
-        let Lost { since, failed } = self.lost.lock().take()?;
+        let Lost { since, failed, .. } = self.lost.lock().take()?;
         Some((self.clock.elapsed().saturating_sub(since), failed))
     }
 }
@@ -66,9 +76,10 @@ mod tests {
     fn an_outage_begins_once_and_ends_once() {
         let outage = Outage::default();
         assert!(outage.over().is_none());
-        assert_eq!([outage.failed(), outage.failed(), outage.failed()], [true, false, false]);
+        assert_eq!([outage.failed(None), outage.failed(None), outage.failed(None)], [Some(true), None, None]);
         assert_eq!(outage.over().map(|(_, failed)| failed), Some(3));
         assert!(outage.over().is_none());
-        assert!(outage.failed());
+        let refusals = [Some("LOADING"), Some("LOADING"), None, Some("NOREPLICAS"), Some("LOADING")];
+        assert_eq!(refusals.map(|refusal| outage.failed(refusal)), [Some(true), None, None, Some(false), None]);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::cluster::{SECRET, get, post};
+use crate::harness::cluster::{SECRET, get, get_with, post, post_bytes};
 use crate::harness::laravel::Laravel;
 use crate::harness::phone::unique;
 use crate::harness::{Backend, Cluster, Phone, Profile};
@@ -179,7 +179,7 @@ async fn health_has_a_second_name() {
     cluster.close().await;
 }
 
-/// Each route that is served is described, on the admin port; in production nowhere else.
+/// Each route that is served is described, on the admin port, and in production on the public one for who has the secret.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_is_described() {
     let cluster = Cluster::tuned(Backend::Memory, 1, |config| {
@@ -207,14 +207,83 @@ async fn every_route_is_described() {
         "/api/users/online",
         "/api/users/{userId}/emit",
         "/api/users/{userId}/disconnect",
+        "/outbox/dead",
+        "/outbox/replay",
+        "/outbox/on",
     ] {
         assert!(paths.contains_key(path), "{path} is not described");
     }
     for file in ["/docs", "/docs/docs.js", "/docs/docs.css"] {
         assert_eq!(get(admin, file).await.0, 200, "{file}");
     }
-    for path in ["/openapi.json", "/docs"] {
-        assert_eq!(get(cluster.address(0), path).await.0, 404, "{path} is on the public port");
+    for path in ["/openapi.json", "/asyncapi.json", "/docs"] {
+        assert_eq!(get(cluster.address(0), path).await.0, 401, "{path} is on the public port");
+        assert_eq!(get_with(cluster.address(0), path, ("x-internal-secret", SECRET)).await.0, 200, "{path}");
     }
     cluster.close().await;
+}
+
+/// What other backends send: an empty list for an empty object, nothing at all, slashes too many, a form.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_php_and_others_make_of_a_request_is_understood_or_explained() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |_| {}).await;
+    let (node, ana) = (cluster.address(0), cluster.phone(0, &unique("ana")).await);
+    let send = async |path: &str, body: &str| {
+        let path = path.replace("ANA", &ana.user);
+        post_bytes(node, &path, Some(SECRET), body.as_bytes().to_vec()).await
+    };
+    for path in ["/api/users/ANA/emit", "/api/users/ANA/emit/", "/api//users/ANA//emit"] {
+        let (status, answer) = send(path, r#"{"event": "app:news", "data": []}"#).await;
+        assert_eq!((status, &answer["emitted"]), (200, &json!(true)), "{path}: {answer}");
+        assert_eq!(ana.expect("app:news").await, json!({}));
+    }
+    assert_eq!(get_with(node, "/api/connected-users/?limit=5", ("x-internal-secret", SECRET)).await.0, 200);
+    assert_eq!(get(node, "/api/calls/CALL_1/").await.0, 401, "a slash opens nothing");
+    assert_eq!(get_with(node, "/api/nothing/", ("x-internal-secret", SECRET)).await.0, 404);
+    for (body, told) in [
+        ("callId=CALL_1&receiverId=USR_1", "send JSON"),
+        ("{\"callId\": \"CALL_1\"", "no JSON"),
+        ("[1]", "must be a JSON object"),
+        ("[]", "callId"),
+        ("", "callId"),
+    ] {
+        let (status, answer) = send("/api/emit/call-ended", body).await;
+        assert_eq!((status, &answer["code"]), (400, &json!("invalid_payload")), "{body}: {answer}");
+        assert!(answer["error"].as_str().unwrap().contains(told), "{body}: {answer}");
+    }
+    for body in ["", "[]", "{}"] {
+        let (status, answer) = send(&format!("/api/users/{}/disconnect", unique("bo")), body).await;
+        assert_eq!((status, &answer["success"]), (200, &json!(true)), "{body}: {answer}");
+    }
+    cluster.close().await;
+}
+
+/// The examples of the description are what a node understands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn examples_of_the_description_are_understood() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |_| {}).await;
+    let (admin, node) = (cluster.nodes[0].admin, cluster.address(0));
+    let (_, api) = get(admin, "/openapi.json").await;
+    let mut sent = 0;
+    for (path, methods) in api["paths"].as_object().expect("paths") {
+        for operation in methods.as_object().expect("methods").values() {
+            let example = &operation["requestBody"]["content"]["application/json"]["example"];
+            if example.is_null() {
+                continue;
+            }
+            let is_internal = operation["tags"][0] == "operations";
+            let path = path.replace("{userId}", "USR_2002");
+            let port = if is_internal { admin } else { node };
+            let (status, answer) = post(port, &path, Some(SECRET), example.clone()).await;
+            assert_eq!(status, 200, "{path}: {answer}");
+            let listed = &operation["responses"]["200"]["content"]["application/json"]["example"];
+            let wrong = answer.as_object().expect("an object").keys().find(|field| {
+                !["reason", "useFcmFallback", "message", "state", "error"].contains(&field.as_str())
+                    && listed[field.as_str()].is_null()
+            });
+            assert_eq!(wrong, None, "{path}: {answer}");
+            sent += 1;
+        }
+    }
+    assert_eq!(sent, 9, "requests with a body");
 }

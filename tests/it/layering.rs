@@ -111,6 +111,32 @@ fn libraries_stay_in_their_home() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What is in `Cargo.toml` and named nowhere is compiled by everybody for nothing.
+#[test]
+fn every_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let mut code = String::new();
+    for folder in ["src", "tests/it"] {
+        let mut found = Vec::new();
+        files(&root.join(folder), &mut found);
+        found.iter().for_each(|path| code.push_str(&fs::read_to_string(path).unwrap()));
+    }
+    let sections = manifest.split("\n[").filter(|section| {
+        let name = section.split(']').next().unwrap_or_default();
+        name.ends_with("dependencies") && !name.starts_with("workspace")
+    });
+    let mut counted = 0;
+    for line in sections.flat_map(|section| section.lines().skip(1)) {
+        let Some((name, rest)) = line.split_once(" = ") else { continue };
+        counted += 1;
+        let used = code.contains(&format!("{}::", name.replace('-', "_")));
+        // One that another library brings may be named for its version alone.
+        assert!(used || rest.contains("# pinned"), "{name} is used nowhere");
+    }
+    assert!(counted > 20, "dependencies are read: {counted}");
+}
+
 #[test]
 fn the_rules_of_a_call_never_await() {
     for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("call/")) {

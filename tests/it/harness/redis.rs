@@ -78,10 +78,16 @@ impl Drop for Redis {
     }
 }
 
+/// `redis-server`, or what `scripts/valkey-tests` puts in its place.
+#[expect(clippy::disallowed_methods, reason = "no option of a node")]
+fn program() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
+}
+
 fn launch(port: u16, options: &[String], directory: &tempfile::TempDir) -> (Child, String) {
     let mut guard = Command::new("sh")
         // A configuration file comes first.
-        .args(["-c", GUARD, "redis", "redis-server"])
+        .args(["-c", GUARD, "redis", &program()])
         .args(options)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(directory.path())
