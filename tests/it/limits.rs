@@ -21,11 +21,11 @@ async fn a_flood_is_refused_but_a_hang_up_is_not() {
     ana.expect("call:accepted").await;
     let mut refused = 0;
     for _ in 0..200 {
-        let ack = ana.ask("call:message", json!({"callId": "no-such-call", "data": 1})).await;
+        let ack = ana.ask("call:ringing", json!({"callId": "no-such-call"})).await;
         refused += usize::from(ack["code"] == "rate_limited");
     }
     assert!((70..=110).contains(&refused), "{refused} of 200 were refused");
-    let ack = ana.ask("call:message", json!({"callId": id, "data": "flood"})).await;
+    let ack = ana.ask("call:ringing", json!({"callId": id})).await;
     assert_eq!((&ack["success"], &ack["code"]), (&json!(false), &json!("rate_limited")));
     assert!((1..=60_000).contains(&ack["retryAfterMs"].as_u64().unwrap()), "{ack}");
     assert_eq!(ana.ask("call:initiate", initiate(&unique_call(), &bo.user)).await["code"], "rate_limited");
