@@ -120,8 +120,8 @@ async fn a_call_costs_so_many_commands_and_messages() {
     // One for each change. Notes that no write carried are gathered, and seldom.
     assert!(spent.client() <= 4.5, "{spent:?}");
     assert!(spent.inside() <= 54.0, "{spent:?}");
-    // And one for each minute in which calls end.
-    assert!(Spent::per_call(spent.inside.get("PEXPIRE").copied().unwrap_or_default()) <= 6.1, "{spent:?}");
+    // Six, one for each minute in which calls end, and one for each batch of notes that a slow machine gathers.
+    assert!(Spent::per_call(spent.inside.get("PEXPIRE").copied().unwrap_or_default()) <= 6.5, "{spent:?}");
     assert_eq!(Spent::per_call(spent.messages), 4.0, "{spent:?}");
     assert!(Spent::per_call(spent.message_bytes) <= 5500.0, "{spent:?}");
     assert!(Spent::per_call(spent.request_bytes) <= 10_000.0, "{spent:?}");
