@@ -1,11 +1,14 @@
-// Holds two nodes against docs/protocol.md and docs/semantics.md with the official Socket.IO client.
+// Holds two nodes against docs/protocol.md and docs/semantics.md with the official Socket.IO client, and plays every outcome
+// of a call with others: its version 3.1, python-socketio, and the deployed app's for the JVM.
 //
 //   node tests/node/conformance.mjs [text…]     plays all scenarios, or those whose line contains every text
 //
 // SIGNALING_BIN names the binary (default target/debug/onlycare-signaling); redis-server comes from PATH.
+import { others } from './clients.mjs';
 import { Cluster } from './cluster.mjs';
 import { MODES, Phone } from './phone.mjs';
 import { Stage } from './stage.mjs';
+import { ancient } from './scenarios/ancient.mjs';
 import { calls } from './scenarios/calls.mjs';
 import { contention } from './scenarios/contention.mjs';
 import { devices } from './scenarios/devices.mjs';
@@ -27,8 +30,14 @@ const acts = [
   [{ scenarios: alone, modes: ['upgrade'] }],
   [
     { scenarios: load, modes: ['mixed'] },
+    { scenarios: ancient, modes: ['polling', 'websocket'] },
     { scenarios: { ...calls, ...early, ...contention, ...devices, ...replay, ...http, ...handshake }, modes: everyMode },
   ],
+  others().flatMap(({ name, missing }) => {
+    if (!missing) return [{ scenarios: calls, modes: everyMode, client: name }];
+    console.log(`SKIPPED client ${name}: ${missing}`);
+    return [];
+  }),
   [{ scenarios: hostile, modes: everyMode }],
 ];
 
@@ -39,8 +48,8 @@ let cluster;
 let passed = 0;
 let failed = 0;
 
-async function play(title, mode, scenario) {
-  const stage = new Stage(cluster, mode);
+async function play({ title, mode, client, scenario }) {
+  const stage = new Stage(cluster, mode, client);
   const start = performance.now();
   let time;
   try {
@@ -66,12 +75,12 @@ try {
   console.log(`     ${seconds(began)}  redis and two nodes are up`);
   for (const act of acts) {
     const plays = act
-      .flatMap(({ scenarios, modes }) => modes.flatMap((mode) => Object.entries(scenarios).map(([name, scenario]) => (
-        { title: `${mode.padEnd(9)}  ${name}`, mode, scenario }
+      .flatMap(({ scenarios, modes, client }) => modes.flatMap((mode) => Object.entries(scenarios).map(([name, scenario]) => (
+        { title: `${mode.padEnd(9)}  ${client ? `${client}: ` : ''}${name}`, mode, client, scenario }
       ))))
       .filter(({ title }) => words.every((word) => title.includes(word)));
     const actors = Array.from({ length: AT_ONCE }, async () => {
-      for (let next; (next = plays.shift());) await play(next.title, next.mode, next.scenario);
+      for (let next; (next = plays.shift());) await play(next);
     });
     await Promise.all(actors);
   }

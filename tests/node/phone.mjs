@@ -1,6 +1,6 @@
 // A phone: one Socket.IO connection of one user, and everything it heard, in order.
 import { isDeepStrictEqual } from 'node:util';
-import { io } from 'socket.io-client';
+import { OPEN } from './clients.mjs';
 import { ackBreaches, eventBreaches } from './contract.mjs';
 import { nextCallId } from './ids.mjs';
 
@@ -21,8 +21,8 @@ export class Phone {
   /** The number of handshakes that had to be tried again. */
   static retries = 0;
 
-  constructor({ name, user, node, mode, deviceId, acks }) {
-    Object.assign(this, { name, user, node, mode, deviceId, acks });
+  constructor({ name, user, node, mode, deviceId, acks, client = '4.8' }) {
+    Object.assign(this, { name, user, node, mode, deviceId, acks, client });
     this.heard = [];
     this.inbox = [];
     this.breaches = [];
@@ -32,7 +32,7 @@ export class Phone {
   }
 
   toString() {
-    const traits = [this.mode, `node ${this.node.name}`, this.deviceId, this.acks && 'acks'].filter(Boolean);
+    const traits = [this.client !== '4.8' && this.client, this.mode, `node ${this.node.name}`, this.deviceId, this.acks && 'acks'].filter(Boolean);
     return `${this.name} (${this.user}, ${traits.join(', ')})`;
   }
 
@@ -54,7 +54,7 @@ export class Phone {
     const auth = { token: `token-of-${this.user}`, userId: this.user };
     if (this.deviceId) auth.deviceId = this.deviceId;
     if (this.acks) auth.acks = this.acks;
-    this.socket = io(this.node.url, { ...MODES[this.mode], auth, forceNew: true, timeout: CONNECT_MS });
+    this.socket = OPEN[this.client](this.node.url, { ...MODES[this.mode], auth, forceNew: true, timeout: CONNECT_MS });
     this.born = performance.now();
     this.socket.onAny((event, ...args) => this.#hear(event, args));
     return new Promise((done, failed) => {
@@ -70,7 +70,9 @@ export class Phone {
       this.socket.on('connect', () => this.socket.io.engine.once('upgrade', check));
       this.socket.on('connect_error', (error) => {
         Phone.retries += 1;
-        if (!this.socket.active) failed(this.#error(`was refused: ${error.message}`));
+        // Version 3 has no `active`.
+        const isFinal = 'active' in this.socket ? !this.socket.active : error.type !== 'TransportError';
+        if (isFinal) failed(this.#error(`was refused: ${error.message}`));
       });
       this.socket.on('disconnect', (reason) => {
         if (!this.closed) this.#hear('(disconnect)', [reason]);
@@ -97,8 +99,9 @@ export class Phone {
   async ask(event, ...payload) {
     if (!this.connected) throw this.#error(`is not connected and cannot send ${event}`);
     const args = await new Promise((done, failed) => {
-      this.socket.timeout(EXPECT_MS).emit(event, ...payload, (error, ...args) => {
-        if (error) return failed(this.#error(`had no ack of ${event}: ${error.message}`));
+      const timer = setTimeout(() => failed(this.#error(`had no ack of ${event} within ${EXPECT_MS} ms`)), EXPECT_MS);
+      this.socket.emit(event, ...payload, (...args) => {
+        clearTimeout(timer);
         this.#log(`ack of ${event}`, args);
         done(args);
       });

@@ -8,14 +8,14 @@ const OFFLINE_MS = 3000;
 export class Stage {
   #phones = [];
 
-  constructor(cluster, mode) {
-    this.mode = mode;
+  constructor(cluster, mode, client) {
+    Object.assign(this, { mode, client });
     [this.a, this.b] = cluster.nodes;
   }
 
   /** A phone that is not connected yet. */
   phone(name, node, { user = nextUserId(), mode = this.mode, ...options } = {}) {
-    const phone = new Phone({ name, user, node, mode, ...options });
+    const phone = new Phone({ name, user, node, mode, client: this.client, ...options });
     this.#phones.push(phone);
     return phone;
   }
@@ -48,9 +48,9 @@ export class Stage {
   }
 
   /** A further phone of the same user and device, on the other node. */
-  another({ name, user, mode, deviceId, acks, node }) {
+  another({ name, user, mode, deviceId, acks, node, client }) {
     const other = node === this.a ? this.b : this.a;
-    return this.phone(`${name} again`, other, { user, mode, deviceId, acks }).connect({ atOnce: true });
+    return this.phone(`${name} again`, other, { user, mode, deviceId, acks, client }).connect({ atOnce: true });
   }
 
   /** Asserts that no phone heard or hears anything that the scenario did not expect. */
