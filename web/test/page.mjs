@@ -3,6 +3,7 @@
 // CHROMIUM names the browser, SCREENSHOTS a directory for pictures of each state.
 // axe-core, found likewise, looks at each state.
 import { lab } from "./lab.mjs";
+import { screenshot } from "./screenshot.mjs";
 import { open, phone, playwright, until } from "./stage.mjs";
 
 const url = process.argv[2];
@@ -165,6 +166,7 @@ try {
   await lab(browser, url, 1200, "dark");
   await lab(browser, url, 360, "light");
   await descriptions(browser);
+  await screenshot(browser, url);
 } catch (error) {
   console.error(`FAILED  ${error.message}`);
   process.exitCode = 1;

@@ -25,7 +25,7 @@ test('each fault meets each kind of phone, and the libraries strand none', () =>
   assert.deepEqual(found.sort(), names('FAULTS').flatMap((one) => names('KINDS').map((kind) => `${one}: ${kind}`)).sort());
 });
 
-test('moving-over.md says the same of the deployed options', () => {
+test('docs/moving-over.md says the same of the deployed options', () => {
   const [, lost, stranded] = /\| both nodes are away for 30 s \| deployed \| (\d+) of 300 \| (\d+) \|/.exec(page);
   assert.ok(read('docs/moving-over.md').includes(`after an outage of 30 s ${stranded} of ${lost} phones were stranded a minute later | 0 of 300 |`));
 });
