@@ -265,7 +265,7 @@ export const calls = {
   },
 
   async 'an audio call becomes a video call, under each name of the request'(stage) {
-    const [ana, bo] = await stage.pair({ acks: true });
+    const [ana, bo] = await stage.pair({ acks: true }, { acks: true });
     for (const event of ['call:upgrade', 'call:switchToVideo', 'call:switch_to_video']) {
       const call = await talk(ana, bo);
       const request = { callId: call.id, receiverId: bo.user, senderId: ana.user, timestamp: Date.now() };
@@ -282,7 +282,7 @@ export const calls = {
   },
 
   async 'a request for video is declined, and answered by the end of the call'(stage) {
-    const [ana, bo] = await stage.pair({ acks: true });
+    const [ana, bo] = await stage.pair({ acks: true }, { acks: true });
     const call = await talk(ana, bo);
     await ana.does('call:upgrade', call, 'active');
     await bo.expect('call:upgrade:request', { callId: call.id });
