@@ -75,6 +75,8 @@ function typeOf(preset, meaning) {
   // Choices are listed first in the meaning: `a`, `b` or `c`.
   const head = meaning.split(/[:;]/).slice(0, 2).join(':');
   const choices = /`,? (or )?`/.test(head) ? [...head.matchAll(/`([a-z]+)`/g)].map(([, choice]) => choice) : [];
+  // An `on` without quotes is `true` to YAML.
+  if (choices.includes('on')) return { enum: [...choices, true, false] };
   if (choices.length > 1 && (preset === undefined || choices.includes(preset))) return { enum: choices };
   return { type: 'string' };
 }

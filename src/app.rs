@@ -22,8 +22,8 @@ use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Connections, Counts, Gate, OwnSessions, Readiness, RefusedSecrets, Relay,
-    SessionRequests, Terms, admin_router, api_limit, compact, cors, guard, is_cut_off, public_router, refuse_forwarded,
-    route, serve, strangers_get_nothing,
+    SessionRequests, Terms, admin_router, api_limit, compact, cors, guard, inspector_router, is_cut_off, public_router,
+    refuse_forwarded, route, serve, strangers_get_nothing,
 };
 use crate::sabotage::{self, Bug};
 use crate::signaling::{self, Parts, Signaling};
@@ -233,7 +233,8 @@ impl App {
         tasks.spawn(serve(public, router, terms));
 
         let readiness = Readiness::default();
-        door.open(admin_router(Arc::clone(&signaling), readiness.clone()));
+        let inspector = config.inspector.then(|| inspector_router(Arc::clone(&signaling), readiness.clone()));
+        door.open(admin_router(Arc::clone(&signaling), readiness.clone(), inspector));
         signaling.run("standing", readiness.clone().keep(Arc::clone(&signaling)));
         let to_clean = Arc::clone(&wires);
         let (cleaned, counted) = (Arc::clone(&gate), Arc::clone(&connections));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use onlycare_signaling::app::App;
 use onlycare_signaling::call::NodeId;
 use onlycare_signaling::config::{Config, ConfigError, Standing, options_table};
+use onlycare_signaling::http::ask_about;
 use onlycare_signaling::shutdown::Signals;
 use onlycare_signaling::telemetry::{self, Users};
 
@@ -18,9 +19,13 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 const HELP: &str = "onlycare-signaling: call signaling for phones, one node of a cluster
 
 USAGE: onlycare-signaling [--dev] [OPTION]
+       onlycare-signaling call ID [ADMIN]
 
 Without options it serves, configured by environment variables and .env; with nothing configured it runs alone on
 this machine, accepts any token and serves a test page at http://127.0.0.1:3001/.
+
+`call` asks a running node, with INSPECTOR=on, why the phone of this call did not ring, or what became of it; ADMIN is
+the address of its admin port, http://127.0.0.1:9001 by default, with the ADMIN_PORT and HOST of the configuration.
 
 OPTIONS:
   --dev             for trying out, as in a container: binds the public port to all addresses and the admin port to this
@@ -56,6 +61,11 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(&error),
         },
+        ["call", id] => match Config::admin_address_from_env() {
+            Ok(address) => ask(id, &format!("http://{address}")),
+            Err(error) => fail(&error),
+        },
+        ["call", id, admin] => ask(id, admin),
         other => {
             eprintln!("onlycare-signaling: unknown arguments {other:?}, see --help");
             ExitCode::from(2)
@@ -69,6 +79,18 @@ fn checked(config: &Config) -> String {
     lines.extend(config.standing().lines().iter().map(|(name, found)| format!("  {name:<8} {found}")));
     lines.extend(config.warnings().iter().map(|warning| format!("warning: {warning}")));
     lines.join("\n")
+}
+
+/// What a running node says of a call.
+fn ask(id: &str, admin: &str) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(ask_about(admin, id)) {
+        Ok(text) => print(text.trim_end()),
+        Err(error) => fail(&error),
+    }
 }
 
 fn print(text: &str) -> ExitCode {

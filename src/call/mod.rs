@@ -14,6 +14,7 @@
 mod absence;
 mod asking;
 mod callback;
+mod cause;
 mod command;
 mod contend;
 mod count;
@@ -34,9 +35,11 @@ mod time;
 mod timeline;
 mod verdict;
 mod version;
+mod why;
 
 pub use asking::{Inquiry, Verified};
 pub use callback::{Ask, Callback, Left, callbacks, left_to_say};
+pub use cause::{Cause, NO_ACKS};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};
 pub use contend::{Contention, contend, gives_way};
 pub use count::{Counted, Picture, Statistics, counted, minute};
@@ -55,6 +58,7 @@ pub use timeline::{MILESTONES, Milestone, What, milestones, refused};
 pub use verdict::{Verdict, VerdictKind, resolve};
 
 pub use version::Version;
+pub use why::{Span, Why, plain, why};
 
 #[cfg(test)]
 mod tests;

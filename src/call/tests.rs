@@ -9,6 +9,7 @@ use super::*;
 mod absence_tests;
 mod semantics_tests;
 mod switching_tests;
+mod why_tests;
 
 const T0: u64 = 1_800_000_000_000;
 

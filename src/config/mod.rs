@@ -161,6 +161,8 @@ pub struct Config {
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
     pub drain: Drain,
+    /// Whether the admin port shows calls and their users.
+    pub inspector: bool,
     pub policy: Policy,
     pub retention: Retention,
     /// Where milestones of calls are told; none: nowhere.

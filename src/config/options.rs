@@ -67,6 +67,7 @@ options! {
     "WEBHOOK_SECRET", "", "`whsec_…` and the base64 of 24 to 64 bytes, comma list of two while rotating";
     "WEBHOOK_ALLOW_PRIVATE", "false", "whether `WEBHOOK_URL` may be a loopback or private address, and `http://`";
     "WEBHOOK_PRESENCE", "false", "whether `user.online` and `user.offline` are told too, as far as they can be";
+    "INSPECTOR", "off", "`off` or `on`: whether `/inspector` of `ADMIN_PORT` shows nodes, live calls and why a phone did not ring; it names users; default in local development mode and with `--dev`: `on`";
     "DRAIN_DELAY_SECS", "5", "how long a node that stops is not ready before it closes transports: time for load balancers to notice; default in local development mode: 0";
     "DRAIN_SECS", "20", "window over which a node that stops closes its transports, parties of calls last; default in local development mode: 0";
     "LOG_FORMAT", "", "`json` or `text`; default: text on a terminal, else json";

@@ -84,7 +84,7 @@ impl Reader {
                     ("enforce", InitiateCheck::Enforce),
                 ],
             ),
-            video_switch: self.one_of("VIDEO_SWITCH", &[("on", true), ("off", false)]),
+            video_switch: self.is_on("VIDEO_SWITCH"),
             api_secrets: self.api_secrets(),
             allowed_origins: self.origins(),
             open_queries: self.open_queries(&trusted_proxies),
@@ -112,6 +112,7 @@ impl Reader {
                 delay: self.seconds("DRAIN_DELAY_SECS", 0..=600),
                 window: self.seconds("DRAIN_SECS", 0..=3600),
             },
+            inspector: self.is_on("INSPECTOR"),
             retention: Retention {
                 live: policy.call_max + Duration::from_secs(3600),
                 ended,
@@ -295,6 +296,11 @@ impl Reader {
         let allowed: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
         self.errors.push(format!("{name} is {text:?}, allowed are {}", allowed.join(", ")));
         values[0].1
+    }
+
+    /// An `on` without quotes is `true` to YAML.
+    fn is_on(&mut self, name: &'static str) -> bool {
+        self.one_of(name, &[("on", true), ("off", false), ("true", true), ("false", false)])
     }
 
     fn networks(&mut self, name: &'static str) -> Vec<IpNet> {

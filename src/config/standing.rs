@@ -104,6 +104,9 @@ impl Config {
                 "LARAVEL_API_SECRET is two secrets with a comma between: both are accepted while one is rotated".into(),
             );
         }
+        if self.inspector && !self.admin_host.is_loopback() {
+            lines.push("INSPECTOR=on: whoever reaches ADMIN_PORT sees who calls whom".into());
+        }
         let has_api = !self.api_secrets.is_empty();
         match self.open_queries {
             OpenQueries::Always if has_api => {

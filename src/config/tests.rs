@@ -84,6 +84,24 @@ fn nothing_configured_is_local_development_on_loopback() {
     assert_eq!((config.port, config.admin_port), (3001, 9001));
 }
 
+/// Nobody is named to whoever reaches the admin port unless that was said.
+#[test]
+fn the_inspector_is_on_by_itself_for_trying_out_only() {
+    let served = [("LARAVEL_API_URL", "https://l.test")];
+    let insecure = [("AUTH", "insecure")];
+    assert!(read(&[]).unwrap().inspector && !read(&[("INSPECTOR", "off")]).unwrap().inspector);
+    for pairs in [served, insecure] {
+        assert!(!read(&pairs).unwrap().inspector);
+        // An `on` without quotes is `true` to YAML.
+        for on in ["on", "true"] {
+            let config = read(&[&pairs[..], &[("INSPECTOR", on)]].concat()).unwrap();
+            assert!(config.inspector && config.warnings().join("\n").contains("INSPECTOR"));
+        }
+    }
+    assert!(read(&[("INSPECTOR", "yes")]).is_err());
+    assert!(!read(&[("VIDEO_SWITCH", "false")]).unwrap().video_switch);
+}
+
 #[test]
 fn a_lost_laravel_url_does_not_open_a_production_host() {
     for (name, value) in [

@@ -52,12 +52,13 @@ pub(super) struct Admin {
     readiness: Readiness,
 }
 
-pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness) -> Router {
+pub fn admin_router(signaling: Arc<Signaling>, readiness: Readiness, inspector: Option<Router>) -> Router {
     Router::from(probes())
         .merge(openapi::router())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::new(Admin { signaling, readiness }))
+        .merge(inspector.unwrap_or_default())
 }
 
 pub(super) fn probes() -> OpenApiRouter<Arc<Admin>> {

@@ -77,7 +77,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, id: Segment) -> Result<Res
     })
 }
 
-fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
+pub(super) fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
     let end = call.end();
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     CallRecord {
@@ -118,11 +118,16 @@ fn entry(call: &Call, milestone: &Milestone) -> TimelineEntry {
         at: milestone.at.as_millis(),
         what: milestone.what.name(),
         user_id: milestone.party.map(|party| call.party(party).user.to_string()),
-        device: match &milestone.device {
-            Device::Named(device) => Some(device.to_string()),
-            Device::Unknown | Device::Unnamed | Device::Other(_) => None,
-        },
+        device: named(&milestone.device),
         node: milestone.node.as_ref().map(ToString::to_string),
         reason: milestone.reason.clone(),
+    }
+}
+
+/// The name that a phone gave its device, if it gave one.
+pub(super) fn named(device: &Device) -> Option<String> {
+    match device {
+        Device::Named(device) => Some(device.to_string()),
+        Device::Unknown | Device::Unnamed | Device::Other(_) => None,
     }
 }

@@ -8,7 +8,7 @@ use axum::routing::get;
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; style-src 'self'; img-src 'self' data: blob:";
 
 /// The page's files under `/web/`.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 11] = [
     ("/web/style.css", "text/css", include_str!("../../web/style.css")),
     ("/web/lab.css", "text/css", include_str!("../../web/lab.css")),
     ("/web/app.js", "text/javascript", include_str!("../../web/app.js")),
@@ -18,6 +18,7 @@ const FILES: [(&str, &str, &str); 10] = [
     ("/web/log.js", "text/javascript", include_str!("../../web/log.js")),
     ("/web/latency.js", "text/javascript", include_str!("../../web/latency.js")),
     ("/web/diagram.js", "text/javascript", include_str!("../../web/diagram.js")),
+    ("/web/sequence.js", "text/javascript", include_str!("../../web/sequence.js")),
     ("/web/setup.js", "text/javascript", include_str!("../../web/setup.js")),
 ];
 

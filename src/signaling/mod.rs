@@ -32,11 +32,11 @@ mod upkeep;
 mod use_cases;
 
 pub use crate::bus::Word;
-pub use crate::store::{DeadLetter, Page, Replayed, Which};
+pub use crate::store::{DeadLetter, Outcome, Page, Replayed, SessionRecord, Which};
 pub use backend::Ledger;
 pub use calls::{Failure, Initiate};
 pub use cluster::Waiting;
-pub use door::Signaling;
+pub use door::{LivePage, NodeView, Person, Signaling};
 pub use policy::Policy;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Newcomer, Ready, ReadyCall, Session, Spoken, Voice};

@@ -62,6 +62,17 @@ fn log_fields_have_the_listed_names() {
     assert!(lines > 60, "{lines} lines are read");
 }
 
+/// What the inspector may say is where an operator looks it up.
+#[test]
+fn each_cause_is_on_the_page_of_symptoms() {
+    let page = read("docs/troubleshooting.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    for cause in onlycare_signaling::call::Cause::ALL {
+        let name = format!("`{}`", cause.name());
+        assert!(rows.iter().any(|row| row.split(" | ").next().unwrap().contains(&name)), "{name} has no row");
+    }
+}
+
 /// Each promise names tests that exist, and says what is not promised.
 #[test]
 fn promises_name_their_tests() {

@@ -167,6 +167,8 @@ fn what_changes_something_outlives_who_asked() {
         "connected_page",
         "counts",
         "statistics",
+        "live_page",
+        "person",
     ];
     let harmless = ["dead_letters", "renew_once_more", "address_of"];
     let mut asked = 0;

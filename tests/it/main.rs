@@ -20,6 +20,7 @@ mod http_calls;
 mod http_users;
 mod ids;
 mod incidents;
+mod inspector;
 mod layering;
 mod legacy;
 mod limits;

@@ -1,12 +1,14 @@
-// Drives the test page in a real browser: node web/test/page.mjs http://127.0.0.1:3001/
+// Drives the test page, and the inspector on the admin port, in a real browser:
+//   node web/test/page.mjs http://127.0.0.1:3001/ http://127.0.0.1:9001
 // playwright-core is found through NODE_PATH or in PAGE_TEST_MODULES, a directory that holds node_modules;
 // CHROMIUM names the browser, SCREENSHOTS a directory for pictures of each state.
 // axe-core, found likewise, looks at each state.
+import { inspector } from "./inspector.mjs";
 import { lab } from "./lab.mjs";
 import { screenshot } from "./screenshot.mjs";
 import { open, phone, playwright, until } from "./stage.mjs";
 
-const url = process.argv[2];
+const [url, admin] = process.argv.slice(2);
 
 async function run(browser, width, colorScheme) {
   const { page, logs, shows, offers, step, close } = await open(browser, width, colorScheme);
@@ -153,7 +155,7 @@ async function descriptions(browser) {
 
 let browser;
 try {
-  if (!url) throw new Error("usage: node web/test/page.mjs <url of the page>");
+  if (!admin) throw new Error("usage: node web/test/page.mjs <url of the page> <url of the admin port>");
   browser = await playwright().chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -166,6 +168,8 @@ try {
   await lab(browser, url, 1200, "dark");
   await lab(browser, url, 360, "light");
   await descriptions(browser);
+  await inspector(browser, url, admin, 1200, "light");
+  await inspector(browser, url, admin, 360, "dark");
   await screenshot(browser, url);
 } catch (error) {
   console.error(`FAILED  ${error.message}`);

@@ -26,7 +26,8 @@ const NOT_WITH_DEV: [&str; 5] = ["LARAVEL_API_URL", "REDIS_URL", "NODE_ADDRESS",
 /// Words of `NODE_ENV` that a developer sets.
 const STAGES_OF_DEVELOPERS: [&str; 5] = ["", "development", "dev", "test", "local"];
 /// What other values than those for production a node for trying out has, unless they are set.
-const FOR_TRYING_OUT: [(&str, &str); 7] = [
+const FOR_TRYING_OUT: [(&str, &str); 8] = [
+    ("INSPECTOR", "on"),
     ("DRAIN_DELAY_SECS", "0"),
     ("DRAIN_SECS", "0"),
     ("EVENTS_PER_MINUTE", "0"),

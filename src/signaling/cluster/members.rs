@@ -70,6 +70,11 @@ impl Members {
         expired.is_some_and(|expires_at| expires_at <= now && self.is_well(expires_at))
     }
 
+    /// Every lease as it was read last.
+    pub fn leases(&self) -> Vec<Lease> {
+        self.leases.read().values().cloned().collect()
+    }
+
     /// Every other node that may be alive.
     pub fn others(&self) -> Vec<NodeId> {
         let nodes: Vec<NodeId> = self.leases.read().keys().filter(|node| **node != self.node.id).cloned().collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Delivery, NOTICE_TTL};
-use crate::call::{Call, SayKind, State, Timestamp, UserId, What, is_stale_ring};
+use crate::call::{Call, NO_ACKS, Role, SayKind, State, Timestamp, UserId, What, is_stale_ring};
 use crate::signaling::sessions::Session;
 use crate::telemetry::metrics::{self, Outcome};
 use crate::telemetry::trace;
@@ -86,7 +86,8 @@ impl Delivery {
         }
         heard.said.iter().for_each(|kind| trace::said(kind.name(), &session.id));
         if heard.said.contains(&SayKind::Incoming) {
-            self.timeline.note_callee(call, What::Delivered, session.device.clone());
+            let delivered = self.node.milestone(What::Delivered).of(Role::Callee, session.device.clone());
+            self.timeline.note(&call.id, if session.acks { delivered } else { delivered.because(NO_ACKS) });
         }
         if heard.said.contains(&SayKind::Accepted) && !session.acks {
             self.repeat_accepted_later(session, call);

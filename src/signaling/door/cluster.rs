@@ -23,6 +23,11 @@ impl Cluster {
         self.isolation.lease.without_store_for()
     }
 
+    /// How long this node has not heard its own channel.
+    pub fn deaf_for(&self) -> Duration {
+        self.isolation.self_test.deaf_for()
+    }
+
     /// How long the node has tried in vain to have its lease renewed.
     pub fn tried_in_vain_for(&self) -> Duration {
         self.isolation.tried_in_vain_for()

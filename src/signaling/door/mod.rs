@@ -3,6 +3,7 @@
 
 mod backend;
 mod cluster;
+mod inspection;
 mod operators;
 mod phones;
 
@@ -17,6 +18,7 @@ use crate::telemetry::trace::Traces;
 
 pub use backend::Backend;
 pub use cluster::Cluster;
+pub use inspection::{Inspection, LivePage, NodeView, Person};
 pub use operators::Operators;
 pub use phones::Phones;
 
@@ -27,6 +29,7 @@ pub struct Signaling {
     pub backend: Backend,
     pub operators: Operators,
     pub cluster: Cluster,
+    pub inspection: Inspection,
 }
 
 impl Signaling {

@@ -16,7 +16,7 @@ use super::commands::Commands;
 use super::connections::{Absences, Connections, Dismissals, Leaving, Registering, Registrar, Replay, SentAway};
 use super::deadlines::{Judge, PresenceAtDeadline, Timers};
 use super::delivery::{Delivery, Notices, Words};
-use super::door::{Backend, Cluster, Operators, Phones, Signaling};
+use super::door::{Backend, Cluster, Inspection, Operators, Phones, Signaling};
 use super::inbox::{CallNews, Inbox};
 use super::node::NodeContext;
 use super::presence::{Presence, PresenceWebhooks};
@@ -353,8 +353,14 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
             commands: backend_commands,
             words,
             dismissals,
-            directory,
+            directory: Arc::clone(&directory),
             timeline,
+        },
+        inspection: Inspection {
+            node: Arc::clone(&node),
+            calls: Arc::clone(&store),
+            directory,
+            members: Arc::clone(&members),
         },
         operators: Operators { node: Arc::clone(&node), outbox, calls: store, sessions, local, leaving, retrying },
         cluster: Cluster { isolation, members: Arc::clone(&members), routes: Routes::new(members, lease) },
