@@ -52,6 +52,7 @@ impl Connections {
             ended: recent.cloned().collect(),
         });
         self.replay.replay(session, &desk).await;
+        self.replay.delivery.greeted(session);
         if let Some(call) = desk.line {
             self.absences.come_back(session, &call).await;
         }

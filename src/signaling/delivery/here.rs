@@ -12,23 +12,34 @@ impl Delivery {
     /// Tells the user's sessions on this node what they have not heard yet; true where there was something to tell.
     pub fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) -> bool {
         let mut told = false;
-        let ended_at = call.end().map(|end| end.at);
-        let late = ended_at.is_some_and(|at| self.node.now().since(at) > NOTICE_TTL);
-        for session in self.local.of(user) {
-            // Whoever connected after the end hears of it by replay, if at all. Who was told of the call was there,
-            // whatever the clocks of two nodes say; the app as deployed may show another screen after a while.
-            let knows = session.knows(&call.id);
-            let after_the_end = !session.was_here_at_the_end(call);
-            let missed = if knows { late && !session.acks } else { late || after_the_end };
-            // To a phone without `acks` an end that nobody said is not replayed.
-            let unproven = call.is_presumed_over() && !session.acks && !knows && after_the_end;
-            let said = self.tell_session(&session, call, |kind| {
-                !(missed && kind.aborts_any_screen() || unproven && kind == SayKind::Ended)
-            });
-            self.measure(&session, call, &said);
-            told |= !said.is_empty();
+        for session in self.local.of(user).iter().filter(|session| !session.voice().greeting.holds(call)) {
+            told |= self.tell_news(session, call);
         }
         told
+    }
+
+    /// Tells a session that is here what it has not heard yet; true where there was something to tell.
+    fn tell_news(self: &Arc<Self>, session: &Arc<Session>, call: &Call) -> bool {
+        let late = call.end().is_some_and(|end| self.node.now().since(end.at) > NOTICE_TTL);
+        // Whoever connected after the end hears of it by replay, if at all. Who was told of the call was there,
+        // whatever the clocks of two nodes say; the app as deployed may show another screen after a while.
+        let knows = session.knows(&call.id);
+        let after_the_end = !session.was_here_at_the_end(call);
+        let missed = if knows { late && !session.acks } else { late || after_the_end };
+        // To a phone without `acks` an end that nobody said is not replayed.
+        let unproven = call.is_presumed_over() && !session.acks && !knows && after_the_end;
+        let said = self.tell_session(session, call, |kind| {
+            !(missed && kind.aborts_any_screen() || unproven && kind == SayKind::Ended)
+        });
+        self.measure(session, call, &said);
+        !said.is_empty()
+    }
+
+    /// The session was told `session:ready`: what waited for that is told now.
+    pub fn greeted(self: &Arc<Self>, session: &Arc<Session>) {
+        for call in session.voice().greeting.over() {
+            self.tell_news(session, &call);
+        }
     }
 
     /// From what a call became to the phones that hear of it.

@@ -63,6 +63,11 @@ impl Conflicts {
                 line => line.or(desk.last),
             };
             let Some(other) = other else { continue };
+            // Where it ended meanwhile, the line is another's by right.
+            match self.store.load(&call.id).await? {
+                Some(now) if now.is_live() => {}
+                Some(_) | None => return Ok(()),
+            }
             let gives_way = gives_way(call, &other, user);
             let loser = if gives_way { call } else { &other };
             if let Some(by) = loser.role_of(user).filter(|_| loser.is_live()) {

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::greeting::Greeting;
 use super::{Ready, Spoken, Voice};
 use crate::bus::Word;
 use crate::call::{Call, Say, SessionId, Timestamp, UserId};
@@ -14,11 +15,13 @@ pub struct Connection {
     voice: Box<dyn Voice>,
     /// Why this side ended it.
     ended: OnceLock<Departure>,
+    /// What waits until the phone was told `session:ready`.
+    pub greeting: Greeting,
 }
 
 impl Connection {
     pub fn new(session: SessionId, voice: Box<dyn Voice>) -> Self {
-        Self { session, voice, ended: OnceLock::new() }
+        Self { session, voice, ended: OnceLock::new(), greeting: Greeting::default() }
     }
 
     /// Notes what became of an event, an acknowledgement among them; true where it was queued.

@@ -1,6 +1,7 @@
 //! Who is connected here, what each session has been told, and how its phone is spoken to. Read `session.rs` first.
 
 mod connection;
+mod greeting;
 mod local;
 mod ready;
 mod sender;
