@@ -12,7 +12,7 @@ export const SECRET = 'conformance-secret';
 export const RING_MS = 8000;
 
 const BUILT = fileURLToPath(new URL('../../target/debug/onlycare-signaling', import.meta.url));
-const BINARY = resolve(process.env.SIGNALING_BIN ?? BUILT);
+export const BINARY = resolve(process.env.SIGNALING_BIN ?? BUILT);
 const START_MS = 15_000;
 const LOG_LINES = 400;
 

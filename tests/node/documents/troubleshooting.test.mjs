@@ -1,10 +1,11 @@
 // docs/troubleshooting.md against real nodes: each symptom is brought about, and what the page says to look at tells it.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { io } from 'socket.io-client';
-import { Cluster, Program, freePort } from '../cluster.mjs';
+import { BINARY, Cluster, Program, freePort } from '../cluster.mjs';
 import { Phone } from '../phone.mjs';
 import { read } from './blocks.mjs';
 
@@ -19,7 +20,7 @@ let users = 0;
 before(async () => {
   cluster = await Cluster.start(['A', 'B'], {
     CALL_GRACE_SECS: '1', CALLER_GRACE_SECS: '1', MAX_SESSIONS_PER_DEVICE: '1', ENDED_TTL_SECS: '600', RINGS_PER_CALLEE_PER_MINUTE: '6',
-    PING_INTERVAL_MS: '2000', PING_TIMEOUT_MS: '1000',
+    PING_INTERVAL_MS: '2000', PING_TIMEOUT_MS: '1000', INSPECTOR: 'on',
     // Nobody is there: a push is asked for all the same.
     WEBHOOK_URL: `http://127.0.0.1:${await freePort()}/`, WEBHOOK_ALLOW_PRIVATE: 'true',
     WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
@@ -46,6 +47,15 @@ const has = async (ring, ...whats) => {
   }, () => `the timeline has ${whats}: ${seen}`);
   return (await call(ring)).timeline;
 };
+/** The inspector of any node says this of the call, and the page has a row for it. */
+async function isBecause(ring, cause) {
+  assert.ok(page.split('\n').some((row) => row.startsWith('| `') && row.split(' | ')[0].includes(`\`${cause}\``)), `${cause} has a row`);
+  let seen;
+  await until(async () => {
+    seen = (await (await fetch(`${b.admin}/inspector/calls/${ring.id}`)).json()).why;
+    return seen.cause === cause;
+  }, () => `it is ${cause}: ${JSON.stringify(seen)}`);
+}
 /** The sum over both nodes of a metric, as the page writes it. */
 async function metric(written) {
   const [, name, label] = /^(\w+)(?:\{(.*)\})?$/.exec(written);
@@ -73,10 +83,12 @@ const symptoms = {
   async 'It rings and nobody answers'() {
     const [ana, bo] = await pair();
     const away = await ana.dial({ user: 'USR_away' });
-    await has(away, 'no_session');
+    await has(away, 'no_session', 'push_required');
+    await isBecause(away, 'push_unanswered');
     await ana.does('call:cancel', away, 'ended');
     const ring = await ana.dial(bo);
     await has(ring, 'delivered', 'ringing');
+    await isBecause(ring, 'rings');
     await ana.does('call:cancel', ring, 'ended');
     // One that promised to confirm and does not: its connection is dead, or as good as dead.
     const mute = io(b.url, { auth: { token: 'token-of-USR_mute', userId: 'USR_mute', deviceId: 'mute', acks: true }, forceNew: true, transports: ['websocket'] });
@@ -84,6 +96,18 @@ const symptoms = {
     const unheard = await ana.dial({ user: 'USR_mute' });
     const timeline = await has(unheard, 'delivered', 'push_required');
     assert.ok(!timeline.some(({ what }) => what === 'ringing'));
+    await isBecause(unheard, 'unconfirmed');
+    // As the page shows it.
+    const shown = execFileSync(BINARY, ['call', unheard.id, a.admin], { encoding: 'utf8' });
+    for (const text of [shown, /```text\n(.*?)```/s.exec(page)[1]]) {
+      const [head, gap, ...rest] = text.trim().split('\n');
+      assert.match(head, /^CALL_\w+: USR_\w+ calls USR_\w+, VIDEO; [a-z_, ]+; created [\d-]+T[\d:.]+Z$/);
+      assert.equal(gap, '');
+      const [sentence, , ...steps] = rest.reverse();
+      assert.ok(steps.length >= 3, text);
+      for (const step of steps) assert.match(step, /^ *[\d.]+ m?s  .* (?:-->|<--|   )  \S+ +[a-z_, ]+$/);
+      assert.match(sentence, /^It did not ring: device \S+ of USR_\w+ at node \S+ was told, and none confirmed, so the connection was dead or the app asleep; a push was asked for after [\d.]+ m?s\.$/);
+    }
     mute.disconnect();
     await ana.does('call:cancel', unheard, 'ended');
   },
