@@ -20,7 +20,7 @@ pub(super) fn forgiven(router: Router) -> Router {
 /// Absent where there are none too many.
 fn without_excess(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
-    if !path.contains("//") && !(path.ends_with('/') && path.len() > 1) {
+    if !(path.contains("//") || path.ends_with('/') && path.len() > 1) {
         return None;
     }
     let mut short = String::with_capacity(path.len());

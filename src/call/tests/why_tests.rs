@@ -249,7 +249,7 @@ fn texts_of_phones_stay_out() {
     let foreign: Milestone =
         serde_json::from_value(serde_json::json!({"at": T0 + 5, "what": "yodelled", "reason": "loudly"})).unwrap();
     let by = Command::Reject { by: bo(), reason: Some("my secret".into()) };
-    let told = why(&after(rang(), by, 3), &[foreign.clone()], at(9)).sentence;
+    let told = why(&after(rang(), by, 3), std::slice::from_ref(&foreign), at(9)).sentence;
     assert!(!told.contains("secret"), "{told}");
     assert_eq!(why(&over(EndReason::NoAnswer, 30), &[foreign], at(40)).cause, Cause::Unknown);
 }

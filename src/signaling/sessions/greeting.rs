@@ -56,7 +56,7 @@ mod tests {
         let ended = apply(&trying, Command::Cancel { by, reason: None }, now + Duration::from_secs(1));
         let greeting = Greeting::default();
         assert!(greeting.holds(&ended) && greeting.holds(&trying), "in any order");
-        assert_eq!(greeting.over(), [ended.clone()], "once, as it stands");
+        assert_eq!(greeting.over(), std::slice::from_ref(&ended), "once, as it stands");
         assert!(!greeting.holds(&ended) && greeting.over().is_empty());
         let greeting = Greeting::default();
         assert!((10..20).all(|id| greeting.holds(&call(&id.to_string(), "ana", "bo", now))));
