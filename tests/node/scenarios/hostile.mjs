@@ -50,10 +50,10 @@ async function attack(stage, event, call, node) {
   const problem = await mute.ask('call:end', { callId: nextCallId() }).then(code('call_not_found'), (error) => error.message);
   if (problem) findings.push(`after ${event} without acks: ${problem}`);
 
-  // An initiate with unknown ids is a call like any other, to somebody who is offline: it would time out.
+  // An initiate with unknown ids, or under another's id, is a call like any other, to somebody who is offline: it would time out.
   if (event === 'call:initiate') {
-    await eve.ask('call:cancel', { callId: unknownId.eve });
-    await mute.ask('call:cancel', { callId: unknownId.mute });
+    for (const callId of [unknownId.eve, call.id]) await eve.ask('call:cancel', { callId });
+    for (const callId of [unknownId.mute, call.id]) await mute.ask('call:cancel', { callId });
   }
   if (event === 'call:reject') [eve, mute].forEach((phone) => phone.tolerate('call:reject:confirmed'));
 
