@@ -122,9 +122,17 @@ test('each event that a phone can hear was heard, and was as described', async (
     await bo.does('call:reject', rejected, 'ended');
     await bo.expect('call:reject:confirmed');
     await ana.expect('call:rejected');
-    const talk = await ana.rings(bo);
+    const talk = await ana.dial(bo, { callType: 'AUDIO' });
+    await bo.expectIncoming(talk);
+    await ana.expect('call:ringing', { callId: talk.id });
     await bo.does('call:accept', talk, 'active');
     await ana.expect('call:accepted');
+    await ana.does('call:upgrade', talk, 'active');
+    await bo.expect('call:upgrade:request');
+    await bo.ask('call:upgrade:response', { callId: talk.id, accepted: true });
+    await ana.expect('call:upgrade:response');
+    await bo.does('call:downgrade', talk, 'active');
+    await ana.expect('call:downgraded');
     await bo.does('call:message', talk, 'active', { data: [1, { deep: 'x' }] });
     await ana.expect('call:message');
     const cy = await phone(b, 'USR_cy', 'c');
