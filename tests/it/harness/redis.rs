@@ -4,8 +4,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Runs a server, tells its process id, and kills it when standard input ends, which it does with this process.
-const GUARD: &str = r#""$@" >/dev/null & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null"#;
+/// Runs a server, tells its process id, and kills it when standard input ends, which it does with this process. Ends when
+/// the server has: one that is dying still takes connections, and holds the port.
+const GUARD: &str = r#""$@" >/dev/null & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null; wait $! 2>/dev/null"#;
 
 /// A `redis-server` that dies with this process.
 pub struct Redis {
