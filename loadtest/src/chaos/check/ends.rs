@@ -82,7 +82,7 @@ impl Word {
 
 /// What is known so far of a call when a line about it is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Accepts {
+pub struct Known {
     /// The phone has accepted it,
     pub sent: bool,
     /// and was refused.
@@ -91,8 +91,14 @@ pub struct Accepts {
     pub dialled: bool,
 }
 
+/// Whether the line answers a dial, and not with "unavailable".
+pub fn is_dialled(entry: &Entry) -> bool {
+    let (What::Acked { event, answer, .. } | What::Answered { event, answer, .. }) = &entry.what else { return false };
+    event == "call:initiate" && answer.is_object() && answer["code"] != "unavailable"
+}
+
 /// Reads a line about the call `id`.
-pub fn word(entry: &Entry, id: &str, accepts: Accepts) -> Option<Word> {
+pub fn word(entry: &Entry, id: &str, accepts: Known) -> Option<Word> {
     match &entry.what {
         What::Open { call, ended, .. } => {
             if let Some(outcome) = ended.iter().find(|outcome| outcome["callId"] == id) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ends::{Accepts, Ways, Word, word};
+use super::ends::{Known, Ways, Word, is_dialled, word};
 use super::facts::{Call, Facts, SECOND, Session};
 use super::{Learned, Violation};
 use crate::chaos::history::{Entry, What};
@@ -81,7 +81,7 @@ impl<'a> Court<'a> {
     /// Reads the lines in order: what each phone learned when, and what may not be said twice or to strangers.
     fn read(&mut self) {
         let mut heard: BTreeSet<(u64, &str)> = BTreeSet::new();
-        let mut accepts: BTreeMap<&str, Accepts> = BTreeMap::new();
+        let mut accepts: BTreeMap<&str, Known> = BTreeMap::new();
         let mut winners: BTreeSet<&str> = BTreeSet::new();
         let mut dialled = false;
         for &line in &self.call.lines {
@@ -124,12 +124,8 @@ impl<'a> Court<'a> {
             {
                 accepts.entry(phone).or_default().sent = true;
             }
-            if let What::Acked { event, answer, .. } | What::Answered { event, answer, .. } = &line.what
-                && event == "call:initiate"
-            {
-                dialled |= answer.is_object() && answer["code"] != "unavailable";
-            }
-            let known = Accepts { dialled, ..accepts.get(phone).copied().unwrap_or_default() };
+            dialled |= is_dialled(line);
+            let known = Known { dialled, ..accepts.get(phone).copied().unwrap_or_default() };
             let said = word(line, self.call.id, known);
             self.note(phone, at, line, said);
         }
@@ -374,8 +370,7 @@ impl<'a> Court<'a> {
             matches!(line.what, What::Acked { .. } | What::Heard { .. } | What::Sent { .. } | What::Answered { .. })
         };
         self.call.lines.iter().filter(acked).any(|line| {
-            self.facts.may_be_lost(line.at)
-                && word(line, self.call.id, Accepts::default()).is_some_and(|word| word.ends)
+            self.facts.may_be_lost(line.at) && word(line, self.call.id, Known::default()).is_some_and(|word| word.ends)
         })
     }
 
