@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::cluster::{SECRET, config, get_with};
+use crate::harness::cluster::{SECRET, get_with};
 use crate::harness::phone::{unique, unique_call};
-use crate::harness::receiver::{OTHER_SECRET, Receiver, SIGNING_SECRET};
+use crate::harness::receiver::Receiver;
 use crate::harness::{Backend, Cluster, Profile, until};
 use crate::on_each_backend;
 
@@ -18,16 +18,7 @@ on_each_backend! {
     /// Ring, confirmation, talk by type, who was away: the same in the webhook and in the record.
     async fn a_call_tells_what_it_was_like(backend: Backend) {
         let receiver = Receiver::start().await;
-        let terms = config(&[
-            ("WEBHOOK_URL", &receiver.url()),
-            ("WEBHOOK_SECRET", &format!("{SIGNING_SECRET},{OTHER_SECRET}")),
-            ("WEBHOOK_ALLOW_PRIVATE", "true"),
-        ]);
-        let cluster = Cluster::tuned(backend, 2, |config| {
-            config.webhook = terms.webhook.clone();
-            config.policy.webhooks = true;
-        })
-        .await;
+        let cluster = Cluster::tuned(backend, 2, |config| receiver.hears_of(config)).await;
         let (ana, bo) = (cluster.phone(0, &unique("ana")).await, unique("bo"));
         let phone = cluster.phone_with(1, Profile::of(&bo)).await;
         let id = unique_call();

@@ -6,9 +6,8 @@ use futures_util::future::join_all;
 use onlycare_signaling::call::{Call, CallId, Media};
 use serde_json::{Value, json};
 
-use crate::harness::cluster::config;
 use crate::harness::phone::{initiate, unique, unique_call};
-use crate::harness::receiver::{OTHER_SECRET, Receiver, SIGNING_SECRET};
+use crate::harness::receiver::Receiver;
 use crate::harness::{Backend, Cluster, Phone, Profile, until};
 use crate::on_each_backend;
 
@@ -196,16 +195,7 @@ on_each_backend! {
     /// When a rate changes is told with the moment, and by whom.
     async fn the_backend_is_told_of_each_change(backend: Backend) {
         let receiver = Receiver::start().await;
-        let terms = config(&[
-            ("WEBHOOK_URL", &receiver.url()),
-            ("WEBHOOK_SECRET", &format!("{SIGNING_SECRET},{OTHER_SECRET}")),
-            ("WEBHOOK_ALLOW_PRIVATE", "true"),
-        ]);
-        let cluster = Cluster::tuned(backend, 2, |config| {
-            config.webhook = terms.webhook.clone();
-            config.policy.webhooks = true;
-        })
-        .await;
+        let cluster = Cluster::tuned(backend, 2, |config| receiver.hears_of(config)).await;
         let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
         let id = talking(&ana, &bo).await;
         ana.ask("call:upgrade", json!({"callId": id})).await;
