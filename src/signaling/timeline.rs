@@ -1,6 +1,7 @@
 //! The history of a call beside its record: what a change adds is written with the change, what happens to envelopes
 //! and phones is gathered and written a moment later, many at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,15 @@ const AT_ONCE: usize = 512;
 pub struct Timeline {
     node: Arc<NodeContext>,
     store: Arc<dyn CallStore>,
-    waiting: Mutex<Vec<(CallId, Milestone)>>,
+    waiting: Mutex<Waiting>,
     news: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Those of a call in the order in which they came.
+    of_calls: BTreeMap<CallId, Vec<Milestone>>,
+    count: usize,
 }
 
 impl Timeline {
@@ -35,12 +43,17 @@ impl Timeline {
     /// Adds to a call's history, best effort.
     pub fn note(&self, id: &CallId, milestone: Milestone) {
         tale::noted(id, &milestone);
+        self.keep(id, milestone);
+    }
+
+    fn keep(&self, id: &CallId, milestone: Milestone) {
         let mut waiting = self.waiting.lock();
-        if waiting.len() >= WAITING {
+        if waiting.count >= WAITING {
             return metrics::milestones_dropped(1);
         }
-        waiting.push((id.clone(), milestone));
-        if waiting.len() == 1 {
+        waiting.of_calls.entry(id.clone()).or_default().push(milestone);
+        waiting.count += 1;
+        if waiting.count == 1 {
             self.news.notify_one();
         }
     }
@@ -48,13 +61,15 @@ impl Timeline {
     /// Takes what waits of a call, for a write that carries it.
     pub fn take(&self, id: &CallId) -> Vec<Milestone> {
         let mut waiting = self.waiting.lock();
-        waiting.extract_if(.., |(of, _)| of == id).map(|(_, milestone)| milestone).collect()
+        let taken = waiting.of_calls.remove(id).unwrap_or_default();
+        waiting.count -= taken.len();
+        taken
     }
 
     /// What was taken was not written.
     pub fn take_back(&self, id: &CallId, taken: Vec<Milestone>) {
         for milestone in taken {
-            self.note(id, milestone);
+            self.keep(id, milestone);
         }
     }
 
@@ -73,9 +88,9 @@ impl Timeline {
     }
 
     pub async fn flush(&self) {
-        let mut notes = std::mem::take(&mut *self.waiting.lock());
-        // Stable: the milestones of a call stay in order.
-        notes.sort_by(|one, other| one.0.cmp(&other.0));
+        let of_calls = std::mem::take(&mut *self.waiting.lock()).of_calls;
+        let of_call = |(id, notes): (CallId, Vec<Milestone>)| notes.into_iter().map(move |note| (id.clone(), note));
+        let notes: Vec<_> = of_calls.into_iter().flat_map(of_call).collect();
         for some in notes.chunks(AT_ONCE) {
             if let Err(error) = self.store.note(some).await {
                 tracing::debug!(%error, milestones = some.len(), "writing to the timelines of calls failed");
