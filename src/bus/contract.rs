@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::memory::MemoryBus;
 use super::redis::RedisBus;
 use super::*;
-use crate::call::Command;
+use crate::call::{Audience, Command};
 use crate::store::contract::{UNLIMITED, apply, by, call, session, test_server, user};
 use crate::store::redis::{RedisCalls, RedisSessions, builder, connect};
 use crate::store::{CallStore, Created, SessionStore, Swap, Telling, Tells};
@@ -139,8 +139,7 @@ async fn a_call_is_told_in_the_step_that_writes_it() {
         sessions.register(session).await.unwrap();
     }
     let telling = |caller, nonce| Telling {
-        caller,
-        callee: true,
+        audience: Audience { caller, callee: true },
         own: node("n1"),
         head: Envelope::head(now, now + Duration::from_secs(9), nonce, Some("00-1-2-01")),
     };

@@ -13,6 +13,7 @@
 
 mod absence;
 mod asking;
+mod audience;
 mod callback;
 mod cause;
 mod command;
@@ -38,6 +39,7 @@ mod version;
 mod why;
 
 pub use asking::{Inquiry, Verified};
+pub use audience::Audience;
 pub use callback::{Ask, Callback, Left, callbacks, left_to_say};
 pub use cause::{Cause, NO_ACKS};
 pub use command::{Actor, Command, Decision, Refusal, Refused, Witness};

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::{Created, Letter, SessionRecord, StoreError, Swap};
-use crate::call::{Call, Milestone, NodeId, Role, Timestamp, Verdict};
+use crate::call::{Audience, Call, Milestone, NodeId, Role, Timestamp, Verdict};
 
 /// Changes calls as [`CallStore`](super::CallStore) does, and in the same step tells what was written; no `Told` where
 /// nothing was, or the store can't do both: then it is to be told afterwards.
@@ -30,22 +30,11 @@ pub trait Tells: Send + Sync {
 /// Whom the write of a call is told to in the same step, where the store can do both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telling {
-    /// The parties that are to hear of it.
-    pub caller: bool,
-    pub callee: bool,
+    pub audience: Audience,
     /// The node that writes: it tells its own sessions itself.
     pub own: NodeId,
     /// The envelope up to its body.
     pub head: String,
-}
-
-impl Telling {
-    pub fn includes(&self, role: Role) -> bool {
-        match role {
-            Role::Caller => self.caller,
-            Role::Callee => self.callee,
-        }
-    }
 }
 
 /// Whom it was told to.

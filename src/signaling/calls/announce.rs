@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use super::Audience;
 use crate::bus::Envelope;
-use crate::call::{Call, Timestamp};
+use crate::call::{Audience, Call, Timestamp};
 use crate::sabotage::{self, Bug};
 use crate::signaling::node::NodeContext;
 use crate::store::{Telling, Told};
@@ -41,8 +40,7 @@ impl Announcement {
         let expires_at = if lost { Timestamp::from_millis(0) } else { expiry(call, now) };
         let nonce = rand::random();
         let head = Envelope::head(now, expires_at, nonce, trace::traceparent().as_deref());
-        let Audience { caller, callee } = audience;
-        Self { telling: Telling { caller, callee, own: node.id.clone(), head }, expires_at, nonce }
+        Self { telling: Telling { audience, own: node.id.clone(), head }, expires_at, nonce }
     }
 
     /// What the store made of it.

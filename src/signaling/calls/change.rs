@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::write::Swapped;
-use super::{Announced, Audience, Calls, Failure};
-use crate::call::{Call, CallId, Command, Refusal, State, milestones, refused, step};
+use super::{Announced, Calls, Failure};
+use crate::call::{Audience, Call, CallId, Command, Refusal, State, milestones, refused, step};
 use crate::sabotage;
 use crate::telemetry::metrics;
 

@@ -1,7 +1,7 @@
 //! Calls that are new to the store.
 
-use super::{Announced, Announcement, Audience, Calls};
-use crate::call::{Call, Verdict, milestones};
+use super::{Announced, Announcement, Calls};
+use crate::call::{Audience, Call, Verdict, milestones};
 use crate::store::{Created, StoreError};
 use crate::telemetry::tale;
 use crate::telemetry::trace::{self, Kind};

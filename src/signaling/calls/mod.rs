@@ -2,7 +2,6 @@
 //! change goes down as data. Read `change.rs` first.
 
 mod announce;
-mod audience;
 mod change;
 mod create;
 mod failure;
@@ -24,7 +23,6 @@ use crate::call::CallId;
 use crate::store::CallStore;
 
 pub use announce::{Announced, Announcement, expiry};
-pub use audience::Audience;
 pub use change::{Changed, Written};
 pub use failure::Failure;
 pub use messages::OutboxMessages;

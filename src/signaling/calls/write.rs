@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Announced, Announcement, Audience, Calls, Failure};
-use crate::call::{Call, Milestone};
+use super::{Announced, Announcement, Calls, Failure};
+use crate::call::{Audience, Call, Milestone};
 use crate::store::{StoreError, Swap};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{metrics, tale};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::call::{Call, Command, Role, State, Timestamp};
-use crate::signaling::calls::{Audience, Failure};
+use crate::call::{Audience, Call, Command, Role, State, Timestamp};
+use crate::signaling::calls::Failure;
 use crate::signaling::cluster::StoreIdentity;
 use crate::signaling::commands::Commands;
 use crate::signaling::directory::Directory;

@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 
 use super::{Delivery, NOTICE_TTL};
 use crate::bus::Body;
-use crate::call::{Call, EndReason, NodeId, Role, UserId};
-use crate::signaling::calls::{Announced, Audience, expiry};
+use crate::call::{Audience, Call, EndReason, NodeId, Role, UserId};
+use crate::signaling::calls::{Announced, expiry};
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{self, Kind};
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::{Call, State};
+use crate::call::{Audience, Call, State};
 use crate::sabotage::{self, Bug};
 use crate::signaling::call_cache::CallCache;
-use crate::signaling::calls::{Audience, Calls};
+use crate::signaling::calls::Calls;
 use crate::signaling::delivery::Delivery;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;

@@ -8,9 +8,9 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::Vouching;
-use crate::call::{Call, NodeId, State, UserId};
+use crate::call::{Audience, Call, NodeId, State, UserId};
 use crate::signaling::call_cache::CallCache;
-use crate::signaling::calls::{Audience, Calls, ended_unheard};
+use crate::signaling::calls::{Calls, ended_unheard};
 use crate::signaling::cluster::{Members, StoreIdentity, StoreLost};
 use crate::signaling::delivery::Delivery;
 use crate::signaling::node::NodeContext;

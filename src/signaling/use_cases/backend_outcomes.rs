@@ -6,10 +6,10 @@ use super::backend_word::{BackendWord, Told, WordOutcome};
 use super::claims::Claims;
 use crate::bus::Word;
 use crate::call::{
-    Actor, Call, CallId, Command, Device, End, EndReason, Ender, Push, Refusal, Role, State, UserId, Verb, Verdict,
-    VerdictKind,
+    Actor, Audience, Call, CallId, Command, Device, End, EndReason, Ender, Push, Refusal, Role, State, UserId, Verb,
+    Verdict, VerdictKind,
 };
-use crate::signaling::calls::{Audience, Calls, Failure, NewCalls};
+use crate::signaling::calls::{Calls, Failure, NewCalls};
 use crate::signaling::commands::Commands;
 use crate::signaling::delivery::Words;
 use crate::signaling::node::NodeContext;

@@ -7,10 +7,11 @@ use super::claims::{Claimed, Claims};
 use super::guard::{Dial, DialGuard};
 use super::retry_queue::{Owed, RetryQueue};
 use crate::call::{
-    Actor, Call, CallId, Command, Contention, Device, EndReason, Push, Role, State, UserId, What, contend, resolve,
+    Actor, Audience, Call, CallId, Command, Contention, Device, EndReason, Push, Role, State, UserId, What, contend,
+    resolve,
 };
 use crate::signaling::backend::Inquiries;
-use crate::signaling::calls::{Announced, Audience, Calls, Failure, Initiate, NewCalls};
+use crate::signaling::calls::{Announced, Calls, Failure, Initiate, NewCalls};
 use crate::signaling::commands::Commands;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;

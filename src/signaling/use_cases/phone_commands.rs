@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::retry_queue::{Owed, RetryQueue};
 use crate::bus::Word;
-use crate::call::{Actor, Call, CallId, Command, Refusal, Say, UserId, Verdict, VerdictKind};
-use crate::signaling::calls::{Audience, Calls, Failure};
+use crate::call::{Actor, Audience, Call, CallId, Command, Refusal, Say, UserId, Verdict, VerdictKind};
+use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
 use crate::signaling::delivery::Words;
 use crate::signaling::node::NodeContext;

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
 
 use super::{RedisCalls, RedisSessions, connect};
-use crate::call::{Call, Command, NodeId, Timestamp, What};
+use crate::call::{Audience, Call, Command, NodeId, Timestamp, What};
 use crate::clock::Clock;
 use crate::store::contract::test_server::Redis;
 use crate::store::contract::{UNLIMITED, apply, by, call, milestone, session};
@@ -20,7 +20,7 @@ const DRIVERS: usize = 64;
 
 fn telling(caller: bool, own: &str, now: Timestamp) -> Telling {
     let head = format!("{{\"sent_at\":{0},\"expires_at\":{0},\"nonce\":{1}", now.as_millis(), rand::random::<u32>());
-    Telling { caller, callee: true, own: NodeId::parse(own).unwrap(), head }
+    Telling { audience: Audience { caller, callee: true }, own: NodeId::parse(own).unwrap(), head }
 }
 
 async fn change(calls: &RedisCalls, before: Call, command: Command, own: &str, now: Timestamp) -> Call {

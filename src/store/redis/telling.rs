@@ -7,10 +7,8 @@ use fred::types::Value;
 use super::calls::RedisCalls;
 use super::reading::{Key, readable, unexpected};
 use super::sessions::sessions_key;
-use crate::call::{Call, Milestone, NodeId, Role, Timestamp, Verdict};
+use crate::call::{Call, Milestone, NodeId, Timestamp, Verdict};
 use crate::store::{Created, Letter, StoreError, Swap, Telling, Tells, Told};
-
-const ROLES: [Role; 2] = [Role::Caller, Role::Callee];
 
 impl RedisCalls {
     /// Sessions are in other slots than calls: what touches both in one step is possible only where there are no slots.
@@ -21,8 +19,7 @@ impl RedisCalls {
     /// The keys and arguments of `lua/tell.lua`.
     pub(super) fn to_tell(&self, call: &Call, telling: Option<&Telling>) -> (Vec<String>, [Value; 5]) {
         let Some(telling) = telling else { return (Vec::new(), [(); 5].map(|()| "".into())) };
-        let users: Vec<_> =
-            ROLES.into_iter().filter(|role| telling.includes(*role)).map(|role| &call.party(role).user).collect();
+        let users: Vec<_> = telling.audience.roles().map(|role| &call.party(role).user).collect();
         let user = |place: usize| Value::from(users.get(place).map_or("", |user| user.as_str()));
         let keys = users.iter().map(|user| sessions_key(&self.prefix, user)).collect();
         let channel = format!("{}:node:", self.prefix);
@@ -59,7 +56,7 @@ impl Tells for RedisCalls {
 pub(super) fn told(call: &Call, telling: Option<&Telling>, added: &[String]) -> Result<Option<Told>, StoreError> {
     let Some(telling) = telling else { return Ok(None) };
     let (mut told, mut rest) = (Told::default(), added);
-    for role in ROLES.into_iter().filter(|role| telling.includes(*role)) {
+    for role in telling.audience.roles() {
         let counted = rest.split_first().and_then(|(count, rest)| rest.split_at_checked(count.parse().ok()?));
         let Some((sessions, after)) = counted else { return Err(unexpected("tell", added)) };
         *told.sessions(role) = readable("session", Key::User(&call.party(role).user), sessions);

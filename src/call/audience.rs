@@ -1,6 +1,6 @@
 //! Whom a change of a call is for.
 
-use crate::call::Role;
+use super::Role;
 
 /// Whom a change is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
