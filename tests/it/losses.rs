@@ -6,7 +6,7 @@ use onlycare_signaling::call::{Call, CallId, Device, NodeId, SessionId, State, U
 use onlycare_signaling::store::{Lease, SessionRecord};
 use serde_json::json;
 
-use crate::harness::phone::{Profile, initiate, unique, unique_call};
+use crate::harness::phone::{Heard, Profile, initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
 use crate::harness::{Backend, Cluster, until};
@@ -148,10 +148,44 @@ async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
     ana.completes_call(&bo).await;
     assert_eq!(cluster.state(&id).await.0, "ended");
     for phone in [&ana, &bo] {
-        let told = phone.heard().into_iter().find(|heard| heard.payload["callId"] == id.as_str());
+        // An end closes the screen of that call and no other.
+        let stale = |heard: &Heard| heard.payload["callId"] == id.as_str() && heard.event != "call:ended";
+        let told = phone.heard().into_iter().find(stale);
         assert_eq!(told, None, "{} heard of a call that was over", phone.user);
     }
     cluster.close().await;
+}
+
+/// A ring that was dialled on a server that the others had left: nobody has answered anything about it, and it rings on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_was_dialled_behind_a_failover_goes_on() {
+    let (left, new) = (Redis::start(), Redis::start());
+    let (near, far) = (Proxy::before(left.port).await, Proxy::before(left.port).await);
+    let url = |proxy: &Proxy| format!("redis://{}", proxy.address);
+    let cluster = Cluster::on_tuned(&[url(&near), url(&far)], |config| {
+        config.policy.lease = Duration::from_secs(3);
+        config.policy.lease_renewal = Duration::from_secs(1);
+    })
+    .await;
+    let (ana, bo) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let (cleo, dan) = (cluster.phone(0, &unique("cleo")).await, cluster.phone(0, &unique("dan")).await);
+    near.lead_to(new.port);
+    let decides = async || !new.command(&["KEYS", "*decided:*"]).is_empty();
+    until("node 0 decides on the new server", 2 * ONE_LEASE, decides).await;
+    tokio::time::sleep(Duration::from_secs(4)).await; // a lease: from then on who comes is late
+    cleo.completes_call(&dan).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    far.lead_to(new.port);
+    let is_put_back = async || !new.command(&["KEYS", &format!("*call:{}", id.trim_start_matches("CALL_"))]).is_empty();
+    until("the ring is put back", 2 * ONE_LEASE, is_put_back).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    bo.expect("call:ended").await;
+    for phone in [&ana, &bo] {
+        phone.assert_nothing_more().await;
+    }
 }
 
 /// A node that comes back to a wiped store when the others have waited for it and said that there is no such call: what
@@ -184,26 +218,60 @@ async fn a_ring_that_is_put_back_too_late_is_over() {
     cluster.close().await;
 }
 
+/// A registration that the store failed runs after the removal of its session, from the buffer of a connection that was
+/// given up: it does not stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_that_runs_after_its_removal_does_not_stay() {
+    let redis = Redis::start();
+    let near = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[format!("redis://{}", near.address)]).await;
+    let stored = async |user: &UserId| cluster.shared.sessions.sessions(user).await.unwrap_or_default();
+    for _ in 0..3 {
+        let name = unique("bo");
+        near.lose_reply_of(&name);
+        let (bo, user) = (cluster.phone(0, &name).await, UserId::parse(&name).expect("a user id"));
+        assert!(near.has_struck());
+        until("bo is registered", ONE_LEASE, async || !stored(&user).await.is_empty()).await;
+        let late = stored(&user).await.remove(0);
+        bo.vanish();
+        until("bo is removed", ONE_LEASE, async || stored(&user).await.is_empty()).await;
+        cluster.shared.sessions.register(&late).await.expect("the store answers");
+        let deadline = Instant::now() + ONE_LEASE;
+        while Instant::now() < deadline {
+            if stored(&user).await.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await; // asked, not waited for
+        }
+        // The node's second look may have come before this: with another phone it comes after.
+    }
+    panic!("who left stays online");
+}
+
 on_each_backend! {
-    /// A node began a new epoch, after a loss or a lapsed lease, and died before it had swept the one before.
+    /// A node began a new epoch, after a loss or a lapsed lease, and died before it had swept the one before, or before its
+    /// lease had come to the new one.
     async fn no_epoch_of_a_dead_node_is_left(backend: Backend) {
         let cluster = Cluster::tuned(backend, 1, |config| {
             config.policy.lease = Duration::from_secs(2);
             config.policy.lease_renewal = Duration::from_millis(500);
         })
         .await;
-        let (sessions, node, clock) = (&cluster.shared.sessions, NodeId::parse("dead").unwrap(), &cluster.clock);
-        for epoch in [1, 2, 3] {
-            let user = UserId::parse(&unique("ana")).unwrap();
-            let (id, device) = (SessionId::from_random(epoch.into()), Device::Unknown);
-            let (node, connected_at) = (node.clone(), clock.now());
-            let session = SessionRecord { id, user, node, epoch, device, acks: true, connected_at };
-            sessions.begin(&session.node, epoch).await.unwrap();
-            sessions.register(&session).await.unwrap();
+        let (sessions, clock) = (&cluster.shared.sessions, &cluster.clock);
+        for (node, of_lease) in [("dead", 3), ("begun", 2)] {
+            let node = NodeId::parse(node).unwrap();
+            for epoch in [1, 2, 3] {
+                let user = UserId::parse(&unique("ana")).unwrap();
+                let (id, device) = (SessionId::from_random(epoch.into()), Device::Unknown);
+                let (node, connected_at) = (node.clone(), clock.now());
+                let session = SessionRecord { id, user, node, epoch, device, acks: true, connected_at };
+                sessions.begin(&session.node, epoch).await.unwrap();
+                sessions.register(&session).await.unwrap();
+            }
+            let (address, probe) = ("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1/ready".to_owned());
+            let lease = Lease { node, epoch: of_lease, address, probe, expires_at: clock.now(), sessions: 3 };
+            sessions.renew(&lease, Duration::from_millis(1), None).await.unwrap();
         }
-        let (address, probe) = ("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1/ready".to_owned());
-        let lease = Lease { node, epoch: 3, address, probe, expires_at: clock.now(), sessions: 3 };
-        sessions.renew(&lease, Duration::from_millis(1), None).await.unwrap();
         let is_swept = async || cluster.shared.sessions.online_users().await.unwrap().is_empty();
         until("all of its sessions are swept", ONE_LEASE, is_swept).await;
         cluster.close().await;

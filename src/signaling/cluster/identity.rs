@@ -95,6 +95,11 @@ impl StoreIdentity {
         seen.restoring > 0 || seen.quiet_until > now
     }
 
+    /// Whether the store was not lost again since it had this generation.
+    pub fn is_still(&self, generation: &Generation) -> bool {
+        self.seen.lock().generation.as_ref() == Some(generation)
+    }
+
     /// Restoring was given up: with the next look the store is found to be another, and all is repeated.
     pub fn is_unknown(&self) {
         self.seen.lock().generation = Some(Generation::unknown());

@@ -1,6 +1,7 @@
 //! Phones come and go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Absences, Registrar, Replay};
 use crate::signaling::cluster::Registration;
@@ -11,7 +12,9 @@ use crate::store::{CallStore, Desk, StoreError};
 use crate::telemetry::metrics::{self, Departure};
 
 /// How old an outcome may be to be listed for who connects.
-const OUTCOMES_FOR: std::time::Duration = std::time::Duration::from_secs(600);
+const OUTCOMES_FOR: Duration = Duration::from_secs(600);
+/// What was sent to a store that failed may run so long after it is well again, on a connection that was given up.
+const LATE_WRITES: Duration = Duration::from_secs(10);
 
 /// Takes sockets in and lets them go.
 pub struct Connections {
@@ -90,6 +93,10 @@ impl Connections {
                 tracing::debug!(session = %session.id, %error, "removing a session failed, to be repeated");
                 self.registration.remove_later(record.clone());
             }
+        }
+        if self.registration.had_trouble_within(LATE_WRITES) {
+            // A registration that failed may run after its removal: it is removed once more.
+            self.registration.remove_later(record.clone());
         }
         self.presence.unwatch_all_of(session).await;
         if self.absences.begin(&record, self.node.now()).await.is_err() {

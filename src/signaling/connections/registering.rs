@@ -53,11 +53,8 @@ impl Registering {
 
     /// Registers a session that is known here and tells it what it may have missed meanwhile.
     async fn register_again(&self, session: &Arc<Session>) -> Result<(), StoreError> {
-        let record = self.registrar.record_of(session);
         let registered = self.registrar.register(session).await?;
-        // A session that left while it was registered must not stay.
-        if !self.registrar.local.has(&session.user, &session.id) {
-            self.registrar.sessions.unregister(&record).await?;
+        if !registered.written {
             return Ok(());
         }
         let desk = self.registrar.calls.desk(&session.user).await?;

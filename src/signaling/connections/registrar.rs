@@ -49,11 +49,25 @@ impl Registrar {
         }
     }
 
-    /// Registers a session. Where the store keeps no more of its user, the surplus is removed there at once, not when it
-    /// has left; if others come faster than that, the transport is closed, and the phone comes back.
+    /// Registers a session. One that left meanwhile does not stay: its removal may have come before this, and is repeated.
     pub async fn register(&self, session: &Arc<Session>) -> Result<Registered, StoreError> {
         let record = self.record_of(session);
-        let mut registered = self.sessions.register(&record).await?;
+        let registered = self.register_within_bounds(session, &record).await;
+        if self.local.has(&session.user, &session.id) {
+            return registered;
+        }
+        self.registration.remove_later(record);
+        registered.map(|registered| Registered { written: false, ..registered })
+    }
+
+    /// Where the store keeps no more of its user, the surplus is removed there at once, not when it has left; if others
+    /// come faster than that, the transport is closed, and the phone comes back.
+    async fn register_within_bounds(
+        &self,
+        session: &Arc<Session>,
+        record: &SessionRecord,
+    ) -> Result<Registered, StoreError> {
+        let mut registered = self.sessions.register(record).await?;
         for _ in 0..ATTEMPTS {
             if registered.written {
                 return Ok(registered);
@@ -64,7 +78,7 @@ impl Registrar {
                 break;
             }
             try_join_all(surplus.iter().map(|other| self.sessions.unregister(other))).await?;
-            registered = self.sessions.register(&record).await?;
+            registered = self.sessions.register(record).await?;
         }
         if !registered.written {
             metrics::session_evicted();

@@ -61,50 +61,75 @@ impl Losses {
 }
 
 impl Restoring {
-    /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
-    /// write what their phones were told, then what they only heard of, where nobody claims the lines. A node that comes
-    /// when the others no longer wait for it, say since it stood still, only heard of its calls too.
+    /// Puts back what this node holds. Where the store is lost once more meanwhile, what that loss begins puts back the rest:
+    /// what was learned of the one before is true no more.
     async fn restore_held(self: Arc<Self>, generation: Generation) {
         let _restoring = self.identity.restoring();
+        match self.put_back(&generation).await {
+            Some((held, restored)) => {
+                metrics::calls_restored(restored);
+                tracing::info!(held, restored, "put calls back");
+            }
+            None => tracing::info!("putting calls back is not done: the store was lost again, or takes no writes"),
+        }
+    }
+
+    /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
+    /// write what their phones were told, then what they only heard of, where nobody claims the lines. A node that comes
+    /// when the others no longer wait for it, say since it stood still, only heard of its calls too. Returns how many
+    /// calls it held and wrote.
+    async fn put_back(&self, generation: &Generation) -> Option<(usize, u64)> {
         let (mut had, others) = (Duration::ZERO, self.members.others_lately());
-        let begins = || self.store.have_put_back(&generation, &self.node.id, PutBack::Nothing);
-        let Some(said) = self.insist(begins).await else { return };
-        let decided_since = said.decided_since;
-        let calls = self.cache.remembered(self.node.now());
+        let begins = || self.store.have_put_back(generation, &self.node.id, PutBack::Nothing);
+        let decided_since = self.insist(generation, begins).await?.decided_since;
+        let now = self.node.now();
+        let calls = self.cache.remembered(now);
         let held = calls.len();
         // Without a session of either party nobody told this node how the call went on.
         let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
         let is_told = |call: &Arc<Call>| !call.is_live() || decided_since.is_none() && is_here(call);
         let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
         // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
-        self.insist(|| self.store.raise_order(self.cache.newest_order())).await;
-        let mut restored = self.restore_all(told).await;
-        self.have_put_back(&generation, PutBack::Told, &others, &mut had).await;
-        // By then others have answered that there is no such call.
-        let is_denied = decided_since.is_some_and(|since| since >= self.node.policy.lease);
-        let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied;
-        let (missed, heard): (Vec<_>, Vec<_>) = self.with_free_lines(heard).await.into_iter().partition(too_late);
-        let vouched = |call: &Arc<Call>| !is_denied && is_here(call);
+        self.insist(generation, || self.store.raise_order(self.cache.newest_order())).await?;
+        let mut restored = self.restore_all(generation, told).await?;
+        self.have_put_back(generation, PutBack::Told, &others, &mut had).await?;
+        // By then others have answered that there is no such call. Not of one that began later, on a server that they had
+        // left: nobody who was asked about it can have heard of it.
+        let is_denied = |call: &Call| {
+            decided_since.is_some_and(|since| since >= self.node.policy.lease && now.since(call.created_at) >= since)
+        };
+        let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied(call);
+        let heard = self.with_free_lines(generation, heard).await?;
+        let (missed, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(too_late);
+        let vouched = |call: &Arc<Call>| !is_denied(call) && is_here(call);
         let heard = heard.into_iter().map(|call| if vouched(&call) { call } else { call_only_heard_of(call) });
-        restored += self.restore_all(heard.collect()).await;
-        self.miss(&missed).await;
-        self.have_put_back(&generation, PutBack::All, &others, &mut had).await;
+        restored += self.restore_all(generation, heard.collect()).await?;
+        self.miss(generation, &missed).await?;
+        self.have_put_back(generation, PutBack::All, &others, &mut had).await?;
         // Said before anything is decided: who comes later knows that it is late.
-        self.insist(|| self.store.have_put_back(&generation, &self.node.id, PutBack::Decides)).await;
-        metrics::calls_restored(restored);
-        tracing::info!(held, restored, "put calls back");
+        self.insist(generation, || self.store.have_put_back(generation, &self.node.id, PutBack::Decides)).await?;
+        Some((held, restored))
     }
 
     /// Says that this node has put back so much, and waits until the others known have, or had the time to: one may have
-    /// died with the store.
-    async fn have_put_back(&self, generation: &Generation, done: PutBack, others: &[NodeId], had: &mut Duration) {
+    /// died with the store. Nothing where the store was lost again.
+    async fn have_put_back(
+        &self,
+        generation: &Generation,
+        done: PutBack,
+        others: &[NodeId],
+        had: &mut Duration,
+    ) -> Option<()> {
         let mut looked = self.node.clock.elapsed();
         while *had < ALL_PUT_BACK {
+            if !self.identity.is_still(generation) {
+                return None;
+            }
             match self.store.have_put_back(generation, &self.node.id, done).await {
                 Ok(said) => {
                     let is_done = |other| said.nodes.iter().any(|(node, put_back)| node == other && *put_back >= done);
                     if others.iter().all(is_done) {
-                        return;
+                        return Some(());
                     }
                     *had += self.node.since(looked).min(LOOK_COUNTS);
                 }
@@ -116,15 +141,20 @@ impl Restoring {
         }
         // Some may still come.
         self.identity.rest_for(self.node.policy.lease);
+        Some(())
     }
 
-    /// Repeats what the store fails. Given up, it is found to be another with the next renewal, and all is repeated.
-    async fn insist<T, F>(&self, mut attempt: impl FnMut() -> F) -> Option<T>
+    /// Repeats what the store fails, unless it was lost again. Given up, it is found to be another with the next renewal,
+    /// and all is repeated.
+    async fn insist<T, F>(&self, generation: &Generation, mut attempt: impl FnMut() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let began = self.node.clock.elapsed();
         loop {
+            if !self.identity.is_still(generation) {
+                return None;
+            }
             match attempt().await {
                 Ok(done) => return Some(done),
                 Err(error) if self.node.since(began) > INSISTS_FOR => {
@@ -137,33 +167,35 @@ impl Restoring {
         }
     }
 
-    async fn restore_all(&self, calls: Vec<Arc<Call>>) -> u64 {
-        let restoring = stream::iter(calls).map(|call| {
-            let calls = &self.calls;
-            async move {
-                let restored = self.insist(|| calls.restore(&call)).await;
-                u64::from(restored.is_some_and(|restored| restored.written))
-            }
+    /// How many it wrote.
+    async fn restore_all(&self, generation: &Generation, calls: Vec<Arc<Call>>) -> Option<u64> {
+        let restoring = stream::iter(calls).map(|call| async move {
+            let restored = self.insist(generation, || self.calls.restore(&call)).await?;
+            Some(u64::from(restored.written))
         });
-        restoring.buffer_unordered(AT_ONCE).fold(0, |sum, one| async move { sum + one }).await
+        restoring.buffer_unordered(AT_ONCE).fold(Some(0), |sum, one| async move { Some(sum? + one?) }).await
     }
 
     /// Those whose lines no other call has.
-    async fn with_free_lines(&self, mut calls: Vec<Arc<Call>>) -> Vec<Arc<Call>> {
+    async fn with_free_lines(&self, generation: &Generation, mut calls: Vec<Arc<Call>>) -> Option<Vec<Arc<Call>>> {
         let users: Vec<UserId> =
             calls.iter().flat_map(|call| [call.caller.user.clone(), call.callee.user.clone()]).collect();
-        let Some(lines) = self.insist(|| self.store.lines(&users)).await else { return Vec::new() };
+        let lines = self.insist(generation, || self.store.lines(&users)).await?;
         let mut pairs = lines.chunks_exact(2);
         calls.retain(|call| pairs.next().is_some_and(|pair| pair.iter().flatten().all(|id| *id == call.id)));
-        calls
+        Some(calls)
     }
 
     /// Ends the rings that no other node has put back, as unanswered.
-    async fn miss(&self, rings: &[Arc<Call>]) {
+    async fn miss(&self, generation: &Generation, rings: &[Arc<Call>]) -> Option<()> {
         for rings in rings.chunks(AT_ONCE) {
             let ids: Vec<_> = rings.iter().map(|call| call.id.clone()).collect();
             // With the store away they are compared later, and found to be gone.
-            let Ok(stored) = self.store.versions(&ids).await else { return };
+            let Ok(stored) = self.store.versions(&ids).await else { return Some(()) };
+            // It has none of them if it was lost again.
+            if self.identity.check().await.is_err() || !self.identity.is_still(generation) {
+                return None;
+            }
             for (call, _) in rings.iter().zip(stored).filter(|(_, stored)| stored.is_none()) {
                 let missed = ended_unheard(call, self.node.now());
                 if self.calls.restore(&missed).await.is_ok_and(|restored| restored.written) {
@@ -172,6 +204,7 @@ impl Restoring {
                 }
             }
         }
+        Some(())
     }
 }
 

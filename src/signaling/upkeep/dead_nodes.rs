@@ -52,14 +52,24 @@ impl DeadNodes {
         }
     }
 
-    /// A node that died between two epochs has sessions under both. Its lease goes with the last of them.
+    /// A node that died between two epochs has sessions under both, also under the one its lease never came to. The lease
+    /// goes with the last of them.
     async fn sweep_all_epochs(&self, lease: Lease) -> Result<(), StoreError> {
-        let earlier = self.sessions.begin(&lease.node, lease.epoch).await?;
-        // Later ones are those of a process that took the name over.
-        for epoch in earlier.into_iter().filter(|epoch| *epoch < lease.epoch) {
+        let others = self.sessions.begin(&lease.node, lease.epoch).await?;
+        let is_later = |epoch: &u64| *epoch > lease.epoch;
+        // It may have come back, or another process have taken its name: each renews the lease before it begins an epoch.
+        if others.iter().any(is_later) && !self.is_still_dead(&lease).await {
+            return Ok(());
+        }
+        for epoch in others {
             self.sweep(&Lease { epoch, ..lease.clone() }).await?;
         }
         self.sweep(&lease).await
+    }
+
+    async fn is_still_dead(&self, lease: &Lease) -> bool {
+        let is_it = |other: &Lease| other.node == lease.node && other.epoch == lease.epoch;
+        self.lease.look_again().await && self.members.expired().iter().any(is_it)
     }
 
     async fn sweep(&self, lease: &Lease) -> Result<(), StoreError> {

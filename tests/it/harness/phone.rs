@@ -212,9 +212,14 @@ impl Phone {
         self.ear.heard.lock().clone()
     }
 
-    /// Nothing is left to hear: an answered round trip proves that all that was queued before has arrived.
-    pub async fn assert_nothing_more(&self) {
+    /// An answered round trip proves that all that was queued before has arrived.
+    pub async fn hears_all_said(&self) {
         self.ask("call:end", json!({"callId": "no-such-call"})).await;
+    }
+
+    /// Nothing is left to hear.
+    pub async fn assert_nothing_more(&self) {
+        self.hears_all_said().await;
         assert!(self.heard().is_empty(), "{} heard more: {:?}", self.user, self.heard());
     }
 

@@ -17,6 +17,7 @@ pub struct Proxy {
     is_cut: Arc<watch::Sender<bool>>,
     /// Added to each reply.
     delay: Arc<Mutex<Duration>>,
+    target: Arc<Mutex<u16>>,
 }
 
 impl Proxy {
@@ -28,14 +29,16 @@ impl Proxy {
             marker: Arc::default(),
             is_cut: Arc::new(watch::Sender::new(false)),
             delay: Arc::default(),
+            target: Arc::new(Mutex::new(target)),
         };
         let accepting = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let proxy = accepting.clone();
+                let target = *proxy.target.lock();
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await {
-                        proxy.relay(client, server).await;
+                        proxy.relay(client, server, target).await;
                     }
                 });
             }
@@ -66,8 +69,14 @@ impl Proxy {
         self.is_cut.send_replace(false);
     }
 
+    /// Breaks every connection; new ones go to another server.
+    pub fn lead_to(&self, target: u16) {
+        *self.target.lock() = target;
+        self.is_cut.send_replace(false);
+    }
+
     /// Passes a connection on until either side or the proxy ends it.
-    async fn relay(&self, client: TcpStream, server: TcpStream) {
+    async fn relay(&self, client: TcpStream, server: TcpStream, target: u16) {
         let mut cut = self.is_cut.subscribe();
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
@@ -86,7 +95,7 @@ impl Proxy {
         loop {
             tokio::select! {
                 () = &mut deliver => return,
-                () = async { drop(cut.wait_for(|cut| *cut).await) } => return,
+                () = async { drop(cut.wait_for(|cut| *cut || *self.target.lock() != target).await) } => return,
                 read = from_client.read(&mut request) => {
                     let Some(read) = read.ok().filter(|read| *read > 0) else { return };
                     let marked = self.strikes(&request[..read]);
