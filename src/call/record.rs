@@ -223,6 +223,12 @@ impl Call {
         }
     }
 
+    /// In milliseconds, how long it still rings: never longer than it may in all, where the clock of a node is behind that of
+    /// the one that made it.
+    pub fn rings_for_ms(&self, now: Timestamp) -> u64 {
+        u64::try_from(self.ring_until.since(now.max(self.created_at)).as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub fn is_ringing(&self) -> bool {
         match self.state {
             State::Trying | State::Ringing => true,

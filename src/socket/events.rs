@@ -123,7 +123,6 @@ pub fn ready_event(ready: &Ready) -> Event<'static> {
 fn incoming(call: &Call, now: Timestamp) -> Value {
     let offer = call.offer.clone().unwrap_or_default();
     let further: Map<String, Value> = serde_json::from_str(&offer.extra).unwrap_or_default();
-    let left = u64::try_from(call.ring_until.since(now).as_millis()).unwrap_or(u64::MAX);
     let mut payload = json!({
         "callId": call.spelled,
         "callerId": call.caller.user,
@@ -132,7 +131,7 @@ fn incoming(call: &Call, now: Timestamp) -> Value {
         "channelName": offer.channel_name,
         "agoraToken": offer.agora_token,
         "timestamp": now.as_millis(),
-        "expiresInMs": left,
+        "expiresInMs": call.rings_for_ms(now),
     });
     for (name, value) in further {
         // Own fields win.

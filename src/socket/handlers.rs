@@ -262,11 +262,12 @@ async fn initiate(
     match edge.signaling.phones.initiate(&session.actor(), request).await {
         Ok(answered) => {
             metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
+            let overtaken = !session.acks && session.was_told_accepted(&id);
             answer(session, ack, &acks::initiated(&spelled, &answered));
             if let Initiated::Busy { .. } = answered {
                 session.say_busy(&id, &spelled);
             }
-            edge.signaling.phones.after_initiate(session, &id, &answered).await;
+            edge.signaling.phones.after_initiate(session, &id, &answered, overtaken).await;
         }
         Err(failure) => refuse(session, ack, acks::failed(&failure)),
     }

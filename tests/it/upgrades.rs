@@ -11,7 +11,7 @@ use crate::harness::poller::{Poller, Websocket};
 use crate::harness::{Backend, Cluster, Phone, until};
 
 /// How long a probe may take here.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Two nodes: phones poll at the first, websockets come by either.
 async fn cluster() -> Cluster {

@@ -85,6 +85,10 @@ impl Leaving {
                 self.connections.disconnect(&session, Departure::Stopped).await
             })
             .await;
+        for left in self.registration.leftovers() {
+            // Else others sweep it, since the lease stays.
+            let _ = self.sessions.unregister(&left).await;
+        }
         self.timeline.flush().await;
         // Of a lease that expired others sweep what is left; without a lease nobody knows that it is.
         if self.registration.leaves_something() {

@@ -56,7 +56,9 @@ impl Registrar {
         if self.local.has(&session.user, &session.id) {
             return registered;
         }
-        self.registration.remove_later(record);
+        if registered.is_err() || self.sessions.unregister(&record).await.is_err() {
+            self.registration.remove_later(record);
+        }
         registered.map(|registered| Registered { written: false, ..registered })
     }
 

@@ -46,11 +46,11 @@ impl Phones {
         self.node.to_its_end(async move { dialing.initiate(&by, request).await }).await
     }
 
-    /// What follows the answer to an initiate: an outcome that was waiting, or an accept that overtook the answer.
-    pub async fn after_initiate(&self, session: &Arc<Session>, id: &CallId, answer: &Initiated) {
+    /// What follows the answer to an initiate: an outcome that was waiting, or an accept that had overtaken the answer.
+    pub async fn after_initiate(&self, session: &Arc<Session>, id: &CallId, answer: &Initiated, overtaken: bool) {
         let (dialing, session, id, answer) =
             (Arc::clone(&self.dialing), Arc::clone(session), id.clone(), answer.clone());
-        self.node.to_its_end(async move { dialing.after_initiate(&session, &id, &answer).await }).await;
+        self.node.to_its_end(async move { dialing.after_initiate(&session, &id, &answer, overtaken).await }).await;
     }
 
     /// A device of the callee shows that it rings.

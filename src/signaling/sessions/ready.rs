@@ -27,14 +27,13 @@ impl ReadyCall {
     /// The call as its user finds it.
     pub fn of(call: &Call, user: &UserId, now: Timestamp) -> Option<Self> {
         let role = call.role_of(user)?;
-        let left = call.ring_until.since(now).as_millis();
         Some(Self {
             spelled: call.spelled.clone(),
             role,
             state: call.state.name(),
             peer: call.party(role.other()).user.clone(),
             call_type: call.call_type.clone(),
-            expires_in_ms: call.is_ringing().then(|| u64::try_from(left).unwrap_or(u64::MAX)),
+            expires_in_ms: call.is_ringing().then(|| call.rings_for_ms(now)),
         })
     }
 }

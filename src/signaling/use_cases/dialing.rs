@@ -210,9 +210,9 @@ impl Dialing {
         Ok(Initiated::Busy { ringing })
     }
 
-    /// What follows the answer to an initiate: an outcome that was waiting, or an accept that overtook the answer.
-    pub async fn after_initiate(&self, session: &Arc<Session>, id: &CallId, answer: &Initiated) {
-        if !session.acks && session.was_told_accepted(id) {
+    /// What follows the answer to an initiate: an outcome that was waiting, or an accept that had overtaken the answer.
+    pub async fn after_initiate(&self, session: &Arc<Session>, id: &CallId, answer: &Initiated, overtaken: bool) {
+        if overtaken {
             if let Ok(Some(call)) = self.calls.load(id).await
                 && matches!(call.state, State::Active { .. })
             {

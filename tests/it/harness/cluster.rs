@@ -13,6 +13,8 @@ use super::phone::{Phone, Profile};
 use super::redis;
 
 pub const SECRET: &str = "between-laravel-and-us";
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -177,7 +179,7 @@ impl Cluster {
 
 fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().expect("a client")
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client")
 }
 
 pub async fn post(address: SocketAddr, path: &str, secret: Option<&str>, body: Value) -> (u16, Value) {

@@ -320,6 +320,8 @@ fn packed<E: Write>(mut encoder: E, body: &[u8], finish: fn(E) -> std::io::Resul
 
 async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let bearer = text(&headers, "authorization").unwrap_or_default();
+    // What it is when it is asked: whoever waits for the question may change it.
+    let row = inner.calls.lock().get(&id).cloned().unwrap_or_else(|| inner.any_call.lock().clone());
     inner.rows_asked.lock().push((id.clone(), bearer.trim_start_matches("Bearer ").to_owned()));
     inner.news.notify_waiters();
     let pause = *inner.pause.lock();
@@ -335,7 +337,6 @@ async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: 
     if inner.revoked.lock().contains(&bearer) {
         return unauthenticated(mood);
     }
-    let row = inner.calls.lock().get(&id).cloned().unwrap_or_else(|| inner.any_call.lock().clone());
     match row {
         Value::Null => StatusCode::NOT_FOUND.into_response(),
         // A row that the token's owner must not see.

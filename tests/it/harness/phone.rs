@@ -107,7 +107,8 @@ impl Phone {
 
     async fn dial(address: SocketAddr, user: &str, auth: Value, acks: bool) -> Option<Self> {
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-        let (stream, _) = tokio_tungstenite::connect_async(url).await.ok()?;
+        let dialled = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await;
+        let (stream, _) = dialled.expect("the node answers a handshake").ok()?;
         let (mut sink, mut source) = stream.split();
         let (outgoing, mut queue) = mpsc::unbounded_channel::<Message>();
         let ear = Arc::new(Ear::default());

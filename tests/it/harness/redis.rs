@@ -68,7 +68,10 @@ impl Redis {
     /// Runs a command by `redis-cli` and returns what it printed.
     pub fn command(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
-        let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().expect("redis-cli runs");
+        // It would wait for ever for a server that says nothing.
+        let patient = ["60", "redis-cli", "-p", &port];
+        let output = Command::new("timeout").args(patient).args(arguments).output().expect("redis-cli runs");
+        assert!(output.status.code() != Some(124), "redis does not answer {arguments:?}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 }
