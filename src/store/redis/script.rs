@@ -188,6 +188,8 @@ impl Script {
         arguments: Vec<Value>,
     ) -> Result<R, Error> {
         // Cheap to clone: sent again only where the script is not known.
+        // The slot is that of the first key. Not `Offset`: the client takes the first text then, which is the script's name.
+        let slot = keys.first().map_or(ClusterHash::Random, |key| ClusterHash::from(key.as_str()));
         let keys: Vec<Value> = keys.into_iter().map(Value::from).collect();
         let call = |command: &'static str, body: &str| {
             let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
@@ -195,8 +197,7 @@ impl Script {
             all.extend([body.into(), count.into()]);
             all.extend(keys.iter().cloned());
             all.extend(arguments.iter().cloned());
-            // The first key decides the slot.
-            let command = CustomCommand::new_static(command, ClusterHash::Offset(2), false);
+            let command = CustomCommand::new_static(command, slot.clone(), false);
             client.custom::<R, Value>(command, all)
         };
         timed(self.name(), async {

@@ -141,7 +141,7 @@ async fn fill_letters(client: &Client, prefix: &str, kind: &'static str, count: 
         let mut arguments: Vec<Value> = vec![FILL.into(), 1.into(), format!("{prefix}letters").into()];
         arguments.extend([prefix.as_str().into(), kind.into(), from.to_string().into(), to.to_string().into()]);
         arguments.extend([json.as_str().into(), began.as_millis().to_string().into()]);
-        let eval = CustomCommand::new_static("EVAL", ClusterHash::Offset(2), false);
+        let eval = CustomCommand::new_static("EVAL", ClusterHash::Random, false);
         client.custom::<(), Value>(eval, arguments).await.unwrap();
     }
 }
