@@ -56,6 +56,7 @@ options! {
     "AUTH_NEW_TOKENS_PER_SECOND", "100", "requests a second from this node to Laravel for tokens that were never seen, shared fairly between client addresses (`signaling_token_checks_total{outcome=\"bounded\"}`); slowed while these fail";
     "INITIATE_CHECK", "off", "`off`, `observe` or `enforce`: whether an initiate is compared with Laravel";
     "VIDEO_SWITCH", "on", "`on` or `off`: whether an accepted call changes between audio and video (`call:upgrade`); `off` until all nodes know it";
+    "VIDEO_ANSWER_SECS", "30", "how long a request for video waits for its answer";
     "LARAVEL_TIMEOUT_MS", "5000", "timeout of a request to Laravel";
     "VERDICT_TTL_SECS", "300", "how long a verdict waits for its call";
     "ENDED_TTL_SECS", "600", "how long ended calls are kept";

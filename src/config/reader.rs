@@ -166,7 +166,7 @@ impl Reader {
             lost_call: self.seconds("LOST_CALL_SECS", 1..=3600),
             max_sessions_per_device: self.number("MAX_SESSIONS_PER_DEVICE", 1..=128),
             max_sessions_per_user: self.number("MAX_SESSIONS_PER_USER", 1..=128),
-            video_answer: Duration::from_secs(30),
+            video_answer: self.seconds("VIDEO_ANSWER_SECS", 1..=300),
             accept_hold: Duration::from_secs(8),
             accept_repeat: Duration::from_secs(2),
             lease: Duration::from_secs(10),
