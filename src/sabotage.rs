@@ -28,6 +28,14 @@ pub enum Bug {
     SaidBeforeEmit,
     /// `give_up_early`: a node drains itself when the store has failed for five seconds, whoever else has it.
     GiveUpEarly,
+    /// `lose_answer`: one answer in three to a request for video counts as said and is not.
+    LoseAnswer,
+    /// `unwritten_answer`: one answer in three to a request for video is acknowledged and not written.
+    UnwrittenAnswer,
+    /// `assent`: a no to video counts as a yes.
+    Assent,
+    /// `loud_request`: every device of the other side is asked for video.
+    LoudRequest,
 }
 
 #[cfg(debug_assertions)]
@@ -37,7 +45,7 @@ mod on {
 
     use super::Bug;
 
-    const NAMES: [(Bug, &str); 11] = [
+    const NAMES: [(Bug, &str); 15] = [
         (Bug::DropEnvelopes, "drop_envelopes"),
         (Bug::SkipVersionCheck, "skip_version_check"),
         (Bug::LeakLine, "leak_line"),
@@ -49,6 +57,10 @@ mod on {
         (Bug::ForgetQueue, "forget_queue"),
         (Bug::SaidBeforeEmit, "said_before_emit"),
         (Bug::GiveUpEarly, "give_up_early"),
+        (Bug::LoseAnswer, "lose_answer"),
+        (Bug::UnwrittenAnswer, "unwritten_answer"),
+        (Bug::Assent, "assent"),
+        (Bug::LoudRequest, "loud_request"),
     ];
 
     struct Switches {

@@ -36,7 +36,13 @@ impl Connection {
         }
     }
 
-    /// Sends a POST with these headers, each with its line break, and reads its answer.
+    /// Sends a GET with these headers, each with its line break, and reads its answer.
+    pub async fn get(&mut self, path: &str, headers: &str) -> anyhow::Result<Answer> {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.host);
+        self.exchange(&head).await
+    }
+
+    /// The same with a POST.
     pub async fn post(&mut self, path: &str, headers: &str, body: &str) -> anyhow::Result<Answer> {
         let (host, length) = (&self.host, body.len());
         let request =

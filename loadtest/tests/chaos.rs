@@ -65,6 +65,7 @@ fn a_short_chaos_breaks_no_rule() {
     let (output, said, figures) = chaos("clean", "1", &faults);
     assert!(output.status.success(), "{said}");
     assert!(figures["calls"].as_u64().is_some_and(|calls| calls > 100), "{said}");
+    assert!(figures["video"]["accepted"].as_u64().is_some_and(|accepted| accepted > 0), "{said}");
     assert!(figures["reconnects"].as_u64().is_some_and(|reconnects| reconnects > 0), "{said}");
 }
 
@@ -127,4 +128,22 @@ fn a_ring_that_counts_as_said_is_noticed() {
 #[test]
 fn a_node_that_gives_up_without_the_store_is_noticed() {
     is_noticed_with(&["--faults", "refuse-writes"], "give_up_early", ["2", "24s", "10"], &["died"]);
+}
+
+/// Several bugs at once: each of them breaks a rule of its own, in one of three runs.
+#[test]
+fn switches_to_video_that_go_wrong_are_noticed() {
+    let bugs = "SABOTAGE=lose_answer,unwritten_answer,assent,loud_request";
+    let load = ["--no-faults", "--nodes", "2", "--duration", "5s", "--rate", "40", "--node-env", bugs];
+    let mut unnoticed = vec!["unanswered", "two types", "wrong answer", "stranger"];
+    for seed in ["1", "2", "3"] {
+        let (output, said, figures) = chaos("video", seed, &load);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let violations = figures["violations"].as_array().expect("a list");
+        unnoticed.retain(|rule| violations.iter().all(|violation| violation["rule"] != *rule));
+        if unnoticed.is_empty() {
+            return;
+        }
+    }
+    panic!("{unnoticed:?} were not broken");
 }

@@ -61,7 +61,14 @@ async fn send(world: Arc<World>, history: Arc<History>, request: Request, node: 
     let is_initiate = saying.event == "call:initiate";
     if is_initiate {
         let to = saying.payload["receiverId"].as_str().map(str::to_owned);
-        history.add(What::Sent { phone: name.clone(), session: 0, event: event.clone(), call: call.clone(), to });
+        history.add(What::Sent {
+            phone: name.clone(),
+            session: 0,
+            event: event.clone(),
+            call: call.clone(),
+            to,
+            accepted: None,
+        });
     } else {
         let (phone, event, call) = (name.clone(), event.clone(), call.clone());
         history.add(What::Said { phone, node, event, call, patience_ms });

@@ -197,9 +197,9 @@ impl Handset {
                 }
             }
         };
-        // An initiate is not sent twice: nobody presses that button again for the same call.
-        let mut unacknowledged: Vec<_> =
-            waiting.into_iter().filter(|(_, said)| said.event != "call:initiate").collect();
+        // Nobody presses these buttons again for the same call: what became of it is told on connecting.
+        let is_asked_once = |said: &Saying| matches!(said.event, "call:initiate" | "call:upgrade");
+        let mut unacknowledged: Vec<_> = waiting.into_iter().filter(|(_, said)| !is_asked_once(said)).collect();
         unacknowledged.sort_by_key(|(id, _)| *id);
         let owed = unacknowledged.into_iter().map(|(_, saying)| saying).chain(queue).collect();
         (why, owed)
@@ -210,14 +210,15 @@ impl Handset {
             return;
         }
         let call = payload["callId"].as_str().unwrap_or_default().to_owned();
-        self.world.heard(self.index, &event, &call);
+        self.world.heard(self.index, &event, &call, &payload);
         self.history.add_at(at, What::Heard { phone: self.name(), session, event, call, payload: brief(payload) });
     }
 
     fn note_sent(&self, session: u64, saying: &Saying) {
         let to = saying.payload["receiverId"].as_str().map(str::to_owned);
+        let accepted = saying.payload["accepted"].as_bool();
         let (event, call) = (saying.event.to_owned(), saying.call.clone());
-        self.history.add(What::Sent { phone: self.name(), session, event, call, to });
+        self.history.add(What::Sent { phone: self.name(), session, event, call, to, accepted });
     }
 
     fn note_ack(&self, session: u64, at: Instant, saying: &Saying, answer: Value) {
@@ -244,7 +245,7 @@ pub fn name_of(who: &Who) -> String {
 /// A payload without what a history has elsewhere.
 fn brief(payload: Value) -> Value {
     let mut brief = json!({});
-    for field in ["reason", "repeat", "endedBy", "expiresInMs"] {
+    for field in ["reason", "repeat", "endedBy", "expiresInMs", "accepted"] {
         if let Some(value) = payload.get(field) {
             brief[field] = value.clone();
         }

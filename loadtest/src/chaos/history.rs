@@ -64,6 +64,9 @@ pub enum What {
         /// Whom an initiate rings.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
+        /// What a request for video is answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accepted: Option<bool>,
     },
     Acked {
         phone: String,
@@ -137,6 +140,13 @@ pub enum What {
         open_calls: usize,
         away: usize,
     },
+    /// What a node has recorded of a call whose phones spoke of its type, when all is over; nothing where it knows
+    /// none.
+    Record {
+        node: String,
+        call: String,
+        call_type: Option<String>,
+    },
     /// What a node says of the whole cluster after the last probe.
     Audit {
         node: String,
@@ -166,6 +176,14 @@ pub struct Terms {
     pub caller_grace: u64,
     pub call_grace: u64,
     pub lease: u64,
+    /// How long a request for video waits.
+    #[serde(default = "asked")]
+    pub asked: u64,
+}
+
+/// That of a history which knew no such requests.
+fn asked() -> u64 {
+    30_000
 }
 
 /// Writes a history while it happens, and keeps it.

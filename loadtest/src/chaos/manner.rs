@@ -26,6 +26,41 @@ pub enum Course {
     EndWhileRinging,
 }
 
+/// Of the calls that are accepted, so many switch to video.
+const WITH_VIDEO: f64 = 0.25;
+/// Of these, so many last long enough for whatever was missed to be told.
+const STAYS: f64 = 0.12;
+pub const STAY: Duration = Duration::from_secs(16);
+/// A request that nobody answers is answered meanwhile.
+const UNANSWERED: Duration = super::VIDEO_ANSWER.saturating_add(Duration::from_secs(1));
+
+/// How a switch to video goes, if the call is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoCourse {
+    /// The other side agrees.
+    Yes,
+    /// It agrees, and one side goes back to audio.
+    YesAndBack {
+        by_asker: bool,
+    },
+    No,
+    /// Nobody answers.
+    Silence,
+    BothAsk,
+    /// The other side agrees while who asked ends the call.
+    AnswerMeetsEnd,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Video {
+    pub course: VideoCourse,
+    pub caller_asks: bool,
+    /// From the accept until somebody asks.
+    pub asks: Duration,
+    /// From what somebody is told of it until he reacts.
+    pub reacts: Duration,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
     pub course: Course,
@@ -33,6 +68,9 @@ pub struct Manner {
     pub ring: Duration,
     /// From the accept until somebody ends.
     pub talk: Duration,
+    pub video: Option<Video>,
+    /// It is to last for [`STAY`], where there is time for it.
+    pub stays: bool,
 }
 
 impl Manner {
@@ -58,10 +96,35 @@ impl Manner {
         // Mostly short, some long: a fault is to meet calls of every age.
         let ring = if random.random_bool(0.15) { 1500..3000 } else { 150..900 };
         let talk = if random.random_bool(0.15) { 3000..9000 } else { 200..1500 };
+        let ring = Duration::from_millis(random.random_range(ring));
+        let mut talk = Duration::from_millis(random.random_range(talk));
+        let video = random.random_bool(WITH_VIDEO).then(|| Video::random(random));
+        if let Some(video) = video {
+            talk += video.asks + video.reacts;
+            if video.course == VideoCourse::Silence {
+                talk += UNANSWERED;
+            }
+        }
+        let stays = video.is_some() && random.random_bool(STAYS);
+        Self { course, ring, talk, video, stays }
+    }
+}
+
+impl Video {
+    fn random(random: &mut impl Rng) -> Self {
+        let course = match random.random_range(0..100) {
+            0..=24 => VideoCourse::Yes,
+            25..=49 => VideoCourse::YesAndBack { by_asker: random.random() },
+            50..=64 => VideoCourse::No,
+            65..=74 => VideoCourse::Silence,
+            75..=87 => VideoCourse::BothAsk,
+            _ => VideoCourse::AnswerMeetsEnd,
+        };
         Self {
             course,
-            ring: Duration::from_millis(random.random_range(ring)),
-            talk: Duration::from_millis(random.random_range(talk)),
+            caller_asks: random.random(),
+            asks: Duration::from_millis(random.random_range(50..500)),
+            reacts: Duration::from_millis(random.random_range(20..300)),
         }
     }
 }

@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
 
-use crate::cluster::{binary, common_environment};
+use crate::cluster::{SECRET, binary, common_environment};
 use crate::dial::Transport;
 use crate::http::Connection;
 use crate::options::Chaos;
@@ -45,6 +45,7 @@ pub use handset::{FIRST_PAUSE, LONGEST_PAUSE, TRIES};
 use history::{History, Terms, What};
 use inject::Injector;
 use link::Link;
+use manner::STAY;
 use store::Store;
 use world::{Seat, World};
 
@@ -52,6 +53,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(3);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const CALLER_GRACE: Duration = Duration::from_secs(5);
 const CALL_GRACE: Duration = Duration::from_secs(20);
+/// Shorter than the ten seconds after which who is asked can't be reached: such a request is not played.
+const VIDEO_ANSWER: Duration = Duration::from_secs(4);
 const LEASE: Duration = Duration::from_secs(10);
 /// From then on nobody may be busy.
 const DUST: Duration = Duration::from_secs(5);
@@ -96,6 +99,7 @@ pub async fn run(options: &Chaos) -> anyhow::Result<Report> {
     let work = async {
         let store = load(options, &world, injector, faults, begin, random.random()).await?;
         settle(&world, &history, options.settle).await?;
+        read_types(&world, &fleet, &history).await?;
         probe(&world, &fleet, &history).await?;
         anyhow::Ok(store)
     };
@@ -117,6 +121,7 @@ fn terms(options: &Chaos) -> Terms {
         caller_grace: millis(CALLER_GRACE),
         call_grace: millis(CALL_GRACE),
         lease: millis(LEASE),
+        asked: millis(VIDEO_ANSWER),
     }
 }
 
@@ -134,6 +139,7 @@ async fn open_fleet(options: &Chaos, store: &Store, history: &Arc<History>) -> a
     set("RING_TIMEOUT_SECS", options.ring_timeout.as_secs().to_string());
     set("CALLER_GRACE_SECS", CALLER_GRACE.as_secs().to_string());
     set("CALL_GRACE_SECS", CALL_GRACE.as_secs().to_string());
+    set("VIDEO_ANSWER_SECS", VIDEO_ANSWER.as_secs().to_string());
     set("PING_INTERVAL_MS", PING_INTERVAL.as_millis().to_string());
     set("PING_TIMEOUT_MS", PING_TIMEOUT.as_millis().to_string());
     set("DRAIN_DELAY_SECS", "1".into());
@@ -221,7 +227,8 @@ async fn load(
     let calls = async {
         let mut without_pair = 0u64;
         while arrivals.recv().await.is_some() {
-            without_pair += u64::from(!world.call_somebody());
+            let may_stay = begin.elapsed() + STAY < options.duration;
+            without_pair += u64::from(!world.call_somebody(may_stay));
         }
         if without_pair > 0 {
             eprintln!("  {without_pair} arrivals found nobody idle: take more --phones or a lower --rate");
@@ -241,6 +248,23 @@ async fn settle(world: &Arc<World>, history: &History, within: Duration) -> anyh
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     eprintln!("  settled after {waited_ms} ms, {open_calls} calls are open, {away} phones away");
     history.add(What::Settled { waited_ms, open_calls, away });
+    Ok(())
+}
+
+/// Asks of which type calls are recorded whose phones spoke of it.
+async fn read_types(world: &World, fleet: &Fleet, history: &History) -> anyhow::Result<()> {
+    /// A node answers one address 500 times a second.
+    const PAUSE: Duration = Duration::from_millis(3);
+    let Some((node, address)) = fleet.pick() else { bail!("no node is up") };
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let mut connection = Connection::new(stream, address.to_string());
+    for call in world.video_calls() {
+        let answer = connection.get(&format!("/api/calls/{call}"), &format!("X-Internal-Secret: {SECRET}\r\n")).await?;
+        let body: Value = serde_json::from_str(&answer.body)?;
+        let call_type = body["callType"].as_str().map(str::to_owned);
+        history.add(What::Record { node: node.clone(), call, call_type });
+        tokio::time::sleep(PAUSE).await;
+    }
     Ok(())
 }
 

@@ -57,6 +57,8 @@ fn table(verdict: &Verdict) -> String {
         "ends learned          {} by own word, {} by event, {} by session:ready, {} never",
         learned.by_own_word, learned.by_event, learned.by_ready, learned.never
     ));
+    let answers: Vec<String> = verdict.video.iter().map(|(answer, count)| format!("{count} {answer}")).collect();
+    lines.push(format!("asked for video       {}", answers.join(", ")));
     lines.push(format!("reconnects            {}, {} phones used up five tries", verdict.reconnects, verdict.gave_up));
     lines.push(String::new());
     lines.push("fault                 times    ringing calls met    active calls met".into());
@@ -98,6 +100,6 @@ fn figures(verdict: &Verdict, entries: &[Entry]) -> Value {
         .collect();
     json!({
         "calls": verdict.calls, "outcomes": verdict.outcomes, "learned": verdict.learned.to_json(),
-        "reconnects": verdict.reconnects, "gave_up": verdict.gave_up, "faults": faults, "violations": violations,
+        "video": verdict.video, "reconnects": verdict.reconnects, "gave_up": verdict.gave_up, "faults": faults, "violations": violations,
     })
 }

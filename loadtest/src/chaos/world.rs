@@ -1,6 +1,7 @@
 //! What the people behind the phones do: who calls whom, and how they react to what they are told.
 
 mod state;
+mod video;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,8 +15,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::backend::Request;
 use super::handset::{Harm, Saying};
-use super::manner::{Course, Manner};
+use super::manner::{Course, Manner, STAY};
 use state::{Known, Phone, State, User};
+use video::is_said_of_video;
 
 /// A verdict that the server could not take is given again after this.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -72,8 +74,9 @@ impl World {
         }
     }
 
-    /// Lets a random idle user with a connected phone call a random one, busy ones sometimes included.
-    pub fn call_somebody(self: &Arc<Self>) -> bool {
+    /// Lets a random idle user with a connected phone call a random one, busy ones sometimes included. `may_stay`: there
+    /// is time for a long call.
+    pub fn call_somebody(self: &Arc<Self>, may_stay: bool) -> bool {
         let mut state = self.state();
         let idle: Vec<usize> = (0..state.users.len()).filter(|user| state.users[*user].call.is_none()).collect();
         let present: Vec<usize> =
@@ -88,7 +91,10 @@ impl World {
             .collect();
         let callee = candidates[state.random.random_range(0..candidates.len())];
         let devices = state.users[callee].phones.len();
-        let manner = Manner::random(&mut state.random, devices);
+        let mut manner = Manner::random(&mut state.random, devices);
+        if manner.stays && may_stay {
+            manner.talk = manner.talk.max(STAY);
+        }
         let saying = state.begin(caller, callee, manner, "CALL");
         let phone = state.users[caller].phones[0];
         let id = saying.call.clone();
@@ -105,7 +111,8 @@ impl World {
     /// Lets one user ring another just to see whether both are free. Returns the call.
     pub fn probe(self: &Arc<Self>, caller: usize, callee: usize) -> String {
         let mut state = self.state();
-        let manner = Manner { course: Course::Cancel, ring: Duration::from_millis(100), talk: Duration::ZERO };
+        let (ring, talk) = (Duration::from_millis(100), Duration::ZERO);
+        let manner = Manner { course: Course::Cancel, ring, talk, video: None, stays: false };
         let saying = state.begin(caller, callee, manner, "PROBE");
         let (phone, id) = (state.users[caller].phones[0], saying.call.clone());
         let _ = state.seats[phone].seat.sayings.send(saying);
@@ -180,7 +187,7 @@ impl World {
         }
     }
 
-    pub fn heard(self: &Arc<Self>, phone: usize, event: &str, id: &str) {
+    pub fn heard(self: &Arc<Self>, phone: usize, event: &str, id: &str, payload: &Value) {
         if !self.state().is_in(phone, id) {
             // The caller's other devices hear along.
             return;
@@ -191,13 +198,16 @@ impl World {
             "call:rejected" | "call:timeout" | "call:busy" | "call:cancelled" | "call:ended" => {
                 self.state().over(id, phone)
             }
-            _ => {}
+            _ => self.hears_of_video(phone, event, id, payload),
         }
     }
 
     pub fn acked(self: &Arc<Self>, phone: usize, said: &Saying, answer: &Value) {
         let code = answer["code"].as_str();
         let id = said.call.clone();
+        if is_said_of_video(said.event) {
+            return self.video_acked(phone, said, answer);
+        }
         match (said.event, answer["success"] == true) {
             ("call:initiate", true) => self.is_ringing(phone, id),
             ("call:initiate", false) if answer["useFcmFallback"] == true => self.is_ringing(phone, id),
@@ -276,9 +286,14 @@ impl World {
             let _ = state.seats[phone].seat.sayings.send(insist("call:end", id));
             return;
         }
+        let asks = call.is_to_ask(phone).then_some(manner.video).flatten().map(|video| video.asks);
         let caller_ends = matches!(manner.course, Course::Talk { caller_ends: true } | Course::AcceptMeetsReject);
-        if is_caller == caller_ends && !std::mem::replace(&mut call.ends_planned, true) {
-            drop(state);
+        let ends = is_caller == caller_ends && !std::mem::replace(&mut call.ends_planned, true);
+        drop(state);
+        if let Some(after) = asks {
+            self.say_later(phone, "call:upgrade", id.to_owned(), after);
+        }
+        if ends {
             self.say_later(phone, "call:end", id.to_owned(), manner.talk);
         }
     }

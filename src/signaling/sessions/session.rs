@@ -139,14 +139,18 @@ impl Session {
             wanted(kind) && is_new && !(kind == SayKind::Busy && knows_busy)
         };
         let grace = Duration::from_millis(call.terms.call_grace);
-        for say in hears(call, role, &self.device, Some(&self.id)) {
+        let is_loud = call.request().is_some() && sabotage::is_on(Bug::LoudRequest);
+        let device = if is_loud { &call.party(role).device } else { &self.device };
+        for say in hears(call, role, device, Some(&self.id)) {
             let kind = say.kind();
             let late = kind == SayKind::Incoming && call.ring_until <= now || say.is_stale(grace, now);
             if ear.knows(&say) || !wanted(kind) || late {
                 continue;
             }
-            if kind == SayKind::Incoming && sabotage::strikes(Bug::SaidBeforeEmit, 10) {
-                ear.note(kind, None);
+            let is_lost = kind == SayKind::Incoming && sabotage::strikes(Bug::SaidBeforeEmit, 10)
+                || kind == SayKind::UpgradeResponse && sabotage::strikes(Bug::LoseAnswer, 3);
+            if is_lost {
+                ear.note(kind, say.number());
                 continue;
             }
             if ear.has_heard(SayKind::Incoming) && call.end().is_some_and(|end| ear.rung_at.since(end.at) > GHOST_AFTER)

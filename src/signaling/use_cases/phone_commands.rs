@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::retry_queue::{Owed, RetryQueue};
 use crate::bus::Word;
 use crate::call::{Actor, Audience, Call, CallId, Command, Refusal, Say, UserId, Verdict, VerdictKind};
+use crate::sabotage::{self, Bug};
 use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
 use crate::signaling::delivery::Words;
@@ -56,6 +57,16 @@ impl PhoneCommands {
 
     /// A party of an accepted call asks for video, answers that, or goes back to audio.
     pub async fn switch_type(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
+        match command {
+            Command::AnswerVideo { .. } if sabotage::strikes(Bug::UnwrittenAnswer, 3) => {
+                return self.calls.load(id).await?.ok_or(Failure::NotFound);
+            }
+            Command::AnswerVideo { by, accepted: false, .. } if sabotage::is_on(Bug::Assent) => {
+                let assent = Command::AnswerVideo { by: by.clone(), accepted: true, reason: None };
+                return self.commands.apply(id, &assent).await;
+            }
+            _ => {}
+        }
         self.commands.apply(id, command).await
     }
 

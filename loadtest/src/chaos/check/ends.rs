@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::video::is_of_video;
 use crate::chaos::history::{Entry, What};
 use crate::chaos::world::is_obeyed;
 
@@ -161,6 +162,8 @@ fn heard(event: &str, reason: &str, was_refused: bool) -> Option<Word> {
 fn acked(event: &str, answer: &Value) -> Option<Word> {
     let (code, state) = (answer["code"].as_str(), answer["state"].as_str());
     match (event, answer["success"] == true) {
+        // Too late, or not for this device: the call goes on.
+        (_, false) if is_of_video(event) && code == Some("invalid_state") && state != Some("ended") => None,
         ("call:initiate", false) if answer["busy"] == true => Word::end(Ways::BUSY),
         ("call:initiate", _) => None,
         ("call:accept", true) => Word::accepted(),

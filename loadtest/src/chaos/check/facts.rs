@@ -66,7 +66,7 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     pub fn gather(entries: &'a [Entry]) -> Self {
         let mut facts = Self {
-            terms: Terms { ring: 30_000, caller_grace: 10_000, call_grace: 60_000, lease: 10_000 },
+            terms: Terms { ring: 30_000, caller_grace: 10_000, call_grace: 60_000, lease: 10_000, asked: 30_000 },
             sessions: HashMap::new(),
             phones: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -155,7 +155,8 @@ impl<'a> Facts<'a> {
                 | What::Acked { call, .. }
                 | What::Heard { call, .. }
                 | What::Said { call, .. }
-                | What::Answered { call, .. } => {
+                | What::Answered { call, .. }
+                | What::Record { call, .. } => {
                     self.add_line(call, entry);
                 }
                 What::Open { call, ended, .. } => {

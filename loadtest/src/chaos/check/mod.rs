@@ -6,6 +6,7 @@ mod rest;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod video;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,8 @@ pub struct Verdict {
     pub outcomes: BTreeMap<&'static str, u64>,
     pub faults: BTreeMap<String, Struck>,
     pub learned: Learned,
+    /// Answers to requests for video that were told, by what they said.
+    pub video: BTreeMap<String, u64>,
     pub reconnects: u64,
     pub gave_up: u64,
     pub violations: Vec<Violation>,
@@ -60,7 +63,7 @@ pub struct Verdict {
 /// Judges a history.
 pub fn judge(entries: &[Entry]) -> Verdict {
     let facts = Facts::gather(entries);
-    let mut verdict = Verdict::default();
+    let mut verdict = Verdict { video: video::answers(entries), ..Verdict::default() };
     let mut seen = BTreeSet::new();
     for entry in entries {
         match &entry.what {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ends::{Known, Ways, Word, is_dialled, word};
 use super::facts::{Call, Facts, SECOND, Session};
+use super::video::is_of_video;
 use super::{Learned, Violation};
 use crate::chaos::history::{Entry, What};
 
@@ -14,11 +15,11 @@ pub(super) const HELD: u64 = 8 * SECOND;
 /// An unconfirmed ring is told again with the comparison every 2 s.
 const RINGS_WITHIN: u64 = 4 * SECOND;
 /// A deadline that no timer fired is claimed within a second by another node.
-const OVERDUE: u64 = 3 * SECOND;
+pub(super) const OVERDUE: u64 = 3 * SECOND;
 /// A decision older than this is not spoken.
 const LATE_DECISION: u64 = 2 * SECOND;
 /// What clocks, timers and the way to the phone may make of a time.
-const SLACK: u64 = SECOND / 2;
+pub(super) const SLACK: u64 = SECOND / 2;
 
 /// What became of a call.
 pub struct Judged {
@@ -48,6 +49,7 @@ pub fn judge(facts: &Facts<'_>, call: &Call<'_>) -> Judged {
     court.overdue();
     court.early_ends();
     court.words();
+    court.video();
     Judged {
         learned: court.learned(),
         is_over: court.ended.is_some(),
@@ -99,7 +101,7 @@ impl<'a> Court<'a> {
                 }
                 let is_answer = event == "call:ended" && accepts.get(phone).is_some_and(|accepts| accepts.refused);
                 let is_exempt = is_answer || payload["repeat"] == true || event == "call:reject:confirmed";
-                if !is_exempt && !heard.insert((session, event)) {
+                if !is_exempt && !is_of_video(event) && !heard.insert((session, event)) {
                     self.blame("twice", at, format!("{phone} is told {event} twice in session {session}"));
                 }
                 if event == "call:incoming" {
@@ -365,7 +367,7 @@ impl<'a> Court<'a> {
 
     /// An ended call is not put back after a loss of the store, only live ones are: what ended just before is not
     /// certain.
-    fn tolerates_loss(&self) -> bool {
+    pub(super) fn tolerates_loss(&self) -> bool {
         let acked = |line: &&&Entry| {
             matches!(line.what, What::Acked { .. } | What::Heard { .. } | What::Sent { .. } | What::Answered { .. })
         };
@@ -374,7 +376,7 @@ impl<'a> Court<'a> {
         })
     }
 
-    fn user_of(&self, phone: &str) -> Option<&'a str> {
+    pub(super) fn user_of(&self, phone: &str) -> Option<&'a str> {
         self.facts.phones.get(phone).map(|phone| phone.user)
     }
 

@@ -1,4 +1,5 @@
 mod tale;
+mod video;
 
 use serde_json::json;
 use tale::{ANA, BO, BO_TOO, Tale, because, no, yes};
@@ -85,7 +86,7 @@ fn a_newer_call_makes_an_older_one_a_thing_of_the_past() {
         (phone, event, call, session)
     };
     let (phone, event, call, session) = line("call:initiate", BO, 2);
-    let tale = tale.at(4000, What::Sent { phone, session, event, call, to: Some(ANA.into()) });
+    let tale = tale.at(4000, What::Sent { phone, session, event, call, to: Some(ANA.into()), accepted: None });
     let (phone, event, call, session) = line("call:incoming", ANA, 1);
     let tale = tale.at(4010, What::Heard { phone, session, event, call, payload: json!({}) });
     let (phone, event, call, session) = line("call:cancel", BO, 2);
@@ -258,6 +259,7 @@ fn nobody_is_busy_when_nothing_goes_on() {
             event: event.clone(),
             call: call.clone(),
             to: Some("bo".into()),
+            accepted: None,
         };
         let tale = Tale::new().at(1000, sent);
         let tale = tale.at(1010, What::Acked { phone: phone.clone(), session: 1, event, call: call.clone(), answer });

@@ -43,6 +43,10 @@ pub struct Call {
     pub accepts: Vec<usize>,
     pub is_active: bool,
     pub ends_planned: bool,
+    /// Phones that were to ask for video.
+    pub asked: Vec<usize>,
+    /// Somebody was to go back to audio.
+    pub went_back: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +71,8 @@ impl State {
             accepts: Vec::new(),
             is_active: false,
             ends_planned: false,
+            asked: Vec::new(),
+            went_back: false,
         };
         self.calls.insert(id.clone(), call);
         for user in [caller, callee] {

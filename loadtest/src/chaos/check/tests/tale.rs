@@ -12,7 +12,7 @@ pub const BO_TOO: &str = "bo/b";
 
 impl Tale {
     pub fn new() -> Self {
-        let terms = Terms { ring: 12_000, caller_grace: 5_000, call_grace: 20_000, lease: 10_000 };
+        let terms = Terms { ring: 12_000, caller_grace: 5_000, call_grace: 20_000, lease: 10_000, asked: 4_000 };
         Self(Vec::new())
             .at(0, What::Run { seed: 1, terms })
             .open(0, ANA, 1, "node 1")
@@ -62,7 +62,10 @@ impl Tale {
     pub fn sent(self, millis: u64, phone: &str, event: &str) -> Self {
         let to = (event == "call:initiate").then(|| "bo".to_owned());
         let session = session_of(phone);
-        self.at(millis, What::Sent { phone: phone.into(), session, event: event.into(), call: "CALL_1".into(), to })
+        self.at(
+            millis,
+            What::Sent { phone: phone.into(), session, event: event.into(), call: "CALL_1".into(), to, accepted: None },
+        )
     }
 
     pub fn acked(self, millis: u64, phone: &str, event: &str, answer: Value) -> Self {
