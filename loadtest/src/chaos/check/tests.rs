@@ -1,5 +1,6 @@
 mod tale;
 mod video;
+mod words;
 
 use serde_json::json;
 use tale::{ANA, BO, BO_TOO, Tale, because, no, yes};
@@ -205,16 +206,6 @@ fn a_ring_ends_when_the_phone_was_told_that_it_would() {
 }
 
 #[test]
-fn a_phone_that_accepted_over_http_rings_no_more() {
-    let tale = Tale::new().rings().said(1500, BO, "node 2", "call:accept");
-    let tale = tale.answered_over_http(1510, BO, "call:accept", Some(200)).heard(1505, ANA, "call:accepted");
-    let tale = tale.sent(20_000, ANA, "call:end").acked(20_010, ANA, "call:end", yes("ended"));
-    let elsewhere = because("Answered elsewhere");
-    let tale = tale.heard(20_020, BO, "call:ended").heard_with(20_020, BO_TOO, "call:cancelled", elsewhere);
-    assert_eq!(tale.broken(), CLEAN);
-}
-
-#[test]
 fn strangers_hear_nothing() {
     let tale = Tale::new().open(0, "cleo", 9, "node 1").over();
     let (phone, event, call) = ("cleo".to_owned(), "call:ended".to_owned(), "CALL_1".to_owned());
@@ -299,45 +290,6 @@ fn lines_are_read_as_they_were_written() {
         let read: Entry = serde_json::from_str(&line).expect("an entry");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), line);
     }
-}
-
-#[test]
-fn a_word_over_http_takes_effect() {
-    let rings = || Tale::new().rings();
-    let timed_out = |tale: Tale| {
-        let timeout = |tale: Tale, phone| tale.heard_with(13_000, phone, "call:cancelled", because("Timeout"));
-        timeout(timeout(tale, BO), BO_TOO).heard(13_000, ANA, "call:timeout")
-    };
-    // Whoever gave up waiting is obeyed all the same.
-    let gave_up =
-        || rings().said(2000, ANA, "node 1", "call:cancel").answered_over_http(2500, ANA, "call:cancel", None);
-    assert_eq!(timed_out(gave_up()).broken(), ["lost word"]);
-    let told = |tale: Tale, at| {
-        let told = |tale: Tale, phone| tale.heard_with(at, phone, "call:cancelled", because("Caller ended call"));
-        told(told(tale, BO), BO_TOO)
-    };
-    assert_eq!(told(gave_up(), 4000).broken(), CLEAN);
-    // 503 says that it waits.
-    let queued =
-        rings().said(2000, ANA, "node 1", "call:cancel").answered_over_http(2500, ANA, "call:cancel", Some(503));
-    assert_eq!(timed_out(queued).broken(), ["lost word"]);
-    // A node that is killed takes its queue with it.
-    let killed = gave_up().at(3000, What::Down { node: "node 1".into() });
-    assert_eq!(timed_out(killed.close(3000, ANA, 1)).broken(), CLEAN);
-    // So does not one that drains.
-    let drained = gave_up().fault(2600, 7000, "drain", "node 1").at(7000, What::Down { node: "node 1".into() });
-    assert_eq!(timed_out(drained).broken(), ["lost word"]);
-    // A word of which the store could not know yet.
-    let away = gave_up().fault(1900, 9000, "redis-pause", "redis");
-    assert_eq!(timed_out(away).broken(), CLEAN);
-}
-
-#[test]
-fn a_call_ends_by_a_word_over_http() {
-    let said =
-        || Tale::new().answered().said(3000, BO, "node 2", "call:end").answered_over_http(3100, BO, "call:end", None);
-    assert_eq!(said().heard(60_000, ANA, "call:ended").broken(), ["lost word"]);
-    assert_eq!(said().heard(4000, ANA, "call:ended").broken(), CLEAN);
 }
 
 #[test]

@@ -48,6 +48,7 @@ impl Court<'_> {
             }
             if let Some(due) = self.somebody_should_know(phone, obeyed)
                 && settled.is_none_or(|at| at > due)
+                && !(event == "call:accept" && self.accepted_before(due))
             {
                 lost.push((due, format!("{phone} said {event} over HTTP, and nobody was told")));
                 break;
