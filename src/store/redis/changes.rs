@@ -33,6 +33,7 @@ impl RedisCalls {
         let (caller, callee) = (&call.caller.user, &call.callee.user);
         let telling = self.tells(telling).filter(|_| call.is_live());
         let (sessions, to_tell) = self.to_tell(call, telling);
+        let is_over = !call.is_live();
         let mut keys = vec![
             self.call_key(&call.id),
             self.key("line", caller),
@@ -40,8 +41,7 @@ impl RedisCalls {
             self.due_key(),
             self.key("verdicts", caller),
             self.key("verdicts", callee),
-            self.key("outcomes", caller),
-            format!("{}rings:{caller}:{callee}", self.tag),
+            if is_over { self.key("outcomes", caller) } else { format!("{}rings:{caller}:{callee}", self.tag) },
             self.timeline_key(&call.id),
             self.order_key(),
             self.owed_key(caller, Some(callee)),
@@ -50,16 +50,12 @@ impl RedisCalls {
             generation_key(&self.tag),
         ];
         keys.extend(sessions);
-        let budget = self.retention.ring_budget;
-        let patience =
-            |patience: Option<Duration>| patience.filter(|_| call.is_ringing()).map_or_else(|| "".into(), duration);
-        let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
-        let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
+        let keep = if is_over { self.retention.ended } else { self.retention.live };
         let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
         let mut arguments = vec![
             call.id.as_str().into(),
             version_text(call.version).into(),
-            flag(call.is_live()),
+            flag(!is_over),
             json("call", call)?.into(),
             duration(keep),
             deadline(call),
@@ -67,19 +63,26 @@ impl RedisCalls {
             duration(self.retention.verdict),
             signature.into(),
             self.call_prefix().into(),
-            outcome(call)?,
-            at_the_end(call, || duration(self.retention.ended)),
-            at_the_end(call, || number(OUTCOMES_PER_USER as u64)),
-            number(u64::from(rings)),
+            self.life.judged().into(),
             self.life.sent_now(),
             duration(NOBODY_WAITS),
-            patience(budget.patience_of_callee()),
-            patience(budget.patience_of_caller()),
-            flag(budget.toll(call).forgiven),
-            self.life.judged().into(),
-            counters::argument(&self.tag, call),
         ];
-        arguments.extend(to_tell);
+        if is_over {
+            arguments.extend(self.listed(call)?);
+            arguments.push(counters::argument(&self.tag, call));
+        } else {
+            let budget = self.retention.ring_budget;
+            let patience =
+                |patience: Option<Duration>| patience.filter(|_| call.is_ringing()).map_or_else(|| "".into(), duration);
+            let rings = if call.is_ringing() { self.retention.rings_per_minute } else { 0 };
+            arguments.extend([
+                number(u64::from(rings)),
+                patience(budget.patience_of_callee()),
+                patience(budget.patience_of_caller()),
+                flag(budget.toll(call).forgiven),
+            ]);
+            arguments.extend(to_tell);
+        }
         arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
@@ -101,16 +104,17 @@ impl RedisCalls {
     ) -> Result<(Swap, Option<Told>), StoreError> {
         let overwrites = sabotage::is_on(Bug::SkipVersionCheck);
         let seen = if overwrites { self.load(&next.id).await?.map_or(seen, |stored| stored.version) } else { seen };
-        let toll = self.retention.ring_budget.toll(next);
         let keeps_lines = sabotage::strikes(Bug::LeakLine, 10);
+        let is_over = !next.is_live() && !keeps_lines;
         let keep = duration(if next.is_live() { self.retention.live } else { self.retention.ended });
         let telling = self.tells(telling);
         let (sessions, to_tell) = self.to_tell(next, telling);
+        let mut keys = vec![self.call_key(&next.id), self.due_key(), self.timeline_key(&next.id)];
         let mut arguments = vec![
             next.id.as_str().into(),
             version_text(seen).into(),
             version_text(next.version).into(),
-            flag(next.is_live() || keeps_lines),
+            flag(!is_over),
             json("call", next)?.into(),
             // Until it is over, or its longest time is, it lives for as long as it was created to.
             match next.state {
@@ -118,25 +122,35 @@ impl RedisCalls {
                 State::Active { doubtful: true, .. } | State::Ended(_) => keep.clone(),
             },
             if indexed.is_some() && indexed == next.deadline() { "same".into() } else { deadline(next) },
-            outcome(next)?,
-            at_the_end(next, || duration(self.retention.ended)),
-            at_the_end(next, || number(OUTCOMES_PER_USER as u64)),
-            number(toll.at.as_millis()),
-            duration(toll.callee),
-            duration(toll.caller),
-            // Whom it lets ring again is on the line until then.
-            flag(toll.forgiven && !next.is_live()),
             keep,
-            counters::argument(&self.tag, next),
         ];
         arguments.extend(to_tell);
+        // Each key and argument that is not needed costs as much as one that is.
+        if is_over {
+            let (caller, callee) = (&next.caller.user, &next.callee.user);
+            keys.extend([
+                self.key("line", caller),
+                self.key("line", callee),
+                self.owed_key(caller, Some(callee)),
+                self.owed_key(caller, None),
+                self.key("outcomes", caller),
+                self.key("outcomes", callee),
+                self.order_key(),
+            ]);
+            let toll = self.retention.ring_budget.toll(next);
+            arguments.extend(self.listed(next)?);
+            // Whom it lets ring again is on the line until then.
+            arguments.extend([
+                number(toll.at.as_millis()),
+                duration(toll.callee),
+                duration(toll.caller),
+                flag(toll.forgiven),
+            ]);
+            arguments.push(counters::argument(&self.tag, next));
+        }
+        keys.extend(sessions);
         arguments.extend(timeline::arguments(milestones)?);
         arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
-        let (caller, callee) = (&next.caller.user, &next.callee.user);
-        let mut keys = self.keys_of(next);
-        keys.extend([self.timeline_key(&next.id), self.order_key()]);
-        keys.extend([self.owed_key(caller, Some(callee)), self.owed_key(caller, None)]);
-        keys.extend(sessions);
         let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
         match (reply.first().map(String::as_str), reply.get(1)) {
             (Some("done"), Some(over)) => {
@@ -150,9 +164,9 @@ impl RedisCalls {
             _ => Err(unexpected("swap", &reply)),
         }
     }
-}
 
-/// What only the end of a call needs.
-fn at_the_end(call: &Call, value: impl FnOnce() -> Value) -> Value {
-    if call.is_live() { "".into() } else { value() }
+    /// An outcome, for how long it is listed and among how many.
+    fn listed(&self, call: &Call) -> Result<[Value; 3], StoreError> {
+        Ok([outcome(call)?, duration(self.retention.ended), number(OUTCOMES_PER_USER as u64)])
+    }
 }

@@ -1,30 +1,31 @@
--- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, caller's outcomes,
---       rings of this caller at this callee, timeline, order, ring time owed by this caller at this callee, by this
---       caller at all, by this callee at this caller, generation, then what tell takes
+-- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, rings of this caller at
+--       this callee or, if it is over, caller's outcomes, timeline, order, ring time owed by this caller at this callee,
+--       by this caller at all, by this callee at this caller, generation, then what tell takes
 -- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
---       seen, call key prefix, outcome or '', outcome ttl ms, outcome cap, rings a minute (0: any number),
---       this server's time when it was sent or '', in how many ms nobody waits for it any more,
---       how many ms ahead this caller may owe ring time at this callee, and at all (each '' for any),
---       1 if it is answered from the start, name of the generation that was judged or '', what count takes,
---       what tell takes (5), what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+--       seen, call key prefix, name of the generation that was judged or '', this server's time when it was sent or '',
+--       in how many ms nobody waits for it any more, then
+--       if it is live: rings a minute (0: any number), how many ms ahead this caller may owe ring time at this callee,
+--       and at all (each '' for any), 1 if it is answered from the start, what tell takes (5),
+--       else: outcome, outcome ttl ms, outcome cap, what count takes;
+--       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
 -- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed, this
 --          server's time, what tell adds
-local function append()
-  local letters = timeline(KEYS[9], ARGV[5], false, 27)
+local function append(from)
+  local letters = timeline(KEYS[8], ARGV[5], false, from)
   if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
 end
 
 -- Whoever dialled was told that it failed, and has gone on: a call that begins now would ring in nobody's name.
 local time = redis.call('TIME')
 local own = time[1] * 1000 + math.floor(time[2] / 1000)
-if ARGV[15] ~= '' and own - tonumber(ARGV[15]) > tonumber(ARGV[16]) then return {'late', string.format('%.0f', own)} end
-
-local generation, newest, on_caller, on_callee, rings, owed_callee, owed_caller, owes_back = unpack(
-  redis.call('MGET', KEYS[14], KEYS[10], KEYS[2], KEYS[3], KEYS[8], KEYS[11], KEYS[12], KEYS[13]))
--- The connection was made again while the command waited for it: nobody has put back yet what this store has lost.
-if ARGV[20] ~= '' and generation ~= ARGV[20] then return {'another'} end
+if ARGV[12] ~= '' and own - tonumber(ARGV[12]) > tonumber(ARGV[13]) then return {'late', string.format('%.0f', own)} end
 
 local id, live, now, retention = ARGV[1], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
+local generation, newest, on_caller, on_callee, owed_callee, owed_caller, owes_back, rings = unpack(redis.call(
+  'MGET', KEYS[13], KEYS[9], KEYS[2], KEYS[3], KEYS[10], KEYS[11], KEYS[12], KEYS[7]))
+-- The connection was made again while the command waited for it: nobody has put back yet what this store has lost.
+if ARGV[11] ~= '' and generation ~= ARGV[11] then return {'another'} end
+
 -- Hardly ever is any of these there.
 local known = redis.call('EXISTS', KEYS[1], KEYS[5], KEYS[6]) > 0
 local stored = known and redis.call('HGET', KEYS[1], 'd')
@@ -44,12 +45,12 @@ end
 if table.concat(signature, ',') ~= ARGV[9] then return kept end
 
 if live == '0' then
-  local order = next_order(KEYS[10], newest, time)
+  local order = next_order(KEYS[9], newest, time)
   redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', with_end(with_order(ARGV[4], order), order))
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  list(KEYS[7], ARGV[11], ARGV[13], ARGV[12])
-  append()
-  count(ARGV[21])
+  list(KEYS[7], ARGV[14], ARGV[16], ARGV[15])
+  append(18)
+  count(ARGV[17])
   return {'created', order, '0', string.format('%.0f', own)}
 end
 
@@ -65,29 +66,29 @@ local caller, callee = of_line(on_caller), of_line(on_callee)
 if caller ~= '' or callee ~= '' then return {'busy', caller, callee} end
 
 for place, owed in ipairs({owed_callee or '0', owed_caller or '0'}) do
-  local patience = ARGV[16 + place]
+  local patience = ARGV[14 + place]
   local wait = patience ~= '' and tonumber(owed) - now - patience or 0
   if wait > 0 then return {'limited', string.format('%.0f', wait), place == 1 and 'callee' or 'caller'} end
 end
 local limit = tonumber(ARGV[14])
 if limit > 0 then
   if not rings then
-    redis.call('SET', KEYS[8], '1', 'PX', 60000)
+    redis.call('SET', KEYS[7], '1', 'PX', '60000')
   elseif tonumber(rings) >= limit then
-    return {'limited', tostring(redis.call('PTTL', KEYS[8])), 'minute'}
+    return {'limited', tostring(redis.call('PTTL', KEYS[7])), 'minute'}
   else
-    redis.call('INCR', KEYS[8])
+    redis.call('INCR', KEYS[7])
   end
 end
 
-local order = next_order(KEYS[10], newest, time)
+local order = next_order(KEYS[9], newest, time)
 local record = with_order(ARGV[4], order)
 redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', record)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-if owes_back then redis.call('DEL', KEYS[13]) end
-if owed_callee and ARGV[19] == '1' then redis.call('DEL', KEYS[11]) end
+if owes_back then redis.call('DEL', KEYS[12]) end
+if owed_callee and ARGV[17] == '1' then redis.call('DEL', KEYS[10]) end
 redis.call('SET', KEYS[2], id, 'PX', ARGV[5])
 redis.call('SET', KEYS[3], id, 'PX', ARGV[5])
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], id) end
-append()
-return tell({'created', order, tostring(stuck), string.format('%.0f', own)}, record, 15, 22)
+append(23)
+return tell({'created', order, tostring(stuck), string.format('%.0f', own)}, record, 14, 18)

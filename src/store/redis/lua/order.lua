@@ -25,10 +25,13 @@ end
 
 -- A record with its order, and with that of its end if it is over: both stand at its beginning, 0 until now.
 local function with_order(record, order)
-  return (string.gsub(record, '^({"order":)0,', '%1' .. order .. ','))
+  if string.sub(record, 1, 11) ~= '{"order":0,' then return record end
+  return '{"order":' .. order .. string.sub(record, 11)
 end
 
 local function with_end(record, order)
-  return (string.gsub(record, '^({"order":%d+,"over":)0,', '%1' .. order .. ','))
+  local before, after = string.match(record, '^({"order":%d+,"over":)0()')
+  if not before or string.sub(record, after, after) ~= ',' then return record end
+  return before .. order .. string.sub(record, after)
 end
 
