@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 
 use crate::child::Child;
 
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A `redis-server` on loopback that keeps nothing.
 pub struct Redis {
     pub child: Child,
@@ -50,6 +52,11 @@ impl Redis {
     }
 
     async fn info(&self, section: &str) -> anyhow::Result<String> {
+        // Who else has the port may say nothing.
+        tokio::time::timeout(PATIENCE, self.ask_info(section)).await.context("no answer of redis")?
+    }
+
+    async fn ask_info(&self, section: &str) -> anyhow::Result<String> {
         let mut stream = BufReader::new(TcpStream::connect(self.address).await?);
         stream.write_all(format!("INFO {section}\r\n").as_bytes()).await?;
         let mut head = String::new();
@@ -78,9 +85,16 @@ impl Commands {
     }
 }
 
-/// A port that nobody had a moment ago.
+/// A port that nobody had a moment ago, and none of those that the system gives to whoever binds or connects without a
+/// choice: such a one would be taken before the server is up.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    for _ in 0..1000 {
+        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..30_000)));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no port from 10000 to 30000 is free")
 }
 
 fn value<'a>(info: &'a str, name: &str) -> Option<&'a str> {

@@ -150,14 +150,15 @@ function redisArguments(port) {
   return ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder, '--loglevel', 'warning'].map(String);
 }
 
-export function freePort() {
-  return new Promise((done, failed) => {
-    const server = createServer().once('error', failed);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
-  });
+/** A port that nobody has, none of those that the system gives to whoever binds or connects without a choice. */
+export async function freePort() {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer();
+    const isFree = await new Promise((done) => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)));
+    await new Promise((done) => server.close(done));
+    if (isFree) return port;
+  }
 }
 
 /** Whether something on the port answers `question` with `answer`. */

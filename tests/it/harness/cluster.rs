@@ -117,7 +117,11 @@ impl Cluster {
             let tasks = TaskTracker::new();
             let shared = match (&common, url) {
                 (Some(shared), None) => shared.clone(),
-                _ => Shared::open(&config, &clock, &tasks).await.expect("a store"),
+                // A node waits for its store for as long as that takes.
+                _ => {
+                    let opened = tokio::time::timeout(PATIENCE, Shared::open(&config, &clock, &tasks)).await;
+                    opened.expect("the store is there").expect("a store")
+                }
             };
             common.get_or_insert_with(|| shared.clone());
             started.push(App::start_with(config, clock.clone(), shared, tasks).await.expect("a node"));

@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -29,7 +29,9 @@ impl Redis {
     }
 
     pub fn start_with(options: &[&str]) -> Self {
-        Self::start_on(free_port(), options)
+        // Another process may have taken the port meanwhile.
+        let started = (0..3).find_map(|_| Self::try_on(free_port(), options));
+        started.expect("redis-server does not answer; is it installed?")
     }
 
     /// A sentinel with this configuration, which it rewrites.
@@ -38,10 +40,14 @@ impl Redis {
     }
 
     pub fn start_on(port: u16, options: &[&str]) -> Self {
+        Self::try_on(port, options).expect("redis-server does not answer; is it installed?")
+    }
+
+    fn try_on(port: u16, options: &[&str]) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory for redis");
         let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
-        let (guard, pid) = launch(port, &options, &directory);
-        Self { port, pid, options, guard, directory }
+        let (guard, pid) = launch(port, &options, &directory)?;
+        Some(Self { port, pid, options, guard, directory })
     }
 
     pub fn url(&self) -> String {
@@ -51,7 +57,7 @@ impl Redis {
     /// Kills the server and starts it again on the same port, with what it kept.
     pub fn restart(&mut self) {
         self.stop();
-        (self.guard, self.pid) = launch(self.port, &self.options, &self.directory);
+        (self.guard, self.pid) = launch(self.port, &self.options, &self.directory).expect("redis-server starts again");
     }
 
     pub fn stop(&mut self) {
@@ -88,7 +94,8 @@ fn program() -> String {
     std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
 }
 
-fn launch(port: u16, options: &[String], directory: &tempfile::TempDir) -> (Child, String) {
+/// Absent where no Redis answers at the port: a test that went on would wait for its store for ever.
+fn launch(port: u16, options: &[String], directory: &tempfile::TempDir) -> Option<(Child, String)> {
     let mut guard = Command::new("sh")
         // A configuration file comes first.
         .args(["-c", GUARD, "redis", &program()])
@@ -102,11 +109,28 @@ fn launch(port: u16, options: &[String], directory: &tempfile::TempDir) -> (Chil
     let mut pid = String::new();
     BufReader::new(guard.stdout.take().expect("its output")).read_line(&mut pid).expect("a process id");
     let started = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(30), "redis-server does not answer; is it installed?");
+    while !is_redis(port) {
+        if started.elapsed() > Duration::from_secs(20) {
+            drop(guard.stdin.take());
+            let _ = guard.wait();
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(10)); // a server in another process has no event to wait for
     }
-    (guard, pid.trim().to_owned())
+    Some((guard, pid.trim().to_owned()))
+}
+
+/// Whether what listens there answers as Redis does, if only that it wants a password.
+fn is_redis(port: u16) -> bool {
+    let asks = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0];
+        stream.read_exact(&mut answer)?;
+        std::io::Result::Ok(answer[0])
+    };
+    asks().is_ok_and(|first| b"+-".contains(&first))
 }
 
 /// The server that all tests share, each under its own prefix.
@@ -115,6 +139,13 @@ pub fn shared() -> &'static Redis {
     SHARED.get_or_init(Redis::start)
 }
 
+/// A port that nobody has, for a server that can't choose one. None of those that the system gives to whoever binds or
+/// connects without a choice: such a one would be taken before the server is up.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+    loop {
+        let port = rand::random_range(10_000..30_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
