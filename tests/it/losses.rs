@@ -218,6 +218,41 @@ async fn a_ring_that_is_put_back_too_late_is_over() {
     cluster.close().await;
 }
 
+/// A sweeper claimed what an earlier epoch of a node had left, and died: the node removes it when the claim has run out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_sweeper_had_claimed_does_not_stay() {
+    let redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url()]).await;
+    let (sessions, bo) = (&cluster.shared.sessions, cluster.phone(0, &unique("bo")).await);
+    let user = UserId::parse(&bo.user).expect("a user id");
+    let of_bo = sessions.sessions(&user).await.expect("the store answers").remove(0);
+    let left = SessionRecord {
+        id: SessionId::from_random(7),
+        user: UserId::parse(&unique("ana")).expect("a user id"),
+        ..of_bo.clone()
+    };
+    sessions.register(&left).await.expect("the store answers");
+    let lease = Lease {
+        node: of_bo.node.clone(),
+        epoch: of_bo.epoch,
+        address: String::new(),
+        probe: String::new(),
+        expires_at: cluster.clock.now(),
+        sessions: 2,
+    };
+    let claim = Duration::from_secs(8);
+    sessions.sweep(&lease, cluster.clock.now(), claim, 512).await.expect("the store answers");
+    // Its lease is gone: it begins another epoch.
+    let leases = redis.command(&["--scan", "--pattern", "*:leases"]);
+    assert_eq!(redis.command(&["DEL", leases.as_str()]), "1");
+    let online = async || sessions.online_users().await.unwrap_or_default();
+    until("only bo is online", 2 * ONE_LEASE, async || online().await == [user.clone()]).await;
+    let again = sessions.sessions(&user).await.expect("the store answers");
+    assert!(again.len() == 1 && again[0].epoch > of_bo.epoch, "{again:?}");
+    assert!(bo.keep_connected());
+    cluster.close().await;
+}
+
 /// A registration that the store failed runs after the removal of its session, from the buffer of a connection that was
 /// given up: it does not stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

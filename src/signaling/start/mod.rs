@@ -294,6 +294,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
             local: Arc::clone(&local),
             registration,
             absences: Arc::clone(&absences),
+            epochs: parking_lot::Mutex::default(),
         },
     });
     let dead_nodes = Arc::new(DeadNodes {

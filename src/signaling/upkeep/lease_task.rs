@@ -54,7 +54,7 @@ impl LeaseTask {
         let refresh = self.registration.wants_refresh();
         let anew = !continued || self.registration.begins_anew();
         if !anew && wanted.is_none() && !refresh {
-            return Ok(());
+            return self.sweep_own_past(old).await;
         }
         if anew {
             self.registration.register_again();
@@ -72,8 +72,8 @@ impl LeaseTask {
             self.registering.register_all().await?;
             Ok(past)
         };
-        let mut past = self.lease.renewing(meanwhile, registering).await?;
-        past.push(old);
+        let past = self.lease.renewing(meanwhile, registering).await?;
+        self.own_past.is_over(past.into_iter().chain([old]));
         if anew && continued {
             self.lease.ask_renewal(new).await?;
         }
@@ -81,8 +81,15 @@ impl LeaseTask {
         if let Some(wanted) = wanted {
             self.registration.registered(wanted);
         }
-        // What lives has been registered under the new epoch.
-        self.lease.renewing(new, self.own_past.sweep(self.lease.of_epoch(old), past)).await
+        self.sweep_own_past(new).await
+    }
+
+    /// What a store that failed kept of earlier epochs, too.
+    async fn sweep_own_past(&self, epoch: u64) -> Result<(), StoreError> {
+        if self.own_past.is_swept() {
+            return Ok(());
+        }
+        self.lease.renewing(epoch, self.own_past.sweep(self.lease.of_epoch(epoch))).await
     }
 
     /// Removes sessions that left while the store failed; each is forgotten here only when that is done.

@@ -1,9 +1,11 @@
 //! What earlier epochs of this node left in the store: those of a process before it under the same name, and its own that
 //! come to life again with a store that comes back older.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::signaling::cluster::Registration;
 use crate::signaling::connections::Absences;
@@ -23,20 +25,34 @@ pub struct OwnPast {
     pub local: Arc<LocalSessions>,
     pub registration: Arc<Registration>,
     pub absences: Arc<Absences>,
+    /// Epochs that may have left something.
+    pub epochs: Mutex<BTreeSet<u64>>,
 }
 
 impl OwnPast {
-    /// Removes the sessions of earlier epochs, once all that live are registered under the present one; who is no longer
-    /// here left while nobody wrote it down, or is alive only in an old copy of the store.
-    pub async fn sweep(&self, own: Lease, mut past: Vec<u64>) -> Result<(), StoreError> {
-        past.retain(|epoch| *epoch != self.registration.epoch());
-        past.sort_unstable();
-        past.dedup();
+    /// All that live are registered under the present epoch: what these have left is to be removed.
+    pub fn is_over(&self, epochs: impl IntoIterator<Item = u64>) {
+        self.epochs.lock().extend(epochs);
+    }
+
+    pub fn is_swept(&self) -> bool {
+        self.epochs.lock().is_empty()
+    }
+
+    /// Removes the sessions of earlier epochs; who is no longer here left while nobody wrote it down, or is alive only in an
+    /// old copy of the store. What the store fails, or another node has claimed, is left for the next time.
+    pub async fn sweep(&self, own: Lease) -> Result<(), StoreError> {
+        let present = self.registration.epoch();
+        self.epochs.lock().remove(&present);
+        let past: Vec<u64> = self.epochs.lock().iter().copied().collect();
         for epoch in past {
             let lease = Lease { epoch, ..own.clone() };
             loop {
                 let swept = self.sessions.sweep(&lease, self.node.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
                 if swept.sessions.is_empty() {
+                    if swept.claimed == 0 {
+                        self.epochs.lock().remove(&epoch);
+                    }
                     break;
                 }
                 let users: HashSet<_> = swept.sessions.iter().map(|session| session.user.clone()).collect();
