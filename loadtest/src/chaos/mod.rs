@@ -53,7 +53,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(3);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const CALLER_GRACE: Duration = Duration::from_secs(5);
 const CALL_GRACE: Duration = Duration::from_secs(20);
-/// Shorter than the ten seconds after which who is asked can't be reached: such a request is not played.
+/// Short enough for two minutes to see it run out. It is over before the ten seconds after which nobody waits for who is
+/// away.
 const VIDEO_ANSWER: Duration = Duration::from_secs(4);
 const LEASE: Duration = Duration::from_secs(10);
 /// From then on nobody may be busy.
