@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use onlycare_signaling::call::{Call, CallId, Device, NodeId, SessionId, State, UserId};
 use onlycare_signaling::store::{Lease, SessionRecord};
 use serde_json::json;
 
+use crate::harness::cluster::{SECRET, get_with};
 use crate::harness::phone::{Heard, Profile, initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
@@ -186,6 +188,47 @@ async fn a_ring_that_was_dialled_behind_a_failover_goes_on() {
     for phone in [&ana, &bo] {
         phone.assert_nothing_more().await;
     }
+}
+
+/// While a call may not be put back yet, nobody is told that there is none, whatever is said or asked of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_not_be_put_back_yet_is_not_unknown() {
+    let mut redis = Redis::start();
+    let far = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[redis.url(), format!("redis://{}", far.address)]).await;
+    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    let words = [
+        ("call:upgrade", json!({"callId": id})),
+        ("call:upgrade:response", json!({"callId": id, "accepted": true})),
+        ("call:downgrade", json!({"callId": id})),
+        ("call:message", json!({"callId": id, "data": 1})),
+        ("call:accept", json!({"callId": id})),
+        ("call:end", json!({"callId": id})),
+    ];
+    far.cut();
+    redis.restart();
+    // Their node has not heard of the call.
+    let mut devices = Vec::new();
+    for (word, _) in &words {
+        devices.push(cluster.phone_with(0, Profile::of(&bo.user).device(word)).await);
+    }
+    let said = devices.iter().zip(words).map(|(phone, (word, payload))| async move {
+        let answer = phone.ask(word, payload).await;
+        assert_eq!((&answer["success"], &answer["code"]), (&json!(false), &json!("unavailable")), "{word}: {answer}");
+    });
+    let asked = async {
+        let path = format!("/api/calls/{id}");
+        let (status, answer) = get_with(cluster.address(0), &path, ("x-internal-secret", SECRET)).await;
+        assert_eq!(status, 503, "{answer}");
+    };
+    tokio::join!(join_all(said), asked);
+    far.mend();
+    // What was to be obeyed later is.
+    ana.expect_within("call:ended", 2 * ONE_LEASE).await;
+    assert_eq!(cluster.state(&id).await.0, "ended");
 }
 
 /// A node that comes back to a wiped store when the others have waited for it and said that there is no such call: what

@@ -1,6 +1,6 @@
 //! Calls that the store has lost.
 
-use super::Calls;
+use super::{Calls, Failure};
 use crate::call::{Call, CallId, What};
 use crate::store::{Restored, StoreError};
 
@@ -25,6 +25,14 @@ impl Calls {
     pub async fn restore_one(&self, id: &CallId) -> bool {
         let Some(call) = self.cache.last_seen(id) else { return false };
         self.identity.may_have_lost().await && self.restore(&call).await.is_ok()
+    }
+
+    /// What is not there may only not be put back yet: then nobody says that there is no such call.
+    pub async fn unless_lost<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {
+        match answer {
+            Err(Failure::NotFound) if self.identity.may_have_lost().await => Err(Failure::Unavailable),
+            answer => answer,
+        }
     }
 
     /// A live call that is gone from the store though nothing was lost: it ended where nobody told this node, long ago.

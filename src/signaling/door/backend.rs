@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::Word;
 use crate::call::{Call, CallId, Milestone, TokenHash, UserId};
-use crate::signaling::calls::{Failure, Initiate};
+use crate::signaling::calls::{Calls, Failure, Initiate};
 use crate::signaling::connections::Dismissals;
 use crate::signaling::delivery::Words;
 use crate::signaling::directory::Directory;
@@ -24,6 +24,7 @@ pub struct Backend {
     pub(in crate::signaling) dismissals: Arc<Dismissals>,
     pub(in crate::signaling) directory: Arc<Directory>,
     pub(in crate::signaling) timeline: Arc<Timeline>,
+    pub(in crate::signaling) calls: Arc<Calls>,
 }
 
 impl Backend {
@@ -71,9 +72,13 @@ impl Backend {
 
     /// A call as it is stored, with its history in order of time.
     pub async fn history(&self, id: &CallId) -> Result<(Call, Vec<Milestone>), Failure> {
-        let (timeline, id) = (Arc::clone(&self.timeline), id.clone());
-        // Milestones that wait are written first.
-        self.node.to_its_end(async move { timeline.history(&id).await?.ok_or(Failure::NotFound) }).await
+        let (timeline, calls, id) = (Arc::clone(&self.timeline), Arc::clone(&self.calls), id.clone());
+        let read = async move {
+            // Milestones that wait are written first.
+            let found = timeline.history(&id).await?.ok_or(Failure::NotFound);
+            calls.unless_lost(found).await
+        };
+        self.node.to_its_end(read).await
     }
 
     /// Who of these has a session, in order.

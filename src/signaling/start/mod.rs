@@ -356,6 +356,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
             dismissals,
             directory: Arc::clone(&directory),
             timeline,
+            calls: Arc::clone(&calls),
         },
         inspection: Inspection {
             node: Arc::clone(&node),

@@ -36,7 +36,7 @@ impl PhoneCommands {
 
     /// A device of the callee shows that it rings.
     pub async fn alert(&self, by: Actor, id: &CallId) -> Result<Call, Failure> {
-        self.commands.apply(id, &Command::Alert { by }).await
+        self.calls.unless_lost(self.commands.apply(id, &Command::Alert { by }).await).await
     }
 
     pub async fn accept(&self, by: Actor, id: &CallId) -> Result<Call, Failure> {
@@ -67,12 +67,13 @@ impl PhoneCommands {
             }
             _ => {}
         }
-        self.commands.apply(id, command).await
+        self.calls.unless_lost(self.commands.apply(id, command).await).await
     }
 
     /// Relays a participant's message to the other side of a live call.
     pub async fn message(&self, by: &Actor, id: &CallId, data: serde_json::Value) -> Result<Call, Failure> {
-        let mut call = self.calls.load(id).await?.ok_or(Failure::NotFound)?;
+        let stored = self.calls.load(id).await?.ok_or(Failure::NotFound);
+        let mut call = self.calls.unless_lost(stored).await?;
         if call.role_of(&by.user).is_none()
             && let Some(own) = self.calls.doubled(id, &by.user).await?
         {
@@ -94,9 +95,7 @@ impl PhoneCommands {
             // In order per call: behind those that wait already.
             Err(Failure::Unavailable)
         } else {
-            match self.commands.apply(id, &command).await {
-                // Another node may still be about to put it back.
-                Err(Failure::NotFound) if self.calls.identity.may_have_lost().await => Err(Failure::Unavailable),
+            match self.calls.unless_lost(self.commands.apply(id, &command).await).await {
                 Err(Failure::NotFound) => self.keep(id, &command).await,
                 judged => judged,
             }
@@ -109,8 +108,7 @@ impl PhoneCommands {
 
     /// The retry of a verdict, without queueing it again.
     pub async fn judge_again(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
-        let call = match self.commands.apply(id, command).await {
-            Err(Failure::NotFound) if self.calls.identity.may_have_lost().await => return Err(Failure::Unavailable),
+        let call = match self.calls.unless_lost(self.commands.apply(id, command).await).await {
             Err(Failure::NotFound) => self.keep(id, command).await?,
             judged => judged?,
         };

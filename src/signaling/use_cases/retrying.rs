@@ -74,8 +74,8 @@ impl Retrying {
     /// Cancels a call that its caller was refused, if it exists after all and nobody dialled it once more. The backend did
     /// not say so and is not told: it knows of the ring.
     async fn withdraw(&self, id: &CallId, nonce: u64) -> Result<(), Failure> {
-        match self.commands.apply(id, &Command::Withdraw { nonce }).await {
-            Err(Failure::NotFound) if self.commands.calls.identity.may_have_lost().await => Err(Failure::Unavailable),
+        let withdrawn = self.commands.apply(id, &Command::Withdraw { nonce }).await;
+        match self.commands.calls.unless_lost(withdrawn).await {
             Err(Failure::Unavailable) => Err(Failure::Unavailable),
             Ok(_) | Err(_) => Ok(()),
         }

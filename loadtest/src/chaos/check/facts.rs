@@ -10,6 +10,8 @@ pub const SECOND: u64 = 1_000_000;
 const MILLI: u64 = 1000;
 /// After a fault nodes connect again, which takes up to 2 s and a command that times out in 2 s.
 const RECOVERY: u64 = 5 * SECOND;
+/// For so long nodes wait for those that have not put back anything.
+const PUT_BACK: u64 = 4 * SECOND;
 /// How much a store that lost data may have lost: what replication had not sent.
 const UNREPLICATED: u64 = 2 * SECOND;
 
@@ -212,6 +214,14 @@ impl<'a> Facts<'a> {
         // No deadline fires for one lease after a loss.
         let lease = if Kind::loses_data(trouble.kind) { self.terms.lease * MILLI } else { 0 };
         trouble.until + lease + RECOVERY
+    }
+
+    /// Whether no deadline had to fire yet: a server that began again with its data is one that may have lost some, and all
+    /// nodes have the time to put that back.
+    pub fn deadlines_rest(&self, at: u64) -> bool {
+        let rest = self.terms.lease * MILLI + PUT_BACK + RECOVERY;
+        let mut restarts = self.troubles.iter().filter(|trouble| trouble.kind == "redis-restart");
+        restarts.any(|restart| (restart.from..restart.until + rest).contains(&at))
     }
 
     /// Whether what was written at `at` may have been lost with the store before anybody else had it.

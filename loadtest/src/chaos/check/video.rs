@@ -197,7 +197,9 @@ impl Court<'_> {
             let is_answered = talk.said.iter().any(|said| said.event != BACK && self.is_other_side(said.phone, phone));
             let patience = self.facts.terms.asked * 1000 + OVERDUE + if is_answered { HEARD_WITHIN } else { 0 };
             let waited = self.sessions_of(phone).filter_map(|session| self.facts.calm(session, at, patience)).min();
-            if let Some(due) = waited.filter(|due| *due < over && !self.facts.died_with_the_store(self.call, *due)) {
+            let is_due =
+                |due: &u64| !self.facts.died_with_the_store(self.call, *due) && !self.facts.deadlines_rest(*due);
+            if let Some(due) = waited.filter(|due| *due < over && is_due(due)) {
                 silent.push((due, format!("{phone} asked for video and hears no answer")));
                 continue;
             }
