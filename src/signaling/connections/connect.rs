@@ -73,6 +73,8 @@ impl Connections {
         if alive == 1 && !registered.watchers.is_empty() {
             self.presence.came_online(&session.user, registered.watchers).await;
         }
+        // After a loss the store may know less of its call than other nodes are about to put back.
+        self.replay.identity.all_restored().await?;
         let desk = self.calls.desk(&session.user).await?;
         self.registrar.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
         Ok(desk)

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use super::{Registrar, Replay};
 use crate::signaling::presence::Presence;
 use crate::signaling::sessions::Session;
-use crate::store::StoreError;
+use crate::store::{Registered, StoreError};
 
 /// Sessions that a node registers again at the same time.
 const AT_ONCE: usize = 64;
@@ -20,43 +20,28 @@ pub struct Registering {
 }
 
 impl Registering {
-    /// Registers all sessions of this node, under the epoch of now. One that fails does not keep the others from it; as
-    /// many as are on their way at once mean that the store is away. The first failure is returned in the end.
+    /// Registers all sessions of this node, under the epoch of now, and tells each what it may have missed.
     pub async fn register_all(&self) -> Result<(), StoreError> {
         let sessions = self.registrar.local.all();
         if !sessions.is_empty() {
             tracing::info!(sessions = sessions.len(), "registering all sessions again");
         }
-        let total = sessions.len();
-        let mut registered = stream::iter(sessions)
-            .map(|session| async move { (session.id.clone(), self.register_again(&session).await) })
-            .buffer_unordered(AT_ONCE);
-        let (mut failed, mut first) = (0, None);
-        while let Some((session, outcome)) = registered.next().await {
-            let Err(error) = outcome else { continue };
-            failed += 1;
-            if first.is_none() {
-                tracing::debug!(%session, %error, "registering a session again failed, to be repeated");
-                first = Some(error);
-            }
-            if failed >= AT_ONCE {
-                break;
-            }
-        }
-        drop(registered);
-        if let Some(error) = first {
-            tracing::warn!(failed, total, "not all sessions could be registered again");
-            return Err(error);
-        }
+        let registered = all_of(sessions.into_iter().map(|session| async move {
+            let registered = self.registrar.register(&session).await?;
+            Ok(registered.written.then_some((session, registered)))
+        }))
+        .await?;
+        // Who is where is known at once. After a loss the store may know less of their calls than others are about to put
+        // back.
+        self.replay.identity.all_restored().await?;
+        let present = registered.into_iter().flatten();
+        let told = present.map(|(session, registered)| async move { self.tell_missed(&session, &registered).await });
+        all_of(told).await?;
         self.presence.watch_all_again().await
     }
 
-    /// Registers a session that is known here and tells it what it may have missed meanwhile.
-    async fn register_again(&self, session: &Arc<Session>) -> Result<(), StoreError> {
-        let registered = self.registrar.register(session).await?;
-        if !registered.written {
-            return Ok(());
-        }
+    /// Tells a session that is registered again what it may have missed meanwhile.
+    async fn tell_missed(&self, session: &Arc<Session>, registered: &Registered) -> Result<(), StoreError> {
         let desk = self.registrar.calls.desk(&session.user).await?;
         self.registrar.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
         self.replay.replay(session, &desk).await;
@@ -65,4 +50,29 @@ impl Registering {
         }
         Ok(())
     }
+}
+
+/// Does all of these, many at once, and returns what came of them, or the first failure. One that fails does not keep the
+/// others from it; as many as are on their way at once mean that the store is away.
+async fn all_of<T, F>(work: impl IntoIterator<Item = F>) -> Result<Vec<T>, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut outcomes = stream::iter(work).buffer_unordered(AT_ONCE);
+    let (mut done, mut failed, mut first) = (Vec::new(), 0, None);
+    while let Some(outcome) = outcomes.next().await {
+        match outcome {
+            Ok(one) => done.push(one),
+            Err(error) => {
+                failed += 1;
+                first.get_or_insert(error);
+            }
+        }
+        if failed >= AT_ONCE {
+            break;
+        }
+    }
+    let Some(error) = first else { return Ok(done) };
+    tracing::warn!(failed, done = done.len(), %error, "not all sessions could be registered again");
+    Err(error)
 }
