@@ -156,7 +156,11 @@ impl App {
         deliver(&config, &clock, laravel.as_ref(), &signaling, &shared.outbox, &bell)?;
         let authenticate = authenticator(&config, &clock, laravel, &signaling, shared.tokens, &tasks, &stop);
         let limits = config.limits;
-        let event_limits = Arc::new(EventLimits::new(limits.events_per_minute, limits.presence_ids_per_minute));
+        let event_limits = Arc::new(EventLimits::new(
+            limits.events_per_minute,
+            limits.presence_ids_per_minute,
+            config.retention.messages_per_minute,
+        ));
         let addresses = ClientAddress::new(config.trusted_proxies.clone());
         let connections =
             Connections::new(limits.connections, limits.connections_per_address, descriptors, addresses.clone());

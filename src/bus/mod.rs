@@ -124,9 +124,8 @@ impl Body {
             Body::Notice { user, call } => About { user: Some(user.clone()), ..About::call(&call.id) },
             Body::Word { user, word } => {
                 let call = match word {
-                    Word::Cancelled { call_id, .. }
-                    | Word::Rejected { call_id, .. }
-                    | Word::Message { call_id, .. } => CallId::parse(call_id).ok(),
+                    Word::Cancelled { call_id, .. } | Word::Rejected { call_id, .. } => CallId::parse(call_id).ok(),
+                    Word::Message(message) => CallId::parse(&message.call_id).ok(),
                     Word::App { .. } => None,
                 };
                 About { call, ..About::user(user) }
@@ -151,16 +150,36 @@ pub enum Word {
         call_id: String,
         reason: String,
     },
-    Message {
-        call_id: String,
-        sender: UserId,
-        data: serde_json::Value,
-    },
+    Message(Box<Message>),
     /// The application's own event, from Laravel.
     App {
         event: String,
         data: serde_json::Value,
     },
+}
+
+/// What a party of a call says to the other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// As the call was initiated with.
+    pub call_id: String,
+    pub sender: UserId,
+    pub data: serde_json::Value,
+    /// The sender's own name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Where the call is stored; absent from an older node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallId>,
+    /// Rises with each message of its sender; 0 from an older node.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub order: u64,
+    /// The order of the last before it that was kept; 0 for none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub kept_before: u64,
+    /// It is told again to a device that joins or returns.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
 }
 
 /// What a node's channel brings.

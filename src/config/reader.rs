@@ -117,6 +117,7 @@ impl Reader {
                 live: policy.call_max + Duration::from_secs(3600),
                 ended,
                 verdict,
+                messages_per_minute: self.number("MESSAGES_PER_MINUTE", 0..=1_000_000),
                 rings_per_minute: self.number("RINGS_PER_CALLEE_PER_MINUTE", 0..=1000),
                 ring_budget: RingBudget {
                     full_ring: policy.ring_timeout,

@@ -73,7 +73,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, id: Segment) -> Result<Res
     Ok(match api.signaling.backend.history(&body::call(id)?).await {
         Ok((call, timeline)) => Json(record(&call, &timeline)).into_response(),
         Err(Failure::NotFound) => error(StatusCode::NOT_FOUND, "Call not found", "call_not_found"),
-        Err(Failure::Unavailable | Failure::Refused { .. } | Failure::TooManyRings { .. }) => unavailable(),
+        Err(Failure::Unavailable | Failure::Refused { .. } | Failure::RateLimited { .. }) => unavailable(),
     })
 }
 

@@ -105,7 +105,7 @@ async fn respond(told: impl Future<Output = WordOutcome>, absent: &'static str) 
         }
         Err(Failure::NotFound) => not_emitted("Call not found"),
         Err(Failure::Refused { .. }) => not_emitted("Call ended"),
-        Err(Failure::Unavailable | Failure::TooManyRings { .. }) => return unavailable(),
+        Err(Failure::Unavailable | Failure::RateLimited { .. }) => return unavailable(),
     };
     Json(answer).into_response()
 }

@@ -62,7 +62,7 @@ impl Commands {
     pub async fn displace(&self, held: &Call, command: Command) -> Result<(), Failure> {
         match self.apply(&held.id, &command).await {
             Ok(_) | Err(Failure::NotFound | Failure::Refused { .. }) => Ok(()),
-            Err(failure @ (Failure::Unavailable | Failure::TooManyRings { .. })) => Err(failure),
+            Err(failure @ (Failure::Unavailable | Failure::RateLimited { .. })) => Err(failure),
         }
     }
 
@@ -71,7 +71,7 @@ impl Commands {
         let (commands, id) = (Arc::clone(self), id.clone());
         self.node.spawn(async move {
             match commands.apply(&id, &Command::Push).await {
-                Ok(_) | Err(Failure::NotFound | Failure::Refused { .. } | Failure::TooManyRings { .. }) => {}
+                Ok(_) | Err(Failure::NotFound | Failure::Refused { .. } | Failure::RateLimited { .. }) => {}
                 // Its deadline is stored: the push is two seconds late.
                 Err(Failure::Unavailable) => tracing::warn!(call = %id, "asking for a push at once failed"),
             }

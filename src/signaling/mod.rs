@@ -31,11 +31,12 @@ mod timeline;
 mod upkeep;
 mod use_cases;
 
-pub use crate::bus::Word;
+pub use crate::bus::{Message, Word};
 pub use crate::store::{DeadLetter, Outcome, Page, Replayed, SessionRecord, Which};
 pub use backend::Ledger;
 pub use calls::{Failure, Initiate};
 pub use cluster::Waiting;
+pub use delivery::{Handed, Said};
 pub use door::{LivePage, NodeView, Person, Signaling};
 pub use policy::Policy;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};

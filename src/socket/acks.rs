@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::FieldError;
 use crate::call::{Call, Refusal, UserId};
-use crate::signaling::{Failure, Initiated};
+use crate::signaling::{Failure, Handed, Initiated};
 use crate::telemetry::metrics::{self, ErrorCode};
 use crate::telemetry::tale;
 
@@ -26,6 +26,21 @@ impl Refused {
 
 pub fn done(spelled: &str, call: &Call) -> Value {
     json!({"success": true, "callId": spelled, "state": call.state.name()})
+}
+
+/// To whom a message was handed: nobody, where no device of the other side is there.
+pub fn handed(spelled: &str, handed: &Handed) -> Value {
+    let mut ack = done(spelled, &handed.call);
+    let to = json!({"userId": handed.to, "devices": handed.devices});
+    ack["handedTo"] = if handed.devices > 0 { json!([to]) } else { json!([]) };
+    ack["order"] = handed.order.into();
+    if handed.kept {
+        ack["kept"] = true.into();
+    }
+    if handed.again {
+        ack["repeat"] = true.into();
+    }
+    ack
 }
 
 /// Who is online of those asked for.
@@ -55,7 +70,7 @@ pub fn initiated(spelled: &str, answer: &Initiated) -> Value {
 pub fn failed(failure: &Failure) -> Refused {
     match failure {
         Failure::NotFound => error("Call not found", failure.code()),
-        Failure::TooManyRings { wait } => rate_limited(*wait),
+        Failure::RateLimited { wait } => rate_limited(*wait),
         Failure::Unavailable => error("Service unavailable, please try again", failure.code()),
         Failure::Refused { refusal, call } => match refusal {
             Refusal::NotAParticipant => error("Not a participant of this call", failure.code()),

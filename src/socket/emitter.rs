@@ -5,13 +5,13 @@ use socketioxide::extract::SocketRef;
 use socketioxide::{AckError, SendError, SocketError};
 use tokio_util::task::TaskTracker;
 
-use super::events::{Event, busy, call_event, ready_event, reject_confirmed, word_event};
+use super::events::{Event, busy, call_event, message_event, ready_event, reject_confirmed, word_event};
 use super::line::Line;
 use super::news::{Item, News};
 use super::wire::Wire;
 use super::wires::Wires;
 use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp, UserId};
-use crate::signaling::Word;
+use crate::signaling::{Message, Word};
 use crate::signaling::{Ready, Signaling, Spoken, Voice};
 use crate::telemetry::metrics::Departure;
 use crate::telemetry::{carry, metrics};
@@ -84,11 +84,20 @@ impl Voice for PhoneVoice {
         let (name, payload) = word_event(word, now);
         match word {
             Word::Cancelled { .. } | Word::Rejected { .. } => self.emit(&(name, payload)),
-            Word::Message { .. } | Word::App { .. } => {
+            Word::App { .. } => {
                 self.news.tell(Item::Word { name: name.to_owned(), payload });
                 Spoken::Queued
             }
+            Word::Message(message) => {
+                self.message(message, now);
+                Spoken::Queued
+            }
         }
+    }
+
+    fn message(&self, message: &Message, now: Timestamp) {
+        let (_, payload) = message_event(message, now);
+        self.news.tell(Item::Message { bytes: payload.to_string().len(), payload, kept: message.keep });
     }
 
     fn busy(&self, call_id: &str) -> Spoken {

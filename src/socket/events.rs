@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Role, Say, Timestamp, UserId};
 use crate::signaling::Ready;
-use crate::signaling::Word;
+use crate::signaling::{Message, Word};
 
 /// An event's name and payload.
 pub type Event<'a> = (&'a str, Value);
@@ -79,11 +79,31 @@ pub fn word_event(word: &Word, now: Timestamp) -> Event<'_> {
         Word::Rejected { call_id, reason } => {
             ("call:rejected", json!({"callId": call_id, "reason": reason, "timestamp": timestamp}))
         }
-        Word::Message { call_id, sender, data } => {
-            ("call:message", json!({"callId": call_id, "senderId": sender, "data": data, "timestamp": timestamp}))
-        }
+        Word::Message(message) => message_event(message, now),
         Word::App { event, data } => (event, data.clone()),
     }
+}
+
+/// What the other side said, with the time at which it did.
+pub fn message_event(message: &Message, now: Timestamp) -> Event<'static> {
+    // An order counts microseconds; an older node gives none.
+    let said_at = if message.order > 0 { message.order / 1000 } else { now.as_millis() };
+    let mut payload = json!({
+        "callId": message.call_id,
+        "senderId": message.sender,
+        "data": message.data,
+        "timestamp": said_at,
+    });
+    if message.order > 0 {
+        payload["order"] = message.order.into();
+    }
+    if let Some(id) = &message.id {
+        payload["messageId"] = id.as_str().into();
+    }
+    if message.keep {
+        payload["kept"] = true.into();
+    }
+    ("call:message", payload)
 }
 
 pub fn ready_event(ready: &Ready) -> Event<'static> {

@@ -12,7 +12,7 @@ use socketioxide_core::Value as RawValue;
 
 use super::acks::Refused;
 use super::emitter::{PhoneVoice, spoken};
-use super::line::{Incoming, Line};
+use super::line::{Incoming, Line, Places};
 use super::news::News;
 use super::payload::{CONTAINERS, drop_claims, verdict_alone};
 use super::wire::Wire;
@@ -30,7 +30,7 @@ const EVENT_LIMIT: usize = 16 * 1024;
 const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
 /// The events that are about a call.
 const EVENTS: [&str; 7] =
-    ["call:initiate", "call:ringing", "call:accept", "call:reject", "call:cancel", "call:end", "call:message"];
+    ["call:initiate", "call:ringing", "call:accept", "call:reject", "call:cancel", "call:end", messages::EVENT];
 /// How long an enforced check may hold an initiate up.
 const ENFORCE_PATIENCE: Duration = Duration::from_secs(1);
 const WHEN_QUEUE_IS_FULL: Duration = Duration::from_secs(1);
@@ -53,6 +53,7 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
         };
         let name = text.trim_start().trim_start_matches('[').trim_start().trim_start_matches('"');
         let hangs_up = HANG_UPS.iter().any(|event| name.starts_with(event));
+        let places = Places::of(hangs_up, name.starts_with(messages::EVENT));
         let text = match text.len() {
             ..=EVENT_LIMIT => Some(text.as_str().to_owned()),
             _ if hangs_up => verdict_alone(text),
@@ -61,7 +62,7 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
         let Some(text) = text else {
             return turn_away(ack, &acks::invalid_text("payload is larger than 16 KiB"));
         };
-        let incoming = Incoming { text, ack, arrived: self.0.signaling.clock().elapsed(), hangs_up };
+        let incoming = Incoming { text, ack, arrived: self.0.signaling.clock().elapsed(), places };
         match line.push(incoming) {
             Ok(Some(session)) => drain(&self.0, line, session),
             Ok(None) => {}
@@ -155,6 +156,9 @@ async fn allowed(
     event: &str,
     payload: Option<&Value>,
 ) -> Result<(), Duration> {
+    if event == messages::EVENT {
+        return edge.limits.message(&session.user).inspect_err(|_| metrics::limited(Limit::Messages));
+    }
     let Err(wait) = edge.limits.event(&session.user) else { return Ok(()) };
     if !HANG_UPS.contains(&event) {
         metrics::limited(Limit::Events);
@@ -225,7 +229,7 @@ async fn dispatch(
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
             verdict(edge, session, event, payload, ack, arrived).await;
         }
-        "call:message" => messages::relay(edge, session, payload, ack).await,
+        messages::EVENT => messages::relay(edge, session, payload, ack).await,
         "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" | "call:downgrade" => {
             video::switch(edge, session, event, payload, ack).await;
         }
@@ -339,7 +343,7 @@ async fn verdict(
         Err(Failure::NotFound) if event == "call:reject" => {
             signaling.phones.reject_unknown(session, &id, &spelled, reason)
         }
-        Ok(_) | Err(Failure::NotFound | Failure::Unavailable | Failure::TooManyRings { .. }) => {}
+        Ok(_) | Err(Failure::NotFound | Failure::Unavailable | Failure::RateLimited { .. }) => {}
     }
 }
 

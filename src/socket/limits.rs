@@ -20,17 +20,20 @@ type PerUser = RateLimiter<UserId, DefaultKeyedStateStore<UserId>, DefaultClock>
 pub struct EventLimits {
     events: Option<PerUser>,
     hang_ups: PerUser,
+    /// Between the parties of calls.
+    messages: Option<PerUser>,
     /// Each id of a subscription is read from the store, so each counts.
     presence_ids: Option<PerUser>,
 }
 
 impl EventLimits {
     /// 0: no limit.
-    pub fn new(per_minute: u32, presence_ids_per_minute: u32) -> Self {
+    pub fn new(per_minute: u32, presence_ids_per_minute: u32, messages_per_minute: u32) -> Self {
         let ids = |limit: NonZeroU32| Quota::per_minute(limit).allow_burst(limit.max(SUBSCRIPTION));
         Self {
             events: NonZeroU32::new(per_minute).map(|limit| RateLimiter::keyed(Quota::per_minute(limit))),
             hang_ups: RateLimiter::keyed(Quota::per_second(HANG_UPS_PER_SECOND)),
+            messages: NonZeroU32::new(messages_per_minute).map(|limit| RateLimiter::keyed(Quota::per_minute(limit))),
             presence_ids: NonZeroU32::new(presence_ids_per_minute).map(|limit| RateLimiter::keyed(ids(limit))),
         }
     }
@@ -43,6 +46,11 @@ impl EventLimits {
     /// Takes one hang-up from an allowance of its own.
     pub fn hang_up(&self, user: &UserId) -> Result<(), Duration> {
         check(&self.hang_ups, user)
+    }
+
+    /// Takes one message from an allowance of its own: what is said in a call leaves that of calls as it is.
+    pub fn message(&self, user: &UserId) -> Result<(), Duration> {
+        self.messages.as_ref().map_or(Ok(()), |messages| check(messages, user))
     }
 
     /// Takes so many ids of users whose presence is asked for, all or none.
@@ -63,6 +71,9 @@ impl EventLimits {
             events.retain_recent();
         }
         self.hang_ups.retain_recent();
+        if let Some(messages) = &self.messages {
+            messages.retain_recent();
+        }
         if let Some(presence_ids) = &self.presence_ids {
             presence_ids.retain_recent();
         }
@@ -80,17 +91,17 @@ mod tests {
     /// Ids are charged one by one, to their user alone, and what is refused costs nothing.
     #[test]
     fn ids_are_charged_and_not_questions() {
-        let limits = EventLimits::new(0, 1000);
+        let limits = EventLimits::new(0, 1000, 0);
         let (ana, bo) = (UserId::parse("ana").unwrap(), UserId::parse("bo").unwrap());
         let answered = (0..100).filter(|_| limits.presence_ids(&ana, 500).is_ok()).count();
         assert_eq!(answered, 2, "a thousand ids of fifty thousand");
         let wait = limits.presence_ids(&ana, 500).unwrap_err();
         assert!(wait > Duration::from_secs(25) && wait <= Duration::from_secs(30), "{wait:?}");
         limits.presence_ids(&bo, 500).unwrap();
-        let small = EventLimits::new(0, 1);
+        let small = EventLimits::new(0, 1, 0);
         small.presence_ids(&ana, 500).unwrap();
         assert!(small.presence_ids(&ana, 1).is_err(), "a whole subscription, then one a minute");
-        let open = EventLimits::new(0, 0);
+        let open = EventLimits::new(0, 0, 0);
         assert!((0..100).all(|_| open.presence_ids(&ana, 500).is_ok()));
     }
 }

@@ -13,6 +13,26 @@ use crate::telemetry::metrics::Departure;
 const WAITING_LIMIT: usize = 64;
 /// A hang-up finds a place all the same.
 const PLACES_FOR_HANG_UPS: usize = 64;
+/// And so does what is about a call, behind what its parties say to each other.
+const PLACES_FOR_CALLS: usize = 32;
+
+/// Which places there are for an event.
+#[derive(Clone, Copy)]
+pub(super) enum Places {
+    HangUp,
+    Event,
+    Message,
+}
+
+impl Places {
+    pub fn of(hangs_up: bool, is_message: bool) -> Self {
+        match (hangs_up, is_message) {
+            (true, _) => Places::HangUp,
+            (false, true) => Places::Message,
+            (false, false) => Places::Event,
+        }
+    }
+}
 
 /// One event as it came in.
 pub(super) struct Incoming {
@@ -21,7 +41,7 @@ pub(super) struct Incoming {
     pub ack: Option<AckSender>,
     /// On the clock that only runs forward.
     pub arrived: Duration,
-    pub hangs_up: bool,
+    pub places: Places,
 }
 
 /// A socket's events in order: handlers of the library run concurrently, those of one phone must not. No task sits
@@ -55,7 +75,11 @@ impl Line {
     /// Queues an event. `Ok(Some)`: the caller is to drain for this session. `Err`: the queue is full.
     pub fn push(&self, incoming: Incoming) -> Result<Option<Arc<Session>>, Incoming> {
         let mut state = self.state.lock();
-        let places = if incoming.hangs_up { WAITING_LIMIT + PLACES_FOR_HANG_UPS } else { WAITING_LIMIT };
+        let places = match incoming.places {
+            Places::HangUp => WAITING_LIMIT + PLACES_FOR_CALLS + PLACES_FOR_HANG_UPS,
+            Places::Event => WAITING_LIMIT + PLACES_FOR_CALLS,
+            Places::Message => WAITING_LIMIT,
+        };
         if state.waiting.len() >= places {
             return Err(incoming);
         }

@@ -7,13 +7,18 @@ use socketioxide::extract::AckSender;
 
 use super::handlers::{answer, refuse};
 use super::{Edge, Fields, acks};
-use crate::signaling::Session;
+use crate::signaling::{Said, Session};
+
+pub(super) const EVENT: &str = "call:message";
 
 pub(super) async fn relay(edge: &Arc<Edge>, session: &Arc<Session>, payload: Option<Value>, ack: Option<AckSender>) {
-    let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.data()?)));
+    let read = Fields::new(payload).and_then(|fields| {
+        let said = Said { data: fields.data()?, keep: fields.optional_flag("keep")?, id: fields.message_id()? };
+        Ok((fields.call_id()?, said))
+    });
     match read {
-        Ok(((id, spelled), data)) => match edge.signaling.phones.message(&session.actor(), &id, data).await {
-            Ok(call) => answer(session, ack, &acks::done(&spelled, &call)),
+        Ok(((id, spelled), said)) => match edge.signaling.phones.message(&session.actor(), &id, said).await {
+            Ok(handed) => answer(session, ack, &acks::handed(&spelled, &handed)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },
         Err(error) => refuse(session, ack, acks::invalid(&error)),

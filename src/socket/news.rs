@@ -1,4 +1,5 @@
-//! What may wait, and what may be lost, in favour of calls: presence and events of the application's own.
+//! What may wait, and what may be lost, in favour of calls: presence, messages between parties and events of the
+//! application's own.
 
 use std::collections::VecDeque;
 
@@ -15,6 +16,9 @@ use crate::telemetry::metrics;
 /// it; the rest is for calls.
 pub(super) const AHEAD_AT_MOST: usize = 64;
 const WORDS_WAITING: usize = 64;
+/// Messages of either kind that wait, and what they may take together: no fewer than the store keeps of a call.
+const MESSAGES_WAITING: usize = 64;
+const MESSAGE_BYTES_WAITING: usize = 64 * 1024;
 
 /// News of one phone, handed to the engine's queue only as fast as the phone reads.
 pub(super) struct News {
@@ -67,6 +71,7 @@ impl State {
 pub(super) enum Item {
     Presence { user: UserId, online: bool, at: Timestamp },
     Word { name: String, payload: serde_json::Value },
+    Message { payload: serde_json::Value, bytes: usize, kept: bool },
 }
 
 impl Item {
@@ -74,6 +79,42 @@ impl Item {
         match self {
             Item::Presence { user, online, at } => presence_event(user, *online, *at),
             Item::Word { name, payload } => (name, payload.clone()),
+            Item::Message { payload, .. } => ("call:message", payload.clone()),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Item::Presence { .. } => Kind::Presence,
+            Item::Word { .. } => Kind::Word,
+            Item::Message { kept: true, .. } => Kind::Kept,
+            Item::Message { kept: false, .. } => Kind::Passing,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Item::Message { bytes, .. } => *bytes,
+            Item::Presence { .. } | Item::Word { .. } => 0,
+        }
+    }
+}
+
+/// What drives out nothing but its own kind.
+#[derive(Clone, Copy)]
+enum Kind {
+    Presence,
+    Word,
+    Kept,
+    Passing,
+}
+
+impl Kind {
+    fn places(self) -> usize {
+        match self {
+            Kind::Presence => WATCHED_PER_SESSION,
+            Kind::Word => WORDS_WAITING,
+            Kind::Kept | Kind::Passing => MESSAGES_WAITING,
         }
     }
 }
@@ -82,42 +123,54 @@ impl Item {
 #[derive(Default)]
 struct Waiting {
     items: VecDeque<Item>,
-    words: usize,
+    /// Items and bytes of each kind.
+    counts: [(usize, usize); 4],
 }
 
 impl Waiting {
     fn push(&mut self, item: Item) {
-        let (is_word, limit, kept) = match &item {
-            Item::Word { .. } => (true, WORDS_WAITING, self.words),
-            Item::Presence { user, .. } => {
-                let older =
-                    self.items.iter_mut().find(|other| matches!(other, Item::Presence { user: of, .. } if of == user));
-                if let Some(older) = older {
-                    *older = item;
-                    return;
-                }
-                (false, WATCHED_PER_SESSION, self.items.len() - self.words)
-            }
-        };
-        if kept >= limit
-            && let Some(oldest) = self.items.iter().position(|other| matches!(other, Item::Word { .. }) == is_word)
+        if let Item::Presence { user, .. } = &item
+            && let Some(older) =
+                self.items.iter_mut().find(|other| matches!(other, Item::Presence { user: of, .. } if of == user))
+        {
+            *older = item;
+            return;
+        }
+        let kind = item.kind();
+        while self.is_full(kind, item.bytes())
+            && let Some(oldest) = self.items.iter().position(|other| other.kind() as usize == kind as usize)
+            && let Some(dropped) = self.items.remove(oldest)
         {
             metrics::news_dropped();
-            self.items.remove(oldest);
-            self.words -= usize::from(is_word);
+            self.uncount(&dropped);
         }
-        self.words += usize::from(is_word);
+        self.count(&item);
         self.items.push_back(item);
+    }
+
+    fn is_full(&self, kind: Kind, more: usize) -> bool {
+        let (items, bytes) = self.counts[kind as usize];
+        items >= kind.places() || bytes + more > MESSAGE_BYTES_WAITING && items > 0
+    }
+
+    fn count(&mut self, item: &Item) {
+        let (items, bytes) = &mut self.counts[item.kind() as usize];
+        (*items, *bytes) = (*items + 1, *bytes + item.bytes());
+    }
+
+    fn uncount(&mut self, item: &Item) {
+        let (items, bytes) = &mut self.counts[item.kind() as usize];
+        (*items, *bytes) = (*items - 1, *bytes - item.bytes());
     }
 
     fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
-        self.words -= usize::from(matches!(item, Item::Word { .. }));
+        self.uncount(&item);
         Some(item)
     }
 
     fn put_back(&mut self, item: Item) {
-        self.words += usize::from(matches!(item, Item::Word { .. }));
+        self.count(&item);
         self.items.push_front(item);
     }
 }
@@ -157,6 +210,25 @@ mod tests {
         assert!(
             left.contains(&presence(WATCHED_PER_SESSION + 99, true)) && left.contains(&word(WATCHED_PER_SESSION + 99))
         );
-        assert_eq!(waiting.words, 0);
+        assert_eq!(waiting.counts, [(0, 0); 4]);
+    }
+
+    /// A phone that reads slowly keeps what the store keeps of a call, however much else is said.
+    #[test]
+    fn messages_that_pass_do_not_drive_kept_ones_out() {
+        let message =
+            |number: usize, bytes, kept| Item::Message { payload: serde_json::Value::from(number), bytes, kept };
+        let mut waiting = Waiting::default();
+        for number in 0..10_000 {
+            waiting.push(message(number, 200, number % 100 == 0));
+        }
+        let left: Vec<Item> = std::iter::from_fn(|| waiting.pop()).collect();
+        let (kept, passing): (Vec<_>, Vec<_>) = left.iter().partition(|item| matches!(item.kind(), Kind::Kept));
+        assert_eq!((kept.len(), passing.len()), (MESSAGES_WAITING, MESSAGES_WAITING));
+        assert_eq!((kept[0], kept[63]), (&message(3600, 200, true), &message(9900, 200, true)));
+        for number in 0..10_000 {
+            waiting.push(message(number, 4200, true));
+        }
+        assert_eq!(waiting.counts[Kind::Kept as usize], (15, 63_000));
     }
 }

@@ -175,6 +175,24 @@ impl Fields {
         }
     }
 
+    /// False where it is missing or null.
+    pub fn optional_flag(&self, name: &'static str) -> Result<bool, FieldError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(_) => self.flag(name),
+        }
+    }
+
+    /// The sender's own name for a message, of the alphabet of ids; absent where it is missing, null or empty.
+    pub fn message_id(&self) -> Result<Option<String>, FieldError> {
+        const NAME: &str = "messageId";
+        let id = self.optional_name(NAME)?;
+        match id.as_deref().map(UserId::parse) {
+            Some(Err(error)) => Err(FieldError::Id(NAME, error)),
+            Some(Ok(_)) | None => Ok(id),
+        }
+    }
+
     /// The sender's words; null, `""` and what is no text count as missing: a hang-up is not refused for its reason.
     pub fn reason(&self) -> Option<String> {
         let text = self.optional_text("reason")?;

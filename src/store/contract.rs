@@ -23,10 +23,12 @@ pub const UNLIMITED: Retention = Retention {
     ended: Duration::from_secs(600),
     verdict: Duration::from_secs(300),
     rings_per_minute: 0,
+    messages_per_minute: 0,
     ring_budget: RingBudget::OFF,
 };
 const RETENTION: Retention = Retention {
     rings_per_minute: 20,
+    messages_per_minute: 300,
     ring_budget: RingBudget { full_ring: Duration::from_secs(30), per_callee: 3, per_caller: 5 },
     ..UNLIMITED
 };
@@ -648,7 +650,8 @@ contract! {
         let second = create(&calls, &second, now).await;
         let ids = [second.id.clone(), CallId::parse("none").unwrap(), first.id.clone()];
         let versions = calls.versions(&ids).await.unwrap();
-        assert_eq!(versions, vec![Some(second.version), None, Some(first.version)]);
+        let none = LastKept::default();
+        assert_eq!(versions, vec![Some((second.version, none)), None, Some((first.version, none))]);
         assert!(calls.versions(&[]).await.unwrap().is_empty());
     }
 
@@ -865,6 +868,75 @@ pub fn milestone(what: What, at: u64) -> Milestone {
 }
 
 contract! {
+    /// Those of each side have an order and are recognised when they come again; some are kept, within bounds, until the
+    /// call is over.
+    async fn messages_lie_beside_a_live_call(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        let say = async |by, id: Option<&str>, keep: Option<&str>| {
+            match calls.place(&first.id, NewMessage { by, id, keep }, now).await.unwrap() {
+                Placed::At { order, kept_before, again } => (order, kept_before, again),
+                placed => panic!("{placed:?}"),
+            }
+        };
+        let plain = NewMessage { by: Role::Caller, id: None, keep: None };
+        assert_eq!(calls.place(&first.id, plain, now).await.unwrap(), Placed::Over, "no call");
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
+        let least = now.as_millis() * 1000;
+        assert_eq!(say(Role::Caller, None, None).await, (least, 0, false));
+        assert_eq!(say(Role::Caller, Some("a.%d+"), Some("a b")).await, (least + 1, 0, false));
+        assert_eq!(say(Role::Caller, None, Some("d")).await, (least + 2, least + 1, false));
+        assert_eq!(say(Role::Caller, Some("a.%d+"), Some("a b")).await, (least + 1, 0, true), "a repeat");
+        assert_eq!(say(Role::Callee, Some("a.%d+"), Some("c")).await, (least, 0, false), "the other's are his own");
+        let kept = async |by| calls.kept(&first.id, by).await.unwrap();
+        let message = |order, id: Option<&str>, text: &str| KeptMessage { order, id: id.map(str::to_owned), text: text.into() };
+        let expected = vec![message(least + 1, Some("a.%d+"), "a b"), message(least + 2, None, "d")];
+        assert_eq!(kept(Role::Caller).await, (least + 2, expected));
+        assert_eq!(kept(Role::Callee).await, (least, vec![message(least, Some("a.%d+"), "c")]));
+        let desk = calls.desk(&user("bo")).await.unwrap();
+        let last = LastKept { caller: least + 2, callee: least };
+        assert_eq!((desk.kept, desk.order > 0), (last, true));
+        assert_eq!(calls.versions(&[first.id.clone()]).await.unwrap(), [Some((first.version, last))]);
+        for said in 0..100 {
+            say(Role::Caller, Some(&format!("m{said}")), Some("x")).await;
+        }
+        assert_eq!(kept(Role::Caller).await.1.len(), MESSAGES_KEPT);
+        assert!(!say(Role::Caller, Some("m0"), None).await.2, "known no longer");
+        assert!(say(Role::Caller, Some("m99"), None).await.2);
+        let large = "y".repeat(4000);
+        for _ in 0..40 {
+            say(Role::Callee, None, Some(&large)).await;
+        }
+        let bytes: usize = kept(Role::Callee).await.1.iter().map(|kept| kept.text.len()).sum();
+        assert!(bytes <= MESSAGE_BYTES_KEPT && bytes > MESSAGE_BYTES_KEPT - 5000, "{bytes}");
+        assert_eq!(kept(Role::Caller).await.1, [], "the oldest went first");
+        let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
+        calls.swap(&ended, first.version, &[], &[]).await.unwrap();
+        assert_eq!(kept(Role::Callee).await, (0, vec![]), "gone with the call");
+        assert_eq!(calls.place(&first.id, plain, now).await.unwrap(), Placed::Over);
+        assert_eq!(calls.desk(&user("bo")).await.unwrap().kept, LastKept::default());
+    }
+
+    /// One side of a call says so much a minute, to whatever nodes; what is refused costs nothing.
+    async fn what_a_side_says_is_bounded(stores: Stores) {
+        let (calls, now) = (stores.calls, stores.now);
+        let first = call("CALL_1", "ana", "bo", now);
+        calls.create(&first, &[], &[], &[], now).await.unwrap();
+        let say = async |by, at: Timestamp| calls.place(&first.id, NewMessage { by, id: None, keep: Some("1") }, at).await.unwrap();
+        let is_placed = |placed: &Placed| matches!(placed, Placed::At { .. });
+        let limit = RETENTION.messages_per_minute;
+        for said in 0..limit {
+            let placed = say(Role::Caller, now).await;
+            assert!(is_placed(&placed), "{said}: {placed:?}");
+        }
+        let each = Duration::from_secs(60) / limit;
+        assert_eq!(say(Role::Caller, now).await, Placed::TooMany { wait: each });
+        assert_eq!(say(Role::Caller, now).await, Placed::TooMany { wait: each });
+        assert!(is_placed(&say(Role::Callee, now).await));
+        assert!(is_placed(&say(Role::Caller, now + each).await));
+        assert_eq!(say(Role::Caller, now + each).await, Placed::TooMany { wait: each });
+    }
+
     /// Each call that ends counts once, in the step that ends it; a lost swap counts nothing.
     async fn calls_that_end_are_counted_by_minute(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);

@@ -155,7 +155,9 @@ async fn one_of_many_that_cannot_be_read_stops_no_other() {
     stage.client.hset::<(), _, _>(stage.key("call:8"), ("v", "of tomorrow")).await.unwrap();
     let versions = calls.versions(&[id("8"), id("1"), id("7"), id("9")]).await.unwrap();
     let nine = Version { counter: 9, nonce: 9 };
-    assert_eq!(versions, [Some(Version::default()), Some(ring.version), None, Some(nine)]);
+    let none = LastKept::default();
+    let expected = [Some((Version::default(), none)), Some((ring.version, none)), None, Some((nine, none))];
+    assert_eq!(versions, expected);
 
     stage.on_line("cleo", "no id at all").await;
     assert_eq!(calls.lines(&[user("cleo"), user("ana")]).await.unwrap(), [None, Some(id("1"))]);

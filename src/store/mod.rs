@@ -4,6 +4,7 @@
 mod counters;
 mod error;
 pub mod memory;
+mod messages;
 mod outbox;
 pub mod redis;
 mod ring_budget;
@@ -29,6 +30,9 @@ use crate::clock::{Shift, StoreTime};
 
 pub use counters::{COUNTED_FOR, Counters};
 pub use error::StoreError;
+pub use messages::{
+    KeptMessage, LastKept, MESSAGE_BYTES_KEPT, MESSAGE_IDS_KNOWN, MESSAGES_KEPT, Messages, NewMessage, Placed,
+};
 pub use outbox::{
     Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
 };
@@ -52,6 +56,8 @@ pub struct Retention {
     pub verdict: Duration,
     /// How often a minute one caller may ring one callee; 0: no limit.
     pub rings_per_minute: u32,
+    /// What one side of a call may say a minute, whatever nodes it says it to; 0: no limit.
+    pub messages_per_minute: u32,
     /// For how long one caller may ring for nothing.
     pub ring_budget: RingBudget,
 }
@@ -109,6 +115,8 @@ pub struct Outcome {
 pub struct Desk {
     /// The live call on his line.
     pub line: Option<Call>,
+    /// What its parties said and was kept.
+    pub kept: LastKept,
     /// There is one that this version can't read.
     pub taken: bool,
     /// His last ended calls, newest first.
@@ -158,7 +166,7 @@ pub struct PutBacks {
 }
 
 #[async_trait]
-pub trait CallStore: Counters + Tells + Vouches + Vacates {
+pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
     /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is already over claims
     /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
     /// lost reply the same call (same nonce) is answered `Exists` with itself. A live call forgives what its callee owes its
@@ -193,8 +201,8 @@ pub trait CallStore: Counters + Tells + Vouches + Vacates {
     /// version wrote in another form. Kept for as long as the call.
     async fn timeline(&self, id: &CallId) -> Result<Vec<Milestone>, StoreError>;
 
-    /// Versions of calls, in order; absent where there is no call.
-    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError>;
+    /// Versions of calls, in order, and what of their messages is kept; absent where there is no call.
+    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<(Version, LastKept)>>, StoreError>;
 
     /// The calls on the lines of many users, in one read; those that are over may still be named.
     async fn lines(&self, users: &[UserId]) -> Result<Vec<Option<CallId>>, StoreError>;

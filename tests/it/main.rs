@@ -26,6 +26,7 @@ mod legacy;
 mod limits;
 mod lines;
 mod losses;
+mod messages;
 mod metrics;
 mod old_snapshot;
 mod operating;

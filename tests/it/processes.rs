@@ -283,7 +283,11 @@ async fn secrets_are_never_printed() {
     ana.ask("call:initiate", initiate).await;
     bo.expect("call:incoming").await;
     bo.accept(&id).await;
-    ana.ask("call:message", json!({"callId": id, "data": {"sdp": "sdp-5eCr3t"}})).await;
+    ana.ask(
+        "call:message",
+        json!({"callId": id, "data": {"sdp": "sdp-5eCr3t"}, "keep": true, "messageId": "m-5eCr3t"}),
+    )
+    .await;
     bo.expect("call:message").await;
     bo.end(&id).await;
     receiver.expect(&id, "call.ended").await;

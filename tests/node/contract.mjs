@@ -20,6 +20,9 @@ const EVENTS = {
   'call:upgrade:request': { callId: 'id', senderId: 'id', timestamp: 'time', expiresInMs: 'duration' },
   'call:upgrade:response': { callId: 'id', accepted: 'boolean', 'reason?': 'string', timestamp: 'time' },
   'call:downgraded': { callId: 'id', senderId: 'id', timestamp: 'time' },
+  'call:message': {
+    callId: 'id', senderId: 'id', data: 'any', timestamp: 'time', order: 'count', 'messageId?': 'id', 'kept?': 'boolean',
+  },
   'session:ready': { sessionId: 'string', serverTime: 'time', 'call?': 'snapshot', ended: 'outcomes' },
 };
 
@@ -36,6 +39,8 @@ const CODES = [
 const TYPES = {
   string: (value) => typeof value === 'string' && value !== '' && value !== 'null',
   text: (value) => typeof value === 'string',
+  any: () => true,
+  count: (value) => Number.isSafeInteger(value) && value > 0,
   boolean: (value) => typeof value === 'boolean',
   id: (value) => typeof value === 'string' && /^[A-Za-z0-9_.:-]{1,64}$/.test(value),
   duration: (value) => Number.isInteger(value) && value >= 0,

@@ -9,6 +9,12 @@ export type UserId = string;
 /** Milliseconds since the epoch, by the server's clock. */
 export type Time = number;
 
+/** The sender's own name for a message: the same again is the same message. */
+export type MessageId = string;
+
+/** Rises with each message of its sender, over calls and reconnects. */
+export type MessageOrder = number;
+
 /** Milliseconds. */
 export type Duration = number;
 
@@ -63,8 +69,11 @@ export interface CallWithReason {
 /** SendMessage. */
 export interface SendMessage {
   callId: CallId;
-  /** Any JSON up to 4 KiB. */
+  /** Any JSON but null, up to 4 KiB. */
   data: unknown;
+  /** `true`: told again to a device that joins or returns. */
+  keep?: unknown;
+  messageId?: MessageId;
   [further: string]: unknown;
 }
 
@@ -162,6 +171,9 @@ export interface Message {
   /** Any JSON. */
   data: unknown;
   timestamp: Time;
+  order?: MessageOrder;
+  messageId?: MessageId;
+  kept?: true;
 }
 
 /** VideoAsked. */
@@ -227,6 +239,20 @@ export interface Done {
   success: true;
   callId: CallId;
   state: CallStateName;
+}
+
+/** It was handed to these. */
+export interface MessageHanded {
+  success: true;
+  callId: CallId;
+  state: CallStateName;
+  order: MessageOrder;
+  kept?: true;
+  repeat?: true;
+  handedTo: {
+    userId: UserId;
+    devices: number;
+  }[];
 }
 
 /** Rings. */
@@ -322,7 +348,7 @@ export interface PhoneEvents {
   'call:reject': [CallWithReason, Done | Refused];
   'call:cancel': [CallWithReason, Done | Refused];
   'call:end': [CallOnly, Done | Refused];
-  'call:message': [SendMessage, Done | Refused];
+  'call:message': [SendMessage, MessageHanded | Refused];
   'presence:subscribe': [UserIds, Users | Refused];
   'presence:unsubscribe': [UserIds, Users | Refused];
   'call:upgrade': [AskForVideo, Done | Refused | NotSupported];

@@ -85,7 +85,7 @@ async fn found(
     Ok(match inspector.signaling.backend.history(&body::call(id)?).await {
         Ok((call, timeline)) => answer(&call, &timeline),
         Err(Failure::NotFound) => error(StatusCode::NOT_FOUND, "Call not found", "call_not_found"),
-        Err(Failure::Unavailable | Failure::Refused { .. } | Failure::TooManyRings { .. }) => unavailable(),
+        Err(Failure::Unavailable | Failure::Refused { .. } | Failure::RateLimited { .. }) => unavailable(),
     })
 }
 

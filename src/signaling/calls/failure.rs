@@ -14,8 +14,8 @@ pub enum Failure {
         refusal: Refusal,
         call: Box<Call>,
     },
-    /// The caller rang too often or too long for nothing; the next ring is free after `wait`.
-    TooManyRings {
+    /// The caller rang too often or too long for nothing, or a party said too much; the next is free after `wait`.
+    RateLimited {
         wait: Duration,
     },
     Unavailable,
@@ -26,7 +26,7 @@ impl Failure {
     pub fn code(&self) -> ErrorCode {
         match self {
             Failure::NotFound => ErrorCode::CallNotFound,
-            Failure::TooManyRings { .. } => ErrorCode::RateLimited,
+            Failure::RateLimited { .. } => ErrorCode::RateLimited,
             Failure::Unavailable => ErrorCode::Unavailable,
             Failure::Refused { refusal: Refusal::NotAParticipant, .. } => ErrorCode::NotAParticipant,
             Failure::Refused {

@@ -54,6 +54,7 @@ impl Connections {
             call: desk.line.as_ref().and_then(|call| ReadyCall::of(call, &session.user, now)),
             ended: recent.cloned().collect(),
         });
+        session.messages().greeted();
         self.replay.replay(session, &desk).await;
         self.replay.delivery.greeted(session);
         if let Some(call) = desk.line {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::call::SayKind;
 use crate::signaling::cluster::StoreIdentity;
-use crate::signaling::delivery::{Delivery, NOTICE_TTL};
+use crate::signaling::delivery::{Delivery, NOTICE_TTL, Words};
 use crate::signaling::sessions::Session;
 use crate::store::Desk;
 
@@ -12,6 +12,7 @@ use crate::store::Desk;
 pub struct Replay {
     pub delivery: Arc<Delivery>,
     pub identity: Arc<StoreIdentity>,
+    pub words: Arc<Words>,
 }
 
 impl Replay {
@@ -32,6 +33,7 @@ impl Replay {
                 SayKind::Cancelled => answered_lately,
                 SayKind::Ringing | SayKind::Rejected | SayKind::Ended | SayKind::Timeout | SayKind::Busy => false,
             });
+            self.words.catch_up(session, call, desk.kept);
             return;
         }
         let Some(last) = &desk.last else { return };

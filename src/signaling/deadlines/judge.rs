@@ -75,7 +75,7 @@ impl Judge {
                 tracing::error!(call = %call.id, ?refusal, "a deadline was refused")
             }
             // The claim runs out and the deadline is offered again.
-            Err(Failure::Unavailable | Failure::TooManyRings { .. }) => {}
+            Err(Failure::Unavailable | Failure::RateLimited { .. }) => {}
         }
     }
 }

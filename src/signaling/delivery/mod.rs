@@ -2,6 +2,7 @@
 
 mod here;
 mod learn;
+mod messages;
 mod notices;
 mod tell;
 mod words;
@@ -16,6 +17,7 @@ use super::sessions::LocalSessions;
 use super::timeline::Timeline;
 use crate::store::CallStore;
 
+pub use messages::{HandOver, Handed, Said};
 pub use notices::{NOTICE_TTL, Notices};
 pub use words::Words;
 

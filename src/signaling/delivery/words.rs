@@ -11,13 +11,14 @@ use crate::signaling::cluster::Messenger;
 use crate::signaling::directory::Directory;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
-use crate::store::StoreError;
+use crate::store::{CallStore, StoreError};
 
 const WORD_LIFE: Duration = Duration::from_secs(5);
 
 /// Says words to users.
 pub struct Words {
     pub node: Arc<NodeContext>,
+    pub store: Arc<dyn CallStore>,
     pub local: Arc<LocalSessions>,
     pub directory: Arc<Directory>,
     pub messenger: Arc<Messenger>,
@@ -25,7 +26,7 @@ pub struct Words {
 
 impl Words {
     /// Says a word to all sessions of a user, wherever they are; false where he has none.
-    pub async fn spread(&self, user: &UserId, word: Word) -> Result<bool, StoreError> {
+    pub async fn spread(self: &Arc<Self>, user: &UserId, word: Word) -> Result<bool, StoreError> {
         let sessions = self.directory.sessions_of(user).await?;
         self.say_here(user, &word);
         let nodes: HashSet<_> = sessions.iter().map(|session| session.node.clone()).collect();
@@ -37,7 +38,11 @@ impl Words {
     }
 
     /// Says a word to the user's sessions on this node.
-    pub fn say_here(&self, user: &UserId, word: &Word) {
+    pub fn say_here(self: &Arc<Self>, user: &UserId, word: &Word) {
+        if let Word::Message(message) = word {
+            self.take_message(user, message);
+            return;
+        }
         for session in self.local.of(user) {
             session.voice().word(word, self.node.now());
         }

@@ -7,7 +7,7 @@ use crate::call::{Audience, Call, State};
 use crate::sabotage::{self, Bug};
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::calls::Calls;
-use crate::signaling::delivery::Delivery;
+use crate::signaling::delivery::{Delivery, Words};
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
 use crate::store::{CallStore, StoreError};
@@ -26,6 +26,7 @@ pub struct Healing {
     pub local: Arc<LocalSessions>,
     pub calls: Arc<Calls>,
     pub delivery: Arc<Delivery>,
+    pub words: Arc<Words>,
 }
 
 impl Healing {
@@ -90,10 +91,13 @@ impl Healing {
         for calls in calls.chunks(COMPARED_AT_ONCE) {
             let ids: Vec<_> = calls.iter().map(|call| call.id.clone()).collect();
             let Ok(stored) = self.store.versions(&ids).await else { return };
-            for (call, version) in calls.iter().zip(stored) {
+            for (call, stored) in calls.iter().zip(stored) {
                 let parties = [&call.caller.user, &call.callee.user];
-                match version {
-                    Some(version) if version == call.version => {
+                if let Some((_, kept)) = stored {
+                    self.words.heal(call, kept);
+                }
+                match stored {
+                    Some((version, _)) if version == call.version => {
                         // Nobody here has to do with it: the index has its deadline.
                         if !parties.iter().any(|user| self.local.holds(user)) && !self.cache.is_untold(&call.id) {
                             self.cache.forget(&call.id);

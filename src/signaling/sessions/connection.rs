@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::greeting::Greeting;
 use super::{Ready, Spoken, Voice};
-use crate::bus::Word;
+use crate::bus::{Message, Word};
 use crate::call::{Call, Say, SessionId, Timestamp, UserId};
 use crate::telemetry::metrics::{self, Departure};
 
@@ -74,6 +74,11 @@ impl Connection {
 
     pub fn word(&self, word: &Word, now: Timestamp) -> bool {
         self.judge(self.voice.word(word, now))
+    }
+
+    /// What is lost of messages is lost in favour of calls.
+    pub fn message(&self, message: &Message, now: Timestamp) {
+        self.voice.message(message, now);
     }
 
     pub fn busy(&self, call_id: &str) -> bool {

@@ -3,12 +3,14 @@
 mod connection;
 mod greeting;
 mod local;
+mod messages;
 mod ready;
 mod sender;
 mod session;
 mod told;
 
 pub use local::LocalSessions;
+pub use messages::Heard;
 pub use ready::{Ready, ReadyCall};
 pub use sender::{Spoken, Voice};
 pub use session::{Newcomer, Session};

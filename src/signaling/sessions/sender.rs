@@ -1,7 +1,7 @@
 //! How a session's phone is spoken to.
 
 use super::Ready;
-use crate::bus::Word;
+use crate::bus::{Message, Word};
 use crate::call::{Call, Say, Timestamp, UserId};
 
 /// What became of an event for a phone.
@@ -15,7 +15,7 @@ pub enum Spoken {
 }
 
 /// How a session's phone is spoken to; the socket edge puts it into wire events. What is about calls is queued or fails;
-/// presence and the application's events wait for room, and are the first to be lost.
+/// presence, messages between parties and the application's events wait for room, and are the first to be lost.
 pub trait Voice: Send + Sync {
     /// Queues what a session hears about a call.
     fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Spoken;
@@ -23,6 +23,9 @@ pub trait Voice: Send + Sync {
     fn ready(&self, ready: &Ready) -> Spoken;
 
     fn word(&self, word: &Word, now: Timestamp) -> Spoken;
+
+    /// What the other side of a call said.
+    fn message(&self, message: &Message, now: Timestamp);
 
     /// `call:busy` for an initiate of this very session.
     fn busy(&self, call_id: &str) -> Spoken;

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::Voice;
 use super::connection::Connection;
+use super::messages::MessagesTold;
 use super::told::DeliveryState;
 use crate::call::{
     Actor, Call, CallId, Device, End, Role, Say, SayKind, SealedToken, SessionId, Timestamp, TokenHash, UserId, hears,
@@ -51,6 +52,7 @@ struct Token {
 
 struct Told {
     calls: Mutex<DeliveryState>,
+    messages: MessagesTold,
     /// The newest order of the store when it had registered and read what its user missed; 0 until then. What ended
     /// after that is told to it as to anybody who was there, what ended before by replay, if at all.
     joined: AtomicU64,
@@ -82,7 +84,7 @@ impl Session {
             connected_at,
             token: Token { hash: token, sealed },
             connection,
-            told: Told { calls: Mutex::default(), joined: AtomicU64::new(0) },
+            told: Told { calls: Mutex::default(), messages: MessagesTold::default(), joined: AtomicU64::new(0) },
         }
     }
 
@@ -125,6 +127,11 @@ impl Session {
     /// Speaks to its phone.
     pub fn voice(&self) -> &Connection {
         &self.connection
+    }
+
+    /// What the other side of its call said.
+    pub fn messages(&self) -> &MessagesTold {
+        &self.told.messages
     }
 
     /// Tells the session what it has not heard yet of the call as it stands; `wanted` narrows a replay.

@@ -101,6 +101,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
     });
     let words = Arc::new(Words {
         node: Arc::clone(&node),
+        store: Arc::clone(&store),
         local: Arc::clone(&local),
         directory: Arc::clone(&directory),
         messenger: Arc::clone(&messenger),
@@ -135,7 +136,11 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         presence: Arc::clone(&presence),
         commands: Arc::clone(&commands),
     });
-    let replay = Arc::new(Replay { delivery: Arc::clone(&delivery), identity: Arc::clone(&identity) });
+    let replay = Arc::new(Replay {
+        delivery: Arc::clone(&delivery),
+        identity: Arc::clone(&identity),
+        words: Arc::clone(&words),
+    });
     let connections = Arc::new(Connections {
         node: Arc::clone(&node),
         calls: Arc::clone(&store),
@@ -235,6 +240,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         local: Arc::clone(&local),
         calls: Arc::clone(&calls),
         delivery: Arc::clone(&delivery),
+        words: Arc::clone(&words),
     });
     let restoring = Arc::new(Restoring {
         node: Arc::clone(&node),

@@ -141,7 +141,7 @@ impl BackendOutcomes {
         let known = match &judged {
             Ok(call) => Some(call),
             Err(Failure::Refused { call, .. }) => Some(&**call),
-            Err(Failure::NotFound | Failure::TooManyRings { .. } | Failure::Unavailable) => None,
+            Err(Failure::NotFound | Failure::RateLimited { .. } | Failure::Unavailable) => None,
         };
         let waits = |end: &End| end.reason == EndReason::Cancelled && !end.reported;
         if self.node.policy.callbacks && known.and_then(Call::end).is_some_and(waits) {
@@ -208,7 +208,7 @@ impl BackendOutcomes {
         match judged {
             Ok(_) => Ok(Told::Emitted(self.words.directory.seems_online(user).await)),
             Err(Failure::Refused { refusal, call }) => Ok(Told::Refused { refusal, state: call.state.name() }),
-            Err(failure @ (Failure::NotFound | Failure::TooManyRings { .. } | Failure::Unavailable)) => Err(failure),
+            Err(failure @ (Failure::NotFound | Failure::RateLimited { .. } | Failure::Unavailable)) => Err(failure),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Claims {
             // Over already, or another call is under the id by now.
             Err(Failure::Refused { call, .. }) => *call,
             Err(Failure::NotFound) => return Ok(()),
-            Err(failure @ (Failure::Unavailable | Failure::TooManyRings { .. })) => return Err(failure),
+            Err(failure @ (Failure::Unavailable | Failure::RateLimited { .. })) => return Err(failure),
         };
         if ended.rank() == taken.rank() && !ended.is_live() && self.calls.store.vacate(&ended).await? {
             metrics::line_freed(Freed::Squatted);

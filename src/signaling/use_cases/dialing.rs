@@ -115,7 +115,7 @@ impl Dialing {
                         RingLimit::PerCallee => Limit::RingTime,
                         RingLimit::PerCaller => Limit::CallerRingTime,
                     });
-                    return Err(Failure::TooManyRings { wait });
+                    return Err(Failure::RateLimited { wait });
                 }
                 Created::Verdicts(verdicts) => {
                     call = resolve(&self.new_calls.trying(&call), &verdicts);
@@ -198,7 +198,7 @@ impl Dialing {
                 Ok(())
             }
             Err(Failure::NotFound | Failure::Refused { .. }) => Ok(()),
-            Err(failure @ (Failure::Unavailable | Failure::TooManyRings { .. })) => Err(failure),
+            Err(failure @ (Failure::Unavailable | Failure::RateLimited { .. })) => Err(failure),
         }
     }
 

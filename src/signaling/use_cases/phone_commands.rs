@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::retry_queue::{Owed, RetryQueue};
-use crate::bus::Word;
 use crate::call::{Actor, Audience, Call, CallId, Command, Refusal, Say, UserId, Verdict, VerdictKind};
 use crate::sabotage::{self, Bug};
 use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
-use crate::signaling::delivery::Words;
+use crate::signaling::delivery::{HandOver, Handed, Said, Words};
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;
+use crate::telemetry::metrics::{self, Limit};
 
 /// What phones say of calls.
 pub struct PhoneCommands {
@@ -70,8 +70,8 @@ impl PhoneCommands {
         self.calls.unless_lost(self.commands.apply(id, command).await).await
     }
 
-    /// Relays a participant's message to the other side of a live call.
-    pub async fn message(&self, by: &Actor, id: &CallId, data: serde_json::Value) -> Result<Call, Failure> {
+    /// Hands a participant's message to the other side of a live call.
+    pub async fn message(&self, by: &Actor, id: &CallId, said: Said) -> Result<Handed, Failure> {
         let stored = self.calls.load(id).await?.ok_or(Failure::NotFound);
         let mut call = self.calls.unless_lost(stored).await?;
         if call.role_of(&by.user).is_none()
@@ -79,14 +79,20 @@ impl PhoneCommands {
         {
             call = own;
         }
-        let refused = |refusal, call: &Call| Failure::Refused { refusal, call: Box::new(call.clone()) };
-        let role = call.role_of(&by.user).ok_or_else(|| refused(Refusal::NotAParticipant, &call))?;
+        let refused = |refusal, call| Err(Failure::Refused { refusal, call: Box::new(call) });
+        let Some(role) = call.role_of(&by.user) else { return refused(Refusal::NotAParticipant, call) };
         if !call.is_live() {
-            return Err(refused(Refusal::InvalidState, &call));
+            return refused(Refusal::InvalidState, call);
         }
-        let word = Word::Message { call_id: call.spelled.clone(), sender: by.user.clone(), data };
-        self.words.spread(&call.party(role.other()).user, word).await?;
-        Ok(call)
+        match self.words.say_in_call(&call, role, said).await? {
+            HandOver::Handed(handed) => Ok(handed),
+            HandOver::TooMany { wait } => {
+                metrics::limited(Limit::Messages);
+                Err(Failure::RateLimited { wait })
+            }
+            // It ended meanwhile.
+            HandOver::Over => refused(Refusal::InvalidState, self.calls.load(&call.id).await?.unwrap_or(call)),
+        }
     }
 
     /// Applies a verdict, keeps it for a call that is not initiated yet, and retries it while the store fails.

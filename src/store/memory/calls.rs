@@ -7,15 +7,15 @@ use super::owed::Owed;
 use super::{MemoryStore, outcome_of};
 use crate::call::{Call, CallId, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, Outcome, PutBack, PutBacks, Restored, Retention,
-    RingLimit, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, LastKept, Letter, OUTCOMES_PER_USER, Outcome, PutBack, PutBacks, Restored,
+    Retention, RingLimit, StoreError, Swap, VERDICTS_PER_USER,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Calls {
-    records: HashMap<CallId, Call>,
+    pub(super) records: HashMap<CallId, Call>,
     timelines: HashMap<CallId, Vec<Milestone>>,
     lines: HashMap<UserId, CallId>,
     pub(super) deadlines: HashMap<CallId, Timestamp>,
@@ -199,6 +199,7 @@ impl CallStore for MemoryStore {
         let call = Call { order: calls.next_order(now), ..call.clone() };
         calls.put(&call, now + self.retention.live);
         calls.note(&call.id, milestones);
+        self.said.lock().remove(&call.id);
         self.letters.lock().append(letters);
         Ok(Created::Created(Box::new(call)))
     }
@@ -236,6 +237,7 @@ impl CallStore for MemoryStore {
                 calls.list_outcome(user, next);
             }
             self.minutes.lock().add(next);
+            self.said.lock().remove(&next.id);
         }
         Ok(Swap::Done { over })
     }
@@ -252,9 +254,9 @@ impl CallStore for MemoryStore {
         Ok(self.calls.lock().timelines.get(id).cloned().unwrap_or_default())
     }
 
-    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError> {
+    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<(Version, LastKept)>>, StoreError> {
         let calls = self.calls.lock();
-        Ok(ids.iter().map(|id| calls.records.get(id).map(|call| call.version)).collect())
+        Ok(ids.iter().map(|id| calls.records.get(id).map(|call| (call.version, self.last_kept(id)))).collect())
     }
 
     async fn lines(&self, users: &[UserId]) -> Result<Vec<Option<CallId>>, StoreError> {
@@ -271,7 +273,8 @@ impl CallStore for MemoryStore {
         let outcomes = calls.outcomes.get(user).cloned().unwrap_or_default();
         let last = outcomes.first().and_then(|outcome| calls.records.get(&outcome.call_id)).cloned();
         let line = calls.live_on_line(user).cloned();
-        Ok(Desk { line, taken: false, outcomes, last, order: calls.order })
+        let kept = line.as_ref().map(|call| self.last_kept(&call.id)).unwrap_or_default();
+        Ok(Desk { line, kept, taken: false, outcomes, last, order: calls.order })
     }
 
     async fn claim_due(

@@ -2,8 +2,10 @@
 
 mod calls;
 mod counters;
+mod messages;
 mod outbox;
 mod owed;
+mod said;
 mod sessions;
 mod telling;
 mod vacate;
@@ -19,6 +21,7 @@ use crate::clock::Clock;
 use calls::Calls;
 use counters::Minutes;
 use outbox::Letters;
+use said::Said;
 use sessions::Sessions;
 
 pub struct MemoryStore {
@@ -31,6 +34,8 @@ pub struct MemoryStore {
     letters: Mutex<Letters>,
     /// What was counted, by minute.
     minutes: Mutex<Minutes>,
+    /// Locked after `calls`, where both are.
+    said: Mutex<Said>,
 }
 
 impl MemoryStore {
@@ -42,7 +47,7 @@ impl MemoryStore {
     pub fn bounded(clock: Clock, retention: Retention, bounds: OutboxBounds) -> Self {
         let letters = Mutex::new(Letters::bounded(bounds));
         let (calls, sessions, tokens) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { clock, retention, calls, sessions, tokens, letters, minutes: Mutex::default() }
+        Self { clock, retention, calls, sessions, tokens, letters, minutes: Mutex::default(), said: Mutex::default() }
     }
 }
 

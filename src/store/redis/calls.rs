@@ -7,15 +7,15 @@ use fred::types::{Expiration, Value};
 
 use super::life::Life;
 use super::reading::{
-    Key, duration, json, number, optional, order_in, parse_at, parse_version, passed_over, readable, tag, unexpected,
-    version_text,
+    Key, duration, json, last_kept, number, optional, order_in, parse_at, parse_version, passed_over, readable, tag,
+    unexpected, version_text,
 };
 use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::memory::outcome_of;
 use crate::store::{
-    CallStore, Created, Desk, Generation, Letter, OUTCOMES_PER_USER, OutboxBounds, PutBack, PutBacks, Restored,
-    Retention, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, LastKept, Letter, OUTCOMES_PER_USER, OutboxBounds, PutBack, PutBacks,
+    Restored, Retention, StoreError, Swap, VERDICTS_PER_USER,
 };
 
 const LINES_AT_ONCE: usize = 512;
@@ -139,13 +139,16 @@ impl CallStore for RedisCalls {
         timeline::read(&self.client, self.timeline_key(id)).await
     }
 
-    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<Version>>, StoreError> {
+    async fn versions(&self, ids: &[CallId]) -> Result<Vec<Option<(Version, LastKept)>>, StoreError> {
         if ids.is_empty() {
             return Ok(vec![]);
         }
         let keys = ids.iter().map(|id| self.call_key(id)).collect();
         let reply: Vec<String> = script::VERSIONS.run(&self.client, keys, vec![]).await?;
-        let version = |(id, text): (&CallId, &String)| (!text.is_empty()).then(|| parse_version(id, text));
+        let version = |(id, text): (&CallId, &String)| {
+            let (version, kept) = text.split_once(' ').unwrap_or((text, ""));
+            (!version.is_empty()).then(|| (parse_version(id, version), last_kept(kept)))
+        };
         Ok(ids.iter().zip(&reply).map(version).collect())
     }
 
@@ -175,7 +178,9 @@ impl CallStore for RedisCalls {
         let reply = self.line_script(user, OUTCOMES_PER_USER).await?;
         let [line, order, last, outcomes @ ..] = reply.as_slice() else { return Err(unexpected("line", &reply)) };
         let (line, last) = (optional(Key::User(user), line), optional(Key::User(user), last));
+        let (order, kept) = order.split_once(' ').unwrap_or((order, ""));
         Ok(Desk {
+            kept: last_kept(kept),
             taken: line.is_err(),
             line: line.unwrap_or(None),
             last: last.unwrap_or(None),

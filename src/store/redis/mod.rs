@@ -11,6 +11,7 @@ mod created;
 mod life;
 #[cfg(test)]
 mod lost_replies_contract;
+mod messages;
 mod outbox;
 mod reading;
 mod script;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
-use crate::store::StoreError;
+use crate::store::{LastKept, StoreError};
 use crate::telemetry::{Who, metrics};
 
 /// Of each kind one is named in the log in this time, with how many were not.
@@ -127,6 +127,12 @@ pub(super) fn parse_version(id: &CallId, text: &str) -> Version {
 
 pub(super) fn order_in(text: &str) -> Result<u64, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt { what: "order", reason: "not a number".into() })
+}
+
+/// The orders of the last kept messages, of what a call has of them: one of another form has none.
+pub(super) fn last_kept(text: &str) -> LastKept {
+    let mut orders = text.split(' ').map(|word| word.parse().unwrap_or_default());
+    LastKept { caller: orders.next().unwrap_or_default(), callee: orders.next().unwrap_or_default() }
 }
 
 /// The braces are the hash tag.

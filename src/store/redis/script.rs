@@ -127,9 +127,11 @@ script!(PUT_BACK, "put_back.lua");
 script!(RESTORE, order_and_outbox_without_memory, "restore.lua");
 script!(RAISE, order, "raise.lua");
 script!(COUNTS, "counts.lua");
+script!(MESSAGE, "message.lua");
+script!(KEPT, "kept.lua");
 
 #[cfg(test)]
-pub static ALL: [&Script; 36] = [
+pub static ALL: [&Script; 38] = [
     &CREATE,
     &SWAP,
     &NOTE,
@@ -166,6 +168,8 @@ pub static ALL: [&Script; 36] = [
     &RESTORE,
     &RAISE,
     &COUNTS,
+    &MESSAGE,
+    &KEPT,
 ];
 
 impl Script {

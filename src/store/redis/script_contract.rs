@@ -14,13 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use super::script::ALL;
 use super::{RedisCalls, RedisOutbox, RedisSessions, connect};
-use crate::call::{Call, CallId, Command, NodeId, Timestamp, UserId, VerdictKind, What};
+use crate::call::{Call, CallId, Command, NodeId, Role, Timestamp, UserId, VerdictKind, What};
 use crate::clock::{Clock, Shift};
 use crate::store::contract::test_server::Redis;
 use crate::store::contract::{UNLIMITED, apply, by, call, lease, milestone, session, user, verdict};
 use crate::store::{
-    CallStore, Claim, Counters, Created, Letter, Outbox, OutboxBounds, PutBack, Queue, REPLAYED_AT_ONCE, Replayed,
-    SessionStore, Settled, StoreError, Vacates, Vouches, Which,
+    CallStore, Claim, Counters, Created, Letter, Messages, NewMessage, Outbox, OutboxBounds, PutBack, Queue,
+    REPLAYED_AT_ONCE, Replayed, SessionStore, Settled, StoreError, Vacates, Vouches, Which,
 };
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -43,7 +43,7 @@ const LARGE: Sizes = Sizes { letters: 24_000, calls: 2_400, users: 18_000 };
 const FULL: Sizes = Sizes { letters: 1_000_000, calls: 50_000, users: 100_000 };
 
 /// What is done to a store, one script or two each.
-const DEEDS: [&str; 35] = [
+const DEEDS: [&str; 37] = [
     "create, swap",
     "create, vacate",
     "restore",
@@ -51,6 +51,8 @@ const DEEDS: [&str; 35] = [
     "line",
     "versions",
     "counts",
+    "message",
+    "kept",
     "claim",
     "verdict",
     "generation",
@@ -225,6 +227,11 @@ impl Stage {
             }
             "line" => drop(self.calls.desk(&user("a7")).await.unwrap()),
             "counts" => drop(self.calls.counts(0..=59).await.unwrap()),
+            "message" => {
+                let message = NewMessage { by: Role::Caller, id: Some("m"), keep: Some("{}") };
+                self.calls.place(&self.ids[0], message, far).await.unwrap();
+            }
+            "kept" => drop(self.calls.kept(&self.ids[0], Role::Caller).await.unwrap()),
             "versions" => drop(self.calls.versions(&self.ids[..256]).await.unwrap()),
             "claim" => drop(self.calls.claim_due(far, far, Duration::from_secs(2), 128).await.unwrap()),
             "verdict" => {

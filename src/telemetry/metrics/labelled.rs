@@ -71,6 +71,7 @@ pub enum Limit {
     ConnectionsOfAddress,
     SessionRequests,
     PresenceIds,
+    Messages,
     /// Ring time that one callee did not answer.
     RingTime,
     /// Ring time of one caller that nobody answered.
@@ -228,7 +229,7 @@ pub fn event_done(event: Timed, duration: Duration) {
 }
 
 pub fn limited(limit: Limit) {
-    static HANDLES: LazyLock<[Counter; 15]> = LazyLock::new(|| {
+    static HANDLES: LazyLock<[Counter; 16]> = LazyLock::new(|| {
         [
             "events",
             "hang_ups",
@@ -243,6 +244,7 @@ pub fn limited(limit: Limit) {
             "connections_of_address",
             "session_requests",
             "presence_ids",
+            "messages",
             "ring_time",
             "caller_ring_time",
         ]

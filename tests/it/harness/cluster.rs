@@ -38,6 +38,7 @@ pub fn config(pairs: &[(&str, &str)]) -> Config {
         ("HOST", "127.0.0.1"),
         ("LARAVEL_API_SECRET", SECRET),
         ("EVENTS_PER_MINUTE", "0"),
+        ("MESSAGES_PER_MINUTE", "0"),
         ("PRESENCE_IDS_PER_MINUTE", "0"),
         ("RINGS_PER_CALLEE_PER_MINUTE", "0"),
         ("UNANSWERED_RINGS_PER_CALLEE", "0"),

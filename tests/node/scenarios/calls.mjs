@@ -296,4 +296,25 @@ export const calls = {
     await bo.expect('call:ended', { callId: call.id });
     await ana.fails('call:upgrade', call, 'invalid_state');
   },
+
+  'messages reach the other side in order, and the ack says to whom': async (stage) => {
+    const [ana, bo] = await stage.pair({ acks: true });
+    const call = await talk(ana, bo);
+    let last = 0;
+    for (const messageId of ['m1', 'm2', 'm3']) {
+      const said = { callId: call.id, messageId, data: { type: 'chat', text: messageId }, keep: messageId !== 'm1' };
+      const ack = await ana.ask('call:message', said);
+      ana.holds(ack, { success: true, callId: call.id, state: 'active' }, 'ack of call:message');
+      if (ack.handedTo?.[0]?.userId !== bo.user || ack.handedTo[0].devices !== 1) throw new Error(`handed to ${JSON.stringify(ack)}`);
+      if (!(ack.order > last)) throw new Error(`order ${ack.order} after ${last}`);
+      last = ack.order;
+      await bo.expect('call:message', { callId: call.id, senderId: ana.user, messageId, order: last });
+      ana.holds(await ana.ask('call:message', said), { success: true, order: last, repeat: true }, 'ack of a repeat');
+    }
+    await bo.does('call:message', call, 'active', { data: { type: 'typing', on: true } });
+    await ana.expect('call:message', { callId: call.id, senderId: bo.user });
+    await ana.does('call:end', call, 'ended');
+    await bo.expect('call:ended', { callId: call.id });
+    await bo.fails('call:message', call, 'invalid_state', { data: 1 });
+  },
 };

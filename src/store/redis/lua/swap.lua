@@ -7,7 +7,7 @@
 -- Returns: 'gone', or 'stale' and what is stored, or 'done', the order of the end, '0' where nothing ended, and what
 --          tell adds
 local id, is_over = ARGV[1], ARGV[4] == '0'
-local version, was_live = unpack(redis.call('HMGET', KEYS[1], 'v', 'live'))
+local version, was_live, kept = unpack(redis.call('HMGET', KEYS[1], 'v', 'live', 'kept'))
 if not version then return {'gone'} end
 if version ~= ARGV[2] then return {'stale', redis.call('HGET', KEYS[1], 'd')} end
 
@@ -44,5 +44,7 @@ if ends then
     end
   end
   count(ARGV[21])
+  -- What the parties said is gone with the call: its key comes last.
+  if kept then redis.call('DEL', string.match(kept, '%S+$')) end
 end
 return tell({'done', over}, record, is_over and 11 or 4, 9)
