@@ -44,7 +44,7 @@ if ends then
     end
   end
   count(ARGV[21])
-  -- What the parties said is gone with the call: its key comes last.
-  if kept then redis.call('DEL', string.match(kept, '%S+$')) end
+  -- What the parties said is gone with the call; its key comes last.
+  if kept then redis.call('DEL', string.match(kept, '^%S+ %S+ %S+ (.*)$')) end
 end
 return tell({'done', over}, record, is_over and 11 or 4, 9)
