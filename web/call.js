@@ -31,7 +31,12 @@ export function told(call, name, payload) {
     case "call:accepted": activate(call); break;
     case "call:reject:confirmed": over(call, OWN_END["call:reject"]); break;
     case "call:busy": over(call, payload.reason ?? "User is busy"); break;
-    case "call:message": call.note = `“${typeof payload.data === "object" ? payload.data?.text ?? JSON.stringify(payload.data) : payload.data}”`; break;
+    case "call:message":
+      // Kept ones come again after each reconnect.
+      if (payload.order <= call.heard) break;
+      call.heard = payload.order;
+      call.note = `“${typeof payload.data === "object" ? payload.data?.text ?? JSON.stringify(payload.data) : payload.data}”`;
+      break;
     case "call:rejected": case "call:cancelled": case "call:ended": case "call:timeout":
       over(call, payload.reason ?? name.slice(5)); break;
   }
@@ -41,7 +46,8 @@ export function told(call, name, payload) {
 export function answered(call, event, reply) {
   call.pending = false;
   if (call.state === "ended") return;
-  if (event !== "call:message" || !reply?.success) call.note = reply?.success ? "" : reply?.error ?? "an ack without an answer";
+  if (event === "call:message" && reply?.handedTo?.length === 0) call.note = "nobody is there to hear it";
+  else if (event !== "call:message" || !reply?.success) call.note = reply?.success ? "" : reply?.error ?? "an ack without an answer";
   if (event === "call:initiate") {
     // Without a code the ack was lost on the way: session:ready will tell.
     const refused = reply?.success === false && !reply.useFcmFallback;

@@ -69,7 +69,7 @@ export class Phone {
     const [words, byHand] = this.root.querySelectorAll("form");
     words.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.can("say")) this.send("call:message", { callId: this.call.callId, data: { text: this.fields.words.value } });
+      if (this.can("say")) this.say(this.fields.words.value);
       this.fields.words.value = "";
     });
     byHand.addEventListener("submit", (event) => {
@@ -197,6 +197,12 @@ export class Phone {
       return;
     }
     this.send(this.fields.event.value, payload, this.fields.ask.checked);
+  }
+
+  /** Whoever joins or comes back is told it again. */
+  say(text) {
+    const messageId = `m${Date.now()}`;
+    return this.send("call:message", { callId: this.call.callId, messageId, keep: true, data: { type: "chat", text } });
   }
 
   /** Every event goes out here, from a button or by hand, and the phone's state follows it. */
@@ -368,7 +374,7 @@ export function templates(phone) {
     "call:reject": { callId, reason: "User declined" },
     "call:cancel": { callId, reason: "Caller ended call" },
     "call:end": { callId },
-    "call:message": { callId, data: { text: "hello" } },
+    "call:message": { callId, messageId: `m${Date.now()}`, keep: true, data: { type: "chat", text: "hello" } },
     "presence:subscribe": { userIds },
     "presence:unsubscribe": { userIds },
   };

@@ -21,6 +21,7 @@ export const CONSTANTS = {
   CLOCK_SAMPLES: 8,
   CALLS_KEPT: 64,
   WATCHED: 500,
+  MESSAGES: 64,
 } as const;
 const C = CONSTANTS;
 
@@ -54,6 +55,18 @@ export interface CallRecord {
   text?: string;
   durationMs?: number;
   pending?: Pending;
+  /** The order of the last message heard. */
+  heard?: number;
+}
+
+/** A message that the server has not answered yet. */
+export interface Said {
+  request: number;
+  key: string;
+  payload: Fields;
+  /** It is said until the server has answered; others once. */
+  keep: boolean;
+  tries: number;
 }
 
 export interface State {
@@ -64,8 +77,8 @@ export interface State {
   online: Record<string, boolean>;
   /** Server's clock minus this device's, one of each session. */
   clock: number[];
-  /** Messages under way, by request. */
-  messages: number[];
+  /** Messages in the order of the app: the first is under way, the others wait for it. */
+  messages: Said[];
 }
 
 export type Input =
@@ -77,7 +90,7 @@ export type Input =
   | { type: 'call'; request: number; callId: string; peer: string; callType: string; fields: Fields }
   | { type: 'answer' | 'hangUp'; request: number; callId: string }
   | { type: 'decline' | 'cancel'; request: number; callId: string; reason?: string }
-  | { type: 'message'; request: number; callId: string; data: unknown }
+  | { type: 'message'; request: number; callId: string; data: unknown; keep?: boolean; messageId?: string }
   | { type: 'watch' | 'unwatch'; users: string[] }
   | { type: 'push'; request: number; data: unknown }
   | { type: 'timer'; name: string };
@@ -93,7 +106,7 @@ export type Effect =
   | { type: 'dialled'; request: number; callId: string }
   | { type: 'pushed'; request: number; outcome: PushOutcome }
   | { type: 'incoming'; callId: string } | { type: 'restored'; callId: string }
-  | { type: 'message'; callId: string; senderId: string; data: unknown; timestamp: number }
+  | { type: 'message'; callId: string; senderId: string; data: unknown; timestamp: number; messageId?: string; kept?: true }
   | { type: 'presence'; userId: string; online: boolean };
 
 export function initial(userId: string): State {
@@ -111,7 +124,7 @@ export function step(before: State, input: Timed): [State, Effect[]] {
     watched: [...before.watched],
     online: { ...before.online },
     clock: [...before.clock],
-    messages: [...before.messages],
+    messages: before.messages.map((message) => ({ ...message })),
   };
   const machine = new Machine(state, input.now, input.random);
   machine.take(input);
@@ -164,7 +177,7 @@ class Machine {
       case 'decline': return this.decline(input.request, input.callId, input.reason);
       case 'cancel': return this.cancel(input.request, input.callId, input.reason);
       case 'hangUp': return this.hangUp(input.request, input.callId);
-      case 'message': return this.message(input.request, input.callId, input.data);
+      case 'message': return this.message(input.request, input.callId, input.data, input.keep === true, input.messageId);
       case 'watch': return this.watch(input.users);
       case 'unwatch': return this.unwatch(input.users);
       case 'push': return this.push(input.request, fieldsOf(input.data));
@@ -191,7 +204,7 @@ class Machine {
       this.settle(call, failed('closed', 'the phone was closed'));
       if (call.phase !== 'ended') this.end(call, 'lost');
     }
-    this.lostMessages('closed');
+    for (const { request } of this.state.messages.splice(0)) this.resolve(request, failed('closed', 'the phone was closed'));
   }
 
   /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
@@ -217,13 +230,13 @@ class Machine {
     const final = ['Invalid token', 'Authentication required', 'Authentication failed'].includes(message);
     if (!final) return this.closed(false);
     this.link('refused', 'login');
-    this.lostMessages('unconfirmed');
+    this.lostMessages();
   }
 
   private closed(dismissed: boolean): void {
     const { status, tries } = this.state.link;
     if (status === 'idle' || status === 'refused' || status === 'waiting') return;
-    this.lostMessages('unconfirmed');
+    this.lostMessages();
     if (dismissed) return this.link('refused', 'dismissed');
     const most = Math.min(C.RECONNECT_MAX_MS, C.RECONNECT_MS * 2 ** Math.min(tries, 10));
     this.state.link = { status: 'waiting', tries: tries + 1 };
@@ -240,6 +253,7 @@ class Machine {
     const { status } = this.state.link;
     if (name === 'reconnect' && status === 'waiting') return this.connect();
     if (name === 'connect' && status === 'connecting') return this.drop();
+    if (name === 'message') return this.sendMessage();
     const colon = name.indexOf(':');
     const call = colon < 0 ? undefined : this.find(name.slice(colon + 1));
     if (!call) return;
@@ -376,15 +390,24 @@ class Machine {
     if (sent) this.say(call, 'cancel', { callId: call.id });
   }
 
-  private message(request: number, callId: string, data: unknown): void {
+  private message(request: number, callId: string, data: unknown, keep: boolean, messageId?: string): void {
     const call = this.find(keyOf(callId));
     if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
     if (call.phase === 'ended') return this.resolve(request, tooLate(call));
-    if (this.state.link.status !== 'ready') return this.resolve(request, failed('not_connected', 'nothing was sent'));
-    this.state.messages.push(request);
-    this.effects.push({
-      type: 'send', command: 'message', key: call.key, try: request, event: 'call:message', payload: { callId: call.id, data },
-    });
+    if (!keep && this.state.link.status !== 'ready') return this.resolve(request, failed('not_connected', 'nothing was sent'));
+    if (this.state.messages.length >= C.MESSAGES) return this.resolve(request, failed('rate_limited', 'too many messages wait'));
+    const payload = { callId: call.id, data, ...(keep ? { keep } : {}), ...(messageId ? { messageId } : {}) };
+    this.state.messages.push({ request, key: call.key, payload, keep, tries: 0 });
+    if (this.state.messages.length === 1) this.sendMessage();
+  }
+
+  /** One after the other, so that the order stays what it is whatever has to be said again. */
+  private sendMessage(): void {
+    const message = this.state.messages[0];
+    if (!message || this.state.link.status !== 'ready') return;
+    message.tries += 1;
+    const { key, request, payload } = message;
+    this.effects.push({ type: 'send', command: 'message', key, try: request, event: 'call:message', payload });
   }
 
   private watch(users: string[]): void {
@@ -426,7 +449,7 @@ class Machine {
 
   private unanswered(command: string, key: string, number: number): void {
     if (command === 'probe' && this.state.link.status === 'ready') return this.drop();
-    if (command === 'message') return this.messageDone(number, failed('unconfirmed', 'no answer of the server'));
+    if (command === 'message') return this.messageUnanswered(number);
     const call = this.find(key);
     if (call && command === 'confirm' && call.missing === 1) this.effects.push({ type: 'timer', name: `missing:${key}`, ms: C.MISSING_MS });
     if (call?.pending?.command === command && call.pending.tries === number) this.send(call);
@@ -434,14 +457,14 @@ class Machine {
 
   private ack(command: string, key: string, number: number, ack: Fields): void {
     if (command === 'watch') return this.present(fieldsOf(ack.users));
-    if (command === 'message') return this.messageDone(number, ack.success === true ? { ok: true } : { ok: false, error: errorOf(ack) });
+    if (command === 'message') return this.messageAnswered(number, ack);
     const call = this.find(key);
     if (!call) return;
     if (command === 'confirm') return this.confirmed(call, ack);
     if (call.pending?.command !== command) return;
     if (command === 'call') return this.dialAnswered(call, ack);
     const error = ack.success === true ? undefined : errorOf(ack);
-    const again = error && this.waitBefore(call, error);
+    const again = error && this.waitBefore(error, call.pending.tries, this.mayComeYet(call));
     if (again !== undefined) {
       this.effects.push({ type: 'timer', name: `retry:${call.key}`, ms: again });
     } else if (command !== 'answer') {
@@ -462,14 +485,16 @@ class Machine {
   }
 
   /** Milliseconds until the word is said again, if it is to be. */
-  private waitBefore(call: CallRecord, error: SignalingError): number | undefined {
-    const pending = call.pending!;
-    const pause = Math.min(C.RETRY_MAX_MS, C.RETRY_MS * 2 ** Math.min(pending.tries - 1, 10));
+  private waitBefore(error: SignalingError, tries: number, mayComeYet: boolean): number | undefined {
+    const pause = Math.min(C.RETRY_MAX_MS, C.RETRY_MS * 2 ** Math.min(tries - 1, 10));
     if (error.code === 'rate_limited') return Math.max(error.retryAfterMs ?? 0, pause);
     if (error.code === 'unavailable' || error.code === 'internal') return pause;
-    // The answer to a push may be here before the call is.
-    if (error.code === 'call_not_found' && pending.command === 'answer' && !call.known && call.phase === 'answering') return pause;
-    return undefined;
+    return error.code === 'call_not_found' && mayComeYet ? pause : undefined;
+  }
+
+  /** The answer to a push may be here before the call is. */
+  private mayComeYet(call: CallRecord): boolean {
+    return call.pending?.command === 'answer' && !call.known && call.phase === 'answering';
   }
 
   private dialAnswered(call: CallRecord, ack: Fields): void {
@@ -505,15 +530,39 @@ class Machine {
     this.drop();
   }
 
-  private messageDone(request: number, result: Result): void {
-    if (!this.state.messages.includes(request)) return;
-    this.state.messages = this.state.messages.filter((other) => other !== request);
-    this.resolve(request, result);
+  private messageAnswered(request: number, ack: Fields): void {
+    const message = this.state.messages[0];
+    if (message?.request !== request) return;
+    if (ack.success !== true) {
+      const error = errorOf(ack);
+      const again = message.keep ? this.waitBefore(error, message.tries, false) : undefined;
+      if (again === undefined) return this.messageDone({ ok: false, error });
+      this.effects.push({ type: 'timer', name: 'message', ms: again });
+      return;
+    }
+    const to = Array.isArray(ack.handedTo) ? ack.handedTo.map((one) => numberOf(fieldsOf(one).devices) ?? 0) : undefined;
+    this.messageDone({ ok: true, ...(to ? { devices: to.reduce((all, one) => all + one, 0) } : {}) });
   }
 
-  private lostMessages(code: ErrorCode): void {
-    for (const request of this.state.messages) this.resolve(request, failed(code, 'the connection broke'));
-    this.state.messages = [];
+  private messageUnanswered(request: number): void {
+    const message = this.state.messages[0];
+    if (message?.request !== request) return;
+    if (message.keep) this.sendMessage();
+    else this.messageDone(failed('unconfirmed', 'no answer of the server'));
+  }
+
+  private messageDone(result: Result): void {
+    const message = this.state.messages.shift();
+    if (message) this.resolve(message.request, result);
+    this.sendMessage();
+  }
+
+  /** The connection broke: kept ones are said again in the next session. */
+  private lostMessages(): void {
+    for (const { request, tries } of this.state.messages.filter(({ keep }) => !keep)) {
+      this.resolve(request, tries ? failed('unconfirmed', 'the connection broke') : failed('not_connected', 'nothing was sent'));
+    }
+    this.state.messages = this.state.messages.filter(({ keep }) => keep);
   }
 
   // ---- words of the server
@@ -571,7 +620,15 @@ class Machine {
       case 'call:message': {
         const sender = textOf(data.senderId);
         if (sender !== call.peer) return;
-        this.effects.push({ type: 'message', callId: call.id, senderId: sender, data: data.data ?? null, timestamp: numberOf(data.timestamp) ?? this.now });
+        // Kept ones come again in each session.
+        const order = numberOf(data.order);
+        if (order !== undefined && order <= (call.heard ?? 0)) return;
+        if (order !== undefined) call.heard = order;
+        const messageId = textOf(data.messageId);
+        this.effects.push({
+          type: 'message', callId: call.id, senderId: sender, data: data.data ?? null, timestamp: numberOf(data.timestamp) ?? this.now,
+          ...(messageId ? { messageId } : {}), ...(data.kept === true ? { kept: true } : {}),
+        });
         return;
       }
     }
@@ -629,6 +686,7 @@ class Machine {
     if (!known) this.restore(live);
     else if (known.phase === 'ended') this.stillThereThough(known, live);
     if (this.state.watched.length) this.sendPresence('watch', 'presence:subscribe', this.state.watched);
+    this.sendMessage();
   }
 
   private stillThere(call: CallRecord, live: Fields): void {

@@ -37,8 +37,21 @@ export interface CallOptions {
 export interface Message {
   senderId: string;
   data: unknown;
-  /** The server's milliseconds since the epoch. */
+  /** When it was said, by the server's clock: milliseconds since the epoch. */
   timestamp: number;
+  /** The sender's own name for it. */
+  id?: string;
+  /** Its sender had it kept. */
+  kept?: true;
+}
+
+/** How a message is sent. */
+export interface SendOptions {
+  /** It is said until the server has answered, over reconnects, and told again to devices of the other party that join or
+   * return while the call lives. */
+  keep?: boolean;
+  /** A name of its own, up to 64 of `A-Z a-z 0-9 _ . : -`; what is kept has one in any case. */
+  id?: string;
 }
 
 /** One line of the log: milliseconds since the epoch of this device, and what happened. No tokens, no payloads. */
@@ -300,8 +313,10 @@ export class Phone {
         return this.#tell(() => this.#restored.tell(call));
       }
       case 'message': {
-        const { callId, senderId, data, timestamp } = effect;
-        return this.#handle(this.#record(callId)!)._hear({ senderId, data, timestamp });
+        const { callId, senderId, data, timestamp, messageId, kept } = effect;
+        return this.#handle(this.#record(callId)!)._hear({
+          senderId, data, timestamp, ...(messageId ? { id: messageId } : {}), ...(kept ? { kept } : {}),
+        });
       }
       case 'presence': {
         const { userId, online } = effect;
@@ -505,11 +520,14 @@ export class Call {
     return this.#phone._say((request) => ({ type: 'hangUp', request, callId: this.id }));
   }
 
-  /** Sends JSON of at most 4 KiB to the other party. It is sent once. Errors: `not_connected` (not sent), `unconfirmed`
-   * (sent, and who knows), `invalid_payload`, `invalid_state`, `not_a_participant`, `call_not_found`, `rate_limited`,
-   * `unavailable`, `closed`. */
-  send(data: unknown): Promise<Result> {
-    return this.#phone._say((request) => ({ type: 'message', request, callId: this.id, data }));
+  /** Sends JSON of at most 4 KiB to the other party, behind what was sent before. `ok`: `devices` of the other party were
+   * handed it. Without `keep` it is sent once. Errors: `not_connected` (not sent), `unconfirmed` (sent, and who knows), `invalid_payload`,
+   * `invalid_state`, `not_a_participant`, `call_not_found`, `rate_limited`, `unavailable`, `closed`. */
+  send(data: unknown, options: SendOptions = {}): Promise<Result> {
+    const { keep = false, id = keep ? `${Date.now()}.${Math.floor(Math.random() * 1e9)}` : undefined } = options;
+    return this.#phone._say((request) => ({
+      type: 'message', request, callId: this.id, data, ...(keep ? { keep } : {}), ...(id ? { messageId: id } : {}),
+    }));
   }
 
   /** @internal */

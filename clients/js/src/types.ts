@@ -62,7 +62,7 @@ export interface SignalingError {
 }
 
 /** What became of a word. A word never throws. */
-export type Result = { ok: true } | { ok: false; error: SignalingError };
+export type Result = { ok: true; /** Of a message: devices of the other party that it was handed to. */ devices?: number } | { ok: false; error: SignalingError };
 
 /**
  * Whether the server is there.

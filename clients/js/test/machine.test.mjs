@@ -121,6 +121,6 @@ test('ten thousand random inputs: ended is final, what is kept is bounded, every
     state = next;
   }
   [state] = step(state, { type: 'stop', now: NOW, random: 0 });
-  const waiting = new Set([...state.calls.flatMap((call) => call.pending?.requests ?? []), ...state.messages]);
+  const waiting = new Set([...state.calls.flatMap((call) => call.pending?.requests ?? []), ...state.messages.map((message) => message.request)]);
   assert.equal(waiting.size, 0);
 });

@@ -35,9 +35,12 @@ test('two calls, one after the other, over polling that becomes a websocket', as
   await reaches(first, 'active');
   const heard = [];
   there.onMessage((message) => heard.push(message));
-  assert.deepEqual(await first.send({ text: 'hello' }), { ok: true });
-  await until(() => heard.length, 'the message arrives');
-  assert.deepEqual([heard[0].senderId, heard[0].data], [ana.userId, { text: 'hello' }]);
+  assert.deepEqual(await first.send({ text: 'hello' }), { ok: true, devices: 1 });
+  const kept = ['one', 'two', 'three'].map((text) => first.send({ type: 'chat', text }, { keep: true, id: text }));
+  assert.deepEqual(await Promise.all(kept), kept.map(() => ({ ok: true, devices: 1 })));
+  await until(() => heard.length === 4, 'the messages arrive');
+  assert.deepEqual([heard[0].senderId, heard[0].data, heard[0].kept], [ana.userId, { text: 'hello' }, undefined]);
+  assert.deepEqual(heard.slice(1).map(({ id, kept: isKept }) => [id, isKept]), [['one', true], ['two', true], ['three', true]]);
   assert.deepEqual(await first.hangUp(), { ok: true });
   await reaches(there, 'ended', 'hung_up');
   assert.ok(there.state.durationMs >= 0);

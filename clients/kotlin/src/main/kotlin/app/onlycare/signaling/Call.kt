@@ -1,6 +1,7 @@
 package app.onlycare.signaling
 
 import java.io.Closeable
+import java.util.UUID
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.ExperimentalCoroutinesApi
 import kotlinx.coroutines.channels.BufferOverflow
@@ -81,11 +82,19 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
     /** Whatever it is at: cancels, declines or hangs up. Ok: the server knows. Error: [ErrorCode.CLOSED]. */
     public suspend fun hangUp(): Outcome = hangingUp().await()
 
-    /** Sends a text, number, boolean, list or map, of 4 KiB at most as JSON, to the other party. It is sent once.
-     * Errors: [ErrorCode.NOT_CONNECTED] (not sent), [ErrorCode.UNCONFIRMED] (sent, and who knows),
-     * [ErrorCode.INVALID_PAYLOAD], [ErrorCode.INVALID_STATE], [ErrorCode.NOT_A_PARTICIPANT],
-     * [ErrorCode.CALL_NOT_FOUND], [ErrorCode.RATE_LIMITED], [ErrorCode.UNAVAILABLE], [ErrorCode.CLOSED]. */
-    public suspend fun send(data: Any?): Outcome = sending(data).await()
+    /**
+     * Sends a text, number, boolean, list or map, of 4 KiB at most as JSON, to the other party, behind what was sent
+     * before. Ok: [Outcome.devices] of the other party were handed it. Errors: [ErrorCode.NOT_CONNECTED] (not sent),
+     * [ErrorCode.UNCONFIRMED] (sent, and who knows), [ErrorCode.INVALID_PAYLOAD], [ErrorCode.INVALID_STATE],
+     * [ErrorCode.NOT_A_PARTICIPANT], [ErrorCode.CALL_NOT_FOUND], [ErrorCode.RATE_LIMITED], [ErrorCode.UNAVAILABLE],
+     * [ErrorCode.CLOSED].
+     *
+     * @param keep it is said until the server has answered, over reconnects, and told again to devices of the other
+     *   party that join or return while the call lives; else it is sent once
+     * @param id a name of its own, up to 64 of `A-Z a-z 0-9 _ . : -`; what is kept has one in any case
+     */
+    public suspend fun send(data: Any?, keep: Boolean = false, id: String? = null): Outcome =
+        sending(data, keep, id).await()
 
     /** For Java: [dialled]. */
     public fun dialled(done: Listener<Outcome>) {
@@ -106,7 +115,11 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
     public fun hangUp(done: Listener<Outcome>): Unit = report(hangingUp(), done)
 
     /** For Java: [send]. */
-    public fun send(data: Any?, done: Listener<Outcome>): Unit = report(sending(data), done)
+    public fun send(data: Any?, done: Listener<Outcome>): Unit = report(sending(data, false, null), done)
+
+    /** For Java: [send]. */
+    public fun send(data: Any?, keep: Boolean, id: String?, done: Listener<Outcome>): Unit =
+        report(sending(data, keep, id), done)
 
     /** For Java: [state], every change and how it is now. Close what it gives to hear no more. */
     public fun onState(listener: Listener<CallState>): Closeable = phone.onWorker {
@@ -149,7 +162,8 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
 
     private fun hangingUp() = phone.say { Input.HangUp(it, id) }
 
-    private fun sending(data: Any?) = phone.say { Input.Say(it, id, data) }
+    private fun sending(data: Any?, keep: Boolean, messageId: String?) =
+        phone.say { Input.Say(it, id, data, keep, messageId ?: if (keep) UUID.randomUUID().toString() else null) }
 
     @OptIn(ExperimentalCoroutinesApi::class)
     private fun report(result: CompletableDeferred<Outcome>, done: Listener<Outcome>) {

@@ -29,6 +29,7 @@ internal object Constants {
     const val CLOCK_SAMPLES = 8
     const val CALLS_KEPT = 64
     const val WATCHED = 500
+    const val MESSAGES = 64
 }
 
 internal enum class Command(val word: String, val event: String) {
@@ -49,6 +50,7 @@ internal data class Pending(
 
 /**
  * @property known the server has spoken of it
+ * @property heard the order of the last message heard
  * @property missing sessions that should have named it and did not: 1 once, 2 and the store is known to answer
  */
 internal data class CallRecord(
@@ -69,11 +71,25 @@ internal data class CallRecord(
     var text: String? = null,
     var durationMs: Long? = null,
     var pending: Pending? = null,
+    var heard: Long = 0,
+)
+
+/**
+ * A message that the server has not answered yet.
+ *
+ * @property keep it is said until the server has answered; others once
+ */
+internal data class Said(
+    val request: Int,
+    val key: String,
+    val payload: Fields,
+    val keep: Boolean,
+    var tries: Int = 0,
 )
 
 /**
  * @property clock the server's clock minus this device's, one of each session
- * @property messages messages under way, by request
+ * @property messages in the order of the app: the first is under way, the others wait for it
  */
 internal data class State(
     var link: Link,
@@ -82,7 +98,7 @@ internal data class State(
     var watched: List<String>,
     var online: Map<String, Boolean>,
     var clock: List<Long>,
-    var messages: List<Int>,
+    var messages: List<Said>,
 )
 
 internal sealed interface Input {
@@ -101,7 +117,13 @@ internal sealed interface Input {
     data class Decline(val request: Int, val callId: String, val reason: String?) : Input
     data class Cancel(val request: Int, val callId: String, val reason: String?) : Input
     data class HangUp(val request: Int, val callId: String) : Input
-    data class Say(val request: Int, val callId: String, val data: Any?) : Input
+    data class Say(
+        val request: Int,
+        val callId: String,
+        val data: Any?,
+        val keep: Boolean = false,
+        val messageId: String? = null,
+    ) : Input
     data class Watch(val users: List<String>) : Input
     data class Unwatch(val users: List<String>) : Input
     data class Push(val request: Int, val data: Any?) : Input
@@ -118,7 +140,14 @@ internal sealed interface Effect {
     data class Pushed(val request: Int, val outcome: PushOutcome) : Effect
     data class Incoming(val callId: String) : Effect
     data class Restored(val callId: String) : Effect
-    data class Message(val callId: String, val senderId: String, val data: Any?, val timestamp: Long) : Effect
+    data class Message(
+        val callId: String,
+        val senderId: String,
+        val data: Any?,
+        val timestamp: Long,
+        val messageId: String? = null,
+        val kept: Boolean = false,
+    ) : Effect
     data class Presence(val userId: String, val online: Boolean) : Effect
 }
 
@@ -133,7 +162,7 @@ internal fun initial(userId: String): State =
  */
 internal fun step(before: State, input: Input, now: Long, random: Double): Pair<State, List<Effect>> {
     val calls = before.calls.mapTo(mutableListOf()) { call -> call.copy(pending = call.pending?.copy()) }
-    val machine = Machine(before.copy(calls = calls), now, random)
+    val machine = Machine(before.copy(calls = calls, messages = before.messages.map { it.copy() }), now, random)
     machine.take(input)
     return machine.state to machine.effects
 }
@@ -181,7 +210,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             is Input.Decline -> decline(input.request, input.callId, input.reason)
             is Input.Cancel -> cancel(input.request, input.callId, input.reason)
             is Input.HangUp -> leave(input.request, find(keyOf(input.callId)), null)
-            is Input.Say -> message(input.request, input.callId, input.data)
+            is Input.Say -> message(input)
             is Input.Watch -> watch(input.users)
             is Input.Unwatch -> unwatch(input.users)
             is Input.Push -> push(input.request, fieldsOf(input.data))
@@ -209,7 +238,10 @@ private class Machine(val state: State, private val now: Long, private val rando
             settle(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             if (call.phase != Phase.ENDED) end(call, EndReason.LOST)
         }
-        lostMessages(ErrorCode.CLOSED)
+        for (message in state.messages) {
+            resolve(message.request, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
+        }
+        state.messages = emptyList()
     }
 
     /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
@@ -235,13 +267,13 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun refused(message: String) {
         if (message !in FINAL) return closed(false)
         link(LinkStatus.REFUSED, Refusal.LOGIN)
-        lostMessages(ErrorCode.UNCONFIRMED)
+        lostMessages()
     }
 
     private fun closed(dismissed: Boolean) {
         val (status, tries) = state.link
         if (status == LinkStatus.IDLE || status == LinkStatus.REFUSED || status == LinkStatus.WAITING) return
-        lostMessages(ErrorCode.UNCONFIRMED)
+        lostMessages()
         if (dismissed) return link(LinkStatus.REFUSED, Refusal.DISMISSED)
         val most = min(Constants.RECONNECT_MAX_MS, Constants.RECONNECT_MS shl min(tries, 10))
         state.link = Link(LinkStatus.WAITING, tries + 1)
@@ -258,6 +290,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         val status = state.link.status
         if (name == "reconnect" && status == LinkStatus.WAITING) return connect()
         if (name == "connect" && status == LinkStatus.CONNECTING) return drop()
+        if (name == "message") return sendMessage()
         val colon = name.indexOf(':')
         val call = (if (colon < 0) null else find(name.substring(colon + 1))) ?: return
         when (name.substring(0, colon)) {
@@ -394,14 +427,28 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (sent) say(call, Command.CANCEL, mapOf("callId" to call.id))
     }
 
-    private fun message(request: Int, callId: String, data: Any?) {
-        val call = find(keyOf(callId)) ?: return resolve(request, NO_SUCH_CALL)
-        if (call.phase == Phase.ENDED) return resolve(request, tooLate(call))
-        if (state.link.status != LinkStatus.READY) {
-            return resolve(request, Outcome.failed(ErrorCode.NOT_CONNECTED, "nothing was sent"))
+    private fun message(say: Input.Say) {
+        val call = find(keyOf(say.callId)) ?: return resolve(say.request, NO_SUCH_CALL)
+        if (call.phase == Phase.ENDED) return resolve(say.request, tooLate(call))
+        if (!say.keep && state.link.status != LinkStatus.READY) {
+            return resolve(say.request, Outcome.failed(ErrorCode.NOT_CONNECTED, "nothing was sent"))
         }
-        state.messages += request
-        effects += Effect.Send("message", call.key, request, "call:message", mapOf("callId" to call.id, "data" to data))
+        if (state.messages.size >= Constants.MESSAGES) {
+            return resolve(say.request, Outcome.failed(ErrorCode.RATE_LIMITED, "too many messages wait"))
+        }
+        val payload = mutableMapOf("callId" to call.id, "data" to say.data)
+        if (say.keep) payload["keep"] = true
+        if (say.messageId != null) payload["messageId"] = say.messageId
+        state.messages += Said(say.request, call.key, payload, say.keep)
+        if (state.messages.size == 1) sendMessage()
+    }
+
+    /** One after the other, so that the order stays what it is whatever has to be said again. */
+    private fun sendMessage() {
+        val message = state.messages.firstOrNull()
+        if (message == null || state.link.status != LinkStatus.READY) return
+        message.tries += 1
+        effects += Effect.Send("message", message.key, message.request, "call:message", message.payload)
     }
 
     private fun watch(users: List<String>) {
@@ -440,9 +487,7 @@ private class Machine(val state: State, private val now: Long, private val rando
 
     private fun unanswered(command: String, key: String, number: Int) {
         if (command == "probe" && state.link.status == LinkStatus.READY) return drop()
-        if (command == "message") {
-            return messageDone(number, Outcome.failed(ErrorCode.UNCONFIRMED, "no answer of the server"))
-        }
+        if (command == "message") return messageUnanswered(number)
         val call = find(key) ?: return
         if (command == "confirm" && call.missing == 1) effects += Effect.Timer("missing:$key", Constants.MISSING_MS)
         val pending = call.pending
@@ -452,13 +497,13 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun ack(command: String, key: String, number: Int, ack: Fields) {
         val error = if (ack["success"] == true) null else errorOf(ack)
         if (command == "watch") return present(fieldsOf(ack["users"]))
-        if (command == "message") return messageDone(number, Outcome(error))
+        if (command == "message") return messageAnswered(number, ack, error)
         val call = find(key) ?: return
         if (command == "confirm") return confirmed(call, error)
         val pending = call.pending
         if (pending?.command?.word != command) return
         if (command == "call") return dialAnswered(call, ack, error)
-        val again = error?.let { waitBefore(call, pending, it) }
+        val again = error?.let { waitBefore(it, pending.tries, mayComeYet(call, pending)) }
         when {
             again != null -> effects += Effect.Timer("retry:${call.key}", again)
             // The call is over for this user, whatever had become of it.
@@ -483,17 +528,19 @@ private class Machine(val state: State, private val now: Long, private val rando
     }
 
     /** Milliseconds until the word is said again, if it is to be. */
-    private fun waitBefore(call: CallRecord, pending: Pending, error: SignalingError): Long? {
-        val pause = min(Constants.RETRY_MAX_MS, Constants.RETRY_MS shl min(pending.tries - 1, 10))
+    private fun waitBefore(error: SignalingError, tries: Int, mayComeYet: Boolean): Long? {
+        val pause = min(Constants.RETRY_MAX_MS, Constants.RETRY_MS shl min(tries - 1, 10))
         return when (error.code) {
             ErrorCode.RATE_LIMITED -> max(error.retryAfterMs ?: 0, pause)
             ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL -> pause
-            // The answer to a push may be here before the call is.
-            ErrorCode.CALL_NOT_FOUND ->
-                pause.takeIf { pending.command == Command.ANSWER && !call.known && call.phase == Phase.ANSWERING }
+            ErrorCode.CALL_NOT_FOUND -> pause.takeIf { mayComeYet }
             else -> null
         }
     }
+
+    /** The answer to a push may be here before the call is. */
+    private fun mayComeYet(call: CallRecord, pending: Pending): Boolean =
+        pending.command == Command.ANSWER && !call.known && call.phase == Phase.ANSWERING
 
     private fun dialAnswered(call: CallRecord, ack: Fields, error: SignalingError?) {
         val byPush = ack["useFcmFallback"] == true
@@ -525,15 +572,45 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
     }
 
-    private fun messageDone(request: Int, outcome: Outcome) {
-        if (request !in state.messages) return
-        state.messages -= request
-        resolve(request, outcome)
+    private fun messageAnswered(request: Int, ack: Fields, error: SignalingError?) {
+        val message = state.messages.firstOrNull()
+        if (message?.request != request) return
+        if (error == null) {
+            val handedTo = ack["handedTo"] as? List<*>
+            val devices = handedTo?.sumOf { numberOf(fieldsOf(it)["devices"]) ?: 0L }
+            return messageDone(Outcome(null, devices?.toInt()))
+        }
+        val again = if (message.keep) waitBefore(error, message.tries, false) else null
+        if (again == null) return messageDone(Outcome(error))
+        effects += Effect.Timer("message", again)
     }
 
-    private fun lostMessages(code: ErrorCode) {
-        for (request in state.messages) resolve(request, Outcome.failed(code, "the connection broke"))
-        state.messages = emptyList()
+    private fun messageUnanswered(request: Int) {
+        val message = state.messages.firstOrNull()
+        if (message?.request != request) return
+        if (message.keep) sendMessage()
+        else messageDone(Outcome.failed(ErrorCode.UNCONFIRMED, "no answer of the server"))
+    }
+
+    private fun messageDone(outcome: Outcome) {
+        val message = state.messages.firstOrNull()
+        state.messages = state.messages.drop(1)
+        if (message != null) resolve(message.request, outcome)
+        sendMessage()
+    }
+
+    /** The connection broke: kept ones are said again in the next session. */
+    private fun lostMessages() {
+        val (kept, others) = state.messages.partition { it.keep }
+        for (message in others) {
+            val outcome = if (message.tries > 0) {
+                Outcome.failed(ErrorCode.UNCONFIRMED, "the connection broke")
+            } else {
+                Outcome.failed(ErrorCode.NOT_CONNECTED, "nothing was sent")
+            }
+            resolve(message.request, outcome)
+        }
+        state.messages = kept
     }
 
     // ---- words of the server
@@ -577,7 +654,14 @@ private class Machine(val state: State, private val now: Long, private val rando
             "call:message" -> {
                 val sender = textOf(data["senderId"])
                 if (sender != call.peer) return
-                effects += Effect.Message(call.id, sender, data["data"], numberOf(data["timestamp"]) ?: now)
+                // Kept ones come again in each session.
+                val order = numberOf(data["order"])
+                if (order != null && order <= call.heard) return
+                if (order != null) call.heard = order
+                effects += Effect.Message(
+                    call.id, sender, data["data"], numberOf(data["timestamp"]) ?: now, textOf(data["messageId"]),
+                    data["kept"] == true,
+                )
             }
         }
     }
@@ -632,6 +716,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         val known = find(liveKey)
         if (known == null) restore(live) else if (known.phase == Phase.ENDED) stillThereThough(known, live)
         if (state.watched.isNotEmpty()) presence("watch", "presence:subscribe", state.watched)
+        sendMessage()
     }
 
     private fun stillThere(call: CallRecord, live: Fields) {

@@ -295,7 +295,9 @@ public class Phone(private val options: PhoneOptions) : Closeable {
             is Effect.Incoming -> handle(keyOf(effect.callId))?.let { call -> tell { incomings.tell(call) } }
             is Effect.Restored -> handle(keyOf(effect.callId))?.let { call -> tell { restorations.tell(call) } }
             is Effect.Message ->
-                handle(keyOf(effect.callId))?.hear(Message(effect.senderId, effect.data, effect.timestamp))
+                handle(keyOf(effect.callId))?.hear(
+                    Message(effect.senderId, effect.data, effect.timestamp, effect.messageId, effect.kept),
+                )
             is Effect.Presence -> Unit
         }
     }

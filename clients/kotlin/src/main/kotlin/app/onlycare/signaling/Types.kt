@@ -112,8 +112,9 @@ public data class SignalingError @JvmOverloads constructor(
  * What became of a word. A word never throws.
  *
  * @property error null if the word was obeyed
+ * @property devices of a message: devices of the other party that it was handed to
  */
-public data class Outcome(val error: SignalingError?) {
+public data class Outcome @JvmOverloads constructor(val error: SignalingError?, val devices: Int? = null) {
     /** Whether the word was obeyed. */
     val isOk: Boolean get() = error == null
 
@@ -210,9 +211,17 @@ public data class CallState(
  * What the other party said within a call.
  *
  * @property data a text, number, boolean, list or map, or null
- * @property timestamp the server's milliseconds since the epoch
+ * @property timestamp when it was said, by the server's clock: milliseconds since the epoch
+ * @property id the sender's own name for it
+ * @property kept its sender had it kept
  */
-public data class Message(val senderId: String, val data: Any?, val timestamp: Long)
+public data class Message @JvmOverloads constructor(
+    val senderId: String,
+    val data: Any?,
+    val timestamp: Long,
+    val id: String? = null,
+    val kept: Boolean = false,
+)
 
 /**
  * One line of the log, without tokens and payloads.

@@ -137,7 +137,9 @@ private fun inputOf(json: Fields): Input {
         "decline" -> Input.Decline(number("request"), text("callId"), json["reason"] as String?)
         "cancel" -> Input.Cancel(number("request"), text("callId"), json["reason"] as String?)
         "hangUp" -> Input.HangUp(number("request"), text("callId"))
-        "message" -> Input.Say(number("request"), text("callId"), json["data"])
+        "message" -> Input.Say(
+            number("request"), text("callId"), json["data"], json["keep"] == true, json["messageId"] as String?,
+        )
         "watch" -> Input.Watch(json["users"] as List<String>)
         "unwatch" -> Input.Unwatch(json["users"] as List<String>)
         "push" -> Input.Push(number("request"), json["data"])
@@ -163,12 +165,13 @@ private fun wire(effect: Effect): Fields = when (effect) {
     is Effect.Message -> mapOf(
         "type" to "message", "callId" to effect.callId, "senderId" to effect.senderId, "data" to effect.data,
         "timestamp" to effect.timestamp,
-    )
+    ) + listOfNotNull(effect.messageId?.let { "messageId" to it }, ("kept" to true).takeIf { effect.kept })
     is Effect.Presence -> mapOf("type" to "presence", "userId" to effect.userId, "online" to effect.online)
 }
 
 private fun wire(outcome: Outcome): Fields {
-    val error = outcome.error ?: return mapOf("ok" to true)
+    val error = outcome.error
+        ?: return mapOf("ok" to true) + listOfNotNull(outcome.devices?.let { "devices" to it })
     val fields = mapOf(
         "code" to error.code.name.lowercase(), "message" to error.message, "retryAfterMs" to error.retryAfterMs,
         "ringingCallId" to error.ringingCallId, "reason" to error.reason?.name?.lowercase(),

@@ -2,6 +2,8 @@ package app.onlycare.signaling
 
 import kotlinx.coroutines.async
 import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.take
+import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.AfterAll
@@ -28,9 +30,11 @@ class PhoneTest {
         first.state.soon { it.alerting }
         assertEquals(listOf(Outcome.OK, Outcome.OK), listOf(async { there.answer() }, async { there.answer() }).map { it.await() })
         first.reaches(Phase.ACTIVE)
-        assertEquals(Outcome.OK, first.send(mapOf("text" to "hello")))
-        val heard = withTimeout(PATIENCE_MS) { there.messages.first() }
-        assertEquals(ana.user to mapOf("text" to "hello"), heard.senderId to heard.data)
+        assertEquals(Outcome(null, 1), first.send(mapOf("text" to "hello")))
+        assertEquals(Outcome(null, 1), first.send(mapOf("type" to "chat", "text" to "kept"), keep = true, id = "m1"))
+        val heard = withTimeout(PATIENCE_MS) { there.messages.take(2).toList() }
+        assertEquals(ana.user to mapOf("text" to "hello"), heard[0].senderId to heard[0].data)
+        assertEquals("m1" to true, heard[1].id to heard[1].kept)
         assertEquals(Outcome.OK, first.hangUp())
         there.reaches(Phase.ENDED, EndReason.HUNG_UP)
         val state = first.state.value
