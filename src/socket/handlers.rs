@@ -229,7 +229,7 @@ async fn dispatch(
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
             verdict(edge, session, event, payload, ack, arrived).await;
         }
-        messages::EVENT => messages::relay(edge, session, payload, ack).await,
+        "call:message" => messages::relay(edge, session, payload, ack).await,
         "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" | "call:downgrade" => {
             video::switch(edge, session, event, payload, ack).await;
         }

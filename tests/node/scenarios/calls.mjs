@@ -298,7 +298,7 @@ export const calls = {
   },
 
   'messages reach the other side in order, and the ack says to whom': async (stage) => {
-    const [ana, bo] = await stage.pair({ acks: true });
+    const [ana, bo] = await stage.pair({}, { acks: true });
     const call = await talk(ana, bo);
     let last = 0;
     for (const messageId of ['m1', 'm2', 'm3']) {
