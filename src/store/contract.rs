@@ -896,7 +896,7 @@ contract! {
         let desk = calls.desk(&user("bo")).await.unwrap();
         let last = LastKept { caller: least + 2, callee: least };
         assert_eq!((desk.kept, desk.order > 0), (last, true));
-        assert_eq!(calls.versions(&[first.id.clone()]).await.unwrap(), [Some((first.version, last))]);
+        assert_eq!(calls.versions(std::slice::from_ref(&first.id)).await.unwrap(), [Some((first.version, last))]);
         for said in 0..100 {
             say(Role::Caller, Some(&format!("m{said}")), Some("x")).await;
         }

@@ -28,7 +28,7 @@ pub struct Said {
 
 /// What became of a message.
 pub enum HandOver {
-    Handed(Handed),
+    Handed(Box<Handed>),
     TooMany {
         wait: Duration,
     },
@@ -63,7 +63,7 @@ impl Words {
         let message = Message { order, kept_before, ..message_of(call, role, said) };
         let to = call.party(role.other()).user.clone();
         let devices = self.hand_to(&to, message).await?;
-        Ok(HandOver::Handed(Handed { call: call.clone(), to, devices, order, kept, again }))
+        Ok(HandOver::Handed(Box::new(Handed { call: call.clone(), to, devices, order, kept, again })))
     }
 
     /// Returns how many devices it was handed to.

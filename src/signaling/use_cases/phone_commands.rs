@@ -85,7 +85,7 @@ impl PhoneCommands {
             return refused(Refusal::InvalidState, call);
         }
         match self.words.say_in_call(&call, role, said).await? {
-            HandOver::Handed(handed) => Ok(handed),
+            HandOver::Handed(handed) => Ok(*handed),
             HandOver::TooMany { wait } => {
                 metrics::limited(Limit::Messages);
                 Err(Failure::RateLimited { wait })
