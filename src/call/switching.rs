@@ -12,7 +12,7 @@ use super::{Actor, Call, Decision, Foreign, Refused, Role, Say, Timestamp, Verif
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
 /// Changes of one call. Each to video takes both sides; the record grows by it.
 const CHANGES_AT_MOST: usize = 32;
-/// Requests and answers of one call that its timeline shows: more would push its beginning out.
+/// Requests and answers that a timeline shows: more would push its beginning out.
 pub(super) const SHOWN: u64 = 8;
 
 /// What is sent between the parties of a call.
@@ -44,8 +44,8 @@ impl Media {
     }
 }
 
-/// What was asked, answered and changed. Absent as long as nobody asked; a node that does not know it forgets it with
-/// its next change of the record, and the call keeps the type that it has.
+/// What was asked, answered and changed; absent where nobody asked. A node that does not know it forgets it with its next
+/// change of the record, and the call keeps the type that it has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Switching {
     /// Requests and changes so far: the number of each, so that a session hears it once.
@@ -60,6 +60,9 @@ pub struct Switching {
     pub answer: Option<Answer>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+    /// The nonce of the version that brought the last request: who lost the reply of that knows it, though it is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_in: Option<u64>,
 }
 
 /// The other side is asked for video.

@@ -65,6 +65,31 @@ async fn a_lost_reply_of_swap_is_read_back() {
     bo.assert_nothing_more().await;
 }
 
+/// A request whose reply was lost, and that was answered before that was found out, is not made once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_a_lost_reply_is_asked_once() {
+    let (nodes, proxy) = proxied().await;
+    let ana = Phone::connect(nodes[1].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[0].public, Profile::of(&unique("bo"))).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    proxy.lose_reply_of("\"asked_in\"");
+    let answers = async {
+        ana.expect("call:upgrade:request").await;
+        ana.ask("call:upgrade:response", serde_json::json!({"callId": id, "accepted": false})).await
+    };
+    let (asked, answered) = tokio::join!(bo.ask("call:upgrade", serde_json::json!({"callId": id})), answers);
+    assert!(proxy.has_struck(), "the reply was not lost");
+    assert_eq!((&asked["success"], &answered["success"]), (&true.into(), &true.into()), "{asked} {answered}");
+    assert_eq!(bo.expect("call:upgrade:response").await["reason"], "User declined");
+    ana.end(&id).await;
+    bo.expect("call:ended").await;
+    ana.assert_nothing_more().await;
+    bo.assert_nothing_more().await;
+}
+
 /// The same for the create: the callee is rung, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_reply_of_create_is_read_back() {

@@ -82,6 +82,7 @@ impl Calls {
                 }
             };
             next.version = call.version.next(rand::random());
+            next.note_request(&call);
             next.named |= command.is_of_backend();
             let added = milestones(Some(&call), &next, command.by(), self.node.now(), &self.node.id);
             let is_over = call.is_live() && !next.is_live();
@@ -95,6 +96,8 @@ impl Calls {
                 }
                 Swapped::Gone if self.restore_one(id).await => continue,
                 Swapped::Gone => return Err(Failure::NotFound),
+                // Written, its reply lost, and answered before that was found out.
+                Swapped::Stale(stored) if stored.was_asked_in(next.version) => return Ok(Changed::Not(stored)),
                 Swapped::Stale(stored) => {
                     cached = Some(Arc::from(stored));
                     continue;

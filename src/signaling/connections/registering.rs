@@ -73,6 +73,6 @@ where
         }
     }
     let Some(error) = first else { return Ok(done) };
-    tracing::warn!(failed, done = done.len(), %error, "not all sessions could be registered again");
+    tracing::warn!(failed, total = failed + done.len(), %error, "not all sessions could be registered again");
     Err(error)
 }
