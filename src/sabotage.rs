@@ -36,6 +36,8 @@ pub enum Bug {
     Assent,
     /// `loud_request`: every device of the other side is asked for video.
     LoudRequest,
+    /// `lose_message`: one kept message in three counts as said and is not.
+    LoseMessage,
 }
 
 #[cfg(debug_assertions)]
@@ -45,7 +47,7 @@ mod on {
 
     use super::Bug;
 
-    const NAMES: [(Bug, &str); 15] = [
+    const NAMES: [(Bug, &str); 16] = [
         (Bug::DropEnvelopes, "drop_envelopes"),
         (Bug::SkipVersionCheck, "skip_version_check"),
         (Bug::LeakLine, "leak_line"),
@@ -61,6 +63,7 @@ mod on {
         (Bug::UnwrittenAnswer, "unwritten_answer"),
         (Bug::Assent, "assent"),
         (Bug::LoudRequest, "loud_request"),
+        (Bug::LoseMessage, "lose_message"),
     ];
 
     struct Switches {

@@ -130,6 +130,11 @@ fn a_node_that_gives_up_without_the_store_is_noticed() {
     is_noticed_with(&["--faults", "refuse-writes"], "give_up_early", ["2", "24s", "10"], &["died"]);
 }
 
+#[test]
+fn a_kept_message_that_counts_as_said_is_noticed() {
+    is_noticed("lose_message", ["2", "5s", "25"], &["lost message"]);
+}
+
 /// Several bugs at once: each of them breaks a rule of its own, in one of three runs.
 #[test]
 fn switches_to_video_that_go_wrong_are_noticed() {

@@ -223,6 +223,20 @@ impl Call {
         }
     }
 
+    /// Notes that a request comes with the version that is about to be written.
+    pub fn note_request(&mut self, before: &Call) {
+        let nonce = Some(self.version.nonce);
+        match &mut self.switching {
+            Some(now) if now.open.is_some() && now.open.as_ref() != before.request() => now.asked_in = nonce,
+            Some(_) | None => {}
+        }
+    }
+
+    /// Whether its last request came with this version.
+    pub fn was_asked_in(&self, version: Version) -> bool {
+        self.switching.as_ref().and_then(|switching| switching.asked_in) == Some(version.nonce)
+    }
+
     /// In milliseconds, how long it still rings: never longer than it may in all, where the clock of a node is behind that of
     /// the one that made it.
     pub fn rings_for_ms(&self, now: Timestamp) -> u64 {

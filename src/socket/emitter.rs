@@ -97,7 +97,9 @@ impl Voice for PhoneVoice {
 
     fn message(&self, message: &Message, now: Timestamp) {
         let (_, payload) = message_event(message, now);
-        self.news.tell(Item::Message { bytes: payload.to_string().len(), payload, kept: message.keep });
+        // As the store counts what is kept, or less.
+        let bytes = message.data.to_string().len() + message.id.as_ref().map_or(0, String::len);
+        self.news.tell(Item::Message { bytes, payload, kept: message.keep });
     }
 
     fn busy(&self, call_id: &str) -> Spoken {

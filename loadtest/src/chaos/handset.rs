@@ -245,7 +245,7 @@ pub fn name_of(who: &Who) -> String {
 /// A payload without what a history has elsewhere.
 fn brief(payload: Value) -> Value {
     let mut brief = json!({});
-    for field in ["reason", "repeat", "endedBy", "expiresInMs", "accepted"] {
+    for field in ["reason", "repeat", "endedBy", "expiresInMs", "accepted", "order"] {
         if let Some(value) = payload.get(field) {
             brief[field] = value.clone();
         }

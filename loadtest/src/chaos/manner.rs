@@ -34,6 +34,17 @@ pub const STAY: Duration = Duration::from_secs(16);
 /// A request that nobody answers is answered meanwhile.
 const UNANSWERED: Duration = super::VIDEO_ANSWER.saturating_add(Duration::from_secs(1));
 
+/// Of the calls that are accepted, in so many both sides write.
+const WITH_MESSAGES: f64 = 0.2;
+
+/// What each side writes to the other, to be kept, once it knows of the accept.
+#[derive(Clone, Copy, Debug)]
+pub struct Messages {
+    pub number: u32,
+    /// Between two of them.
+    pub every: Duration,
+}
+
 /// How a switch to video goes, if the call is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VideoCourse {
@@ -69,6 +80,7 @@ pub struct Manner {
     /// From the accept until somebody ends.
     pub talk: Duration,
     pub video: Option<Video>,
+    pub messages: Option<Messages>,
     /// It is to last for [`STAY`], where there is time for it.
     pub stays: bool,
 }
@@ -105,8 +117,18 @@ impl Manner {
                 talk += UNANSWERED;
             }
         }
-        let stays = video.is_some() && random.random_bool(STAYS);
-        Self { course, ring, talk, video, stays }
+        let messages = random.random_bool(WITH_MESSAGES).then(|| Messages::random(random));
+        if let Some(messages) = messages {
+            talk += messages.every * messages.number;
+        }
+        let stays = (video.is_some() || messages.is_some()) && random.random_bool(STAYS);
+        Self { course, ring, talk, video, messages, stays }
+    }
+}
+
+impl Messages {
+    fn random(random: &mut impl Rng) -> Self {
+        Self { number: random.random_range(2..6), every: Duration::from_millis(random.random_range(30..400)) }
     }
 }
 

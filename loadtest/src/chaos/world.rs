@@ -1,5 +1,6 @@
 //! What the people behind the phones do: who calls whom, and how they react to what they are told.
 
+mod messages;
 mod state;
 mod video;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::backend::Request;
 use super::handset::{Harm, Saying};
 use super::manner::{Course, Manner, STAY};
+use messages::MESSAGE;
 use state::{Known, Phone, State, User};
 use video::is_said_of_video;
 
@@ -112,7 +114,7 @@ impl World {
     pub fn probe(self: &Arc<Self>, caller: usize, callee: usize) -> String {
         let mut state = self.state();
         let (ring, talk) = (Duration::from_millis(100), Duration::ZERO);
-        let manner = Manner { course: Course::Cancel, ring, talk, video: None, stays: false };
+        let manner = Manner { course: Course::Cancel, ring, talk, video: None, messages: None, stays: false };
         let saying = state.begin(caller, callee, manner, "PROBE");
         let (phone, id) = (state.users[caller].phones[0], saying.call.clone());
         let _ = state.seats[phone].seat.sayings.send(saying);
@@ -208,6 +210,9 @@ impl World {
         if is_said_of_video(said.event) {
             return self.video_acked(phone, said, answer);
         }
+        if said.event == MESSAGE {
+            return self.message_acked(phone, said, answer);
+        }
         match (said.event, answer["success"] == true) {
             ("call:initiate", true) => self.is_ringing(phone, id),
             ("call:initiate", false) if answer["useFcmFallback"] == true => self.is_ringing(phone, id),
@@ -286,10 +291,14 @@ impl World {
             let _ = state.seats[phone].seat.sayings.send(insist("call:end", id));
             return;
         }
+        let writes = call.is_to_write(phone);
         let asks = call.is_to_ask(phone).then_some(manner.video).flatten().map(|video| video.asks);
         let caller_ends = matches!(manner.course, Course::Talk { caller_ends: true } | Course::AcceptMeetsReject);
         let ends = is_caller == caller_ends && !std::mem::replace(&mut call.ends_planned, true);
         drop(state);
+        if let Some(messages) = writes {
+            self.write(phone, id, messages);
+        }
         if let Some(after) = asks {
             self.say_later(phone, "call:upgrade", id.to_owned(), after);
         }

@@ -1,7 +1,6 @@
 //! The lease of this node: one task renews it, and nobody else. Whoever needs a fresh look at the leases asks that task:
 //! what a renewal takes up must not end with a request that was given up.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,24 +98,22 @@ impl OwnLease {
     }
 
     /// Works for as long as it takes, and renews the lease meanwhile: a store that answers slowly must not let it run out
-    /// behind thousands of registrations.
-    pub async fn renewing<T>(
-        &self,
-        epoch: u64,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+    /// behind thousands of registrations. Absent where it did run out, and the work was given up.
+    pub async fn renewing<T>(&self, epoch: u64, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            done = work => done,
-            never = self.keep_renewing(epoch) => match never {},
+            done = work => Some(done),
+            () = self.runs_out(epoch) => None,
         }
     }
 
-    async fn keep_renewing(&self, epoch: u64) -> Infallible {
+    async fn runs_out(&self, epoch: u64) {
         loop {
             self.node.clock.sleep(self.node.policy.lease_renewal).await;
-            if let Err(error) = self.ask_renewal(epoch).await {
+            match self.ask_renewal(epoch).await {
+                Ok(true) => {}
+                Ok(false) => return,
                 // What is done meanwhile finds out by itself.
-                tracing::debug!(%error, "renewing the lease failed");
+                Err(error) => tracing::debug!(%error, "renewing the lease failed"),
             }
         }
     }

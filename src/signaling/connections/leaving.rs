@@ -85,14 +85,14 @@ impl Leaving {
                 self.connections.disconnect(&session, Departure::Stopped).await
             })
             .await;
-        for left in self.registration.leftovers() {
-            // Else others sweep it, since the lease stays.
-            let _ = self.sessions.unregister(&left).await;
-        }
+        // What the store fails others sweep, since the lease stays.
+        stream::iter(self.registration.leftovers())
+            .for_each_concurrent(AT_ONCE, |left| async move { drop(self.sessions.unregister(&left).await) })
+            .await;
         self.timeline.flush().await;
         // Of a lease that expired others sweep what is left; without a lease nobody knows that it is.
         if self.registration.leaves_something() {
-            tracing::warn!("some sessions could not be removed, the lease is left to expire");
+            tracing::warn!("some sessions may not be removed, the lease is left to expire");
         } else if let Err(error) = self.sessions.retire(&self.node.id).await {
             tracing::debug!(%error, "ending the lease failed, it expires by itself");
         }

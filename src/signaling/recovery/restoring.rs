@@ -193,7 +193,10 @@ impl Restoring {
             // With the store away they are compared later, and found to be gone.
             let Ok(stored) = self.store.versions(&ids).await else { return Some(()) };
             // It has none of them if it was lost again.
-            if self.identity.check().await.is_err() || !self.identity.is_still(generation) {
+            if self.identity.check().await.is_err() {
+                return Some(());
+            }
+            if !self.identity.is_still(generation) {
                 return None;
             }
             for (call, _) in rings.iter().zip(stored).filter(|(_, stored)| stored.is_none()) {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::connection::Connection;
 use crate::bus::Message;
 use crate::call::{CallId, Timestamp};
+use crate::sabotage::{self, Bug};
 
 /// Messages that wait while kept ones are read; the oldest go first.
 const WAITING: usize = 64;
@@ -41,7 +42,7 @@ impl MessagesTold {
     pub fn hear(&self, message: &Arc<Message>, phone: &Connection, now: Timestamp) -> Heard {
         let mut told = self.0.lock();
         let heard = told.hear(message);
-        if heard == Heard::Told {
+        if heard == Heard::Told && !(message.keep && sabotage::strikes(Bug::LoseMessage, 3)) {
             phone.message(message, now);
         }
         heard

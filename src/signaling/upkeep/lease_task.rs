@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::OwnPast;
 use crate::signaling::cluster::{OwnLease, Registration, StoreIdentity};
 use crate::signaling::connections::{Absences, Registering};
 use crate::signaling::node::NodeContext;
-use crate::store::{SessionStore, StoreError};
+use crate::store::{SessionRecord, SessionStore, StoreError};
 use crate::telemetry::metrics;
 
 /// Between two renewals, however many ask.
@@ -49,11 +49,13 @@ impl LeaseTask {
         let old = self.registration.epoch();
         let continued = self.lease.ask_renewal(old).await?;
         self.identity.check().await?;
-        self.lease.renewing(old, self.remove_leftovers()).await?;
+        let left = self.registration.leftovers();
+        self.renewing(old, self.unregister(&left)).await?;
         let wanted = self.registration.wanted();
         let refresh = self.registration.wants_refresh();
         let anew = !continued || self.registration.begins_anew();
         if !anew && wanted.is_none() && !refresh {
+            self.renewing(old, self.are_absent(&left)).await?;
             return self.sweep_own_past(old).await;
         }
         if anew {
@@ -72,7 +74,11 @@ impl LeaseTask {
             self.registering.register_all().await?;
             Ok(past)
         };
-        let past = self.lease.renewing(meanwhile, registering).await?;
+        let past = self.renewing(meanwhile, registering).await?;
+        // This node may have stood still, and others have swept what it registered: then all of it is done again.
+        if !self.lease.ask_renewal(meanwhile).await? {
+            return Err(self.ran_out());
+        }
         self.own_past.is_over(past.into_iter().chain([old]));
         if anew && continued {
             self.lease.ask_renewal(new).await?;
@@ -81,7 +87,24 @@ impl LeaseTask {
         if let Some(wanted) = wanted {
             self.registration.registered(wanted);
         }
+        self.renewing(new, self.are_absent(&left)).await?;
         self.sweep_own_past(new).await
+    }
+
+    /// Works, and renews the lease meanwhile.
+    async fn renewing<T>(
+        &self,
+        epoch: u64,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.lease.renewing(epoch, work).await.unwrap_or_else(|| Err(self.ran_out()))
+    }
+
+    /// The lease ran out under this node, which renewed it since: with the next renewal a new epoch begins all the same.
+    fn ran_out(&self) -> StoreError {
+        self.registration.begin_anew();
+        self.registration.register_again();
+        StoreError::Unavailable("the lease of this node ran out meanwhile".into())
     }
 
     /// What a store that failed kept of earlier epochs, too.
@@ -89,23 +112,27 @@ impl LeaseTask {
         if self.own_past.is_swept() {
             return Ok(());
         }
-        self.lease.renewing(epoch, self.own_past.sweep(self.lease.of_epoch(epoch))).await
+        self.renewing(epoch, self.own_past.sweep(self.lease.of_epoch(epoch))).await
     }
 
-    /// Removes sessions that left while the store failed; each is forgotten here only when that is done.
-    async fn remove_leftovers(&self) -> Result<(), StoreError> {
-        let mut removals = stream::iter(self.registration.leftovers())
-            .map(|session| async move {
-                self.sessions.unregister(&session).await?;
-                self.absences.presence.went_away(&session.user).await;
-                self.absences.begin(&session, self.node.now()).await?;
-                self.registration.is_removed(&session);
-                Ok::<(), StoreError>(())
-            })
-            .buffer_unordered(AT_ONCE);
-        while let Some(removed) = removals.next().await {
-            removed?;
-        }
-        Ok(())
+    /// Removes sessions that left while the store failed.
+    async fn unregister(&self, left: &[SessionRecord]) -> Result<(), StoreError> {
+        let removals = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |session| async move {
+            self.sessions.unregister(session).await?;
+            self.absences.presence.went_away(&session.user).await;
+            Ok(())
+        });
+        removals.await
+    }
+
+    /// Begins what follows for those of them that were in a call, after whatever lives is registered; each is forgotten here
+    /// only when that is done.
+    async fn are_absent(&self, left: &[SessionRecord]) -> Result<(), StoreError> {
+        let absences = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |session| async move {
+            self.absences.begin(session, self.node.now()).await?;
+            self.registration.is_removed(session);
+            Ok(())
+        });
+        absences.await
     }
 }

@@ -2,6 +2,7 @@
 
 mod ends;
 mod facts;
+mod messages;
 mod rest;
 mod rules;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ends::{Known, Ways, Word, is_dialled, word};
 use super::facts::{Call, Facts, SECOND, Session};
+use super::messages::MESSAGE;
 use super::video::is_of_video;
 use super::{Learned, Violation};
 use crate::chaos::history::{Entry, What};
@@ -50,6 +51,7 @@ pub fn judge(facts: &Facts<'_>, call: &Call<'_>) -> Judged {
     court.early_ends();
     court.words();
     court.video();
+    court.messages();
     Judged {
         learned: court.learned(),
         is_over: court.ended.is_some(),
@@ -101,7 +103,7 @@ impl<'a> Court<'a> {
                 }
                 let is_answer = event == "call:ended" && accepts.get(phone).is_some_and(|accepts| accepts.refused);
                 let is_exempt = is_answer || payload["repeat"] == true || event == "call:reject:confirmed";
-                if !is_exempt && !is_of_video(event) && !heard.insert((session, event)) {
+                if !is_exempt && !is_of_video(event) && event != MESSAGE && !heard.insert((session, event)) {
                     self.blame("twice", at, format!("{phone} is told {event} twice in session {session}"));
                 }
                 if event == "call:incoming" {

@@ -1,3 +1,4 @@
+mod messages;
 mod tale;
 mod video;
 mod words;

@@ -361,7 +361,7 @@ impl Court<'_> {
         if winners.len() == 1 { winners.first().copied() } else { None }
     }
 
-    fn is_other_side(&self, one: &str, other: &str) -> bool {
+    pub(super) fn is_other_side(&self, one: &str, other: &str) -> bool {
         self.is_of_the_caller(one) != self.is_of_the_caller(other)
     }
 

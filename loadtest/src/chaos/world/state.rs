@@ -43,6 +43,8 @@ pub struct Call {
     pub accepts: Vec<usize>,
     pub is_active: bool,
     pub ends_planned: bool,
+    /// Phones that began to write.
+    pub wrote: Vec<usize>,
     /// Phones that were to ask for video.
     pub asked: Vec<usize>,
     /// Somebody was to go back to audio.
@@ -71,6 +73,7 @@ impl State {
             accepts: Vec::new(),
             is_active: false,
             ends_planned: false,
+            wrote: Vec::new(),
             asked: Vec::new(),
             went_back: false,
         };
