@@ -82,7 +82,9 @@ impl Court<'_> {
                     if told.iter().any(|told| told.order == one.order) {
                         continue;
                     }
+                    // One may come behind the end, and what is kept went with that.
                     let later = told.iter().find(|told| told.order > one.order).map(|told| told.at);
+                    let later = later.filter(|at| self.ended.is_none_or(|ended| *at < ended));
                     let calm = self.facts.calm(session, one.at, HEARD_WITHIN).filter(|due| *due < over);
                     let Some(due) = later.into_iter().chain(calm).min() else { continue };
                     // What is kept goes with the data of the store.

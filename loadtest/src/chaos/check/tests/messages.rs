@@ -49,6 +49,11 @@ fn nothing_that_is_kept_is_passed_over() {
     assert_eq!(tale.hangs_up(4000).broken(), ["lost message", "lost message"]);
     let lost = Tale::new().answered().writes(3000, 10).writes(3100, 11).fault(3050, 3060, "redis-wipe", "redis");
     assert_eq!(lost.told_both(3105, 11).hangs_up(4000).broken(), CLEAN);
+    // It comes behind the end to a phone that came back: what was kept is gone.
+    let over = Tale::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11).told(3105, BO_TOO, 11);
+    let over = over.close(3200, BO, 2).hangs_up(4000).ready(4100, BO, 4, "node 1", None, &[("CALL_1", "hung_up")]);
+    let (phone, event, call, payload) = (BO.into(), MESSAGE.into(), "CALL_1".into(), json!({"order": 11}));
+    assert_eq!(over.at(4200, What::Heard { phone, session: 4, event, call, payload }).broken(), CLEAN);
     // A phone that comes back is told again, and before anything later.
     let back = |tale: Tale| {
         let live = json!({"callId": "CALL_1", "role": "callee", "state": "active", "callType": "AUDIO"});
