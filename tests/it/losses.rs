@@ -165,6 +165,33 @@ async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
     cluster.close().await;
 }
 
+/// The node of both parties dies, and one of them comes back elsewhere and is told that his call is over. Then the store is
+/// lost: the call does not come to life by a node that had only carried a word of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_to_be_over_stays_so_after_a_loss() {
+    let mut redis = Redis::start();
+    let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
+    let (ana, bo, id) = (cluster.phone(2, &unique("ana")).await, cluster.phone(2, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    let accepted = json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
+    assert_eq!(cluster.post(0, "/api/emit/call-accepted", accepted).await.0, 200);
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    bo.expect("call:ended").await;
+    let bos = bo.user.clone();
+    bo.vanish();
+    let bo = cluster.phone(1, &bos).await;
+    cluster.nodes.pop().expect("a third node").stop().await;
+    redis.restart();
+    let stored = CallId::parse(&id).expect("a call id");
+    let put_back = async || matches!(cluster.shared.calls.load(&stored).await, Ok(Some(_)));
+    until("the call is put back", ONE_LEASE, put_back).await;
+    tokio::time::sleep(LONGER_THAN_NODES_WAIT).await; // whoever knows less has his time
+    assert_eq!(cluster.state(&id).await, ("ended", Some("hung_up")));
+    drop((ana, bo));
+    cluster.close().await;
+}
+
 /// A ring that was dialled on a server that the others had left: nobody has answered anything about it, and it rings on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_that_was_dialled_behind_a_failover_goes_on() {

@@ -20,7 +20,7 @@ use crate::harness::collector::Collector;
 use crate::harness::laravel::{Laravel, Mood};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::receiver::{Answer, Receiver, SIGNING_SECRET};
-use crate::harness::redis::shared;
+use crate::harness::redis::{self, shared};
 use crate::harness::{Phone, Profile};
 
 /// A node in a process of its own, killed when dropped.
@@ -89,8 +89,7 @@ impl Node {
 
     /// `TERM`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
+        redis::signal(&self.child.id().to_string(), name);
     }
 
     /// What it printed so far.

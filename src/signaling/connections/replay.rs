@@ -39,6 +39,10 @@ impl Replay {
         let Some(last) = &desk.last else { return };
         let Some(end) = last.end() else { return };
         let age = now.since(end.at);
+        if age <= NOTICE_TTL.max(self.delivery.node.policy.call_grace) {
+            // After a loss this node may be the last that knows of the end.
+            self.delivery.cache.see(last, now);
+        }
         let mut unheard = false;
         if age <= NOTICE_TTL && last.caller.user == session.user {
             unheard = self.delivery.notices.claim(&session.user, &last.id).await;

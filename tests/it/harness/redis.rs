@@ -67,8 +67,7 @@ impl Redis {
 
     /// `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), self.pid.as_str()]).status();
-        assert!(sent.expect("kill runs").success());
+        signal(&self.pid, name);
     }
 
     /// Runs a command by `redis-cli` and returns what it printed.
@@ -85,6 +84,21 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Sends a signal. A process that is to stand still does when this returns: its threads stop one after the other.
+pub fn signal(pid: &str, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), pid]).status();
+    assert!(sent.expect("kill runs").success());
+    let runs = || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let mut states = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        states.any(|state| !state.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't'])))
+    };
+    let sent = Instant::now();
+    while name == "STOP" && runs() && sent.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(1)); // the system tells nobody
     }
 }
 
