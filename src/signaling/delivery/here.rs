@@ -80,7 +80,8 @@ impl Delivery {
             return Vec::new();
         }
         // nor is the end of a ring that was over long ago, to a screen that looks at no id.
-        let stale = is_stale_ring(call, session.connected_at);
+        // One that was shown the ring as it came back hears how it ended.
+        let stale = is_stale_ring(call, session.connected_at) && !session.knows(&call.id);
         let wanted = |kind: SayKind| wanted(kind) && !(stale && kind.aborts_any_screen());
         // Its sockets were away, its media may be fine: who was called lost without proof does not hear it.
         let goes_on = !session.acks && call.may_go_on_with(&session.user);

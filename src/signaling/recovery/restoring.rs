@@ -21,6 +21,8 @@ use crate::telemetry::metrics;
 /// While the store takes writes, the others have so long to put back what they hold: longer than until the next renewal of
 /// their leases, which is when they notice the loss at the latest.
 const ALL_PUT_BACK: Duration = Duration::from_secs(4);
+/// Of that, so long at least for what others only heard of: they all begin with it when they have given up the same dead node.
+const HEARD_PUT_BACK: Duration = Duration::from_secs(1);
 /// What the store fails is repeated for so long.
 const INSISTS_FOR: Duration = Duration::from_secs(30);
 const INSISTS_EVERY: Duration = Duration::from_millis(100);
@@ -105,6 +107,7 @@ impl Restoring {
         let heard = heard.into_iter().map(|call| if vouched(&call) { call } else { call_only_heard_of(call) });
         restored += self.restore_all(generation, heard.collect()).await?;
         self.miss(generation, &missed).await?;
+        had = had.min(ALL_PUT_BACK - HEARD_PUT_BACK);
         self.have_put_back(generation, PutBack::All, &others, &mut had).await?;
         // Said before anything is decided: who comes later knows that it is late.
         self.insist(generation, || self.store.have_put_back(generation, &self.node.id, PutBack::Decides)).await?;
