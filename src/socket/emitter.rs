@@ -81,10 +81,10 @@ impl Voice for PhoneVoice {
     }
 
     fn word(&self, word: &Word, now: Timestamp) -> Spoken {
-        let (name, payload) = word_event(word, now);
         match word {
-            Word::Cancelled { .. } | Word::Rejected { .. } => self.emit(&(name, payload)),
+            Word::Cancelled { .. } | Word::Rejected { .. } => self.emit(&word_event(word, now)),
             Word::App { .. } => {
+                let (name, payload) = word_event(word, now);
                 self.news.tell(Item::Word { name: name.to_owned(), payload });
                 Spoken::Queued
             }

@@ -11,7 +11,7 @@ use crate::harness::cluster::{SECRET, get_with};
 use crate::harness::phone::{Heard, Profile, initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
-use crate::harness::{Backend, Cluster, until};
+use crate::harness::{Backend, Cluster, Phone, until};
 use crate::on_each_backend;
 
 /// A lease, and some time for a busy machine.
@@ -128,12 +128,8 @@ async fn the_last_word_counts(refuses: Duration) -> bool {
     true
 }
 
-/// A node that had only carried a word of Laravel never learned how the call went on. It puts back what it knows when all
-/// who knew more are gone, but nobody is told of that call, and it keeps nobody busy.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
-    let mut redis = Redis::start();
-    let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
+/// A call of two phones of the third node that is over; the first had only carried the word of Laravel that accepted it.
+async fn ended_elsewhere(cluster: &Cluster) -> (Phone, Phone, String) {
     let (ana, bo, id) = (cluster.phone(2, &unique("ana")).await, cluster.phone(2, &unique("bo")).await, unique_call());
     ana.rings(&id, &bo).await;
     let accepted = json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
@@ -141,6 +137,16 @@ async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
     ana.expect("call:accepted").await;
     assert_eq!(ana.end(&id).await["success"], true);
     bo.expect("call:ended").await;
+    (ana, bo, id)
+}
+
+/// A node that had only carried a word of Laravel never learned how the call went on. It puts back what it knows when all
+/// who knew more are gone, but nobody is told of that call, and it keeps nobody busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
+    let mut redis = Redis::start();
+    let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
+    let (ana, bo, id) = ended_elsewhere(&cluster).await;
     let (anas, bos) = (ana.user.clone(), bo.user.clone());
     ana.vanish();
     bo.vanish();
@@ -171,13 +177,7 @@ async fn what_was_only_heard_of_keeps_nobody_busy_after_a_loss() {
 async fn what_was_told_to_be_over_stays_so_after_a_loss() {
     let mut redis = Redis::start();
     let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
-    let (ana, bo, id) = (cluster.phone(2, &unique("ana")).await, cluster.phone(2, &unique("bo")).await, unique_call());
-    ana.rings(&id, &bo).await;
-    let accepted = json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
-    assert_eq!(cluster.post(0, "/api/emit/call-accepted", accepted).await.0, 200);
-    ana.expect("call:accepted").await;
-    assert_eq!(ana.end(&id).await["success"], true);
-    bo.expect("call:ended").await;
+    let (ana, bo, id) = ended_elsewhere(&cluster).await;
     let bos = bo.user.clone();
     bo.vanish();
     let bo = cluster.phone(1, &bos).await;

@@ -129,12 +129,8 @@ impl Words {
     }
 
     async fn kept_for(&self, user: &UserId, id: &CallId) -> Result<(u64, Vec<Message>), StoreError> {
-        let call = self.store.load(id).await?;
-        let Some((call, role)) =
-            call.and_then(|call| Some((call.role_of(user)?, call))).map(|(role, call)| (call, role))
-        else {
-            return Ok((0, vec![]));
-        };
+        let Some(call) = self.store.load(id).await? else { return Ok((0, vec![])) };
+        let Some(role) = call.role_of(user) else { return Ok((0, vec![])) };
         let other = role.other();
         let (last_kept, kept) = self.store.kept(&call.id, other).await?;
         let messages = kept.into_iter().filter_map(|kept| {

@@ -62,8 +62,8 @@ impl BackendOutcomes {
         let accept = Command::Accept { by: by.clone() };
         let id = &self.claims.clear_id(id, caller, receiver).await?;
         for _ in 0..ATTEMPTS {
-            match self.commands.apply(id, &accept).await {
-                Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
+            match self.calls.unless_lost(self.commands.apply(id, &accept).await).await {
+                Err(Failure::NotFound) => {}
                 judged => return self.told(judged, caller).await,
             }
             let mut call = self.new_calls.by_backend(id, spelled, caller, receiver);
@@ -162,8 +162,8 @@ impl BackendOutcomes {
     ) -> WordOutcome {
         let reject = Command::Reject { by: Actor::over_http(receiver, None), reason: reason.clone() };
         let id = &self.claims.clear_id(id, caller, receiver).await?;
-        match self.commands.apply(id, &reject).await {
-            Err(Failure::NotFound) => self.is_known_to_be_unknown().await?,
+        match self.calls.unless_lost(self.commands.apply(id, &reject).await).await {
+            Err(Failure::NotFound) => {}
             judged => return self.told(judged, caller).await,
         }
         let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
@@ -181,8 +181,7 @@ impl BackendOutcomes {
     /// A call ended over REST, in a party's name or in nobody's.
     async fn word_ended(&self, id: &CallId, ended_by: Option<&UserId>, reason: Option<String>) -> WordOutcome {
         let Some(mut call) = self.calls.cached_or_stored(id).await? else {
-            self.is_known_to_be_unknown().await?;
-            return Err(Failure::NotFound);
+            return self.calls.unless_lost(Err(Failure::NotFound)).await;
         };
         if let Some(user) = ended_by.filter(|user| call.role_of(user).is_none())
             && let Some(own) = self.calls.doubled(id, user).await?

@@ -98,6 +98,18 @@ pub fn is_dialled(entry: &Entry) -> bool {
     event == "call:initiate" && answer.is_object() && answer["code"] != "unavailable"
 }
 
+/// Whether a phone knows after this line that the call exists.
+pub fn tells_of_the_call(line: &Entry, id: &str) -> bool {
+    match &line.what {
+        What::Heard { event, .. } => event != "call:reject:confirmed",
+        What::Acked { event, answer, .. } if event == "call:initiate" => {
+            answer["success"] == true || answer["useFcmFallback"] == true
+        }
+        What::Open { call, .. } => call.as_ref().is_some_and(|call| call["callId"] == id),
+        _ => false,
+    }
+}
+
 /// Reads a line about the call `id`.
 pub fn word(entry: &Entry, id: &str, accepts: Known) -> Option<Word> {
     match &entry.what {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ends::{Known, Ways, Word, is_dialled, word};
+use super::ends::{Known, Ways, Word, is_dialled, tells_of_the_call, word};
 use super::facts::{Call, Facts, SECOND, Session};
 use super::messages::MESSAGE;
 use super::video::is_of_video;
@@ -386,17 +386,5 @@ impl<'a> Court<'a> {
         let phones = self.facts.phones.iter().filter(|(_, phone)| phone.user == self.call.callee_user);
         let of_phone = |id: &u64| self.facts.sessions.get(id);
         phones.flat_map(move |(name, phone)| phone.sessions.iter().filter_map(of_phone).map(|session| (*name, session)))
-    }
-}
-
-/// Whether a phone knows after this line that the call exists.
-fn tells_of_the_call(line: &Entry, id: &str) -> bool {
-    match &line.what {
-        What::Heard { event, .. } => event != "call:reject:confirmed",
-        What::Acked { event, answer, .. } if event == "call:initiate" => {
-            answer["success"] == true || answer["useFcmFallback"] == true
-        }
-        What::Open { call, .. } => call.as_ref().is_some_and(|call| call["callId"] == id),
-        _ => false,
     }
 }
