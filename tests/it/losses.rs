@@ -7,7 +7,7 @@ use onlycare_signaling::call::{Call, CallId, Device, NodeId, SessionId, State, U
 use onlycare_signaling::store::{Lease, SessionRecord};
 use serde_json::json;
 
-use crate::harness::cluster::{SECRET, get_with};
+use crate::harness::cluster::{SECRET, get, get_with};
 use crate::harness::phone::{Heard, Profile, initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
@@ -49,9 +49,14 @@ async fn a_wiped_store_that_refuses_writes_is_not_judged() {
 async fn a_dial_that_a_loss_kept_waiting_does_not_ring_after_a_newer_one() {
     let mut redis = Redis::start();
     let far = Proxy::before(redis.port).await;
-    let cluster = Cluster::on(&[redis.url(), format!("redis://{}", far.address)]).await;
+    let cluster = Cluster::on_tuned(&[redis.url(), format!("redis://{}", far.address)], |config| {
+        config.inspector = true;
+    })
+    .await;
     let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
     let (cleo, user) = (cluster.phone(0, &unique("cleo")).await, ana.user.clone());
+    let nodes = async || get(cluster.nodes[0].admin, "/inspector/nodes").await.1["nodes"].as_array().map(Vec::len);
+    until("node 0 knows the other, and waits for it", ONE_LEASE, async || nodes().await == Some(2)).await;
     far.cut(); // the other waits for what this one may have to put back
     redis.restart();
     let (given_up, dialled) = (unique_call(), unique_call());

@@ -110,8 +110,9 @@ impl Delivery {
     /// The deployed app may change screens just when the accept comes in: it is told once more.
     fn repeat_accepted_later(self: &Arc<Self>, session: &Arc<Session>, call: &Call) {
         let (signaling, session, id) = (Arc::clone(self), Arc::clone(session), call.id.clone());
+        let at = self.node.now() + self.node.policy.accept_repeat;
         self.node.spawn(async move {
-            signaling.node.clock.sleep(signaling.node.policy.accept_repeat).await;
+            signaling.node.clock.sleep_until(at).await;
             if let Ok(Some(call)) = signaling.store.load(&id).await
                 && matches!(call.state, State::Active { .. })
             {
