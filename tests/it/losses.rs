@@ -47,6 +47,17 @@ async fn a_wiped_store_that_refuses_writes_is_not_judged() {
 /// one alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dial_that_a_loss_kept_waiting_does_not_ring_after_a_newer_one() {
+    // The nodes wait four seconds for each other: a machine that stands still longer gives it another chance.
+    for _ in 0..3 {
+        if the_newer_dial_rings_alone().await {
+            return;
+        }
+    }
+    panic!("no dial was kept waiting");
+}
+
+/// False where the older dial rang before the newer one was dialled.
+async fn the_newer_dial_rings_alone() -> bool {
     let mut redis = Redis::start();
     let far = Proxy::before(redis.port).await;
     let cluster = Cluster::on_tuned(&[redis.url(), format!("redis://{}", far.address)], |config| {
@@ -69,11 +80,16 @@ async fn a_dial_that_a_loss_kept_waiting_does_not_ring_after_a_newer_one() {
     back.cancel(&dialled).await;
     cleo.expect("call:cancelled").await;
     far.mend();
+    let load = async |id| cluster.shared.calls.load(&CallId::parse(id).expect("a call id")).await.expect("the store");
+    let (older, newer) = (load(&given_up).await, load(&dialled).await.expect("a call"));
+    if older.as_ref().is_some_and(|older| older.order < newer.order) {
+        return false;
+    }
+    assert!(older.is_none(), "{older:?}");
     for phone in [&bo, &cleo] {
         phone.assert_nothing_more().await;
     }
-    let stored = cluster.shared.calls.load(&CallId::parse(&given_up).expect("a call id")).await;
-    assert!(matches!(stored, Ok(None)), "{stored:?}");
+    true
 }
 
 /// False where the node that missed the last word decided before the other was back. The store refuses writes for so long.

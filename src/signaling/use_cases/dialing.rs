@@ -1,5 +1,6 @@
 //! A call is dialled.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::signaling::calls::{Announced, Calls, Failure, Initiate, NewCalls};
 use crate::signaling::commands::Commands;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;
-use crate::store::{Created, RingLimit, StoreError};
+use crate::store::{Created, RingLimit};
 use crate::telemetry::metrics::{self, Freed, Limit};
 
 /// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
@@ -74,29 +75,24 @@ impl Dialing {
         mut call: Call,
         may_exist: &mut Option<CallId>,
     ) -> Result<Initiated, Failure> {
-        let mut seen = Vec::new();
+        let (mut seen, mut repeated) = (Vec::new(), false);
         for _ in 0..ATTEMPTS {
             self.calls.identity.all_restored().await?;
             if !dial.is_wanted() {
                 return Err(Failure::Unavailable);
             }
             let decided_at = self.node.clock.elapsed();
-            let mut failed = |error: &StoreError| {
-                if !error.is_refusal() {
-                    *may_exist = Some(call.id.clone());
-                }
-            };
             let (created, announced) = match self.calls.create(&call, &seen).await {
                 Ok(created) => created,
-                Err(error) if !dial.may_repeat(decided_at) => {
-                    failed(&error);
-                    return Err(error.into());
-                }
-                // Perhaps written all the same: asked once more, the own nonce tells.
                 Err(error) => {
-                    failed(&error);
-                    let again = self.calls.create(&call, &seen).await;
-                    again.inspect_err(failed)?
+                    if !error.is_refusal() {
+                        *may_exist = Some(call.id.clone());
+                    }
+                    if mem::replace(&mut repeated, true) || !dial.may_repeat(decided_at) {
+                        return Err(error.into());
+                    }
+                    // Perhaps written all the same: asked once more, the own nonce tells.
+                    continue;
                 }
             };
             match created {

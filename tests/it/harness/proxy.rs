@@ -94,8 +94,9 @@ impl Proxy {
         tokio::pin!(deliver);
         loop {
             tokio::select! {
-                () = &mut deliver => return,
+                biased; // What comes after the cut does not go through.
                 () = async { drop(cut.wait_for(|cut| *cut || *self.target.lock() != target).await) } => return,
+                () = &mut deliver => return,
                 read = from_client.read(&mut request) => {
                     let Some(read) = read.ok().filter(|read| *read > 0) else { return };
                     let marked = self.strikes(&request[..read]);
