@@ -27,6 +27,7 @@ pub mod socket;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;
+pub mod wire;
 
 #[cfg(test)]
 mod versions_tests;

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use onlycare_signaling::call::UserId;
-use onlycare_signaling::socket::{Fields, read_initiate, read_json};
+use onlycare_signaling::wire::{Fields, read_initiate, read_json};
 
 fuzz_target!(|bytes: &[u8]| {
     let event: Option<Vec<serde_json::Value>> = read_json(bytes, 2);

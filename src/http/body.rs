@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::error;
 use crate::call::{CallId, UserId};
-use crate::socket::{FieldError, Fields, read_json};
+use crate::wire::{FieldError, Fields, read_json};
 
 /// The body of a request, of whatever content type: what counts is whether it is JSON.
 pub(super) type Body = Result<Bytes, BytesRejection>;

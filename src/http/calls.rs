@@ -13,8 +13,9 @@ use super::schema::{CallRecord, Guarded, InitiateAnswer, InitiateRequest, Proble
 use super::{Api, error, traced, unavailable};
 use crate::call::{Call, Device, Milestone, Role, Timestamp, UNNAMED, UserId, events_so_far};
 use crate::signaling::{Failure, Initiate};
-use crate::socket::{initiate_ack, initiate_refusal, outcome, read_initiate};
 use crate::telemetry::trace;
+use crate::wire::acks::{failed, initiated, outcome};
+use crate::wire::read_initiate;
 
 /// Ring the callee at once
 ///
@@ -35,12 +36,12 @@ pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Result<
 async fn ring(api: &Api, caller: &UserId, request: Initiate) -> Response {
     let spelled = request.spelled.clone();
     let answer = match api.signaling.backend.word_initiated(caller, request).await {
-        Ok(answer) => initiate_ack(&spelled, &answer),
+        Ok(answer) => initiated(&spelled, &answer),
         Err(failure @ Failure::Unavailable) => {
             trace::note("outcome", || failure.code().name());
             return unavailable();
         }
-        Err(refused) => initiate_refusal(&refused).body,
+        Err(refused) => failed(&refused).body,
     };
     trace::note("outcome", || outcome(&answer));
     Json(answer).into_response()

@@ -13,8 +13,8 @@ use super::{Api, traced, unavailable};
 use crate::call::{CallId, Device, Refusal, UserId};
 use crate::sabotage::{self, Bug};
 use crate::signaling::{BackendWord, Failure, Told, WordOutcome};
-use crate::socket::Fields;
 use crate::telemetry::trace;
+use crate::wire::Fields;
 
 const CALLER_ABSENT: &str = "Caller not connected";
 const USER_ABSENT: &str = "User not connected";

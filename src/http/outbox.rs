@@ -14,7 +14,7 @@ use super::schema::{DeadLetters, Done, Problem, ReplayAnswer, ReplayRequest};
 use super::{error, unavailable};
 use crate::call::{CallId, Timestamp};
 use crate::signaling::{Replayed, Which};
-use crate::socket::read_json;
+use crate::wire::read_json;
 
 const LISTED: usize = 200;
 

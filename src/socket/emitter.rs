@@ -5,7 +5,6 @@ use socketioxide::extract::SocketRef;
 use socketioxide::{AckError, SendError, SocketError};
 use tokio_util::task::TaskTracker;
 
-use super::events::{Event, busy, call_event, message_event, ready_event, reject_confirmed, word_event};
 use super::line::Line;
 use super::news::{Item, News};
 use super::wire::Wire;
@@ -15,6 +14,7 @@ use crate::signaling::{Message, Word};
 use crate::signaling::{Ready, Signaling, Spoken, Voice};
 use crate::telemetry::metrics::Departure;
 use crate::telemetry::{carry, metrics};
+use crate::wire::events::{Event, busy, call_event, message_event, ready_event, reject_confirmed, word_event};
 
 /// Speaks to one phone over its socket.
 pub(super) struct PhoneVoice {

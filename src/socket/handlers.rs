@@ -10,18 +10,18 @@ use socketioxide::handler::{FromMessageParts, MessageHandler};
 use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value as RawValue;
 
-use super::acks::Refused;
 use super::emitter::{PhoneVoice, spoken};
 use super::line::{Incoming, Line, Places};
 use super::news::News;
-use super::payload::{CONTAINERS, drop_claims, verdict_alone};
 use super::wire::Wire;
-use super::{Caller, Edge, FieldError, Fields, InitiateCheck, acks, messages, read_initiate, read_json, video};
+use super::{Caller, Edge, InitiateCheck, messages, video};
 use crate::call::{Actor, Call, CallId, SessionId};
 use crate::signaling::{Failure, Initiate, Initiated, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
 use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{About, Who, carry};
+use crate::wire::acks::{self, Refused};
+use crate::wire::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate, read_json, verdict_alone};
 
 /// No event of the contract comes near this; what is larger is not even parsed, but for a hang-up.
 const EVENT_LIMIT: usize = 16 * 1024;

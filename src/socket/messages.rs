@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use socketioxide::extract::AckSender;
 
+use super::Edge;
 use super::handlers::{answer, refuse};
-use super::{Edge, Fields, acks};
 use crate::signaling::{Said, Session};
+use crate::wire::{Fields, acks};
 
 pub(super) const EVENT: &str = "call:message";
 

@@ -1,17 +1,13 @@
 //! The edge towards phones: Socket.IO in, use cases called, wire events out.
 
-mod acks;
 mod auth;
 mod emitter;
-mod events;
 mod frames;
 mod handlers;
-mod json;
 mod limits;
 mod line;
 mod messages;
 mod news;
-mod payload;
 mod transports;
 mod video;
 mod wire;
@@ -25,11 +21,8 @@ use socketioxide::layer::SocketIoLayer;
 use socketioxide::{SocketIo, TransportType};
 use tokio_util::task::TaskTracker;
 
-pub use acks::{failed as initiate_refusal, initiated as initiate_ack, outcome};
 pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
-pub use json::read_json;
 pub use limits::EventLimits;
-pub use payload::{FieldError, Fields, read_initiate};
 pub use transports::{EngineId, Naming, Transport, Transports};
 pub use wire::{Wire, WiredStream};
 pub use wires::Wires;

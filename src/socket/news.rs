@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use socketioxide::extract::SocketRef;
 
 use super::emitter::emit;
-use super::events::{Event, presence_event};
 use crate::call::{Timestamp, UserId};
 use crate::signaling::{Spoken, WATCHED_PER_SESSION};
 use crate::telemetry::metrics;
+use crate::wire::events::{Event, presence_event};
 
 /// News in the engine's queue of one phone. It is thought empty again a moment before it is, so twice as many may be in
 /// it; the rest is for calls.

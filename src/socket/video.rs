@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 use socketioxide::extract::AckSender;
 
+use super::Edge;
 use super::handlers::{answer, refuse};
-use super::{Edge, Fields, acks};
 use crate::call::Command;
 use crate::signaling::Session;
+use crate::wire::{Fields, acks};
 
 /// All of them.
 pub(super) const EVENTS: [&str; 5] =

@@ -122,7 +122,8 @@ fn events_and_routes_are_in_the_protocol() {
     let protocol = read("docs/protocol.md");
     let is_name = |word: &str| word.chars().all(|c| c.is_ascii_alphabetic() || c == ':' || c == '_');
     let families = ["call:", "presence:", "session:", "user:"];
-    let events = literals("socket/", |word| is_name(word) && families.iter().any(|family| word.starts_with(family)));
+    let is_event = |word: &str| is_name(word) && families.iter().any(|family| word.starts_with(family));
+    let events = &literals("socket/", is_event) | &literals("wire/", is_event);
     let routes = literals("http/", |word| word.starts_with("/api/") && !word.contains(' '));
     assert!(events.len() > 15 && routes.len() > 10, "{events:?} {routes:?}");
     for name in events.iter().chain(&routes) {

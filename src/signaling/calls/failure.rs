@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::call::{Call, Refusal};
+use crate::call::{Call, ErrorCode, Refusal};
 use crate::store::StoreError;
-use crate::telemetry::metrics::{self, ErrorCode};
+use crate::telemetry::metrics;
 
 /// Why a command came to nothing.
 #[derive(Debug, Clone)]

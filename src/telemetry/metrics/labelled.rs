@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 
+use crate::call::ErrorCode;
+
 /// What became of a socket that wanted to be a session.
 #[derive(Clone, Copy, Debug)]
 pub enum Handshake {
@@ -42,17 +44,6 @@ pub enum Departure {
     Panicked,
     /// The phone no longer read what was for it.
     Deaf,
-}
-
-/// The code of an event that was refused (docs/protocol.md 3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorCode {
-    InvalidPayload,
-    RateLimited,
-    NotAParticipant,
-    CallNotFound,
-    InvalidState,
-    Unavailable,
 }
 
 /// A limit that refused something.
@@ -173,16 +164,6 @@ pub enum Freed {
     Doubtful,
     /// Its id was that of another's call, who took it back.
     Squatted,
-}
-
-impl ErrorCode {
-    const NAMES: [&str; 6] =
-        ["invalid_payload", "rate_limited", "not_a_participant", "call_not_found", "invalid_state", "unavailable"];
-
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
 }
 
 pub fn handshake(outcome: Handshake) {

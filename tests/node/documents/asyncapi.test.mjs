@@ -1,4 +1,4 @@
-// web/asyncapi.json says what docs/protocol.md, docs/webhooks.md and src/socket say; the types of clients/js are made of it.
+// web/asyncapi.json says what docs/protocol.md, docs/webhooks.md, src/wire and src/socket say; the types of clients/js are made of it.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -42,7 +42,7 @@ test('what a phone hears is the table of docs/protocol.md', () => {
 });
 
 test('events of the code are those that are described', () => {
-  const sent = [...read('src/socket/events.rs').matchAll(/"((?:call|session|user):[a-z:_]+)"/g)].map(([, name]) => name);
+  const sent = [...read('src/wire/events.rs').matchAll(/"((?:call|session|user):[a-z:_]+)"/g)].map(([, name]) => name);
   const described = of('phone', 'send').map(({ event }) => event).filter((event) => event !== 'app:*');
   assert.deepEqual([...new Set(sent)].sort(), described.sort());
   const handlers = read('src/socket/handlers.rs');

@@ -18,7 +18,7 @@ const APP_PREFIX: &str = "app:";
 /// A verdict up to this size is read whatever its text looks like.
 const VERDICT_LIMIT: usize = 128 * 1024;
 /// An event's fields lie in an object in an array.
-pub(super) const CONTAINERS: usize = 2;
+pub const CONTAINERS: usize = 2;
 /// Milliseconds; the bounds of `RING_TIMEOUT_SECS`.
 const RING_TIMEOUTS: std::ops::RangeInclusive<u64> = 5_000..=180_000;
 
@@ -211,7 +211,7 @@ struct VerdictFields {
 
 /// The text of a verdict's array without all that came with it, which may be more than an event's and still must not
 /// refuse a hang-up. Absent where what decides is neither read in passing nor small enough to be read as a whole.
-pub(super) fn verdict_alone(text: &str) -> Option<String> {
+pub fn verdict_alone(text: &str) -> Option<String> {
     let read: Option<(String, VerdictFields)> = serde_json::from_str(text).ok();
     let (event, fields) = match read {
         Some((event, fields)) => (event.into(), fields),
@@ -276,7 +276,7 @@ const CLAIMS: [&str; 11] = [
 ];
 
 /// Takes from an initiate's further fields those, however they are spelled, that only the backend may fill in.
-pub(super) fn drop_claims(offer: &mut Offer) {
+pub fn drop_claims(offer: &mut Offer) {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(&offer.extra) else { return };
     fields.retain(|name, _| {
         let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::FieldError;
-use crate::call::{Call, Refusal, UserId};
+use crate::call::{Call, ErrorCode, Refusal, UserId};
 use crate::signaling::{Failure, Handed, Initiated};
-use crate::telemetry::metrics::{self, ErrorCode};
+use crate::telemetry::metrics;
 use crate::telemetry::tale;
 
 /// An acknowledgement that says no.

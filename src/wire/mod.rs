@@ -1,0 +1,10 @@
+//! The wire contract as types: payloads read from phones and Laravel, acknowledgements and events written to them. Both
+//! transports, Socket.IO and the HTTP API, stand on it.
+
+pub mod acks;
+pub mod events;
+mod json;
+mod payload;
+
+pub use json::read_json;
+pub use payload::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate, verdict_alone};
