@@ -272,3 +272,22 @@ async fn a_node_that_was_suspended_does_not_drain() {
         }
     }
 }
+
+/// A store that is reached again and says nothing: whoever dials meanwhile is answered, however many there are. Each asked
+/// which store this is, one after the other, and the last one waited for all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_dials_to_a_silent_store_are_answered() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[format!("redis://{}", proxy.address)]).await;
+    let bo = cluster.phone(0, &unique("bo")).await;
+    let dialers = join_all((0..12).map(|_| async { cluster.phone(0, &unique("ana")).await })).await;
+    assert_eq!(redis.command(&["CLIENT", "PAUSE", "100000", "WRITE"]), "OK");
+    proxy.cut();
+    proxy.mend();
+    let acks = join_all(dialers.iter().map(async |phone| phone.call(&unique_call(), &bo.user).await)).await;
+    assert_eq!(redis.command(&["CLIENT", "UNPAUSE"]), "OK");
+    for ack in acks {
+        assert_eq!(ack["code"], "unavailable", "{ack}");
+    }
+}

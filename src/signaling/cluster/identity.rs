@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{MutexGuard, mpsc};
+use tokio::sync::mpsc;
 
 use super::Registration;
 use crate::call::{Call, CallId, State};
@@ -40,7 +40,14 @@ pub struct StoreIdentity {
     local: Arc<LocalSessions>,
     losses: mpsc::Sender<StoreLost>,
     seen: Mutex<Seen>,
-    asking: tokio::sync::Mutex<()>,
+    asking: tokio::sync::Mutex<Option<Asked>>,
+}
+
+/// The last time the store was asked which one it is.
+#[derive(Clone, Copy)]
+struct Asked {
+    began: Duration,
+    answered: bool,
 }
 
 #[derive(Default)]
@@ -114,14 +121,13 @@ impl StoreIdentity {
         }
     }
 
+    fn knows_connection(&self) -> bool {
+        self.seen.lock().connection == self.store.connection()
+    }
+
     /// Asks which store this is, if the connection to it was made again since.
     async fn check_connection(&self) -> Result<(), StoreError> {
-        let is_known = || self.seen.lock().connection == self.store.connection();
-        if is_known() {
-            return Ok(());
-        }
-        let turn = self.asking.lock().await;
-        if is_known() { Ok(()) } else { self.ask_generation(&turn).await }
+        if self.knows_connection() { Ok(()) } else { self.ask_once(|| self.knows_connection()).await }
     }
 
     /// Before a decision: waits for the store, and after a loss until every node had the time to put back what it holds.
@@ -147,11 +153,31 @@ impl StoreIdentity {
 
     /// Asks which store this is. Another than before: writes may be lost.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let turn = self.asking.lock().await;
-        self.ask_generation(&turn).await
+        self.ask_once(|| false).await
     }
 
-    async fn ask_generation(&self, _turn: &MutexGuard<'_, ()>) -> Result<(), StoreError> {
+    /// One asks at a time. Whoever waited while another asked has its answer, also where there was none: else all who wait
+    /// for a store that says nothing would ask it one after the other.
+    async fn ask_once(&self, is_known: impl Fn() -> bool) -> Result<(), StoreError> {
+        let came = self.node.clock.elapsed();
+        let mut asked = self.asking.lock().await;
+        if is_known() {
+            return Ok(());
+        }
+        match *asked {
+            Some(Asked { began, answered }) if began >= came => {
+                answered.then_some(()).ok_or_else(|| StoreError::Unavailable("it did not say which store it is".into()))
+            }
+            Some(_) | None => {
+                let began = self.node.clock.elapsed();
+                let answer = self.ask_generation().await;
+                *asked = Some(Asked { began, answered: answer.is_ok() });
+                answer
+            }
+        }
+    }
+
+    async fn ask_generation(&self) -> Result<(), StoreError> {
         // Read first: a connection that breaks while it asks is asked about again.
         let connection = self.store.connection();
         let generation = self.store.generation().await?;

@@ -78,7 +78,8 @@ impl Dialing {
         let (mut seen, mut repeated) = (Vec::new(), false);
         for _ in 0..ATTEMPTS {
             self.calls.identity.all_restored().await?;
-            if !dial.is_wanted() {
+            // Who would ring now heard nothing for as long as a ring lasts.
+            if !dial.is_wanted() || call.ring_until <= self.node.now() {
                 return Err(Failure::Unavailable);
             }
             let decided_at = self.node.clock.elapsed();
