@@ -50,3 +50,32 @@ impl Policy {
         }
     }
 }
+
+#[cfg(test)]
+impl Policy {
+    /// Times as a node without a configuration has them.
+    pub fn for_tests() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            ring_timeout: seconds(30),
+            caller_grace: seconds(10),
+            caller_grace_without_acks: seconds(25),
+            call_grace: seconds(60),
+            call_max: seconds(4 * 3600),
+            lost_call: seconds(600),
+            video_answer: seconds(30),
+            max_sessions_per_device: 3,
+            max_sessions_per_user: 32,
+            accept_hold: seconds(2),
+            accept_repeat: seconds(2),
+            lease: seconds(10),
+            lease_renewal: seconds(3),
+            late_decision: seconds(2),
+            heal_ringing: seconds(2),
+            heal_active: seconds(10),
+            webhooks: false,
+            presence_webhooks: false,
+            callbacks: false,
+        }
+    }
+}

@@ -81,12 +81,10 @@ impl Members {
         nodes.into_iter().filter(|node| !self.is_dead(node)).collect()
     }
 
-    /// Every other node that was alive within the last lease: a store that lost its data has no lease of those that have not
-    /// renewed theirs since.
+    /// Every other node that was alive when this one saw the leases before last, or within a lease before that: a store that
+    /// lost its data has no lease of those that have not renewed theirs since, and this node may have been cut off till now.
     pub fn others_lately(&self) -> Vec<NodeId> {
-        let (seen, uptime, lease) = (self.seen.lock(), self.node.clock.uptime(), self.node.policy.lease);
-        let lately = seen.iter().filter(|(node, at)| **node != self.node.id && uptime.saturating_sub(**at) < lease);
-        lately.map(|(node, _)| node.clone()).collect()
+        self.seen.lock().keys().filter(|node| **node != self.node.id).cloned().collect()
     }
 
     /// Own renewals went through without a gap for a full lease, and one of them after `moment`.
@@ -111,18 +109,20 @@ impl Members {
     pub fn renewed(&self, leases: Vec<Lease>, continued: bool) {
         let (now, uptime) = (self.node.now(), self.node.clock.uptime());
         let (total, lease) = (leases.iter().map(|lease| lease.sessions).sum(), self.node.policy.lease);
-        {
+        let before = {
             let mut renewals = self.renewals.lock();
+            let before = renewals.last.map_or(uptime, |(_, since)| since);
             let gap = renewals.last.is_none_or(|(_, since)| uptime.saturating_sub(since) >= lease);
             if gap || !continued {
                 renewals.well_since = Some(uptime);
             }
             renewals.last = Some((now, uptime));
             renewals.count(total, uptime);
-        }
+            before
+        };
         {
             let mut seen = self.seen.lock();
-            seen.retain(|_, at| uptime.saturating_sub(*at) < lease);
+            seen.retain(|_, at| before.saturating_sub(*at) < lease);
             seen.extend(leases.iter().filter(|lease| lease.expires_at > now).map(|lease| (lease.node.clone(), uptime)));
         }
         *self.addresses.write() = leases.iter().map(|lease| (tag_of(&lease.node), lease.address.clone())).collect();
@@ -174,5 +174,38 @@ impl Renewals {
             self.storm_until = Some(now + STORM_LASTS);
         }
         self.sessions.push_back((now, total));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::signaling::Policy;
+    use crate::store::contract::lease;
+
+    /// A node that was cut off for longer than a lease came back to an emptied store, waited for nobody, and decided on
+    /// what it had missed the end of.
+    #[test]
+    fn who_was_cut_off_knows_the_others_of_before() {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let policy = Policy::for_tests();
+        let (traces, tasks, stop) = Default::default();
+        let id = NodeId::parse("n1").unwrap();
+        let members = Members::new(Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop }));
+        let renew = |nodes: &[&str]| {
+            let expires_at = clock.now() + policy.lease;
+            let leases = nodes.iter().map(|node| Lease { expires_at, ..lease(node, 1) });
+            members.renewed(leases.collect(), true);
+        };
+        let others = || members.others_lately().iter().map(|node| node.as_str().to_owned()).collect::<Vec<_>>();
+        renew(&["n1", "n2"]);
+        clock.advance(policy.lease * 2);
+        assert_eq!(others(), ["n2"], "cut off");
+        renew(&["n1"]);
+        assert_eq!(others(), ["n2"], "back, and the store is empty");
+        clock.advance(policy.lease_renewal);
+        renew(&["n1"]);
+        assert_eq!(others(), [""; 0]);
     }
 }

@@ -131,7 +131,8 @@ impl Restoring {
             match self.store.have_put_back(generation, &self.node.id, done).await {
                 Ok(said) => {
                     let is_done = |other| said.nodes.iter().any(|(node, put_back)| node == other && *put_back >= done);
-                    if others.iter().all(is_done) {
+                    // One that began while this node was cut off is known by what it says.
+                    if others.iter().all(is_done) && said.nodes.iter().all(|(_, put_back)| *put_back >= done) {
                         return Some(());
                     }
                     *had += self.node.since(looked).min(LOOK_COUNTS);
