@@ -144,6 +144,15 @@ pub struct Change {
 }
 
 impl Answer {
+    /// The answer to the other side, if it is one.
+    fn but_not_to(self, role: Role) -> Option<Self> {
+        let answer = match role {
+            Role::Caller => Self { to_caller: false, ..self },
+            Role::Callee => Self { to_callee: false, ..self },
+        };
+        (answer.to_caller || answer.to_callee).then_some(answer)
+    }
+
     pub fn is_to(&self, role: Role) -> bool {
         match role {
             Role::Caller => self.to_caller,
@@ -334,8 +343,8 @@ pub(super) fn downgrade(call: &Call, by: &Actor, now: Timestamp) -> Result<Decis
     let switching = next.switching_mut();
     switching.count += 1;
     let number = switching.count;
-    // What was answered to the request before is no longer so.
-    switching.answer = None;
+    // What this side was answered is no longer so. The other side may not have heard yet that its request was answered.
+    switching.answer = switching.answer.take().and_then(|answer| answer.but_not_to(role));
     next.change_type(Media::Audio, role, number, now);
     Ok(Decision::tell(next, role.other()))
 }
