@@ -204,14 +204,10 @@ impl Session {
         self.told.calls.lock().turn_to(call);
     }
 
-    /// Says what was held of the session's newest call, or of the one before it.
+    /// Says what was held of a call that the session has to do with still.
     pub fn say_held(&self, call: &Call, say: &Say, now: Timestamp) {
         let told = self.told.calls.lock();
-        if [Some(&told.newest), told.before.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|ear| ear.call.as_ref() == Some(&call.id))
-        {
+        if told.is_of(&call.id) {
             self.voice().say(call, say, now, false);
         }
     }

@@ -10,7 +10,9 @@ use crate::telemetry::metrics;
 #[derive(Default)]
 pub struct DeliveryState {
     pub newest: CallTold,
-    pub before: Option<CallTold>,
+    before: Option<CallTold>,
+    /// A newer call that was over when the session first heard of it: who is in a call is not in that one.
+    aside: Option<CallTold>,
     /// The last call of which it was told that its callee is busy, with the answer to its own dial or by replay.
     pub busy: Option<CallId>,
 }
@@ -35,6 +37,15 @@ pub struct CallTold {
 }
 
 impl CallTold {
+    fn of(call: &Call) -> Self {
+        Self { call: Some(call.id.clone()), rank: call.rank(), ..Self::default() }
+    }
+
+    /// As far as it was told.
+    fn is_live(&self) -> bool {
+        self.met_live && !self.is_over
+    }
+
     pub fn has_heard(&self, kind: SayKind) -> bool {
         self.said & (1 << kind as u16) != 0
     }
@@ -73,7 +84,14 @@ impl CallTold {
 }
 
 impl DeliveryState {
-    /// What was told of this call, and whether it is the newest; absent where it, or this version of it, is too old.
+    /// Whether it is the newest call, the one before it, or one that was over when it was told.
+    pub fn is_of(&self, id: &CallId) -> bool {
+        let known = [Some(&self.newest), self.before.as_ref(), self.aside.as_ref()];
+        known.into_iter().flatten().any(|told| told.call.as_ref() == Some(id))
+    }
+
+    /// What was told of this call, and whether it is older than the newest and was live when that came; absent where it, or
+    /// this version of it, is too old.
     pub fn turn_to(&mut self, call: &Call) -> Option<(&mut CallTold, bool)> {
         if self.before.as_ref().is_some_and(|before| before.is_of(call)) {
             return self.before.as_mut().and_then(|before| before.advance_to(call).then_some((before, false)));
@@ -83,12 +101,60 @@ impl DeliveryState {
                 metrics::older_call_dropped();
                 return None;
             }
-            let newest = CallTold { call: Some(call.id.clone()), rank: call.rank(), ..CallTold::default() };
-            let old = std::mem::replace(&mut self.newest, newest);
-            if old.met_live && !old.is_over {
+            if self.newest.is_live() && !call.is_live() {
+                let aside = self.aside.take().filter(|aside| aside.is_of(call));
+                let aside = self.aside.insert(aside.unwrap_or_else(|| CallTold::of(call)));
+                return aside.advance_to(call).then_some((aside, true));
+            }
+            let old = std::mem::replace(&mut self.newest, CallTold::of(call));
+            if old.is_live() {
                 self.before = Some(old);
             }
         }
         self.newest.advance_to(call).then_some((&mut self.newest, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::call::EndReason;
+    use crate::store::contract::call;
+
+    fn dialled(id: &str, order: u64) -> Call {
+        Call { order, ..call(id, "ana", "bo", Timestamp::from_millis(1_000_000)) }
+    }
+
+    fn over(call: &Call) -> Call {
+        call.ended(EndReason::Busy, None, None, call.created_at + Duration::from_secs(1))
+    }
+
+    /// The backend dialled for somebody who was in a call, and the callee was busy: the session turned to that call, and
+    /// heard no answer to its request for video in its own.
+    #[test]
+    fn a_newer_call_that_is_over_turns_nobody_away() {
+        let (live, busy) = (dialled("1", 1), over(&dialled("2", 2)));
+        let mut told = DeliveryState::default();
+        assert!(told.turn_to(&live).is_some_and(|(_, is_newest)| is_newest));
+        let (aside, is_newest) = told.turn_to(&busy).expect("it is told");
+        assert!(is_newest && !aside.has_heard(SayKind::Busy));
+        aside.note(SayKind::Busy, None);
+        assert!(told.turn_to(&busy).is_some_and(|(aside, _)| aside.has_heard(SayKind::Busy)), "and not twice");
+        assert!(told.turn_to(&live).is_some_and(|(_, is_newest)| is_newest), "the live call goes on");
+    }
+
+    #[test]
+    fn a_newer_call_turns_away_from_an_older_one_but_for_its_end() {
+        let (older, newer) = (dialled("1", 2), dialled("2", 3));
+        let mut told = DeliveryState::default();
+        told.turn_to(&older);
+        told.turn_to(&newer);
+        assert!(told.turn_to(&over(&older)).is_some_and(|(_, is_newest)| !is_newest));
+        assert!(told.turn_to(&dialled("0", 1)).is_none());
+        assert!(told.turn_to(&over(&newer)).is_some_and(|(_, is_newest)| is_newest));
+        assert!(told.turn_to(&over(&dialled("3", 4))).is_some_and(|(_, is_newest)| is_newest), "nobody is in a call");
+        assert!(told.turn_to(&over(&newer)).is_none(), "and it is the newest now");
     }
 }
