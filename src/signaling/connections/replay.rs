@@ -49,8 +49,12 @@ impl Replay {
         }
         let is_notice = unheard;
         // It was here and not registered, or somebody would have told it; but for what was the answer to its initiate.
-        unheard |= session.was_here_at_the_end(last) && !last.version.is_first();
+        let was_here = session.was_here_at_the_end(last);
+        unheard |= was_here && !last.version.is_first();
         unheard |= last.caller.user == session.user && session.asked_in_vain(end, NOTICE_TTL);
+        // Of what ended lately when it connected, though the store was away since; to the deployed app, which aborts any
+        // screen on it, only while it is recent.
+        let age = if session.acks { session.connected_at.since(end.at) } else { age };
         let recent = age <= self.delivery.node.policy.call_grace;
         // Without `acks` lost sockets are not dead phones: what nobody said is not told to one that comes back.
         let unproven = last.is_presumed_over() && !session.acks;
@@ -59,7 +63,9 @@ impl Replay {
             SayKind::Ended => recent && !unproven,
             SayKind::Rejected | SayKind::Timeout | SayKind::Busy => unheard,
             SayKind::Incoming | SayKind::Ringing | SayKind::Accepted => false,
-            SayKind::UpgradeRequest | SayKind::UpgradeResponse | SayKind::Downgraded => false,
+            // Else whoever asked for video while the store was lost would hear of the end alone.
+            SayKind::UpgradeResponse => was_here,
+            SayKind::UpgradeRequest | SayKind::Downgraded => false,
         });
         if is_notice {
             self.delivery.notices.is_told(&session.user).await;
