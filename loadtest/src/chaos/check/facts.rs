@@ -7,7 +7,7 @@ use crate::chaos::history::{Entry, Terms, What};
 
 /// In the units of a history.
 pub const SECOND: u64 = 1_000_000;
-const MILLI: u64 = 1000;
+pub const MILLI: u64 = 1000;
 /// After a fault nodes connect again, which takes up to 2 s and a command that times out in 2 s.
 const RECOVERY: u64 = 5 * SECOND;
 /// For so long nodes wait for those that have not put back anything.
@@ -30,8 +30,18 @@ pub struct Session<'a> {
 pub struct Phone<'a> {
     pub user: &'a str,
     pub sessions: Vec<u64>,
-    /// When it was told of a call, or was answered that its own rings, and when that call began.
-    turns: Vec<(u64, u64)>,
+    turns: Vec<Turn<'a>>,
+}
+
+/// A phone was told of a call, or was answered that its own rings.
+#[derive(Debug)]
+struct Turn<'a> {
+    at: u64,
+    call: &'a str,
+    /// When that call began.
+    began: u64,
+    /// That it rings was told to this session, which hears that of no older call after a newer one.
+    told: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -128,26 +138,36 @@ impl<'a> Facts<'a> {
     fn find_turns(&mut self) {
         for call in self.calls.values() {
             for line in &call.lines {
-                let turned = match &line.what {
-                    What::Heard { phone, event, .. } if event == "call:incoming" => phone,
+                let (phone, told) = match &line.what {
+                    What::Heard { phone, event, session, .. }
+                        if matches!(event.as_str(), "call:incoming" | "call:ringing") =>
+                    {
+                        (phone, Some(*session))
+                    }
                     What::Acked { phone, event, answer, .. }
                         if event == "call:initiate" && answer["success"] == true =>
                     {
-                        phone
+                        (phone, None)
                     }
                     _ => continue,
                 };
-                if let Some(phone) = self.phones.get_mut(turned.as_str()) {
-                    phone.turns.push((line.at, call.began));
+                if let Some(phone) = self.phones.get_mut(phone.as_str()) {
+                    phone.turns.push(Turn { at: line.at, call: call.id, began: call.began, told });
                 }
             }
         }
     }
 
-    /// When the phone first had to do with a call newer than one that began at `began`.
-    pub fn turned_from(&self, phone: &str, began: u64) -> Option<u64> {
-        let turns = self.phones.get(phone)?.turns.iter();
-        turns.filter(|(_, newer)| *newer > began).map(|(at, _)| *at).min()
+    /// When the phone first had to do with a call newer than this one: one that began later, or one whose dial the server
+    /// wrote later though it was sent before, as dials over HTTP may be.
+    pub fn turned_from(&self, phone: &str, call: &Call<'_>) -> Option<u64> {
+        let turns = &self.phones.get(phone)?.turns;
+        let own = |turn: &&Turn<'_>| turn.call == call.id && turn.told.is_some();
+        let is_newer = |turn: &&Turn<'_>| {
+            let told_before = |own: &Turn<'_>| own.told == turn.told && own.at < turn.at;
+            turn.began > call.began || turn.call != call.id && turns.iter().filter(own).any(told_before)
+        };
+        turns.iter().filter(is_newer).map(|turn| turn.at).min()
     }
 
     fn sort_lines(&mut self, entries: &'a [Entry]) {
@@ -249,6 +269,24 @@ impl<'a> Facts<'a> {
             let holders = told.filter_map(|session| self.sessions.get(&session));
             let holders = holders.filter(|session| session.opened < loss.from && session.closed > loss.from);
             !holders.map(|session| session.node).any(|node| self.holds_out(node, loss.from, settled))
+        })
+    }
+
+    /// Whether a call of this user ended within what a loss of the store took with it, and no node on which its phones were
+    /// lived on: it is live again, and nobody is left who knows better.
+    pub fn has_revived(&self, user: &str) -> bool {
+        let of_user = |call: &&Call<'_>| {
+            call.callee_user == user || self.phones.get(call.caller).is_some_and(|phone| phone.user == user)
+        };
+        let mut lost = self.losses().flat_map(|loss| self.calls.values().filter(of_user).map(move |call| (loss, call)));
+        lost.any(|(loss, call)| {
+            let lines = || call.lines.iter().filter(|line| line.at < loss.until);
+            let Some(last) = lines().map(|line| line.at).max() else { return false };
+            let mut nodes = lines()
+                .filter_map(|line| self.sessions.get(&line.what.session()?))
+                .filter(|session| session.opened <= last)
+                .map(|session| session.node);
+            last + loss.lost + UNREPLICATED >= loss.from && !nodes.any(|node| self.holds_out(node, last, loss.until))
         })
     }
 

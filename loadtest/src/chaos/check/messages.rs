@@ -72,7 +72,7 @@ impl Court<'_> {
                 || Some(known.user) == self.user_of(self.call.caller)
         });
         for (phone, known) in phones {
-            let turned = self.facts.turned_from(phone, self.call.began);
+            let turned = self.facts.turned_from(phone, self.call);
             let freed = self.shares.get(phone).and_then(|share| share.freed).map(|(at, _)| at);
             let over = [turned, freed, self.ended].into_iter().flatten().min().unwrap_or(u64::MAX);
             for id in &known.sessions {

@@ -29,8 +29,10 @@ pub fn judge(facts: &Facts<'_>, entries: &[Entry]) -> Vec<Violation> {
             }
             What::Acked { phone, event, call, answer, .. } if is_probe(event, call) => {
                 answered.insert(call);
-                let is_free = answer["success"] == true;
-                (!is_free).then(|| ("busy at rest", Some(call.clone()), format!("{phone} probes and is told {answer}")))
+                let called = facts.calls.get(call.as_str()).map_or("", |probe| probe.callee_user);
+                let may_be_free = answer["success"] == true || answer["busy"] == true && facts.has_revived(called);
+                (!may_be_free)
+                    .then(|| ("busy at rest", Some(call.clone()), format!("{phone} probes and is told {answer}")))
             }
             What::Audit { node, active_calls, .. } if *active_calls > 0 => {
                 Some(("busy at rest", None, format!("{node} counts {active_calls} live calls")))

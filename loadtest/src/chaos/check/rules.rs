@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ends::{Known, Ways, Word, is_dialled, tells_of_the_call, word};
-use super::facts::{Call, Facts, SECOND, Session};
+use super::facts::{Call, Facts, MILLI, SECOND, Session};
 use super::messages::MESSAGE;
 use super::video::is_of_video;
 use super::{Learned, Violation};
@@ -185,7 +185,10 @@ impl<'a> Court<'a> {
 
     /// Both sides agree on the end.
     fn agreement(&mut self) {
-        if self.ways.is_none() && !self.tolerates_loss() {
+        if self.tolerates_loss() {
+            return;
+        }
+        if self.ways.is_none() {
             let at = self.ended.unwrap_or(self.call.began);
             self.blame("disagreement", at, "what the phones were told can't be true of one end".into());
         }
@@ -210,7 +213,7 @@ impl<'a> Court<'a> {
         for (phone, share) in &self.shares {
             let Some(knows) = share.knows else { continue };
             // Nothing is told any more of a call older than the newest of a phone.
-            let turned = self.facts.turned_from(phone, self.call.began);
+            let turned = self.facts.turned_from(phone, self.call);
             let freed = share.freed.map(|(at, _)| at).into_iter().chain(turned).min();
             let Some(ended) = self.ended else {
                 if freed.is_none() {
@@ -261,7 +264,9 @@ impl<'a> Court<'a> {
             return;
         }
         let mut silent = Vec::new();
-        let settled = self.ended.into_iter().chain(self.accepted_at).min().unwrap_or(u64::MAX);
+        // A ring whose time is over is not shown any more, though nobody may judge it yet.
+        let rings_until = self.call.began + self.facts.terms.ring * MILLI;
+        let settled = self.ended.into_iter().chain(self.accepted_at).fold(rings_until, u64::min);
         for (phone, session) in self.sessions_of_callee() {
             if is_offline {
                 // Registered long before, in peace: he was there.

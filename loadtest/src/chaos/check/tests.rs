@@ -98,6 +98,28 @@ fn a_newer_call_makes_an_older_one_a_thing_of_the_past() {
 }
 
 #[test]
+fn dials_over_http_are_ordered_by_what_the_phone_is_told() {
+    let line = |event: &str, call: &str| (ANA.to_owned(), event.to_owned(), call.to_owned(), 1);
+    let ringing = |tale: Tale, millis, call| {
+        let (phone, event, call, session) = line("call:ringing", call);
+        tale.at(millis, What::Heard { phone, session, event, call, payload: json!({}) })
+    };
+    // The older dial, CALL_0, is written after the newer one, and takes its line: its caller hears of the older alone.
+    let displaced = |older_rang_at| {
+        let (phone, event, call, session) = line("call:initiate", "CALL_0");
+        let to = Some("cleo".into());
+        let tale = Tale::new().at(900, What::Sent { phone, session, event, call, to, accepted: None });
+        let tale = ringing(ringing(tale.rings(), 1500, "CALL_1"), older_rang_at, "CALL_0");
+        let tale = tale.heard_with(1600, BO, "call:cancelled", because("Caller ended call"));
+        let (phone, event, call, session) = line("call:cancel", "CALL_0");
+        let tale = tale.heard_with(1600, BO_TOO, "call:cancelled", because("Caller ended call"));
+        tale.at(1900, What::Acked { phone, session, event, call, answer: yes("ended") })
+    };
+    assert_eq!(displaced(1590).broken(), CLEAN);
+    assert_eq!(displaced(1490).broken(), ["unheard end"]);
+}
+
+#[test]
 fn who_comes_back_learns_of_the_end() {
     let away = || {
         let tale = Tale::new().answered().close(2500, ANA, 1);
@@ -147,6 +169,8 @@ fn a_call_that_was_promised_to_ring_rings() {
             .heard(17_020, ANA, "call:timeout")
     };
     assert_eq!(quiet(yes("trying")).broken(), ["silent ring"; 2]);
+    // While their node was cut off it could show nothing, and a ring whose time is over is not shown.
+    assert_eq!(quiet(yes("trying")).fault(5000, 13_000, "cut", "node 2").broken(), CLEAN);
     let offline = json!({"success": false, "useFcmFallback": true});
     assert_eq!(quiet(offline.clone()).broken(), ["silent ring"; 2]);
     let away = Tale::new().close(500, BO, 2).close(500, BO_TOO, 3);
@@ -270,6 +294,23 @@ fn nobody_is_busy_when_nothing_goes_on() {
     assert_eq!(audit(0, 2), CLEAN);
     assert_eq!(audit(1, 2), ["busy at rest"]);
     assert_eq!(audit(0, 3), ["miscounted"]);
+}
+
+#[test]
+fn an_end_that_nobody_survived_may_be_lost_with_the_store() {
+    let probe = |tale: Tale| {
+        let (phone, event, call) = (ANA.to_owned(), "call:initiate".to_owned(), "PROBE_9".to_owned());
+        let (to, answer) = (Some("bo".to_owned()), json!({"success": false, "busy": true}));
+        let sent = What::Sent { phone, session: 1, event, call, to, accepted: None };
+        let (phone, event, call) = (ANA.to_owned(), "call:initiate".to_owned(), "PROBE_9".to_owned());
+        tale.at(30_000, sent).at(30_010, What::Acked { phone, session: 1, event, call, answer }).broken()
+    };
+    let wiped = |tale: Tale| tale.fault(4000, 5000, "redis-wipe", "redis");
+    let down = |tale: Tale, node: &str| tale.at(3800, What::Down { node: node.into() });
+    assert_eq!(probe(wiped(Tale::new().over())), ["busy at rest"]);
+    assert_eq!(probe(wiped(down(Tale::new().over(), "node 1"))), ["busy at rest"]);
+    assert_eq!(probe(wiped(down(down(Tale::new().over(), "node 1"), "node 2"))), CLEAN);
+    assert_eq!(probe(down(down(Tale::new().over(), "node 1"), "node 2")), ["busy at rest"]);
 }
 
 #[test]

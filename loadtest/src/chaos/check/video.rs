@@ -190,7 +190,7 @@ impl Court<'_> {
             if talk.heard.iter().any(|heard| heard.event == ANSWER && heard.phone == phone && heard.at >= since) {
                 continue;
             }
-            let turned = self.facts.turned_from(phone, self.call.began);
+            let turned = self.facts.turned_from(phone, self.call);
             let freed = self.shares.get(phone).and_then(|share| share.freed).map(|(at, _)| at);
             let over = [turned, freed, self.ended].into_iter().flatten().min().unwrap_or(u64::MAX);
             // What was said by the other side may have to be found by comparing.
@@ -247,7 +247,7 @@ impl Court<'_> {
         let caller = self.call.caller;
         let over = [caller, callee].into_iter().flat_map(|phone| {
             let freed = self.shares.get(phone).and_then(|share| share.freed).map(|(at, _)| at);
-            [freed, self.facts.turned_from(phone, self.call.began)]
+            [freed, self.facts.turned_from(phone, self.call)]
         });
         let over = over.chain([self.ended]).flatten().min().unwrap_or(u64::MAX);
         let pairs = self.sessions_of(caller).flat_map(|his| self.sessions_of(callee).map(move |hers| (his, hers)));

@@ -73,8 +73,7 @@ impl Court<'_> {
     /// peace for long enough to be told.
     fn somebody_should_know(&self, but: &str, from: u64) -> Option<u64> {
         let others = self.shares.iter().filter(|(phone, share)| {
-            let turned =
-                self.facts.turned_from(phone, self.call.began).is_some_and(|at| at <= from + HEARD_WITHIN + HELD);
+            let turned = self.facts.turned_from(phone, self.call).is_some_and(|at| at <= from + HEARD_WITHIN + HELD);
             **phone != but && !turned && share.knows.is_some_and(|knows| knows <= from)
         });
         let waits = others.flat_map(|(phone, share)| {
