@@ -92,6 +92,34 @@ async fn the_newer_dial_rings_alone() -> bool {
     true
 }
 
+/// Who is absent from a call is known to the node that held that party alone. Put back by it, the call counted as one that
+/// nobody knows, though the other party is in it: it yielded to whoever dialled that party.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_which_one_party_is_absent_goes_on_after_a_loss() {
+    let mut redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let (ana, bo, id) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    let (cleo, user) = (cluster.phone(1, &unique("cleo")).await, ana.user.clone());
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    ana.vanish();
+    let stored = CallId::parse(&id).expect("a call id");
+    until("ana is absent", ONE_LEASE, async || {
+        let call = cluster.shared.calls.load(&stored).await.expect("the store").expect("a call");
+        call.caller.absent_since.is_some()
+    })
+    .await;
+    redis.restart();
+    let dialled = unique_call();
+    assert_eq!(cleo.call(&dialled, &bo.user).await["busy"], true);
+    cleo.expect("call:busy").await;
+    let back = cluster.phone(0, &user).await;
+    assert_eq!(bo.end(&id).await["success"], true);
+    back.expect("call:ended").await;
+    bo.assert_nothing_more().await;
+}
+
 /// False where the node that missed the last word decided before the other was back. The store refuses writes for so long.
 async fn the_last_word_counts(refuses: Duration) -> bool {
     let mut redis = Redis::start();

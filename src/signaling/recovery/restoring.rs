@@ -103,9 +103,10 @@ impl Restoring {
         let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied(call);
         let heard = self.with_free_lines(generation, heard).await?;
         let (missed, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(too_late);
-        let vouched = |call: &Arc<Call>| !is_denied(call) && is_here(call);
-        let heard = heard.into_iter().map(|call| if vouched(&call) { call } else { call_only_heard_of(call) });
-        restored += self.restore_all(generation, heard.collect()).await?;
+        let (here, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(|call| !is_denied(call) && is_here(call));
+        let heard = stream::iter(heard).map(|call| self.as_far_as_known(call)).buffer_unordered(AT_ONCE);
+        let heard: Vec<_> = heard.collect().await;
+        restored += self.restore_all(generation, here.into_iter().chain(heard).collect()).await?;
         self.miss(generation, &missed).await?;
         had = had.min(ALL_PUT_BACK - HEARD_PUT_BACK);
         self.have_put_back(generation, PutBack::All, &others, &mut had).await?;
@@ -180,6 +181,18 @@ impl Restoring {
         restoring.buffer_unordered(AT_ONCE).fold(Some(0), |sum, one| async move { Some(sum? + one?) }).await
     }
 
+    /// A call that this node only heard of: an accepted one may have ended since, and those who knew be gone. Where a node
+    /// with a session of it has put it back as live, it goes on, and this node may know more of it, say who is absent.
+    async fn as_far_as_known(&self, call: Arc<Call>) -> Arc<Call> {
+        let State::Active { accepted_at, until, .. } = call.state else { return call };
+        let stored = self.store.load(&call.id).await.ok().flatten();
+        if stored.is_some_and(|stored| stored.is_live() && !stored.unvouched) {
+            return call;
+        }
+        let state = State::Active { accepted_at, until, doubtful: true };
+        Arc::new(Call { unvouched: true, state, ..Call::clone(&call) })
+    }
+
     /// Those whose lines no other call has.
     async fn with_free_lines(&self, generation: &Generation, mut calls: Vec<Arc<Call>>) -> Option<Vec<Arc<Call>>> {
         let users: Vec<UserId> =
@@ -213,11 +226,4 @@ impl Restoring {
         }
         Some(())
     }
-}
-
-/// A call that this node only heard of: an accepted one may have ended since, and those who knew be gone.
-fn call_only_heard_of(call: Arc<Call>) -> Arc<Call> {
-    let State::Active { accepted_at, until, .. } = call.state else { return call };
-    let state = State::Active { accepted_at, until, doubtful: true };
-    Arc::new(Call { unvouched: true, state, ..Call::clone(&call) })
 }
