@@ -282,9 +282,17 @@ async fn many_dials_to_a_silent_store_are_answered() {
     let cluster = Cluster::on(&[format!("redis://{}", proxy.address)]).await;
     let bo = cluster.phone(0, &unique("bo")).await;
     let dialers = join_all((0..12).map(|_| async { cluster.phone(0, &unique("ana")).await })).await;
+    let connected = || {
+        let info = redis.command(&["INFO", "clients"]);
+        let line = info.lines().find_map(|line| line.strip_prefix("connected_clients:"));
+        line.and_then(|count| count.trim().parse::<u32>().ok()).expect("a count")
+    };
+    let before = connected();
     assert_eq!(redis.command(&["CLIENT", "PAUSE", "100000", "WRITE"]), "OK");
     proxy.cut();
+    until("the connections are broken", RECOVERY, async || connected() < before).await;
     proxy.mend();
+    until("the node is connected again", RECOVERY, async || connected() >= before).await;
     let acks = join_all(dialers.iter().map(async |phone| phone.call(&unique_call(), &bo.user).await)).await;
     assert_eq!(redis.command(&["CLIENT", "UNPAUSE"]), "OK");
     for ack in acks {
