@@ -21,13 +21,13 @@ use crate::call::NodeId;
 use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::http::{
-    Access, Api, Bounds, ClientAddress, Connections, Counts, Gate, OwnSessions, Readiness, RefusedSecrets, Relay,
-    SessionRequests, Terms, admin_router, api_limit, compact, cors, guard, inspector_router, is_cut_off, public_router,
-    refuse_forwarded, route, serve, strangers_get_nothing,
+    Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, OwnSessions, Readiness, RefusedSecrets,
+    Relay, SessionRequests, Terms, admin_router, api_limit, cors, engine_requests, guard, inspector_router, is_cut_off,
+    public_router, refuse_forwarded, route, serve, strangers_get_nothing,
 };
 use crate::sabotage::{self, Bug};
 use crate::signaling::{self, Parts, Signaling};
-use crate::socket::{Edge, EventLimits, Pace, Wires, layer};
+use crate::socket::{self, Edge, EventLimits, Pace, Wires};
 use crate::store::Bell;
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{TraceError, Traces};
@@ -173,7 +173,29 @@ impl App {
         };
         let unanswered = config.ping_interval + config.ping_timeout;
         let wires = Arc::new(Wires::new(2 * unanswered + config.auth_times.hold));
-        let own = OwnSessions::new(Arc::clone(&wires), config.ping_timeout, tasks.clone(), stop.clone());
+        let edge = Edge {
+            signaling: Arc::clone(&signaling),
+            authenticate: Arc::clone(&authenticate),
+            initiate_check: config.initiate_check,
+            limits: Arc::clone(&event_limits),
+            video_switch: config.video_switch,
+            wires: Arc::clone(&wires),
+            tasks: tasks.clone(),
+        };
+        let pace = Pace {
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+            connect_timeout: config.auth_times.hold + Duration::from_secs(2),
+        };
+        let (sockets, io) = socket::engine(edge, pace);
+        let to_engine = Arc::new(EngineDoor::new(sockets, tasks.clone(), stop.clone()));
+        let own = OwnSessions::new(
+            Arc::clone(&wires),
+            Arc::clone(&to_engine),
+            config.ping_timeout,
+            tasks.clone(),
+            stop.clone(),
+        );
         let transports = Arc::clone(wires.transports());
         let per_second = limits.session_requests_per_second;
         let requests = Arc::new(SessionRequests::new(Arc::clone(&transports), addresses.clone(), per_second));
@@ -190,21 +212,6 @@ impl App {
         let gate =
             Arc::new(Gate::new(Arc::clone(&signaling), transports, Arc::clone(&relay), addresses.clone(), bounds));
         let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
-        let edge = Edge {
-            signaling: Arc::clone(&signaling),
-            authenticate: Arc::clone(&authenticate),
-            initiate_check: config.initiate_check,
-            limits: Arc::clone(&event_limits),
-            video_switch: config.video_switch,
-            wires: Arc::clone(&wires),
-            tasks: tasks.clone(),
-        };
-        let pace = Pace {
-            ping_interval: config.ping_interval,
-            ping_timeout: config.ping_timeout,
-            connect_timeout: config.auth_times.hold + Duration::from_secs(2),
-        };
-        let (socket_layer, io) = layer(edge, pace);
         let local_development = config.auth == Auth::LocalDevelopment;
         let api = Arc::new(Api {
             signaling: Arc::clone(&signaling),
@@ -219,8 +226,7 @@ impl App {
             statistics: tokio::sync::Semaphore::new(1),
         });
         let router = public_router(api, api_limit.as_ref(), config.is_development())
-            .layer(socket_layer)
-            .layer(axum::middleware::from_fn(compact))
+            .layer(axum::middleware::from_fn_with_state(to_engine, engine_requests))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&relay), route))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
             .layer(cors(&config.allowed_origins))

@@ -155,11 +155,16 @@ impl Place {
         }
     }
 
-    /// The other side is a node: its connections carry many phones.
-    pub fn vouch(&self) {
+    /// It makes way for nobody any more.
+    pub(super) fn stays(&self) {
         if let Some(number) = self.guest.get() {
             self.connections.guests.remove(*number);
         }
+    }
+
+    /// The other side is a node: its connections carry many phones.
+    pub fn vouch(&self) {
+        self.stays();
         let Some(address) = self.address.lock().take() else { return };
         let mut by_address = self.connections.by_address.lock();
         if let Some(open) = by_address.get_mut(&address) {

@@ -241,12 +241,18 @@ pub(super) struct Watched<S> {
     reading: Arc<Reading>,
     /// How the client's side ended, to be told with the next turn.
     end: Option<io::Result<()>>,
-    _place: Arc<Place>,
+    place: Arc<Place>,
 }
 
 impl<S> Watched<S> {
     pub fn new(stream: S, reading: Arc<Reading>, place: Arc<Place>) -> Self {
-        Self { stream, reading, end: None, _place: place }
+        Self { stream, reading, end: None, place }
+    }
+
+    /// The stream and its place, where it carries no requests any more: nothing is watched then.
+    pub fn into_parts(self) -> (S, Arc<Place>) {
+        self.place.stays();
+        (self.stream, self.place)
     }
 }
 

@@ -7,23 +7,19 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::engine::{self, EngineDoor};
+use super::handover::Handover;
+use super::handshake::accept_key;
 use super::probe::{self, PROBE_ANSWER, PROBE_FRAMES};
-use super::replay::Replay;
 use crate::socket::{Wire, Wires};
 use crate::telemetry::metrics::{self, Upgraded};
 
@@ -32,10 +28,6 @@ use crate::telemetry::metrics::{self, Upgraded};
 const MOMENT: Duration = Duration::from_millis(100);
 /// More than a poll answers to a client that was refused.
 const PACKETS_LIMIT: usize = 64 * 1024;
-/// What is appended to a websocket's key to be answered (RFC 6455, 1.3).
-const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// What makes the server library hand out the stream: the request itself is kept.
-const REQUEST_HEAD: &[u8] = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
 
 /// How far the websocket of a session on polling is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +48,7 @@ pub struct OwnSessions {
     /// A probe that takes longer has failed.
     patience: Duration,
     wires: Arc<Wires>,
+    engine: Arc<EngineDoor>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -93,8 +86,14 @@ impl Drop for Probe {
 }
 
 impl OwnSessions {
-    pub fn new(wires: Arc<Wires>, patience: Duration, tasks: TaskTracker, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { sessions: Mutex::default(), patience, wires, tasks, stop })
+    pub fn new(
+        wires: Arc<Wires>,
+        engine: Arc<EngineDoor>,
+        patience: Duration,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self { sessions: Mutex::default(), patience, wires, engine, tasks, stop })
     }
 
     fn seat(self: &Arc<Self>, id: &str) -> Seat {
@@ -190,7 +189,7 @@ impl OwnSessions {
     /// Answers the request for a websocket of a session, and plays its probe.
     async fn open(self: &Arc<Self>, id: &str, wire: Option<Wire>, mut request: Request, next: Next) -> Response {
         let Some(accept) = accept_key(request.method(), request.headers()) else { return bad_request() };
-        let engine_says = is_polling(id, next.clone()).await;
+        let engine_says = is_polling(id, next).await;
         if engine_says.status() != StatusCode::OK {
             metrics::upgraded(Upgraded::Refused);
             return engine_says;
@@ -202,12 +201,13 @@ impl OwnSessions {
         };
         let own = Arc::clone(self);
         let (id, answered_on) = (id.to_owned(), wire.clone());
+        let target = engine::upgraded_by(request.uri(), &id);
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = own.wires.closed(&id) => {}
                 () = own.stop.cancelled() => {}
-                outcome = own.run(&id, wire, client, probe, request, next) => metrics::upgraded(outcome),
+                outcome = own.run(&id, wire, client, probe, target) => metrics::upgraded(outcome),
             }
         });
         if let Some(wire) = answered_on {
@@ -222,17 +222,9 @@ impl OwnSessions {
     }
 
     /// From the websocket's first byte until the engine has it.
-    async fn run(
-        &self,
-        id: &str,
-        wire: Option<Wire>,
-        client: OnUpgrade,
-        probe: Probe,
-        request: Request,
-        next: Next,
-    ) -> Upgraded {
+    async fn run(&self, id: &str, wire: Option<Wire>, client: OnUpgrade, probe: Probe, target: Uri) -> Upgraded {
         let played = async {
-            let mut stream = TokioIo::new(client.await.ok()?);
+            let mut stream = Handover::of(client.await.ok()?)?;
             let behind = probe::play(&mut stream, || probe.reaches(Stage::Probed)).await.ok()?;
             Some((stream, behind))
         };
@@ -249,35 +241,15 @@ impl OwnSessions {
         if self.wires.is_closed(id) {
             return Upgraded::Failed;
         }
-        let missed = [REQUEST_HEAD.to_vec(), [&PROBE_FRAMES, behind.as_slice()].concat()];
-        let stream = Replay::new(stream, missed, PROBE_ANSWER.len(), probe);
-        match hand_over(stream, request, next).await {
+        // The engine plays the whole upgrade, which its client has done.
+        let played = [PROBE_FRAMES.as_slice(), &behind].concat();
+        let stream = stream.again(&played, PROBE_ANSWER.len(), probe);
+        match self.engine.hand_over(stream, target, Extensions::new()) {
             true => Upgraded::Completed,
             false => Upgraded::Failed,
         }
     }
 }
-
-/// Gives the engine a websocket on which its client has done all that is asked of an upgrade.
-async fn hand_over(stream: Replay<TokioIo<hyper::upgrade::Upgraded>, Probe>, request: Request, next: Next) -> bool {
-    let request = Mutex::new(Some(request));
-    let serve = service_fn(|mut seen: hyper::Request<Incoming>| {
-        let kept = request.lock().take().zip(seen.extensions_mut().remove::<OnUpgrade>());
-        let next = next.clone();
-        async move {
-            let (mut request, upgrade) = kept.ok_or(NotTaken)?;
-            request.extensions_mut().insert(upgrade);
-            let response = next.run(request).await;
-            // Anything else would be said to a client that reads a websocket.
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS { Ok(response) } else { Err(NotTaken) }
-        }
-    });
-    http1::Builder::new().serve_connection(TokioIo::new(stream), serve).with_upgrades().await.is_ok()
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the engine took no websocket")]
-struct NotTaken;
 
 /// What the engine says to a message without packets: OK where the session lives and is on polling.
 async fn is_polling(id: &str, next: Next) -> Response {
@@ -286,23 +258,6 @@ async fn is_polling(id: &str, next: Next) -> Response {
         Ok(question) => next.run(question).await,
         Err(_) => bad_request(),
     }
-}
-
-/// The answer to a websocket's key; absent where no websocket was asked for (RFC 6455, 4.2.1).
-fn accept_key(method: &Method, headers: &HeaderMap) -> Option<HeaderValue> {
-    let names = |name, token: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
-    };
-    let asks = method == Method::GET
-        && names(header::CONNECTION, "upgrade")
-        && names(header::UPGRADE, "websocket")
-        && names(header::SEC_WEBSOCKET_VERSION, "13");
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks)?;
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
-    digest.update(key.as_bytes());
-    digest.update(KEY_SUFFIX);
-    HeaderValue::from_str(&BASE64_STANDARD.encode(digest.finish())).ok()
 }
 
 /// As the engine answers what a client sends.
@@ -329,25 +284,13 @@ fn bad_request() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_key_of_the_standard_is_answered_as_there() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("WebSocket"));
-        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        assert_eq!(accept_key(&Method::GET, &headers), None);
-        headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
-        assert_eq!(accept_key(&Method::GET, &headers).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(accept_key(&Method::POST, &headers), None);
-        headers.remove(header::UPGRADE);
-        assert_eq!(accept_key(&Method::GET, &headers), None);
-    }
+    use crate::socket::Engine;
 
     #[tokio::test]
     async fn a_session_has_one_probe_and_nothing_is_kept_of_it() {
         let wires = Arc::new(Wires::new(Duration::ZERO));
-        let own = OwnSessions::new(wires, Duration::ZERO, TaskTracker::new(), CancellationToken::new());
+        let engine = EngineDoor::new(Engine::without_sessions(), TaskTracker::new(), CancellationToken::new());
+        let own = OwnSessions::new(wires, engine.into(), Duration::ZERO, TaskTracker::new(), CancellationToken::new());
         let probe = own.probe("a").unwrap();
         assert!(own.probe("a").is_none() && own.probe("b").is_some());
         let poll = own.seat("a");

@@ -2,6 +2,7 @@
 
 mod auth;
 mod emitter;
+mod engine;
 mod frames;
 mod handlers;
 mod limits;
@@ -17,11 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socketioxide::handler::ConnectHandler;
-use socketioxide::layer::SocketIoLayer;
 use socketioxide::{SocketIo, TransportType};
 use tokio_util::task::TaskTracker;
 
 pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
+pub use engine::Engine;
 pub use limits::EventLimits;
 pub use transports::{EngineId, Naming, Transport, Transports};
 pub use wire::{Wire, WiredStream};
@@ -33,6 +34,8 @@ use crate::signaling::Signaling;
 const MESSAGE_LIMIT: usize = 1_200_000;
 /// Packets queued for one phone: what is about calls, and news ahead of its reading (twice [`news::AHEAD_AT_MOST`]).
 const OUTGOING_LIMIT: usize = 256;
+/// Each websocket has one for as long as it lives. Heartbeats and acknowledgements fit in; it grows with what does not.
+const READ_BUFFER: usize = 256;
 /// How long a phone has to acknowledge `call:incoming`.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,9 +60,9 @@ pub struct Pace {
     pub connect_timeout: Duration,
 }
 
-/// Builds the Socket.IO layer for `/socket.io/`.
-pub fn layer(edge: Edge, pace: Pace) -> (SocketIoLayer, SocketIo) {
-    let (layer, io) = SocketIo::builder()
+/// Builds the engine of `/socket.io/`.
+pub fn engine(edge: Edge, pace: Pace) -> (Engine, SocketIo) {
+    let (service, io) = SocketIo::builder()
         .ping_interval(pace.ping_interval)
         .ping_timeout(pace.ping_timeout)
         .connect_timeout(pace.connect_timeout)
@@ -67,14 +70,14 @@ pub fn layer(edge: Edge, pace: Pace) -> (SocketIoLayer, SocketIo) {
         .max_payload(MESSAGE_LIMIT as u64)
         .ws_max_message_size(MESSAGE_LIMIT)
         .ws_max_frame_size(MESSAGE_LIMIT)
-        .ws_read_buffer_size(1024)
+        .ws_read_buffer_size(READ_BUFFER)
         .max_buffer_size(OUTGOING_LIMIT)
         .transports([TransportType::Polling, TransportType::Websocket])
-        .build_layer();
+        .build_svc();
     let edge = Arc::new(edge);
     let connected = Arc::clone(&edge);
     let on_connect = async move |socket| handlers::connected(&connected, socket).await;
     let authenticate = async move |socket, auth| auth::admit(&edge, socket, auth).await;
     io.ns("/", on_connect.with(authenticate));
-    (layer, io)
+    (Engine::new(service), io)
 }

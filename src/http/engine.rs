@@ -1,0 +1,155 @@
+//! Requests that are for the engine. It keeps the head of the request that opened a session for as long as the session
+//! lives, and with it the 16 KiB read buffer that its header values are slices of: it gets what it reads of each, and
+//! keeps neither. A websocket that is a session's first transport is answered here and handed over as a stream: the
+//! engine's own handshake stays in the task of its websocket with both copies of the request (docs/adr/0017).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use axum::http::uri::{PathAndQuery, Uri};
+use axum::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::upgrade::OnUpgrade;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::handover::Handover;
+use super::handshake::accept_key;
+use crate::socket::{Engine, Transport, Wire};
+
+/// What the engine reads of a head.
+const NEEDED: [HeaderName; 2] = [CONTENT_TYPE, SEC_WEBSOCKET_KEY];
+/// All that it reads of a request that opens a session.
+const OPENS_BY_POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+const OPENS_BY_WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// The way to the engine.
+pub struct EngineDoor {
+    engine: Engine,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl EngineDoor {
+    pub fn new(engine: Engine, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { engine, tasks, stop }
+    }
+
+    /// Gives the engine a websocket on which it is to find what this request opens. False where it takes none.
+    pub(super) fn hand_over(&self, stream: Handover, target: Uri, extensions: Extensions) -> bool {
+        let mut request = axum::http::Request::new(());
+        *request.uri_mut() = target;
+        *request.extensions_mut() = extensions;
+        // On the heap: the engine's futures hold the stream several times over.
+        self.engine.takes(Box::new(stream), request)
+    }
+
+    /// Answers a websocket that opens a session.
+    fn open(self: Arc<Self>, accept: HeaderValue, upgrade: OnUpgrade, extensions: Extensions) -> Response {
+        let tasks = self.tasks.clone();
+        tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
+            if let Some(stream) = upgrade.await.ok().and_then(Handover::of) {
+                self.hand_over(stream, Uri::from_static(OPENS_BY_WEBSOCKET), extensions);
+            }
+        }));
+        let upgrade = HeaderValue::from_static("websocket");
+        let head =
+            [(UPGRADE, upgrade), (CONNECTION, HeaderValue::from_static("Upgrade")), (SEC_WEBSOCKET_ACCEPT, accept)];
+        (StatusCode::SWITCHING_PROTOCOLS, head).into_response()
+    }
+}
+
+/// Serves what is for the engine.
+pub async fn engine_requests(State(door): State<Arc<EngineDoor>>, request: Request, next: Next) -> Response {
+    if !is_for_the_engine(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let opens = opened_by(&parts.method, parts.uri.query().unwrap_or_default());
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let mut kept = Extensions::new();
+    if let Some(wire) = parts.extensions.remove::<Wire>() {
+        kept.insert(wire);
+    }
+    if let Some(transport) = parts.extensions.remove::<Transport>() {
+        kept.insert(transport);
+    }
+    let accept = accept_key(&parts.method, &parts.headers).filter(|_| opens == Some(OPENS_BY_WEBSOCKET));
+    let upgrade = match (accept, upgrade) {
+        (Some(accept), Some(upgrade)) => return door.open(accept, upgrade, kept),
+        (_, upgrade) => upgrade,
+    };
+    let mut small = Request::new(body);
+    *small.method_mut() = parts.method;
+    *small.version_mut() = parts.version;
+    *small.uri_mut() = match opens {
+        Some(target) => Uri::from_static(target),
+        None => parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned().parse().unwrap_or_default(),
+    };
+    for name in NEEDED {
+        if let Some(Ok(value)) = parts.headers.get(&name).map(|value| HeaderValue::from_bytes(value.as_bytes())) {
+            small.headers_mut().insert(name, value);
+        }
+    }
+    if let Some(upgrade) = upgrade {
+        kept.insert(upgrade);
+    }
+    *small.extensions_mut() = kept;
+    door.engine.answer(small).await.map(Body::new)
+}
+
+fn is_for_the_engine(path: &str) -> bool {
+    path.strip_prefix("/socket.io").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What the engine reads of a request by which it opens a session; absent for any other.
+fn opened_by(method: &Method, query: &str) -> Option<&'static str> {
+    let first = |name| query.split('&').find_map(|pair| pair.strip_prefix(name));
+    if *method != Method::GET || first("sid=").is_some() || first("EIO=") != Some("4") {
+        return None;
+    }
+    match first("transport=")? {
+        "polling" => Some(OPENS_BY_POLLING),
+        "websocket" => Some(OPENS_BY_WEBSOCKET),
+        _ => None,
+    }
+}
+
+/// What the engine reads of a request by which a session of this id moves to a websocket.
+pub(super) fn upgraded_by(uri: &Uri, id: &str) -> Uri {
+    let query = uri.query().unwrap_or_default();
+    let is_understood = query.split('&').find_map(|pair| pair.strip_prefix("EIO=")) == Some("4");
+    let short = is_understood.then(|| format!("{OPENS_BY_WEBSOCKET}&sid={id}").parse().ok());
+    short.flatten().unwrap_or_else(|| uri.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_gets_its_path_and_no_other() {
+        for path in ["/socket.io", "/socket.io/", "/socket.io/x"] {
+            assert!(is_for_the_engine(path), "{path}");
+        }
+        for path in ["/", "/socket.iox", "/socket.io-admin/", "/x/socket.io/"] {
+            assert!(!is_for_the_engine(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_opens_a_session_is_known_by_its_query() {
+        let opened = |query| opened_by(&Method::GET, query);
+        assert_eq!(opened("EIO=4&transport=polling&t=abc"), Some(OPENS_BY_POLLING));
+        assert_eq!(opened("t=abc&transport=websocket&EIO=4"), Some(OPENS_BY_WEBSOCKET));
+        for query in
+            ["", "EIO=4", "EIO=3&transport=polling", "EIO=4&transport=polling&sid=", "EIO=4&transport=webtransport"]
+        {
+            assert_eq!(opened(query), None, "{query}");
+        }
+        assert_eq!(opened_by(&Method::POST, "EIO=4&transport=polling"), None);
+    }
+}
