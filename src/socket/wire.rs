@@ -196,11 +196,13 @@ impl AsyncWrite for WiredStream {
             this.wire.end();
             return Poll::Ready(Ok(bytes.len()));
         };
-        this.wire.0.writer.register(context.waker());
-        let written = match Pin::new(&mut this.stream).poll_write(context, &bytes[..allowed]) {
-            Poll::Pending if this.wire.has_ended() => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            polled => ready!(polled)?,
+        let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(context, &bytes[..allowed]) else {
+            // Only who waits: the waker of a task that has ended keeps its memory. Before the look: an end in between wakes.
+            this.wire.0.writer.register(context.waker());
+            let has_ended = this.wire.has_ended();
+            return if has_ended { Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) } else { Poll::Pending };
         };
+        let written = written?;
         this.wrote(&bytes[..written]);
         Poll::Ready(Ok(written))
     }
