@@ -5,12 +5,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// What the one side said last before its end has so long to reach the other, and so has the other's farewell.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Each direction has one as long as the websocket lives: more than almost all frames.
+const BUFFER: usize = 2048;
 
 /// Passes bytes between a client's websocket and its node until either side ends, breaks, or says nothing for `silence`.
 /// The node pings and the client answers: silence means that one of them, or a network between, is dead.
@@ -23,7 +25,7 @@ where
     let (client_heard, node_heard) = (Arc::clone(&client.heard), Arc::clone(&node.heard));
     tokio::select! {
         // An error is how websockets end too.
-        _ = copy_bidirectional(&mut client, &mut node) => {}
+        _ = copy_bidirectional_with_sizes(&mut client, &mut node, BUFFER, BUFFER) => {}
         () = client_heard.no_more(silence) => {}
         () = node_heard.no_more(silence) => {}
     }
