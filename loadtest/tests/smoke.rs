@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-#[test]
-fn twenty_calls_a_second_have_no_fault() {
+use serde_json::Value;
+
+/// What the program said, and its figures.
+fn run(name: &str, arguments: &[&str]) -> (String, Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let binary = folder.join("../target/debug/onlycare-signaling");
     assert!(binary.exists(), "{} is not there: run `cargo build --bin onlycare-signaling` first", binary.display());
-    let json = std::env::temp_dir().join(format!("loadtest-smoke-{}.json", std::process::id()));
+    let json = std::env::temp_dir().join(format!("loadtest-{name}-{}.json", std::process::id()));
     let run = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .args(["calls", "--rate", "20", "--duration", "3s", "--phones", "60", "--talk", "300ms", "--seed", "1"])
+        .args(arguments)
         .arg("--binary")
         .arg(&binary)
         .arg("--json")
@@ -21,8 +23,14 @@ fn twenty_calls_a_second_have_no_fault() {
     assert!(run.status.success(), "{said}");
     let report = std::fs::read_to_string(&json).expect("a report");
     let _ = std::fs::remove_file(&json);
-    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
-    let figures = &report["figures"];
+    let mut report: Value = serde_json::from_str(&report).expect("JSON");
+    (said, report["figures"].take())
+}
+
+#[test]
+fn twenty_calls_a_second_have_no_fault() {
+    let calls = ["calls", "--rate", "20", "--duration", "3s", "--phones", "60", "--talk", "300ms", "--seed", "1"];
+    let (said, figures) = run("calls", &calls);
     let kinds = ["lost", "doubled", "late", "wrong ack", "unexpected", "disconnected"];
     for kind in kinds {
         assert_eq!(figures["faults"][kind]["count"], 0, "{said}");
@@ -32,4 +40,17 @@ fn twenty_calls_a_second_have_no_fault() {
     assert_eq!(figures["calls"]["completed"], started, "{said}");
     assert_eq!(figures["latency"]["initiate→incoming"]["count"], started, "{said}");
     assert!(figures["redis_commands_per_call"].as_f64().expect("a figure") > 1.0, "{said}");
+}
+
+/// What a session holds while nothing happens, as the node's resident set: docs/adr/0017 says of what it is made.
+#[test]
+fn an_idle_session_takes_little_memory() {
+    for (transport, at_most) in [("websocket", 24.0), ("polling", 24.0)] {
+        let node = ["connect", "--no-redis", "--start-nodes", "1", "--transport", transport];
+        let phones = ["--phones", "1200", "--rate", "250", "--warm", "500", "--hold", "1s"];
+        let (said, figures) = run(transport, &[&node[..], &phones].concat());
+        assert_eq!(figures["connected"], 1200, "{said}");
+        let kib = figures["node_memory_kib_per_further_session"].as_f64().expect("a figure");
+        assert!(kib < at_most, "{transport}: {kib} KiB for each session\n{said}");
+    }
 }
