@@ -28,7 +28,7 @@ use crate::http::{
 use crate::sabotage::{self, Bug};
 use crate::signaling::{self, Parts, Signaling};
 use crate::socket::{self, Edge, EventLimits, Pace, Wires};
-use crate::store::Bell;
+use crate::store::WakeUp;
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{TraceError, Traces};
 use address::{own_address, probe_of};
@@ -127,7 +127,7 @@ impl App {
         let address = own_address(&config, public_address)?;
 
         let traces = Traces::start(config.traces.as_ref(), &config.node_id, &config.redis_prefix, &clock)?;
-        let bell = Bell::default();
+        let wake_up = WakeUp::default();
         let laravel = Laravel::open(&config, &clock, &shared.calls)?;
         let signaling = signaling::start(Parts {
             node: config.node_id.clone(),
@@ -139,8 +139,8 @@ impl App {
             sessions: shared.sessions,
             bus: shared.bus,
             outbox: Arc::clone(&shared.outbox),
-            bell: bell.clone(),
-            ledger: laravel.as_ref().and_then(Laravel::ledger),
+            wake_up: wake_up.clone(),
+            call_table: laravel.as_ref().and_then(Laravel::call_table),
             traces: traces.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -153,7 +153,7 @@ impl App {
             source,
         })?;
 
-        deliver(&config, &clock, laravel.as_ref(), &signaling, &shared.outbox, &bell)?;
+        deliver(&config, &clock, laravel.as_ref(), &signaling, &shared.outbox, &wake_up)?;
         let authenticate = authenticator(&config, &clock, laravel, &signaling, shared.tokens, &tasks, &stop);
         let limits = config.limits;
         let event_limits = Arc::new(EventLimits::new(

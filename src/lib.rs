@@ -6,7 +6,7 @@
 //! - [`socket`], [`http`]: the edges, for phones and for Laravel
 //! - [`laravel`]: token verification
 //! - `fairness`: what strangers get of what is scarce
-//! - [`courier`], [`webhook`]: from the outbox to the backend
+//! - [`dispatcher`], [`webhook`]: from the outbox to the backend
 //! - [`app`]: the wiring
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
@@ -16,7 +16,7 @@ pub mod bus;
 pub mod call;
 pub mod clock;
 pub mod config;
-pub mod courier;
+pub mod dispatcher;
 mod fairness;
 pub mod http;
 pub mod laravel;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bus::Envelope;
 use crate::call::{Call, Callback, End, Milestone, Verdict};
-use crate::store::{KnownToken, Lease, Letter, Outcome, SessionRecord};
+use crate::store::{KnownToken, Lease, OutboxMessage, Outcome, SessionRecord};
 
 /// What is read there comes from Laravel or from who asks over HTTP; all else is stored or sent between nodes.
 const FROM_OUTSIDE: [&str; 2] = ["http", "laravel"];
@@ -30,7 +30,7 @@ const TYPES: [(&str, Read); 11] = [
     ("session", read::<SessionRecord>),
     ("token", read::<KnownToken>),
     ("lease", read::<Lease>),
-    ("letter", read::<Letter>),
+    ("letter", read::<OutboxMessage>),
     ("envelope", read::<Envelope>),
 ];
 
@@ -180,27 +180,34 @@ fn collect(directory: &Path, declared: &mut Declared) {
 }
 
 impl Declared {
+    /// By the names under which they are stored.
     fn add(&mut self, is_enum: bool, body: &[&str]) {
+        let mut renamed: Option<String> = None;
         for line in body.iter().map(|line| line.trim_start()) {
+            if line.starts_with("#[") {
+                let name = line.split_once("rename = \"").and_then(|(_, rest)| rest.split_once('"'));
+                renamed = name.map(|(name, _)| name.to_owned()).or(renamed);
+                continue;
+            }
             let name: String = line.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if is_enum && name.starts_with(char::is_uppercase) && name != "Other" {
-                self.variants.insert(snake(&name));
+                self.variants.insert(renamed.take().unwrap_or_else(|| snake(&name)));
                 // The fields of a variant on one line.
                 for part in line.split(['{', ',']).skip(1) {
-                    self.field(part.trim());
+                    self.field(part.trim(), &mut None);
                 }
             } else {
-                self.field(line);
+                self.field(line, &mut renamed);
             }
         }
     }
 
-    fn field(&mut self, text: &str) {
+    fn field(&mut self, text: &str, renamed: &mut Option<String>) {
         let text = text.strip_prefix("pub ").unwrap_or(text);
         if let Some((name, _)) = text.split_once(": ")
             && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
         {
-            self.fields.insert(name.to_owned());
+            self.fields.insert(renamed.take().unwrap_or_else(|| name.to_owned()));
         }
     }
 }

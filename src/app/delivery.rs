@@ -1,4 +1,4 @@
-//! What carries letters out of the outbox: webhooks, and callbacks to a Laravel without them.
+//! What delivers outbox messages: webhooks, and callbacks to a Laravel without them.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use super::AppError;
 use super::laravel::Laravel;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::courier;
+use crate::dispatcher;
 use crate::signaling::Signaling;
-use crate::store::{Bell, Outbox};
+use crate::store::{Outbox, WakeUp};
 use crate::webhook::{Endpoint, Events, Pushes, watch};
 
 /// Starts the loops that deliver; they end with the node.
@@ -18,12 +18,12 @@ pub(super) fn deliver(
     laravel: Option<&Laravel>,
     signaling: &Signaling,
     outbox: &Arc<dyn Outbox>,
-    bell: &Bell,
+    wake_up: &WakeUp,
 ) -> Result<(), AppError> {
-    let run = |name, carrier: Arc<dyn courier::Carrier>| {
-        let bell = bell.listen(carrier.queue());
+    let run = |name, destination: Arc<dyn dispatcher::Destination>| {
+        let wake_up = wake_up.listen(destination.queue());
         let (outbox, traces) = (Arc::clone(outbox), signaling.traces().clone());
-        signaling.run_out(name, |stop| courier::run(outbox, carrier, clock.clone(), bell, traces, stop));
+        signaling.run_out(name, |stop| dispatcher::run(outbox, destination, clock.clone(), wake_up, traces, stop));
     };
     let mut endpoint = None;
     if let Some(terms) = config.webhook.clone() {

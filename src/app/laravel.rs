@@ -7,7 +7,7 @@ use crate::call::{Asked, CallId, SealedToken};
 use crate::clock::Clock;
 use crate::config::{Auth, Config};
 use crate::laravel::{Callbacks, Client, Sealer};
-use crate::signaling::Ledger;
+use crate::signaling::BackendCallTable;
 use crate::store::CallStore;
 
 /// The way to Laravel, where there is one.
@@ -20,7 +20,7 @@ pub(super) struct Laravel {
 }
 
 #[async_trait]
-impl Ledger for Callbacks {
+impl BackendCallTable for Callbacks {
     async fn row(&self, id: &CallId, tokens: &[SealedToken]) -> Asked {
         Callbacks::row(self, id, tokens).await
     }
@@ -47,7 +47,7 @@ impl Laravel {
         Ok(Some(Self { client, sealer: Some(sealer), callbacks: Some(Arc::new(callbacks)) }))
     }
 
-    pub fn ledger(&self) -> Option<Arc<dyn Ledger>> {
-        self.callbacks.clone().map(|callbacks| callbacks as Arc<dyn Ledger>)
+    pub fn call_table(&self) -> Option<Arc<dyn BackendCallTable>> {
+        self.callbacks.clone().map(|callbacks| callbacks as Arc<dyn BackendCallTable>)
     }
 }

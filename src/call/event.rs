@@ -97,11 +97,11 @@ fn kind_of(reason: EndReason) -> EventKind {
 }
 
 impl Call {
-    /// The id of a letter about this call, the same whenever it is derived: from the record's own random part, never
-    /// from its id, which a phone chooses and which may be used again when the record is gone. No dots: they separate what
-    /// is signed. A record of a node that kept no such part has ids as that node gave them.
-    pub fn letter_id(&self, kind: &str, number: u64) -> String {
-        match (self.letters, kind) {
+    /// The id of an outbox message about this call, the same whenever it is derived: from the record's own random part,
+    /// never from its id, which a phone chooses and which may be used again when the record is gone. No dots: they
+    /// separate what is signed. A record of a node that kept no such part has ids as that node gave them.
+    pub fn outbox_id(&self, kind: &str, number: u64) -> String {
+        match (self.outbox_seed, kind) {
             (0, "msg") => format!("{}.{number}", self.id),
             (0, kind) => format!("{}.{kind}.{number}", self.id),
             (own, kind) => format!("{kind}_{own:016x}_{number}"),

@@ -26,9 +26,10 @@ pub struct Call {
     /// The nonce of the version it was created with, by which whoever dialled knows it; 0 from a node that kept none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub born: u64,
-    /// Random since its birth and never changed: what ids of its letters are made of; 0 from a node that kept none.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub letters: u64,
+    /// Random since its birth and never changed: what ids of its outbox messages are made of; 0 from a node that kept
+    /// none.
+    #[serde(default, rename = "letters", skip_serializing_if = "is_zero")]
+    pub outbox_seed: u64,
     pub created_at: Timestamp,
     pub ring_until: Timestamp,
     pub caller: Party,

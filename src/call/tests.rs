@@ -53,7 +53,7 @@ fn trying() -> Call {
         order: 1,
         over: 0,
         born: 0,
-        letters: 0,
+        outbox_seed: 0,
         created_at: at(0),
         ring_until: at(30),
         caller: Party {
@@ -484,10 +484,10 @@ fn the_ring_deadline_waits_for_the_backend() {
     assert_eq!(gone.deadline(), Some(at(48)));
 }
 
-/// Ids of letters come from the record, whatever is done to it, and never from what a phone chose.
+/// Ids of outbox messages come from the record, whatever is done to it, and never from what a phone chose.
 #[test]
-fn a_letter_keeps_its_id_and_a_call_id_gives_none() {
-    let call = Call { id: CallId::parse("CALL_7.4").unwrap(), born: 3, letters: 0xabc, ..trying() };
+fn an_outbox_message_keeps_its_id_and_a_call_id_gives_none() {
+    let call = Call { id: CallId::parse("CALL_7.4").unwrap(), born: 3, outbox_seed: 0xabc, ..trying() };
     let mut steps = vec![call.clone(), after(&call, initiate(ana()), 1)];
     for command in [
         Command::Alert { by: bo() },
@@ -497,11 +497,11 @@ fn a_letter_keeps_its_id_and_a_call_id_gives_none() {
     ] {
         steps.push(after(steps.last().unwrap(), command, 10));
     }
-    assert!(steps.iter().all(|call| call.letter_id("msg", 4) == "msg_0000000000000abc_4"), "{steps:?}");
-    let again = Call { letters: 0xdef, ..call.clone() };
-    assert_ne!(again.letter_id("callback", 2), call.letter_id("callback", 2), "the same call id, another call");
-    let older = Call { letters: 0, ..call };
-    assert_eq!((older.letter_id("msg", 4), older.letter_id("callback", 2)), ("7.4.4".into(), "7.4.callback.2".into()));
+    assert!(steps.iter().all(|call| call.outbox_id("msg", 4) == "msg_0000000000000abc_4"), "{steps:?}");
+    let again = Call { outbox_seed: 0xdef, ..call.clone() };
+    assert_ne!(again.outbox_id("callback", 2), call.outbox_id("callback", 2), "the same call id, another call");
+    let older = Call { outbox_seed: 0, ..call };
+    assert_eq!((older.outbox_id("msg", 4), older.outbox_id("callback", 2)), ("7.4.4".into(), "7.4.callback.2".into()));
 }
 
 /// Kinds and numbers of the events of each step.

@@ -29,16 +29,16 @@ const LISTED: usize = 200;
 pub(super) async fn dead(State(admin): State<Arc<Admin>>) -> Response {
     match admin.signaling.operators.dead_letters(LISTED).await {
         Ok(dead) => {
-            let letters: Vec<Value> = dead
+            let messages: Vec<Value> = dead
                 .into_iter()
                 .map(|dead| {
                     // A webhook's body is JSON; it is shown as such.
-                    let body = serde_json::from_str(&dead.letter.body).unwrap_or(Value::String(dead.letter.body));
+                    let body = serde_json::from_str(&dead.message.body).unwrap_or(Value::String(dead.message.body));
                     json!({
-                        "id": dead.letter.id,
-                        "call": dead.letter.call,
-                        "queue": dead.letter.queue,
-                        "writtenAt": dead.letter.at,
+                        "id": dead.message.id,
+                        "call": dead.message.call,
+                        "queue": dead.message.queue,
+                        "writtenAt": dead.message.at,
                         "diedAt": dead.died_at,
                         "attempts": dead.attempts,
                         "error": dead.error,
@@ -46,7 +46,7 @@ pub(super) async fn dead(State(admin): State<Arc<Admin>>) -> Response {
                     })
                 })
                 .collect();
-            Json(json!({"dead": letters})).into_response()
+            Json(json!({"dead": messages})).into_response()
         }
         Err(_) => unavailable(),
     }
@@ -72,9 +72,9 @@ pub(super) async fn replay(State(admin): State<Arc<Admin>>, body: Bytes) -> Resp
         (None, None, Some(since)) => Which::Since(Timestamp::from_millis(since)),
         _ => return error(StatusCode::BAD_REQUEST, "give one of id, call, since", "invalid_payload"),
     };
-    match admin.signaling.operators.replay_letters(&which).await {
-        Ok(Replayed { letters, more: true }) => Json(json!({"replayed": letters, "more": true})).into_response(),
-        Ok(Replayed { letters, more: false }) => Json(json!({"replayed": letters})).into_response(),
+    match admin.signaling.operators.replay_dead_letters(&which).await {
+        Ok(Replayed { messages, more: true }) => Json(json!({"replayed": messages, "more": true})).into_response(),
+        Ok(Replayed { messages, more: false }) => Json(json!({"replayed": messages})).into_response(),
         Err(_) => unavailable(),
     }
 }

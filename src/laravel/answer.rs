@@ -8,7 +8,7 @@ use reqwest::{Response, Url};
 use serde_json::Value;
 
 use crate::call::Timestamp;
-use crate::courier::{causes, retry_after};
+use crate::dispatcher::{causes, retry_after};
 
 /// More than any answer, after decompression.
 const ANSWER_LIMIT: usize = 256 * 1024;

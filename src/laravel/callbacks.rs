@@ -12,7 +12,7 @@ use super::lanes::{CALLBACKS_AT_ONCE, Lane};
 use super::seal::Sealer;
 use crate::call::{Ask, Asked, Call, CallId, Callback, Left, SealedToken, Timestamp, left_to_say};
 use crate::clock::Clock;
-use crate::courier::Carrier;
+use crate::dispatcher::Destination;
 use crate::store::{CallStore, Claim, Queue, Settled, StoreError};
 use crate::telemetry::metrics::{self, CallbackOutcome};
 
@@ -194,7 +194,7 @@ impl Callbacks {
     fn is_looked_at_first(&self, errand: &Errand<'_>) -> bool {
         let Errand { claim, callback, .. } = errand;
         // A lease ago: whoever had it may have died behind the request.
-        let is_old = claim.letter.due + self.lease() <= self.clock.now();
+        let is_old = claim.message.due + self.lease() <= self.clock.now();
         claim.attempts > 0 || is_old || matches!(callback.ask, Ask::EndOngoing { .. })
     }
 
@@ -344,7 +344,7 @@ fn open_row(call: &CallId, request: &'static str) {
 }
 
 #[async_trait]
-impl Carrier for Callbacks {
+impl Destination for Callbacks {
     fn queue(&self) -> Queue {
         Queue::Callbacks
     }
@@ -358,29 +358,29 @@ impl Carrier for Callbacks {
         self.timeout * 4 + MARGIN
     }
 
-    async fn carry(&self, claim: &Claim) -> Settled {
+    async fn send(&self, claim: &Claim) -> Settled {
         let dead = |error: String| Settled::Dead { error, attempts: claim.attempts };
-        let callback: Callback = match serde_json::from_str(&claim.letter.body) {
+        let callback: Callback = match serde_json::from_str(&claim.message.body) {
             Ok(callback) => callback,
             // Of another version, perhaps: left to a node that knows it for as long as it may be made.
-            Err(_) if claim.letter.until.is_some_and(|until| until > self.clock.now()) => {
+            Err(_) if claim.message.until.is_some_and(|until| until > self.clock.now()) => {
                 return Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts };
             }
             Err(error) => return dead(error.to_string()),
         };
-        let Some(id) = &claim.letter.call else { return dead("names no call".into()) };
-        let carried = match self.calls.load(id).await {
+        let Some(id) = &claim.message.call else { return dead("names no call".into()) };
+        let attempted = match self.calls.load(id).await {
             Ok(Some(call)) if callback.is_of(&call) => self.carry_out(claim, &callback, &call).await,
             // With the call its tokens are gone. Under an id that its owner took back there is his call now.
             Ok(Some(_)) => return self.done(&callback, CallbackOutcome::OfOthers),
             Ok(None) => return self.give_up(id, &callback.ask, CallbackOutcome::Expired),
             Err(error) => Err(error),
         };
-        carried.unwrap_or_else(|_| Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts })
+        attempted.unwrap_or_else(|_| Settled::Later { at: self.clock.now() + WAIT, attempts: claim.attempts })
     }
 
     fn is_repeatable(&self, claim: &Claim) -> bool {
-        serde_json::from_str::<Callback>(&claim.letter.body).is_ok()
+        serde_json::from_str::<Callback>(&claim.message.body).is_ok()
     }
 
     /// It may have been obeyed: the next attempt looks first.
@@ -390,7 +390,7 @@ impl Carrier for Callbacks {
 
     fn given_up(&self, claim: &Claim) {
         metrics::called_back("unreadable", CallbackOutcome::Dead);
-        if let Some(call) = &claim.letter.call {
+        if let Some(call) = &claim.message.call {
             open_row(call, "unreadable");
         }
     }

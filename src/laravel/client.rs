@@ -9,7 +9,7 @@ use super::lanes::{Lane, Lanes};
 use super::throttled::Throttled;
 use crate::call::{Asked, CallId, Row, RowStatus, TokenHash, UserId};
 use crate::clock::Clock;
-use crate::courier::causes;
+use crate::dispatcher::causes;
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{self, Kind};
 

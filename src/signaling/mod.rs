@@ -33,7 +33,7 @@ mod use_cases;
 
 pub use crate::bus::{Message, Word};
 pub use crate::store::{DeadLetter, Outcome, Page, Replayed, SessionRecord, Which};
-pub use backend::Ledger;
+pub use backend::BackendCallTable;
 pub use calls::{Failure, Initiate};
 pub use cluster::Waiting;
 pub use delivery::{Handed, Said};

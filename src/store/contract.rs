@@ -98,7 +98,7 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         spelled: id.into(),
         version: Version { counter: 1, nonce: rand::random() },
         born: 0,
-        letters: 0,
+        outbox_seed: 0,
         created_at: now,
         ring_until: now + Duration::from_secs(30),
         caller: Party::new(user(caller)),

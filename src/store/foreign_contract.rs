@@ -256,10 +256,10 @@ async fn sessions_leases_and_tokens_beside_foreign_ones() {
 }
 
 #[tokio::test]
-async fn letters_beside_foreign_ones() {
+async fn messages_beside_foreign_ones() {
     let stage = Stage::set().await;
     let outbox = RedisOutbox::new(stage.client.clone(), &stage.prefix, OutboxBounds::default());
-    let letter = |id: &str, call: Option<&str>| Letter {
+    let message = |id: &str, call: Option<&str>| OutboxMessage {
         id: id.into(),
         queue: Queue::Events,
         call: call.map(|call| CallId::parse(call).unwrap()),
@@ -268,14 +268,14 @@ async fn letters_beside_foreign_ones() {
         until: None,
         body: "{}".into(),
     };
-    let letters = [letter("odd", None), letter("a", None), letter("1.1", Some("1")), letter("1.2", Some("1"))];
-    outbox.append(&letters).await.unwrap();
+    let messages = [message("odd", None), message("a", None), message("1.1", Some("1")), message("1.2", Some("1"))];
+    outbox.append(&messages).await.unwrap();
     let kept = stage.key("outbox:letters");
     stage.client.hset::<(), _, _>(kept.as_str(), ("odd", format!("events||0|{ODD}"))).await.unwrap();
     stage.client.hset::<(), _, _>(kept.as_str(), ("1.2", format!("events|1|0|{ODD}"))).await.unwrap();
     let mut claims = outbox.claim(Queue::Events, stage.now, MINUTE, 8).await.unwrap();
-    claims.sort_by(|one, other| one.letter.id.cmp(&other.letter.id));
-    assert_eq!(claims.iter().map(|claim| claim.letter.id.as_str()).collect::<Vec<_>>(), ["1.1", "a"]);
+    claims.sort_by(|one, other| one.message.id.cmp(&other.message.id));
+    assert_eq!(claims.iter().map(|claim| claim.message.id.as_str()).collect::<Vec<_>>(), ["1.1", "a"]);
     let next = outbox.settle(&claims[0], &Settled::Done { lease: MINUTE }, stage.now).await.unwrap();
     assert_eq!(next, None, "the next of its call is left to a node that can read it");
     let dead = Settled::Dead { error: "gone".into(), attempts: 1 };
@@ -283,7 +283,7 @@ async fn letters_beside_foreign_ones() {
     let score = (stage.now.as_millis() as f64, "odd");
     stage.client.zadd::<(), _, _>(stage.key("outbox:dead"), None, None, false, false, score).await.unwrap();
     let dead = outbox.dead_letters(8).await.unwrap();
-    assert_eq!(dead.iter().map(|dead| dead.letter.id.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(dead.iter().map(|dead| dead.message.id.as_str()).collect::<Vec<_>>(), ["a"]);
     // Its lease runs out.
     let later = stage.now + MINUTE * 2;
     assert!(outbox.claim(Queue::Events, later, MINUTE, 8).await.unwrap().is_empty());

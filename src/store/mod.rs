@@ -34,7 +34,8 @@ pub use messages::{
     KeptMessage, LastKept, MESSAGE_BYTES_KEPT, MESSAGE_IDS_KNOWN, MESSAGES_KEPT, Messages, NewMessage, Placed,
 };
 pub use outbox::{
-    Backlog, Bell, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, Which,
+    Backlog, Claim, DeadLetter, Outbox, OutboxBounds, OutboxMessage, Queue, REPLAYED_AT_ONCE, Replayed, Settled,
+    WakeUp, Which,
 };
 pub use ring_budget::{RingBudget, RingLimit};
 pub use telling::{Telling, Tells, Told};
@@ -42,7 +43,7 @@ pub use tokens::{KnownToken, TokenStore};
 pub use vacate::Vacates;
 pub use vouch::{Unvouched, Vouches};
 
-/// What a lease is over: all letters of a call that wait for each other, or one alone.
+/// What a lease is over: all outbox messages of a call that wait for each other, or one alone.
 fn member_of(chain: Option<&CallId>, id: &str) -> String {
     chain.map_or_else(|| format!("r:{id}"), |call| format!("c:{call}"))
 }
@@ -167,16 +168,16 @@ pub struct PutBacks {
 
 #[async_trait]
 pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
-    /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is already over claims
-    /// nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call` already obeys. After a
-    /// lost reply the same call (same nonce) is answered `Exists` with itself. A live call forgives what its callee owes its
-    /// caller in ring time. `letters` are appended to the outbox and
-    /// `milestones` to the call's timeline in the same step, if the call is written.
+    /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is
+    /// already over claims nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call`
+    /// already obeys. After a lost reply the same call (same nonce) is answered `Exists` with itself. A live call
+    /// forgives what its callee owes its caller in ring time. `messages` are appended to the outbox and `milestones` to
+    /// the call's timeline in the same step, if the call is written.
     async fn create(
         &self,
         call: &Call,
         seen: &[Verdict],
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         now: Timestamp,
     ) -> Result<Created, StoreError>;
@@ -184,13 +185,13 @@ pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError>;
 
     /// Replaces the call if its stored version is still `seen`; in the same step indexes its next deadline, appends
-    /// `letters` and `milestones`, and, when `next` has ended, releases both lines, lists both parties' outcome, and
+    /// `messages` and `milestones`, and, when `next` has ended, releases both lines, lists both parties' outcome, and
     /// charges the caller for a ring that nobody answered.
     async fn swap(
         &self,
         next: &Call,
         seen: Version,
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
     ) -> Result<Swap, StoreError>;
 
@@ -245,9 +246,9 @@ pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
     fn connection(&self) -> u64;
 
     /// Writes a record as it stands where the store has none or one with a lower counter: record, deadline, outcome,
-    /// and in the same step its letters. One that is over does not come to life. A live call gets the lines that no other
-    /// live call has, known or not.
-    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError>;
+    /// and in the same step its outbox messages. One that is over does not come to life. A live call gets the lines
+    /// that no other live call has, known or not.
+    async fn restore(&self, call: &Call, messages: &[OutboxMessage]) -> Result<Restored, StoreError>;
 
     /// Notes that `node` has put back so much of what it holds after a loss, and reads what all nodes said of this life
     /// of the store.

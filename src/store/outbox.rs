@@ -37,8 +37,8 @@ impl Queue {
 
 /// Something to be told. Never changed once it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Letter {
-    /// The same on every attempt; a letter whose id waits already is not appended again.
+pub struct OutboxMessage {
+    /// The same on every attempt; a message whose id waits already is not appended again.
     pub id: String,
     pub queue: Queue,
     /// Absent for what is about no call.
@@ -53,50 +53,50 @@ pub struct Letter {
     pub body: String,
 }
 
-impl Letter {
-    /// The call whose letters are sent one after the other.
+impl OutboxMessage {
+    /// The call whose messages are sent one after the other.
     pub(super) fn chain(&self) -> Option<&CallId> {
         self.call.as_ref().filter(|_| self.queue == Queue::Events)
     }
 }
 
-/// A letter under lease: nobody else is given it before the lease ends.
+/// A message under lease: nobody else is given it before the lease ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    pub letter: Letter,
+    pub message: OutboxMessage,
     /// Attempts so far that failed.
     pub attempts: u32,
     /// Proves whose lease it is.
     pub(super) token: String,
-    /// What is leased: a call's chain, or the letter alone.
+    /// What is leased: a call's chain, or the message alone.
     pub(super) member: String,
 }
 
 impl Claim {
     /// A claim that was never made, for tests.
     #[cfg(test)]
-    pub fn of(letter: Letter, attempts: u32) -> Self {
-        Self { member: String::new(), token: String::new(), letter, attempts }
+    pub fn of(message: OutboxMessage, attempts: u32) -> Self {
+        Self { member: String::new(), token: String::new(), message, attempts }
     }
 }
 
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settled {
-    /// It need not be sent again. The next letter of the same call is handed out under the same lease, prolonged.
+    /// It need not be sent again. The next message of the same call is handed out under the same lease, prolonged.
     Done { lease: Duration },
-    /// Tried again later; the letters of its call behind it wait.
+    /// Tried again later; the messages of its call behind it wait.
     Later { at: Timestamp, attempts: u32 },
-    /// Tried again later by itself; the letters of its call no longer wait for it.
+    /// Tried again later by itself; the messages of its call no longer wait for it.
     Apart { at: Timestamp, attempts: u32 },
     /// Given up, kept to be looked at and replayed.
     Dead { error: String, attempts: u32 },
 }
 
-/// A letter that was given up.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A message that was given up.
+#[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
-    pub letter: Letter,
+    pub message: OutboxMessage,
     pub died_at: Timestamp,
     pub attempts: u32,
     pub error: String,
@@ -114,18 +114,18 @@ pub enum Which {
 /// What came of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    pub letters: u64,
+    pub messages: u64,
     /// There may be more that were meant: ask again.
     pub more: bool,
 }
 
-/// Letters replayed by one request: nobody waits for more than some seconds, and calls hardly notice.
+/// Messages replayed by one request: nobody waits for more than some seconds, and calls hardly notice.
 pub const REPLAYED_AT_ONCE: u64 = 10_000;
 
 /// The outbox at a glance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Letters that wait or are on their way.
+    /// Messages that wait or are on their way.
     pub waiting: u64,
     pub bytes: u64,
     pub dead: u64,
@@ -138,29 +138,29 @@ pub struct Backlog {
 /// Beyond either, the oldest are dropped, dead ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxBounds {
-    pub letters: u64,
+    pub messages: u64,
     pub bytes: u64,
 }
 
 impl Default for OutboxBounds {
     fn default() -> Self {
-        Self { letters: 1_000_000, bytes: 1 << 30 }
+        Self { messages: 1_000_000, bytes: 1 << 30 }
     }
 }
 
 /// Wakes whoever delivers on this node, by queue.
 #[derive(Clone, Debug)]
-pub struct Bell(Arc<[watch::Sender<u64>; 3]>);
+pub struct WakeUp(Arc<[watch::Sender<u64>; 3]>);
 
-impl Default for Bell {
+impl Default for WakeUp {
     fn default() -> Self {
         Self(Arc::new(Queue::ALL.map(|_| watch::Sender::new(0))))
     }
 }
 
-impl Bell {
-    pub fn ring(&self, letters: &[Letter]) {
-        for queue in Queue::ALL.into_iter().filter(|queue| letters.iter().any(|letter| letter.queue == *queue)) {
+impl WakeUp {
+    pub fn signal(&self, messages: &[OutboxMessage]) {
+        for queue in Queue::ALL.into_iter().filter(|queue| messages.iter().any(|message| message.queue == *queue)) {
             self.0[queue as usize].send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -170,13 +170,13 @@ impl Bell {
     }
 }
 
-/// Letters of a call's change are appended by [`super::CallStore::create`] and [`super::CallStore::swap`].
+/// Messages of a call's change are appended by [`super::CallStore::create`] and [`super::CallStore::swap`].
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Appends letters that belong to no change of a call.
-    async fn append(&self, letters: &[Letter]) -> Result<(), StoreError>;
+    /// Appends messages that belong to no change of a call.
+    async fn append(&self, messages: &[OutboxMessage]) -> Result<(), StoreError>;
 
-    /// Leases up to `limit` letters of the queue that are due; of a call's chain only the first. What is not settled
+    /// Leases up to `limit` messages of the queue that are due; of a call's chain only the first. What is not settled
     /// within `lease` is handed out again.
     async fn claim(
         &self,
@@ -200,8 +200,8 @@ pub trait Outbox: Send + Sync {
     /// Sends dead letters again, from the first attempt on, [`REPLAYED_AT_ONCE`] at most.
     async fn replay(&self, which: &Which, now: Timestamp) -> Result<Replayed, StoreError>;
 
-    /// Forgets letters that died before `before`, drops what is beyond the bounds, and makes dead letters of nodes of an
-    /// older version known by their calls; of each some at most. Returns how many were forgotten or dropped.
+    /// Forgets messages that died before `before`, drops what is beyond the bounds, and makes dead letters of nodes of
+    /// an older version known by their calls; of each some at most. Returns how many were forgotten or dropped.
     async fn bury(&self, before: Timestamp, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Remembers that the receiver of this name wants nothing more; none: it wants again.

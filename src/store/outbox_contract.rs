@@ -14,7 +14,7 @@ use crate::call::Command;
 use crate::clock::Clock;
 
 const LEASE: Duration = Duration::from_secs(20);
-const BOUNDS: OutboxBounds = OutboxBounds { letters: 8, bytes: 4000 };
+const BOUNDS: OutboxBounds = OutboxBounds { messages: 8, bytes: 4000 };
 
 struct Stores {
     calls: Arc<dyn CallStore>,
@@ -42,8 +42,8 @@ async fn redis() -> Stores {
     redis_at(&test_server::shared().url()).await
 }
 
-fn letter(call: &str, id: &str, queue: Queue, now: Timestamp) -> Letter {
-    Letter {
+fn message(call: &str, id: &str, queue: Queue, now: Timestamp) -> OutboxMessage {
+    OutboxMessage {
         id: id.into(),
         queue,
         call: Some(CallId::parse(call).unwrap()),
@@ -54,8 +54,8 @@ fn letter(call: &str, id: &str, queue: Queue, now: Timestamp) -> Letter {
     }
 }
 
-fn event(call: &str, id: &str, now: Timestamp) -> Letter {
-    letter(call, id, Queue::Events, now)
+fn event(call: &str, id: &str, now: Timestamp) -> OutboxMessage {
+    message(call, id, Queue::Events, now)
 }
 
 fn after(now: Timestamp, seconds: u64) -> Timestamp {
@@ -63,25 +63,25 @@ fn after(now: Timestamp, seconds: u64) -> Timestamp {
 }
 
 fn ids(claims: &[Claim]) -> Vec<&str> {
-    claims.iter().map(|claim| claim.letter.id.as_str()).collect()
+    claims.iter().map(|claim| claim.message.id.as_str()).collect()
 }
 
 const DONE: Settled = Settled::Done { lease: LEASE };
 
 contract! {
-    /// The letters of a call are found by its id as it is stored.
-    async fn letters_of_any_stored_id_are_claimed(stores: Stores) {
+    /// The messages of a call are found by its id as it is stored.
+    async fn messages_of_any_stored_id_are_claimed(stores: Stores) {
         let (outbox, now) = (stores.outbox, stores.now);
         for (id, call) in [("a", "CALL_CALL_1"), ("b", "CALL_2"), ("c", "CALL_")] {
-            let letter = Letter { call: Some(CallId::stored(call).unwrap()), ..event("x", id, now) };
-            outbox.append(&[letter]).await.unwrap();
+            let message = OutboxMessage { call: Some(CallId::stored(call).unwrap()), ..event("x", id, now) };
+            outbox.append(&[message]).await.unwrap();
         }
         let claims = outbox.claim(Queue::Events, now, LEASE, 8).await.unwrap();
         assert_eq!(ids(&claims).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["a", "b", "c"]));
     }
 
-    /// A change of a call and its letters are written together, or neither is.
-    async fn letters_come_with_their_change(stores: Stores) {
+    /// A change of a call and its messages are written together, or neither is.
+    async fn messages_come_with_their_change(stores: Stores) {
         let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
         let initiated = event("1", "1.1", now);
@@ -95,12 +95,12 @@ contract! {
         calls.swap(&cancelled, first.version, &[event("1", "1.5", now)], &[]).await.unwrap();
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
         assert_eq!(ids(&claims), vec!["1.1"], "one of a call at a time");
-        assert_eq!(claims[0].letter, initiated, "as it was written");
+        assert_eq!(claims[0].message, initiated, "as it was written");
         let next = outbox.settle(&claims[0], &DONE, now).await.unwrap().unwrap();
-        assert_eq!(next.letter.id, "1.5");
+        assert_eq!(next.message.id, "1.5");
         assert_eq!(outbox.settle(&next, &DONE, now).await.unwrap(), None);
         assert_eq!(outbox.backlog().await.unwrap(), Backlog::default());
-        // A call that is over when it is written has letters too.
+        // A call that is over when it is written has messages too.
         let over = apply(&call("CALL_3", "ana", "bo", now), Command::Displace { by: crate::call::Role::Callee }, now);
         calls.create(&over, &[], &[event("3", "3.1", now), event("3", "3.5", now)], &[], now).await.unwrap();
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
@@ -108,19 +108,19 @@ contract! {
     }
 
     /// A call that is put back brings what it has to tell, unless the store knew the call.
-    async fn a_restored_call_brings_its_letters(stores: Stores) {
+    async fn a_restored_call_brings_its_outbox_messages(stores: Stores) {
         let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        let letters = [event("1", "1.1", now), event("1", "1.3", now)];
-        assert_eq!(calls.restore(&first, &letters).await.unwrap(), crate::store::contract::put_back());
+        let messages = [event("1", "1.1", now), event("1", "1.3", now)];
+        assert_eq!(calls.restore(&first, &messages).await.unwrap(), crate::store::contract::put_back());
         assert_eq!(calls.restore(&first, &[event("1", "never", now)]).await.unwrap(), crate::store::contract::known());
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
         let next = outbox.settle(&claims[0], &DONE, now).await.unwrap().unwrap();
-        assert_eq!((claims[0].letter.id.as_str(), next.letter.id.as_str()), ("1.1", "1.3"));
+        assert_eq!((claims[0].message.id.as_str(), next.message.id.as_str()), ("1.1", "1.3"));
         assert_eq!(outbox.settle(&next, &DONE, now).await.unwrap(), None);
     }
 
-    /// Letters of one call are handed out one after the other, those of others beside them.
+    /// Messages of one call are handed out one after the other, those of others beside them.
     async fn a_call_is_told_in_order(stores: Stores) {
         let (outbox, now) = (stores.outbox, stores.now);
         for id in ["a.1", "a.2", "b.1", "b.2"] {
@@ -142,7 +142,7 @@ contract! {
         let second = outbox.claim(Queue::Events, after(now, 5), LEASE, 10).await.unwrap();
         assert_eq!(ids(&second), vec!["a.2"]);
         let third = outbox.settle(&second[0], &DONE, after(now, 6)).await.unwrap().unwrap();
-        assert_eq!(third.letter.id, "a.3");
+        assert_eq!(third.message.id, "a.3");
         assert_eq!(outbox.settle(&third, &DONE, after(now, 6)).await.unwrap(), None);
         outbox.settle(&claims[1], &DONE, after(now, 6)).await.unwrap();
         let alone = outbox.claim(Queue::Events, after(now, 60), Duration::from_secs(90), 10).await.unwrap();
@@ -154,11 +154,11 @@ contract! {
         assert_eq!((ids(&again), again[0].attempts), (vec!["a.1"], 4));
     }
 
-    /// Pushes and callbacks wait for no other letter, and each queue is claimed by itself.
+    /// Pushes and callbacks wait for no other message, and each queue is claimed by itself.
     async fn queues_are_apart(stores: Stores) {
         let (outbox, now) = (stores.outbox, stores.now);
-        outbox.append(&[event("a", "a.1", now), letter("a", "a.2", Queue::Pushes, now)]).await.unwrap();
-        let mut cancel = letter("a", "a.c", Queue::Callbacks, now);
+        outbox.append(&[event("a", "a.1", now), message("a", "a.2", Queue::Pushes, now)]).await.unwrap();
+        let mut cancel = message("a", "a.c", Queue::Callbacks, now);
         cancel.due = after(now, 2);
         outbox.append(&[cancel]).await.unwrap();
         assert_eq!(ids(&outbox.claim(Queue::Pushes, now, LEASE, 10).await.unwrap()), vec!["a.2"]);
@@ -183,13 +183,13 @@ contract! {
         assert_eq!(outbox.settle(&dead[0], &DONE, after(now, 21)).await.unwrap(), None);
         assert_eq!(outbox.backlog().await.unwrap().waiting, 2);
         let second = outbox.settle(&heir[0], &DONE, after(now, 22)).await.unwrap().unwrap();
-        assert_eq!(second.letter.id, "a.2");
-        // The lease was prolonged with the step to the next letter.
+        assert_eq!(second.message.id, "a.2");
+        // The lease was prolonged with the step to the next message.
         assert!(outbox.claim(Queue::Events, after(now, 41), LEASE, 10).await.unwrap().is_empty());
         assert_eq!(ids(&outbox.claim(Queue::Events, after(now, 42), LEASE, 10).await.unwrap()), vec!["a.2"]);
     }
 
-    /// Two claimers never get the same letter.
+    /// Two claimers never get the same message.
     async fn claimers_do_not_meet(stores: Stores) {
         let (outbox, now) = (stores.outbox, stores.now);
         for name in ["a", "b", "c", "d", "e", "f"] {
@@ -215,25 +215,25 @@ contract! {
             die(id, after(now, second as u64)).await;
         }
         let dead = outbox.dead_letters(3).await.unwrap();
-        let listed: Vec<&str> = dead.iter().map(|dead| dead.letter.id.as_str()).collect();
+        let listed: Vec<&str> = dead.iter().map(|dead| dead.message.id.as_str()).collect();
         assert_eq!(listed, vec!["c.1", "b.2", "b.1"], "the newest first");
         assert_eq!((dead[0].error.as_str(), dead[0].attempts, dead[0].died_at), ("HTTP 500", 10, after(now, 3)));
         let backlog = outbox.backlog().await.unwrap();
         assert_eq!((backlog.waiting, backlog.dead, backlog.oldest), (0, 4, None));
         assert!(outbox.claim(Queue::Events, after(now, 1000), LEASE, 10).await.unwrap().is_empty());
         let later = after(now, 50);
-        assert_eq!(outbox.replay(&Which::Id("a.1".into()), later).await.unwrap().letters, 1);
-        assert_eq!(outbox.replay(&Which::Id("a.1".into()), later).await.unwrap().letters, 0);
-        assert_eq!(outbox.replay(&Which::Call(CallId::parse("CALL_b").unwrap()), later).await.unwrap().letters, 2);
+        assert_eq!(outbox.replay(&Which::Id("a.1".into()), later).await.unwrap().messages, 1);
+        assert_eq!(outbox.replay(&Which::Id("a.1".into()), later).await.unwrap().messages, 0);
+        assert_eq!(outbox.replay(&Which::Call(CallId::parse("CALL_b").unwrap()), later).await.unwrap().messages, 2);
         let mut claims = outbox.claim(Queue::Events, later, LEASE, 10).await.unwrap();
-        claims.sort_by_key(|claim| claim.letter.id.clone());
+        claims.sort_by_key(|claim| claim.message.id.clone());
         assert_eq!(ids(&claims), vec!["a.1", "b.1", "b.2"]);
         assert!(claims.iter().all(|claim| claim.attempts == 0), "from the first attempt on");
         for claim in &claims {
             outbox.settle(claim, &DONE, later).await.unwrap();
         }
-        assert_eq!(outbox.replay(&Which::Since(after(now, 4)), later).await.unwrap().letters, 0);
-        assert_eq!(outbox.replay(&Which::Since(after(now, 3)), later).await.unwrap().letters, 1);
+        assert_eq!(outbox.replay(&Which::Since(after(now, 4)), later).await.unwrap().messages, 0);
+        assert_eq!(outbox.replay(&Which::Since(after(now, 3)), later).await.unwrap().messages, 1);
         die("d.1", after(now, 60)).await;
         assert_eq!(outbox.bury(after(now, 60), later).await.unwrap(), 0);
         assert_eq!(outbox.bury(after(now, 61), later).await.unwrap() + outbox.bury(after(now, 61), later).await.unwrap(), 1);
@@ -243,27 +243,27 @@ contract! {
     /// Beyond its bounds the oldest are dropped and counted, dead ones first, and a call is never refused for it.
     async fn the_oldest_are_dropped(stores: Stores) {
         let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);
-        for second in 0..BOUNDS.letters {
+        for second in 0..BOUNDS.messages {
             let at = after(now, second);
-            outbox.append(&[Letter { at, due: at, ..event("a", &format!("a.{second}"), now) }]).await.unwrap();
+            outbox.append(&[OutboxMessage { at, due: at, ..event("a", &format!("a.{second}"), now) }]).await.unwrap();
         }
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
         assert_eq!(ids(&claims), vec!["a.0"]);
         let dead = Settled::Dead { error: String::new(), attempts: 1 };
         outbox.settle(&claims[0], &dead, after(now, 1)).await.unwrap();
         let first = call("CALL_1", "ana", "bo", now);
-        let late = |id: &str| Letter { at: after(now, 99), ..event("1", id, after(now, 99)) };
+        let late = |id: &str| OutboxMessage { at: after(now, 99), ..event("1", id, after(now, 99)) };
         let created = calls.create(&first, &[], &[late("1.1")], &[], now).await.unwrap();
         assert!(matches!(created, Created::Created(_)), "{created:?}");
         let backlog = outbox.backlog().await.unwrap();
-        assert_eq!((backlog.waiting, backlog.dead, backlog.dropped), (BOUNDS.letters, 0, 1), "the dead one");
+        assert_eq!((backlog.waiting, backlog.dead, backlog.dropped), (BOUNDS.messages, 0, 1), "the dead one");
         outbox.append(&[late("1.2"), late("1.3")]).await.unwrap();
         let backlog = outbox.backlog().await.unwrap();
-        assert_eq!((backlog.waiting, backlog.dropped), (BOUNDS.letters, 3));
+        assert_eq!((backlog.waiting, backlog.dropped), (BOUNDS.messages, 3));
         assert_eq!(backlog.oldest, Some(after(now, 3)));
         let claims = outbox.claim(Queue::Events, after(now, 10), LEASE, 10).await.unwrap();
         assert_eq!(ids(&claims), vec!["a.3"], "the chain goes on behind what was dropped");
-        let large = Letter { body: "x".repeat(3700), ..late("1.4") };
+        let large = OutboxMessage { body: "x".repeat(3700), ..late("1.4") };
         outbox.append(&[large]).await.unwrap();
         let backlog = outbox.backlog().await.unwrap();
         assert!(backlog.bytes <= BOUNDS.bytes, "{backlog:?}");
@@ -274,7 +274,7 @@ contract! {
     /// The receiver is back: all that waits for a later attempt is due, what is on its way stays there.
     async fn what_waits_can_be_hurried(stores: Stores) {
         let (outbox, now) = (stores.outbox, stores.now);
-        outbox.append(&[event("a", "a.1", now), event("b", "b.1", now), letter("c", "c.1", Queue::Pushes, now)]).await.unwrap();
+        outbox.append(&[event("a", "a.1", now), event("b", "b.1", now), message("c", "c.1", Queue::Pushes, now)]).await.unwrap();
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
         let pushes = outbox.claim(Queue::Pushes, now, LEASE, 10).await.unwrap();
         let far = Settled::Later { at: after(now, 9000), attempts: 5 };
@@ -285,7 +285,7 @@ contract! {
         assert!(outbox.claim(Queue::Pushes, after(now, 1), LEASE, 10).await.unwrap().is_empty(), "another queue");
     }
 
-    /// The same letter is not appended twice.
+    /// The same message is not appended twice.
     async fn an_id_is_written_once(stores: Stores) {
         let (outbox, now) = (stores.outbox, stores.now);
         outbox.append(&[event("a", "a.1", now), event("a", "a.1", now)]).await.unwrap();
@@ -305,7 +305,7 @@ contract! {
     }
 }
 
-/// A node of an older version gives letters up without listing them under their calls, and removes listed ones: the
+/// A node of an older version gives messages up without listing them under their calls, and removes listed ones: the
 /// first are found all the same, the others are not.
 #[tokio::test]
 async fn dead_letters_of_older_nodes_are_found_by_their_call() {
@@ -319,8 +319,9 @@ async fn dead_letters_of_older_nodes_are_found_by_their_call() {
     let listed = async |call: &str| client.zcard::<u64, _>(key(&format!("dead_of:{call}"))).await.unwrap();
     for (number, call) in ["old", "young", "gone"].into_iter().enumerate() {
         let at = now + Duration::from_secs(100 * number as u64);
-        let letters: Vec<Letter> = (0..100).map(|n| letter(call, &format!("{call}.{n}"), Queue::Pushes, now)).collect();
-        outbox.append(&letters).await.unwrap();
+        let messages: Vec<OutboxMessage> =
+            (0..100).map(|n| message(call, &format!("{call}.{n}"), Queue::Pushes, now)).collect();
+        outbox.append(&messages).await.unwrap();
         for claim in outbox.claim(Queue::Pushes, at, LEASE, 100).await.unwrap() {
             outbox.settle(&claim, &dead, at).await.unwrap();
         }
@@ -336,7 +337,7 @@ async fn dead_letters_of_older_nodes_are_found_by_their_call() {
     // Upkeep lists what no node can add to any more.
     outbox.bury(now, after(now, 121)).await.unwrap();
     assert_eq!((listed("old").await, listed("young").await), (100, 0));
-    let replayed = |letters| Replayed { letters, more: false };
+    let replayed = |messages| Replayed { messages, more: false };
     assert_eq!(outbox.replay(&which("young"), after(now, 121)).await.unwrap(), replayed(100), "who asks finds all");
     assert_eq!(outbox.replay(&which("old"), after(now, 121)).await.unwrap(), replayed(100));
     assert_eq!(outbox.replay(&which("gone"), after(now, 121)).await.unwrap(), replayed(0));
@@ -344,7 +345,7 @@ async fn dead_letters_of_older_nodes_are_found_by_their_call() {
     assert_eq!(outbox.backlog().await.unwrap().dead, 0);
 }
 
-/// A call ends even when Redis is out of memory, and its letter is written; a delivered letter goes.
+/// A call ends even when Redis is out of memory, and its message is written; a delivered message goes.
 #[tokio::test]
 async fn a_call_ends_when_redis_is_out_of_memory() {
     use fred::interfaces::ClientLike;

@@ -36,7 +36,7 @@ pub enum RingLimit {
 
 /// What a change of a call means for the budgets of its caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Toll {
+pub(super) struct Charge {
     pub at: Timestamp,
     /// For how much longer the budget at this callee is not paid back; zero: nothing to pay.
     pub callee: Duration,
@@ -59,21 +59,21 @@ impl RingBudget {
     }
 
     /// What is due where `next` is what a live call becomes.
-    pub(super) fn toll(&self, next: &Call) -> Toll {
+    pub(super) fn charge(&self, next: &Call) -> Charge {
         let end = match &next.state {
-            State::Trying | State::Ringing => return Toll::default(),
-            State::Active { .. } => return Toll { forgiven: true, ..Toll::default() },
+            State::Trying | State::Ringing => return Charge::default(),
+            State::Active { .. } => return Charge { forgiven: true, ..Charge::default() },
             State::Ended(end) => end,
         };
         if end.accepted_at.is_some() || matches!(end.reason, EndReason::HungUp { by: Some(Role::Callee), .. }) {
-            return Toll { forgiven: true, ..Toll::default() };
+            return Charge { forgiven: true, ..Charge::default() };
         }
         // Not for what a node took to notice the end, nor for questions to the backend before it.
         let whole = next.ring_until.since(next.created_at).max(LEAST);
         let rang = end.at.since(next.created_at).clamp(LEAST, whole);
         let share = rang.as_secs_f64() / self.full_ring.max(LEAST).as_secs_f64();
         let of = |limit: u32, period: Duration| if limit == 0 { Duration::ZERO } else { period.mul_f64(share) };
-        Toll {
+        Charge {
             at: end.at,
             callee: of(self.per_callee, CALLEE_PERIOD),
             caller: of(self.per_caller, CALLER_PERIOD),

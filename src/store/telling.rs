@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::{Created, Letter, SessionRecord, StoreError, Swap};
+use super::{Created, OutboxMessage, SessionRecord, StoreError, Swap};
 use crate::call::{Audience, Call, Milestone, NodeId, Role, Timestamp, Verdict};
 
 /// Changes calls as [`CallStore`](super::CallStore) does, and in the same step tells what was written; no `Told` where
@@ -11,7 +11,7 @@ pub trait Tells: Send + Sync {
         &self,
         call: &Call,
         seen: &[Verdict],
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         now_telling: (Timestamp, &Telling),
     ) -> Result<(Created, Option<Told>), StoreError>;
@@ -21,7 +21,7 @@ pub trait Tells: Send + Sync {
         &self,
         next: &Call,
         seen: &Call,
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         telling: &Telling,
     ) -> Result<(Swap, Option<Told>), StoreError>;

@@ -237,7 +237,7 @@ metrics_table! {
         "signaling_connections_cut_total", "counter", "cause: head, body, slow_body, idle, memory, unread, displaced";
         /// Milestones of calls that were not written to their timelines.
         "signaling_milestones_dropped_total", "counter", "";
-        /// Attempts to deliver a webhook, and letters given up, by outcome.
+        /// Attempts to deliver a webhook, and messages given up, by outcome.
         "signaling_webhooks_total", "counter", "type: record, push; outcome: delivered, failed, expired, dead";
         /// Attempts to deliver a webhook that failed, by cause.
         "signaling_webhook_failures_total", "counter", "cause: refused, failed, too_many, redirected, timed_out, unreachable";
@@ -247,15 +247,15 @@ metrics_table! {
         "signaling_callback_seconds", "histogram", "request: reject, cancel, end, notify_cancelled";
         /// Questions to Laravel's table of calls before a ring is given up or somebody is told busy, or of a call whose phones are both away, by outcome.
         "signaling_inquiries_total", "counter", "outcome: accepted, over, stands, unavailable";
-        /// Letters that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
+        /// Messages that wait in the outbox, of the whole cluster; like all of the outbox's gauges the same on every node.
         "signaling_outbox_records", "gauge", "";
-        /// Age of the oldest letter that waits, in seconds.
+        /// Age of the oldest message that waits, in seconds.
         "signaling_outbox_oldest_seconds", "gauge", "";
-        /// Letters that were given up and can be replayed.
+        /// Messages that were given up and can be replayed.
         "signaling_outbox_dead", "gauge", "";
         /// What the outbox takes, in bytes.
         "signaling_outbox_bytes", "gauge", "";
-        /// Letters dropped because the outbox was full.
+        /// Messages dropped because the outbox was full.
         "signaling_outbox_dropped_total", "counter", "";
         /// HTTP requests on the public port beside Socket.IO, by class of status; `gone`: who asked did not wait for the answer.
         "signaling_http_requests_total", "counter", "route: as in the API's description, unknown; status: 2xx, 3xx, 4xx, 5xx, gone";

@@ -13,7 +13,7 @@ use super::pace::Pace;
 use super::schedule::{push_failed, record_failed};
 use super::signature::{SigningSecret, signatures};
 use crate::clock::Clock;
-use crate::courier::{Carrier, causes, retry_after};
+use crate::dispatcher::{Destination, causes, retry_after};
 use crate::store::{Claim, Outbox, Queue, Settled};
 use crate::telemetry::metrics;
 
@@ -24,7 +24,7 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(15);
 const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a lease is longer than an attempt.
 const MARGIN: Duration = Duration::from_secs(5);
-/// A letter that met a receiver which wants nothing more.
+/// A message that met a receiver which wants nothing more.
 const UNTIL_SWITCHED_ON: Duration = Duration::from_secs(60);
 
 /// Where webhooks go.
@@ -146,7 +146,7 @@ impl Endpoint {
     }
 
     async fn attempt(&self, claim: &Claim, timeout: Duration) -> Attempt {
-        let letter = &claim.letter;
+        let message = &claim.message;
         let seconds = self.clock.now().as_millis() / 1000;
         let started = self.clock.elapsed();
         let sent = self
@@ -154,10 +154,10 @@ impl Endpoint {
             .post(self.url.clone())
             .timeout(timeout)
             .header("content-type", "application/json")
-            .header("webhook-id", &letter.id)
+            .header("webhook-id", &message.id)
             .header("webhook-timestamp", seconds.to_string())
-            .header("webhook-signature", signatures(&self.secrets, &letter.id, seconds, &letter.body))
-            .body(letter.body.clone())
+            .header("webhook-signature", signatures(&self.secrets, &message.id, seconds, &message.body))
+            .body(message.body.clone())
             .send()
             .await;
         metrics::webhook_answered(self.clock.elapsed().saturating_sub(started));
@@ -198,23 +198,23 @@ impl Endpoint {
         Attempt::Failed { error: format!("HTTP {}", status.as_u16()), wait }
     }
 
-    /// Makes an attempt; `after` says when a letter that failed is sent again.
+    /// Makes an attempt; `after` says when a message that failed is sent again.
     async fn send(
         &self,
         claim: &Claim,
         timeout: Duration,
         after: impl FnOnce(&str, Option<Duration>) -> Settled,
     ) -> Settled {
-        // While the receiver fails altogether, that says nothing of this letter.
+        // While the receiver fails altogether, that says nothing of this message.
         let probe = self.pace.is_open();
         let attempt = self.attempt(claim, timeout).await;
-        let kind = if claim.letter.queue == Queue::Pushes { "push" } else { "record" };
+        let kind = if claim.message.queue == Queue::Pushes { "push" } else { "record" };
         metrics::webhook(kind, if matches!(attempt, Attempt::Delivered) { "delivered" } else { "failed" });
         match attempt {
             Attempt::Delivered => {
                 if self.pace.succeeded() {
                     tracing::info!("the receiver of webhooks is back");
-                    // Not here: a million letters take longer than the lease over this one.
+                    // Not here: a million messages take longer than the lease over this one.
                     self.is_back.notify_one();
                 }
                 Settled::Done { lease: timeout + MARGIN }
@@ -228,7 +228,7 @@ impl Endpoint {
                 Settled::Later { at: self.clock.now() + UNTIL_SWITCHED_ON, attempts: claim.attempts }
             }
             Attempt::Failed { error, wait } => {
-                let rest = self.pace.failed(&claim.letter.id, probe, self.clock.elapsed());
+                let rest = self.pace.failed(&claim.message.id, probe, self.clock.elapsed());
                 if probe {
                     return Settled::Later { at: self.clock.now() + rest, attempts: claim.attempts };
                 }
@@ -245,7 +245,7 @@ impl Endpoint {
 pub struct Events(pub Arc<Endpoint>);
 
 #[async_trait]
-impl Carrier for Events {
+impl Destination for Events {
     fn queue(&self) -> Queue {
         Queue::Events
     }
@@ -258,8 +258,8 @@ impl Carrier for Events {
         RECORD_TIMEOUT + MARGIN
     }
 
-    async fn carry(&self, claim: &Claim) -> Settled {
-        if claim.letter.until.is_some_and(|until| until <= self.0.clock.now()) {
+    async fn send(&self, claim: &Claim) -> Settled {
+        if claim.message.until.is_some_and(|until| until <= self.0.clock.now()) {
             return Settled::Done { lease: self.lease() };
         }
         let failed = |error: &str, wait| record_failed(claim, error, wait, rand::random(), self.0.clock.now());
@@ -279,7 +279,7 @@ impl Carrier for Events {
 pub struct Pushes(pub Arc<Endpoint>);
 
 #[async_trait]
-impl Carrier for Pushes {
+impl Destination for Pushes {
     fn queue(&self) -> Queue {
         Queue::Pushes
     }
@@ -292,8 +292,8 @@ impl Carrier for Pushes {
         PUSH_TIMEOUT + MARGIN
     }
 
-    async fn carry(&self, claim: &Claim) -> Settled {
-        if claim.letter.until.is_some_and(|until| until <= self.0.clock.now()) {
+    async fn send(&self, claim: &Claim) -> Settled {
+        if claim.message.until.is_some_and(|until| until <= self.0.clock.now()) {
             metrics::webhook("push", "expired");
             return Settled::Done { lease: self.lease() };
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// So many different letters failed in a row: it is not the letter. From then on only single probes are sent.
+/// So many different messages failed in a row: it is not the message. From then on only single probes are sent.
 const THRESHOLD: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ pub(super) struct Pace {
 }
 
 struct State {
-    /// The letters that failed since the last success, up to the threshold.
+    /// The messages that failed since the last success, up to the threshold.
     failed: HashSet<String>,
     pause: Duration,
     /// Nothing is sent before.
@@ -59,7 +59,7 @@ impl Pace {
         }
     }
 
-    /// Whether what is sent now is a probe, whose failure says nothing of the letter.
+    /// Whether what is sent now is a probe, whose failure says nothing of the message.
     pub fn is_open(&self) -> bool {
         self.state.lock().is_open()
     }
@@ -75,11 +75,11 @@ impl Pace {
     }
 
     /// Returns how long the receiver is left alone. What was sent before it was and fails meanwhile is no news.
-    pub fn failed(&self, letter: &str, probe: bool, now: Duration) -> Duration {
+    pub fn failed(&self, message: &str, probe: bool, now: Duration) -> Duration {
         let mut state = self.state.lock();
         let was_open = state.is_open();
         if !was_open {
-            state.failed.insert(letter.to_owned());
+            state.failed.insert(message.to_owned());
         }
         let news = if was_open { probe && now >= state.rest_until } else { state.is_open() };
         if news {
@@ -115,11 +115,11 @@ mod tests {
     fn a_failing_receiver_gets_single_probes() {
         let (pace, second) = (Pace::new(8), Duration::from_secs);
         for _ in 0..20 {
-            pace.failed("the same letter", false, second(0));
+            pace.failed("the same message", false, second(0));
         }
-        for letter in ["b", "c", "d", "e"] {
+        for message in ["b", "c", "d", "e"] {
             assert_eq!(pace.room(second(0)), 8);
-            pace.failed(letter, false, second(0));
+            pace.failed(message, false, second(0));
         }
         assert!(pace.is_open());
         for straggler in 0..20 {

@@ -10,8 +10,8 @@ const HOUR: u64 = 3600;
 
 /// Seconds until the next attempt, by attempts that failed: some three days in all.
 const RECORDS: [u64; 9] = [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
-/// The letters of a call wait for one that fails so many times, then it goes its own way: order where the receiver had a
-/// bad moment, no call held up for days by one letter that it will not take.
+/// The messages of a call wait for one that fails so many times, then it goes its own way: order where the receiver had
+/// a bad moment, no call held up for days by one message that it will not take.
 const WAITED_FOR: u32 = 3;
 /// A push is tried again until nothing rings any more.
 const PUSHES: [u64; 5] = [1, 1, 2, 3, 5];
@@ -49,11 +49,11 @@ fn later(pause: u64, wait: Option<Duration>, jitter: f64) -> Duration {
 #[cfg(test)]
 pub(in crate::webhook) mod tests {
     use super::*;
-    use crate::store::{Letter, Queue};
+    use crate::store::{OutboxMessage, Queue};
 
     pub fn claim(attempts: u32) -> Claim {
         let now = Timestamp::from_millis(0);
-        let letter = Letter {
+        let message = OutboxMessage {
             id: "1.1".into(),
             queue: Queue::Events,
             call: None,
@@ -62,7 +62,7 @@ pub(in crate::webhook) mod tests {
             until: None,
             body: "{}".into(),
         };
-        Claim::of(letter, attempts)
+        Claim::of(message, attempts)
     }
 
     #[test]

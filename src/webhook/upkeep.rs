@@ -27,7 +27,7 @@ pub async fn watch(outbox: Arc<dyn Outbox>, endpoint: Option<Arc<Endpoint>>, clo
                 let age = backlog.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
                 metrics::outbox(backlog.waiting, age, backlog.dead, backlog.bytes, backlog.dropped);
                 if dropped.is_some_and(|before| before < backlog.dropped) {
-                    tracing::error!(dropped = backlog.dropped, "the outbox is full, its oldest letters are dropped");
+                    tracing::error!(dropped = backlog.dropped, "the outbox is full, its oldest messages are dropped");
                 }
                 dropped = Some(backlog.dropped);
             }

@@ -77,10 +77,10 @@ async fn with_laravel(backend: Backend, tune: impl Fn(&mut onlycare_signaling::c
     (cluster, laravel)
 }
 
-async fn letters_are_gone(cluster: &Cluster) {
+async fn outbox_is_empty(cluster: &Cluster) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while cluster.shared.outbox.backlog().await.unwrap().waiting > 0 {
-        assert!(Instant::now() < deadline, "letters are left");
+        assert!(Instant::now() < deadline, "outbox messages are left");
         tokio::time::sleep(Duration::from_millis(20)).await; // the node carries them by itself
     }
 }
@@ -124,7 +124,7 @@ on_each_backend! {
             bo.accept(&late).await;
             dialled.extend([declined, cancelled, late].map(|id| (old, id)));
         }
-        letters_are_gone(&cluster).await;
+        outbox_is_empty(&cluster).await;
         for (old, id) in &dialled {
             assert!(laravel.actions(id).is_empty(), "{old}: {:?}", laravel.posts(id));
             assert!(!laravel.askers(id).is_empty(), "{old}: it was looked at");
@@ -329,7 +329,7 @@ on_each_backend! {
                 assert_eq!(squatted.expect("call:cancelled").await["callId"], id);
             }
             assert_eq!(bo.expect("call:incoming").await["callerId"], ana.user);
-            letters_are_gone(&cluster).await;
+            outbox_is_empty(&cluster).await;
             assert!(laravel.posts(&id).is_empty(), "{:?}", laravel.posts(&id));
             assert_eq!(eve.call(&id, &bo.user).await["code"], "not_a_participant", "it is named now");
             assert_eq!(eve.cancel(&id).await["code"], "not_a_participant");
@@ -433,7 +433,7 @@ on_each_backend! {
         ana.expect("call:rejected").await;
         assert_eq!(laravel.expect_post(&id, "reject").await.token, format!("token-of-{}", bo.user));
         cancelled(&eve, &cleo, &id).await;
-        letters_are_gone(&cluster).await;
+        outbox_is_empty(&cluster).await;
         drop((ana, bo, eve, cleo));
         cluster.close().await;
     }

@@ -51,10 +51,10 @@ pub async fn with_manual_time() -> (Cluster, Laravel) {
     (cluster, laravel)
 }
 
-async fn letters_are_gone(cluster: &Cluster) {
+async fn outbox_is_empty(cluster: &Cluster) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while cluster.shared.outbox.backlog().await.unwrap().waiting > 0 {
-        assert!(Instant::now() < deadline, "letters are left");
+        assert!(Instant::now() < deadline, "outbox messages are left");
         tokio::task::yield_now().await;
     }
 }
@@ -72,7 +72,7 @@ async fn until(cluster: &Cluster, condition: impl Fn() -> bool) {
 }
 
 /// The same while time passes.
-async fn letters_are_gone_in_time(cluster: &Cluster) {
+async fn outbox_is_empty_in_time(cluster: &Cluster) {
     for _ in 0..150 {
         if cluster.shared.outbox.backlog().await.unwrap().waiting == 0 {
             return;
@@ -80,7 +80,7 @@ async fn letters_are_gone_in_time(cluster: &Cluster) {
         cluster.advance(1);
         tokio::time::sleep(Duration::from_millis(100)).await; // time passes for all
     }
-    panic!("letters are left");
+    panic!("outbox messages are left");
 }
 
 async fn deployed(cluster: &Cluster, node: usize, name: &str) -> Phone {
@@ -458,7 +458,7 @@ on_each_backend! {
         }
         let untold = &rings[3].0;
         assert_eq!(laravel.expect_post(untold, "cancel").await.body, json!({"reason": "No answer"}));
-        letters_are_gone(&cluster).await;
+        outbox_is_empty(&cluster).await;
         for (id, ..) in &rings[..3] {
             assert!(laravel.posts(id).is_empty(), "its own word: {:?}", laravel.posts(id));
         }
@@ -507,7 +507,7 @@ on_each_backend! {
         bo.reject(&told).await;
         ana.expect("call:rejected").await;
         laravel.expect_post(&told, "reject").await; // what comes at once would have come before
-        letters_are_gone(&cluster).await;
+        outbox_is_empty(&cluster).await;
         for id in &calls {
             assert!(laravel.posts(id).is_empty(), "{:?}", laravel.posts(id));
         }
@@ -627,7 +627,7 @@ async fn no_push_is_asked_for_after_a_refusal() {
         let next = unique_call();
         ana.call(&next, callees[(place + 1) % 2]).await; // which supersedes the last
         laravel.expect_post(&id, "cancel").await;
-        letters_are_gone(&cluster).await;
+        outbox_is_empty(&cluster).await;
         refused.push(std::mem::replace(&mut id, next));
     }
     laravel.answer_posts("cancel", 429, Some(1));
@@ -665,7 +665,7 @@ async fn a_rejection_survives_a_restart_of_laravel() {
     proxy.mend();
     let posts = laravel.expect_posts(&id, before + 1).await;
     assert!(posts.iter().all(|post| post.action == "reject" && post.token == token_of(&bo)), "{posts:?}");
-    letters_are_gone(&cluster).await;
+    outbox_is_empty(&cluster).await;
     assert_eq!(laravel.posts(&id).len(), before + 1, "and no more");
     drop((ana, bo));
     cluster.close().await;
@@ -683,7 +683,7 @@ async fn a_throttled_rejection_is_told_when_laravel_wants_it() {
     laravel.expect_post(&id, "reject").await;
     laravel.answer_posts("reject", 200, None);
     until(&cluster, || laravel.posts(&id).len() == 2).await;
-    letters_are_gone(&cluster).await;
+    outbox_is_empty(&cluster).await;
     assert_eq!(laravel.rows_asked(), 0, "a throttle has obeyed nothing, and whose it is was said");
     drop((ana, bo));
     cluster.close().await;
@@ -703,7 +703,7 @@ async fn a_rejection_is_told_for_two_minutes() {
     until(&cluster, || laravel.posts(&id).len() >= 4).await;
     assert!(laravel.askers(&id).len() >= 3, "a look before each repeat");
     cluster.advance(120);
-    letters_are_gone(&cluster).await;
+    outbox_is_empty(&cluster).await;
     assert!(laravel.actions(&id).iter().all(|action| action == "reject"), "no push of a cancel");
     drop((ana, bo));
     cluster.close().await;
@@ -748,7 +748,7 @@ async fn a_hanging_laravel_collects_no_repeats() {
     laravel.row(&cancelled, row("CANCELLED", &ana.user, &bo.user));
     laravel.mood(Mood::Well);
     until(&cluster, || laravel.posts(&lost).len() == 2).await;
-    letters_are_gone_in_time(&cluster).await;
+    outbox_is_empty_in_time(&cluster).await;
     assert_eq!(laravel.actions(&obeyed), ["reject"]);
     assert_eq!(laravel.actions(&cancelled), ["cancel"]);
     drop((ana, bo));
@@ -768,7 +768,7 @@ async fn what_stands_in_for_laravel_drops_no_token() {
         laravel.expect_post(&id, "reject").await;
         laravel.mood(Mood::Well);
         until(&cluster, || laravel.posts(&id).len() == 2).await;
-        letters_are_gone(&cluster).await;
+        outbox_is_empty(&cluster).await;
         drop((ana, bo));
         cluster.close().await;
     }
@@ -795,7 +795,7 @@ async fn an_accept_over_rest_after_the_end_is_ended_in_laravel() {
             assert!(laravel.askers(&id).len() < asked, "not at once: the apps may end it");
             cluster.advance(6);
             laravel.expect_questions(&id, asked).await;
-            letters_are_gone(&cluster).await;
+            outbox_is_empty(&cluster).await;
             let posts = laravel.posts(&id);
             assert_eq!(posts.len(), ends * asked, "{status}: {posts:?}");
             for post in posts {
@@ -836,7 +836,7 @@ async fn the_row_of_a_lost_call_is_ended_in_laravel() {
         }
         until(&cluster, || !laravel.askers(&id).is_empty()).await;
         assert_eq!(cluster.state(&id).await, ("ended", Some("lost")));
-        letters_are_gone(&cluster).await;
+        outbox_is_empty(&cluster).await;
         let posts = laravel.posts(&id);
         assert_eq!(posts.len(), ends, "{status}: {posts:?}");
         for post in posts {
@@ -863,7 +863,7 @@ async fn an_end_is_repeated_only_behind_a_look() {
         tokio::time::sleep(Duration::from_millis(500)).await; // the answer comes in while time stands still
         cluster.advance(2);
         laravel.expect_questions(&id, 1).await;
-        letters_are_gone(&cluster).await;
+        outbox_is_empty(&cluster).await;
         assert_eq!(laravel.actions(&id), vec!["end"; ends], "{status}");
         drop((ana, bo));
     }
@@ -999,7 +999,7 @@ async fn what_laravel_does_not_take_is_dropped_after_two_minutes() {
     laravel.expect_posts(&id, 3).await;
     laravel.answer_posts("cancel", 200, None);
     cluster.advance(60);
-    letters_are_gone(&cluster).await;
+    outbox_is_empty(&cluster).await;
     assert_eq!(laravel.actions(&id), ["cancel", "notify-cancelled", "cancel"], "expired 120 s after the end");
     drop((ana, bo));
     cluster.close().await;
@@ -1019,7 +1019,7 @@ async fn a_page_in_place_of_an_answer_has_cancelled_nothing() {
     laravel.mood(Mood::Well);
     cluster.advance(60);
     laravel.expect_posts(&id, 3).await;
-    letters_are_gone(&cluster).await;
+    outbox_is_empty(&cluster).await;
     assert_eq!(laravel.actions(&id), ["cancel", "notify-cancelled", "cancel"]);
     drop((ana, bo));
     cluster.close().await;

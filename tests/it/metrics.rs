@@ -6,7 +6,7 @@ use futures_util::future::{join_all, select_all};
 use futures_util::{SinkExt, StreamExt};
 use onlycare_signaling::clock::Clock;
 use onlycare_signaling::store::redis::{RedisOutbox, connect};
-use onlycare_signaling::store::{Letter, Outbox, OutboxBounds, Queue};
+use onlycare_signaling::store::{Outbox, OutboxBounds, OutboxMessage, Queue};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::task::TaskTracker;
@@ -328,7 +328,7 @@ async fn a_dead_letter_is_counted_by_its_kind() {
     let (node, _ana, _bo) = legacy(&laravel, &prefix).await;
     let client = connect(&shared().url(), &TaskTracker::new()).await.expect("redis answers");
     let now = Clock::system().now();
-    let letter = Letter {
+    let message = OutboxMessage {
         id: "1.callback.1".into(),
         queue: Queue::Callbacks,
         call: None,
@@ -337,7 +337,7 @@ async fn a_dead_letter_is_counted_by_its_kind() {
         until: None,
         body: "{\"ask\":\"of a newer version\"}".into(),
     };
-    RedisOutbox::new(client, &prefix, OutboxBounds::default()).append(&[letter]).await.expect("redis answers");
+    RedisOutbox::new(client, &prefix, OutboxBounds::default()).append(&[message]).await.expect("redis answers");
     let metrics = reaches(&node, "signaling_outbox_dead", 1.0).await;
     let dead = ("request=\"unreadable\",outcome=\"dead\"", 1.0);
     assert_eq!(metrics.counted("signaling_callbacks_total"), [dead]);

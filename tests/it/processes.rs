@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use onlycare_signaling::call::CallId;
 use onlycare_signaling::clock::Clock;
 use onlycare_signaling::store::redis::{RedisOutbox, connect};
-use onlycare_signaling::store::{Letter, Outbox, OutboxBounds, Queue};
+use onlycare_signaling::store::{Outbox, OutboxBounds, OutboxMessage, Queue};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
@@ -441,17 +441,17 @@ async fn a_killed_nodes_webhooks_are_delivered_by_another() {
 /// How fast a backlog drains, and in what memory: docs/webhooks.md has the figures.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_webhooks_drain() {
-    const LETTERS: usize = 10_000;
+    const MESSAGES: usize = 10_000;
     let receiver = Receiver::start().await;
     let prefix = prefix();
     let client = connect(&shared().url(), &TaskTracker::new()).await.expect("redis answers");
     let outbox = RedisOutbox::new(client, &prefix, OutboxBounds::default());
     let now = Clock::system().now();
-    let letters: Vec<Letter> = (0..LETTERS)
+    let messages: Vec<OutboxMessage> = (0..MESSAGES)
         .map(|number| {
             let (call, seq) = (number / 4, number % 4 + 1);
             let data = serde_json::json!({"callId": format!("d{call}"), "seq": seq, "filler": "x".repeat(400)});
-            Letter {
+            OutboxMessage {
                 id: format!("d{call}.{seq}"),
                 queue: Queue::Events,
                 call: CallId::parse(&format!("d{call}")).ok(),
@@ -462,25 +462,25 @@ async fn ten_thousand_webhooks_drain() {
             }
         })
         .collect();
-    for some in letters.chunks(500) {
+    for some in messages.chunks(500) {
         outbox.append(some).await.expect("redis answers");
     }
     let url = receiver.url();
     let hooks = [("WEBHOOK_URL", url.as_str()), ("WEBHOOK_SECRET", SIGNING_SECRET), ("WEBHOOK_ALLOW_PRIVATE", "true")];
     let started = Instant::now();
     let node = Node::start(&prefix, &hooks);
-    let all = |receiver: &Receiver| (receiver.count() >= LETTERS).then_some(());
+    let all = |receiver: &Receiver| (receiver.count() >= MESSAGES).then_some(());
     receiver.within(Duration::from_secs(120), "all of them", all).await;
     let took = started.elapsed();
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.child.id())).expect("its status");
     let memory = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-    println!("{LETTERS} webhooks in {took:?}, {:.0} a second, {memory}", LETTERS as f64 / took.as_secs_f64());
+    println!("{MESSAGES} webhooks in {took:?}, {:.0} a second, {memory}", MESSAGES as f64 / took.as_secs_f64());
     let mut last: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
     for hook in receiver.hooks() {
         let before = last.insert(hook.call().to_owned(), hook.seq()).unwrap_or(0);
         assert!(before < hook.seq(), "{} after {before}", hook.id);
     }
-    assert_eq!(receiver.count(), LETTERS, "none twice");
+    assert_eq!(receiver.count(), MESSAGES, "none twice");
 }
 
 /// The likeliest mistake of the first day says what to do, once a minute however often it is made.

@@ -30,7 +30,7 @@ const LARGE: &[(&str, &str, &str)] = &[
     ("laravel", "Account", "to be split: counts of a client and what it is owed"),
     ("laravel", "LaravelVerifier", "to be split: what is remembered, what is being asked"),
     ("store", "Calls", "the memory store of calls: a map for each key of the Redis store"),
-    ("store", "Letters", "the memory store of the outbox: a map for each key of the Redis store"),
+    ("store", "MemoryOutbox", "the memory store of the outbox: a map for each key of the Redis store"),
     ("webhook", "Endpoint", "one over: secrets, address and client of a receiver"),
 ];
 

@@ -30,7 +30,7 @@ async fn with_webhooks(backend: Backend, nodes: usize, receiver: &Receiver) -> C
 async fn assert_drained(cluster: &Cluster) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while cluster.shared.outbox.backlog().await.unwrap().waiting > 0 {
-        assert!(Instant::now() < deadline, "letters are left");
+        assert!(Instant::now() < deadline, "outbox messages are left");
         tokio::task::yield_now().await;
     }
 }
@@ -250,10 +250,10 @@ async fn a_backend_in_any_mood_loses_no_webhook() {
     .await;
 }
 
-/// A call id that is used again when the record is gone is another call: a receiver that remembers ids misses nothing of
-/// it, and a letter of the first that died keeps none of the second from being written.
+/// A call id that is used again when the record is gone is another call: a receiver that remembers ids misses nothing
+/// of it, and an outbox message of the first that died keeps none of the second from being written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_id_that_is_used_again_has_letters_of_its_own() {
+async fn a_call_id_that_is_used_again_has_messages_of_its_own() {
     let receiver = Receiver::start().await;
     let cluster = Cluster::manual_tuned(1, |config| {
         receiver.hears_of(config);
@@ -280,7 +280,7 @@ async fn a_call_id_that_is_used_again_has_letters_of_its_own() {
     cluster.close().await;
 }
 
-/// A letter that the receiver never takes is given up after three days, listed, and sent again when asked for.
+/// An outbox message that the receiver never takes is given up after three days, listed, and sent again when asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_is_listed_and_replayed() {
     let receiver = Receiver::start().await;

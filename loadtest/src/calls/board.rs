@@ -1,4 +1,4 @@
-//! Plays the calls: sends what is due, hears what comes, and lets the ledger judge it.
+//! Plays the calls: sends what is due, hears what comes, and lets the judge judge it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::faults::Kind;
-use super::ledger::{CallNo, Ledger, Next, PATIENCE};
+use super::judge::{CallNo, Judge, Next, PATIENCE};
 use super::story::{Phase, Story};
 use super::words::{Event, Plan, Side, Verb};
 use crate::packet::{self, Packet};
@@ -44,7 +44,7 @@ pub struct Board {
 }
 
 pub struct State {
-    pub ledger: Ledger,
+    pub judge: Judge,
     pub no_idle_pair: u64,
     pool: Pool,
     phones: Vec<Phone>,
@@ -65,7 +65,7 @@ impl Board {
     /// A board without phones; `users` by index, spread over `nodes` in turn.
     pub fn new(manner: Manner, run: u32, users: Vec<String>, nodes: usize, random: StdRng) -> Self {
         let state = State {
-            ledger: Ledger::default(),
+            judge: Judge::default(),
             no_idle_pair: 0,
             pool: Pool::new(users.len(), nodes),
             phones: Vec::new(),
@@ -104,7 +104,7 @@ impl Board {
             "channelName": format!("channel_{no}"), "agoraToken": AGORA_TOKEN,
             "agoraAppId": "8b5e9417f15a48ae929783f32d3d33d4", "balanceTime": "12:00",
         });
-        state.ledger.start(no, Story::new(plan, caller, callee, scheduled), Instant::now());
+        state.judge.start(no, Story::new(plan, caller, callee, scheduled), Instant::now());
         state.say(caller, no, Verb::Initiate, &payload);
         true
     }
@@ -132,7 +132,7 @@ impl Board {
                 return;
             }
             state.due.pop();
-            let Some(story) = state.ledger.story(no).cloned() else { continue };
+            let Some(story) = state.judge.story(no).cloned() else { continue };
             match due {
                 Due::Rested => state.idle(&story),
                 Due::Verdict | Due::HangUp if story.phase != Phase::Open => {}
@@ -152,13 +152,13 @@ impl Board {
     /// Counts what is lost by now.
     pub fn sweep(&self, now: Instant) {
         let mut state = self.state();
-        for next in state.ledger.sweep(now) {
+        for next in state.judge.sweep(now) {
             self.follow(&mut state, Some(next), now);
         }
     }
 
     fn send(&self, state: &mut State, no: CallNo, story: &Story, verb: Verb, side: Side) {
-        state.ledger.sends(no, verb, Instant::now());
+        state.judge.sends(no, verb, Instant::now());
         state.say(story.phone(side), no, verb, &json!({"callId": self.call_id(no)}));
     }
 
@@ -168,7 +168,7 @@ impl Board {
             Next::Verdict(no) => (at + self.manner.ring, no, Due::Verdict),
             Next::HangUp(no) => (at + self.manner.talk, no, Due::HangUp),
             Next::Settled(no) => {
-                if let Some(story) = state.ledger.story(no).cloned() {
+                if let Some(story) = state.judge.story(no).cloned() {
                     state.idle(&story);
                 }
                 if self.manner.closed {
@@ -177,7 +177,7 @@ impl Board {
                 return;
             }
             Next::Abandoned(no) => {
-                if let Some(story) = state.ledger.story(no) {
+                if let Some(story) = state.judge.story(no) {
                     let end = json!({"callId": self.call_id(no)});
                     let packet = packet::event(no * VERBS + UNREAD, Verb::End.event(), &end);
                     state.phones[story.caller].send(packet);
@@ -207,9 +207,9 @@ impl Board {
         }
         let no = payload["callId"].as_str().and_then(|id| self.call_no(id));
         match (Event::parse(name), no) {
-            (Some(event), Some(no)) => state.ledger.hears(phone, no, event, at),
+            (Some(event), Some(no)) => state.judge.hears(phone, no, event, at),
             _ => {
-                state.ledger.faults.add(Kind::Unexpected, name, || format!("phone {phone}: {payload}"));
+                state.judge.faults.add(Kind::Unexpected, name, || format!("phone {phone}: {payload}"));
                 None
             }
         }
@@ -233,11 +233,11 @@ impl Ear for Board {
         let next = match packet {
             Packet::Event { name, payload, .. } => self.event(&mut state, phone, &name, &payload, at),
             Packet::Ack { id, payload } => match Verb::ALL.get((id % VERBS) as usize) {
-                Some(verb) => state.ledger.acknowledged(id / VERBS, *verb, &payload, at),
+                Some(verb) => state.judge.acknowledged(id / VERBS, *verb, &payload, at),
                 None => None,
             },
             Packet::Refused(_) | Packet::Unknown(_) | Packet::Open { .. } => {
-                state.ledger.faults.add(Kind::Unexpected, "packet", || format!("phone {phone}: {packet:?}"));
+                state.judge.faults.add(Kind::Unexpected, "packet", || format!("phone {phone}: {packet:?}"));
                 None
             }
             Packet::Close | Packet::Disconnected | Packet::Connected | Packet::Ping | Packet::Noop => None,
@@ -248,7 +248,7 @@ impl Ear for Board {
     fn disconnected(&self, phone: usize, why: &str) {
         let (mut state, now) = (self.state(), Instant::now());
         state.pool.remove(phone);
-        let next = state.ledger.disconnected(phone, why, now);
+        let next = state.judge.disconnected(phone, why, now);
         self.follow(&mut state, next, now);
     }
 }

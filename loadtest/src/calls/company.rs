@@ -54,13 +54,13 @@ impl Company {
     /// How calls went: per cent that went as planned, phones lost, latency of `call:incoming` in milliseconds.
     pub fn figures(&self) -> BTreeMap<String, f64> {
         let state = self.board.state();
-        let (ledger, incoming) = (&state.ledger, &state.ledger.latencies[Awaited::Incoming as usize]);
-        let faultless = ledger.settled as f64 / ledger.started.max(1) as f64 * 100.0;
+        let (judge, incoming) = (&state.judge, &state.judge.latencies[Awaited::Incoming as usize]);
+        let faultless = judge.settled as f64 / judge.started.max(1) as f64 * 100.0;
         BTreeMap::from([
-            ("calls".to_owned(), ledger.started as f64),
+            ("calls".to_owned(), judge.started as f64),
             ("calls_ok_percent".to_owned(), faultless),
-            ("call_faults".to_owned(), ledger.faults.total() as f64),
-            ("phones_lost".to_owned(), ledger.faults.count(Kind::Disconnected) as f64),
+            ("call_faults".to_owned(), judge.faults.total() as f64),
+            ("phones_lost".to_owned(), judge.faults.count(Kind::Disconnected) as f64),
             ("call_p50_ms".to_owned(), incoming.at(0.50)),
             ("call_p99_ms".to_owned(), incoming.at(0.99)),
         ])
@@ -68,6 +68,6 @@ impl Company {
 
     /// What went wrong, with examples.
     pub fn faults(&self) -> Vec<String> {
-        self.board.state().ledger.faults.examples.clone()
+        self.board.state().judge.faults.examples.clone()
     }
 }

@@ -3,9 +3,9 @@
 mod board;
 mod company;
 mod faults;
-mod ledger;
+mod judge;
 #[cfg(test)]
-mod ledger_tests;
+mod judge_tests;
 mod outcome;
 mod story;
 mod words;
@@ -68,7 +68,7 @@ pub async fn run(options: &Calls) -> anyhow::Result<Report> {
 
     let state = board.state();
     let outcome = Outcome {
-        ledger: &state.ledger,
+        judge: &state.judge,
         no_idle_pair: state.no_idle_pair,
         seconds: options.duration.as_secs_f64(),
         before: &before,
@@ -86,7 +86,7 @@ pub async fn run(options: &Calls) -> anyhow::Result<Report> {
         died: cluster.dead().into_iter().map(str::to_owned).collect(),
         node_log: cluster.troubles(),
         figures: outcome.to_json(),
-        clean: state.ledger.faults.total() == 0 && cluster.dead().is_empty(),
+        clean: state.judge.faults.total() == 0 && cluster.dead().is_empty(),
     })
 }
 
@@ -95,8 +95,8 @@ async fn saturate(board: &Board, end: Instant, pairs: usize) {
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let now = Instant::now();
-        while now < end && board.state().ledger.open() < pairs as u64 && board.begin_if_idle(now) {}
-        if now >= end && board.state().ledger.open() == 0 {
+        while now < end && board.state().judge.open() < pairs as u64 && board.begin_if_idle(now) {}
+        if now >= end && board.state().judge.open() == 0 {
             return;
         }
         let due = board.next_due().unwrap_or_else(|| now + SWEEP);
@@ -114,7 +114,7 @@ async fn play(board: &Board, start: Instant, arrivals: Poisson) -> anyhow::Resul
     let mut all_began = false;
     let mut sweep = tokio::time::interval(SWEEP);
     let mut told = 0;
-    while !(all_began && board.state().ledger.open() == 0) {
+    while !(all_began && board.state().judge.open() == 0) {
         let due = board.next_due().unwrap_or_else(|| Instant::now() + SWEEP);
         tokio::select! {
             arrival = arrivals.recv(), if !all_began => match arrival {
@@ -129,7 +129,7 @@ async fn play(board: &Board, start: Instant, arrivals: Poisson) -> anyhow::Resul
                 if second > told {
                     told = second;
                     let state = board.state();
-                    eprintln!("{}", outcome::progress(second, &state.ledger, state.no_idle_pair));
+                    eprintln!("{}", outcome::progress(second, &state.judge, state.no_idle_pair));
                 }
             }
         }

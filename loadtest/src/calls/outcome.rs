@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::ledger::Ledger;
+use super::judge::Judge;
 use super::words::Awaited;
 use crate::cluster::Usage;
 use crate::figures::{HEAD, millis, round, shown};
@@ -13,7 +13,7 @@ use crate::figures::{HEAD, millis, round, shown};
 const NAMED: usize = 12;
 
 pub struct Outcome<'a> {
-    pub ledger: &'a Ledger,
+    pub judge: &'a Judge,
     pub no_idle_pair: u64,
     /// How long calls arrived.
     pub seconds: f64,
@@ -22,13 +22,13 @@ pub struct Outcome<'a> {
 }
 
 /// A line for each second.
-pub fn progress(second: u64, ledger: &Ledger, no_idle_pair: u64) -> String {
-    let incoming = &ledger.latencies[Awaited::Incoming as usize];
+pub fn progress(second: u64, judge: &Judge, no_idle_pair: u64) -> String {
+    let incoming = &judge.latencies[Awaited::Incoming as usize];
     format!(
         "{second:>4} s  {} calls, {} open, {no_idle_pair} without idle pair, {} faults, incoming p50 {:.2} p99 {:.2} ms",
-        ledger.started,
-        ledger.open(),
-        ledger.faults.total(),
+        judge.started,
+        judge.open(),
+        judge.faults.total(),
         incoming.at(0.50),
         incoming.at(0.99),
     )
@@ -36,7 +36,7 @@ pub fn progress(second: u64, ledger: &Ledger, no_idle_pair: u64) -> String {
 
 impl Outcome<'_> {
     fn calls(&self) -> f64 {
-        self.ledger.started.max(1) as f64
+        self.judge.started.max(1) as f64
     }
 
     fn node_cpu(&self) -> Option<f64> {
@@ -65,21 +65,21 @@ impl Outcome<'_> {
     }
 
     pub fn text(&self) -> String {
-        let ledger = self.ledger;
+        let judge = self.judge;
         let mut lines = vec![
-            format!("calls started       {} ({:.1} a second)", ledger.started, ledger.started as f64 / self.seconds),
+            format!("calls started       {} ({:.1} a second)", judge.started, judge.started as f64 / self.seconds),
             format!("no idle pair        {}", self.no_idle_pair),
-            format!("completed           {}", ledger.settled),
-            format!("given up            {}", ledger.abandoned),
+            format!("completed           {}", judge.settled),
+            format!("given up            {}", judge.abandoned),
             String::new(),
             HEAD.to_owned(),
         ];
-        lines.extend(Awaited::ALL.map(|awaited| ledger.latencies[awaited as usize].row(awaited.name())));
-        lines.push(ledger.own_delay.row("own delay"));
+        lines.extend(Awaited::ALL.map(|awaited| judge.latencies[awaited as usize].row(awaited.name())));
+        lines.push(judge.own_delay.row("own delay"));
         lines.push(String::new());
-        lines.push(format!("{:<14}{:>8}", "faults", ledger.faults.total()));
-        lines.extend(ledger.faults.lines());
-        lines.extend(ledger.faults.examples.iter().map(|example| format!("  {example}")));
+        lines.push(format!("{:<14}{:>8}", "faults", judge.faults.total()));
+        lines.extend(judge.faults.lines());
+        lines.extend(judge.faults.examples.iter().map(|example| format!("  {example}")));
         lines.push(String::new());
         lines.push(format!("node CPU per call, ms               {}", shown(self.node_cpu())));
         lines.push(format!("Redis CPU per call, ms              {}", shown(self.redis_cpu())));
@@ -96,23 +96,23 @@ impl Outcome<'_> {
     }
 
     pub fn to_json(&self) -> Value {
-        let ledger = self.ledger;
+        let judge = self.judge;
         let mut latency: Map<String, Value> = Awaited::ALL
-            .map(|awaited| (awaited.name().to_owned(), ledger.latencies[awaited as usize].to_json()))
+            .map(|awaited| (awaited.name().to_owned(), judge.latencies[awaited as usize].to_json()))
             .into_iter()
             .collect();
-        latency.insert("own delay".into(), ledger.own_delay.to_json());
+        latency.insert("own delay".into(), judge.own_delay.to_json());
         let commands: Map<String, Value> =
             self.commands().into_iter().map(|(name, count)| (name, round(count).into())).collect();
         json!({
             "calls": {
-                "offered": ledger.started + self.no_idle_pair, "started": ledger.started,
-                "no_idle_pair": self.no_idle_pair, "completed": ledger.settled, "given_up": ledger.abandoned,
-                "per_second": round(ledger.started as f64 / self.seconds),
-                "completed_per_second": round(ledger.settled as f64 / self.seconds),
+                "offered": judge.started + self.no_idle_pair, "started": judge.started,
+                "no_idle_pair": self.no_idle_pair, "completed": judge.settled, "given_up": judge.abandoned,
+                "per_second": round(judge.started as f64 / self.seconds),
+                "completed_per_second": round(judge.settled as f64 / self.seconds),
             },
             "latency": latency,
-            "faults": ledger.faults.to_json(),
+            "faults": judge.faults.to_json(),
             "node_cpu_ms_per_call": self.node_cpu().map(round),
             "redis_cpu_ms_per_call": self.redis_cpu().map(round),
             "redis_commands_per_call": self.commands_per_call().map(round),

@@ -28,8 +28,8 @@ pub struct DeadLetterEntry {
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub enum ReplayRequest {
-    /// One letter.
-    Letter { id: String },
+    /// One message.
+    Message { id: String },
     /// All of a call.
     Call {
         #[schema(pattern = "^[A-Za-z0-9_.:-]{1,64}$")]

@@ -5,5 +5,5 @@ mod questions;
 mod rejections;
 
 pub use inquiries::Inquiries;
-pub use questions::{Ledger, Questions};
+pub use questions::{BackendCallTable, Questions};
 pub use rejections::Rejections;

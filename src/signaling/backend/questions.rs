@@ -21,21 +21,21 @@ const ABSENT_AT_ONCE: usize = 4;
 
 /// The backend's own table of calls.
 #[async_trait]
-pub trait Ledger: Send + Sync {
+pub trait BackendCallTable: Send + Sync {
     /// Its row of a call, asked for with the first of these tokens that it accepts.
     async fn row(&self, id: &CallId, tokens: &[SealedToken]) -> Asked;
 }
 
 /// Questions to an unmodified backend, within their bounds.
 pub struct Questions {
-    table: Option<Arc<dyn Ledger>>,
+    table: Option<Arc<dyn BackendCallTable>>,
     /// About unknown calls, by user: start of the minute and questions in it.
     unknown: Mutex<HashMap<UserId, (Timestamp, u32)>>,
     absent: Semaphore,
 }
 
 impl Questions {
-    pub fn new(table: Option<Arc<dyn Ledger>>) -> Self {
+    pub fn new(table: Option<Arc<dyn BackendCallTable>>) -> Self {
         Self { table, unknown: Mutex::default(), absent: Semaphore::new(ABSENT_AT_ONCE) }
     }
 

@@ -11,15 +11,15 @@ impl Calls {
     pub async fn create(&self, call: &Call, seen: &[Verdict]) -> Result<(Created, Option<Announced>), StoreError> {
         // A line that is not put back yet would not make busy.
         self.identity.all_restored().await?;
-        let (letters, now) = (self.messages.of(None, call), self.node.now());
+        let (messages, now) = (self.messages.of(None, call), self.node.now());
         let added = milestones(None, call, None, now, &self.node.id);
         let create = async {
             if !call.is_ringing() {
-                return Ok((self.store.create(call, seen, &letters, &added, now).await?, None));
+                return Ok((self.store.create(call, seen, &messages, &added, now).await?, None));
             }
             let announcement = Announcement::of(call, Audience::BOTH, &self.node);
             let telling = (now, &announcement.telling);
-            let (created, told) = self.store.create_telling(call, seen, &letters, &added, telling).await?;
+            let (created, told) = self.store.create_telling(call, seen, &messages, &added, telling).await?;
             Ok((created, announcement.came_to(told)))
         };
         let created = trace::part("store: create", Kind::Client, create).await;
@@ -29,7 +29,7 @@ impl Calls {
         }
         let created = created?;
         if let (Created::Created(call), _) = &created {
-            self.messages.posted(&letters);
+            self.messages.posted(&messages);
             tale::happened(call, &added);
             // One that was over before it began has no other end.
             self.node.traces.ended(call);

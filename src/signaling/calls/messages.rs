@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Event, EventKind, Role, Timestamp, UserId, callbacks, events};
 use crate::signaling::node::NodeContext;
-use crate::store::{Bell, Letter, Queue};
+use crate::store::{OutboxMessage, Queue, WakeUp};
 use crate::telemetry::metrics;
 
 /// Who is online is of no use later.
@@ -16,26 +16,26 @@ const PRESENCE_LIFE: Duration = Duration::from_secs(300);
 /// Makes the outbox messages of this node, and wakes their dispatchers.
 pub struct OutboxMessages {
     node: Arc<NodeContext>,
-    bell: Bell,
+    wake_up: WakeUp,
 }
 
 impl OutboxMessages {
-    pub fn new(node: Arc<NodeContext>, bell: Bell) -> Self {
-        Self { node, bell }
+    pub fn new(node: Arc<NodeContext>, wake_up: WakeUp) -> Self {
+        Self { node, wake_up }
     }
 
     /// The messages of a change.
-    pub fn of(&self, before: Option<&Call>, after: &Call) -> Vec<Letter> {
-        let mut letters = Vec::new();
+    pub fn of(&self, before: Option<&Call>, after: &Call) -> Vec<OutboxMessage> {
+        let mut messages = Vec::new();
         if self.node.policy.webhooks {
-            letters.extend(events(before, after).iter().map(|event| webhook(after, event, self.node.now())));
+            messages.extend(events(before, after).iter().map(|event| webhook(after, event, self.node.now())));
         }
         if self.node.policy.callbacks
             && let Some(callback) = callbacks(before, after)
         {
             match serde_json::to_string(&callback) {
-                Ok(body) => letters.push(Letter {
-                    id: after.letter_id("callback", after.version.counter),
+                Ok(body) => messages.push(OutboxMessage {
+                    id: after.outbox_id("callback", after.version.counter),
                     queue: Queue::Callbacks,
                     call: Some(after.id.clone()),
                     at: self.node.now(),
@@ -46,15 +46,15 @@ impl OutboxMessages {
                 Err(error) => tracing::error!(call = %after.id, %error, "a callback can't be written"),
             }
         }
-        letters
+        messages
     }
 
     /// A user came or went.
-    pub fn of_presence(&self, user: &UserId, online: bool) -> Letter {
+    pub fn of_presence(&self, user: &UserId, online: bool) -> OutboxMessage {
         let now = self.node.now();
         let kind = if online { "user.online" } else { "user.offline" };
         let data = json!({"userId": user, "timestamp": now.as_millis()});
-        Letter {
+        OutboxMessage {
             id: format!("msg_{:032x}", rand::random::<u128>()),
             queue: Queue::Events,
             call: None,
@@ -66,23 +66,23 @@ impl OutboxMessages {
     }
 
     /// They are written: wakes the dispatchers of this node.
-    pub fn posted(&self, letters: &[Letter]) {
-        self.bell.ring(letters);
-        if letters.iter().any(|letter| letter.queue == Queue::Pushes) {
+    pub fn posted(&self, messages: &[OutboxMessage]) {
+        self.wake_up.signal(messages);
+        if messages.iter().any(|message| message.queue == Queue::Pushes) {
             metrics::push_required();
         }
     }
 }
 
-fn webhook(call: &Call, event: &Event, now: Timestamp) -> Letter {
+fn webhook(call: &Call, event: &Event, now: Timestamp) -> OutboxMessage {
     let push = event.kind == EventKind::PushRequired;
     let body = json!({
         "type": event.kind.name(),
         "timestamp": event.at.rfc3339(),
         "data": data(call, event),
     });
-    Letter {
-        id: call.letter_id("msg", event.seq),
+    OutboxMessage {
+        id: call.outbox_id("msg", event.seq),
         queue: if push { Queue::Pushes } else { Queue::Events },
         call: Some(call.id.clone()),
         at: now,

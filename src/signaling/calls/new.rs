@@ -47,7 +47,7 @@ impl NewCalls {
             spelled: request.spelled,
             version: Version::default().next(born),
             born,
-            letters: rand::random(),
+            outbox_seed: rand::random(),
             created_at: now,
             ring_until,
             caller: Party {

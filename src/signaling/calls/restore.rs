@@ -7,11 +7,11 @@ use crate::store::{Restored, StoreError};
 impl Calls {
     /// Restores a call with all it has to tell the backend, under the same ids.
     pub async fn restore(&self, call: &Call) -> Result<Restored, StoreError> {
-        let letters = self.messages.of(None, call);
-        let restored = self.store.restore(call, &letters).await?;
+        let messages = self.messages.of(None, call);
+        let restored = self.store.restore(call, &messages).await?;
         if restored.written {
             self.timeline.note(&call.id, self.node.milestone(What::Restored));
-            self.messages.posted(&letters);
+            self.messages.posted(&messages);
         }
         if restored.without_line {
             // Where too many wait, the index offers it to whoever claims deadlines.

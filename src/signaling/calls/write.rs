@@ -49,16 +49,16 @@ impl Calls {
         audience: Audience,
     ) -> Result<Swapped, Failure> {
         let started = self.node.clock.elapsed();
-        let letters = self.messages.of(Some(seen), next);
+        let messages = self.messages.of(Some(seen), next);
         loop {
             let swap = async {
                 let announcement = Announcement::of(next, audience, &self.node);
-                let swapped = self.store.swap_telling(next, seen, &letters, added, &announcement.telling).await?;
+                let swapped = self.store.swap_telling(next, seen, &messages, added, &announcement.telling).await?;
                 Ok((swapped.0, announcement.came_to(swapped.1)))
             };
             match trace::part("store: swap", Kind::Client, swap).await {
                 Ok((Swap::Done { over }, announced)) => {
-                    self.messages.posted(&letters);
+                    self.messages.posted(&messages);
                     tale::happened(next, added);
                     return Ok(Swapped::Done(Box::new(Call { over, ..next.clone() }), announced));
                 }

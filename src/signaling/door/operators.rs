@@ -24,7 +24,7 @@ pub struct Operators {
 
 impl Operators {
     /// Has dead letters sent again, some at most.
-    pub async fn replay_letters(&self, which: &Which) -> Result<Replayed, StoreError> {
+    pub async fn replay_dead_letters(&self, which: &Which) -> Result<Replayed, StoreError> {
         let (outbox, which, now) = (Arc::clone(&self.outbox), which.clone(), self.node.now());
         self.node.to_its_end(async move { outbox.replay(&which, now).await }).await
     }
@@ -53,7 +53,7 @@ impl Operators {
         self.node.to_its_end(async move { leaving.leave().await }).await;
     }
 
-    /// The newest letters that were given up.
+    /// The newest outbox messages that were given up.
     pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         self.outbox.dead_letters(limit).await
     }

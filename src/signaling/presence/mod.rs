@@ -58,9 +58,9 @@ pub struct PresenceWebhooks {
 
 impl PresenceWebhooks {
     async fn append(&self, user: &UserId, online: bool) {
-        let letter = self.messages.of_presence(user, online);
-        match self.outbox.append(std::slice::from_ref(&letter)).await {
-            Ok(()) => self.messages.posted(&[letter]),
+        let message = self.messages.of_presence(user, online);
+        match self.outbox.append(std::slice::from_ref(&message)).await {
+            Ok(()) => self.messages.posted(&[message]),
             Err(error) => tracing::debug!(%error, "a user's presence could not be posted"),
         }
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Policy;
-use super::backend::{Inquiries, Ledger, Questions, Rejections};
+use super::backend::{BackendCallTable, Inquiries, Questions, Rejections};
 use super::calls::{Calls, NewCalls, OutboxMessages};
 use super::cluster::{Isolation, Place, Routes, Waiting};
 use super::commands::Commands;
@@ -28,7 +28,7 @@ use super::use_cases::{
 use crate::bus::{Bus, BusError, Inbound};
 use crate::call::NodeId;
 use crate::clock::Clock;
-use crate::store::{Bell, CallStore, Outbox, SessionStore, StoreError};
+use crate::store::{CallStore, Outbox, SessionStore, StoreError, WakeUp};
 use crate::telemetry::trace::Traces;
 use ground::Ground;
 
@@ -47,10 +47,10 @@ pub struct Parts {
     pub sessions: Arc<dyn SessionStore>,
     pub bus: Arc<dyn Bus>,
     pub outbox: Arc<dyn Outbox>,
-    /// Rung when letters were written to the outbox.
-    pub bell: Bell,
+    /// Wakes the dispatchers when messages were written to the outbox.
+    pub wake_up: WakeUp,
     /// An unmodified backend that can be asked about calls.
-    pub ledger: Option<Arc<dyn Ledger>>,
+    pub call_table: Option<Arc<dyn BackendCallTable>>,
     pub traces: Traces,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
@@ -68,7 +68,8 @@ enum JoinError {
 /// Takes a lease, listens to the node's channel and starts the loops; waits for a store that is away or refuses. The
 /// loops end with the parts' `stop`; the death of one before that is an error that stops the node.
 pub async fn start(parts: Parts) -> Arc<Signaling> {
-    let Parts { node, address, probe, clock, policy, calls: store, sessions, bus, outbox, bell, ledger, .. } = parts;
+    let Parts { node, address, probe, clock, policy, calls: store, sessions, bus, outbox, wake_up, call_table, .. } =
+        parts;
     let Parts { traces, tasks, stop, .. } = parts;
     let node = Arc::new(NodeContext { id: node, clock, policy, traces, tasks, stop });
 
@@ -78,7 +79,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
     let Ground { stall, self_test, messenger, identity, directory, .. } = ground;
 
     // How a call changes, and who is told.
-    let messages = Arc::new(OutboxMessages::new(Arc::clone(&node), bell));
+    let messages = Arc::new(OutboxMessages::new(Arc::clone(&node), wake_up));
     let (without_line, restored_without_line) = mpsc::channel(WITHOUT_LINE);
     let calls = Arc::new(Calls {
         node: Arc::clone(&node),
@@ -174,7 +175,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
     // What phones and Laravel ask for.
     let queue = Arc::new(RetryQueue::new(Arc::clone(&node)));
     let new_calls = Arc::new(NewCalls { node: Arc::clone(&node) });
-    let questions = Arc::new(Questions::new(ledger));
+    let questions = Arc::new(Questions::new(call_table));
     let inquiries = Arc::new(Inquiries {
         node: Arc::clone(&node),
         questions: Arc::clone(&questions),

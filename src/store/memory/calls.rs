@@ -7,8 +7,8 @@ use super::owed::Owed;
 use super::{MemoryStore, outcome_of};
 use crate::call::{Call, CallId, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::{
-    CallStore, Created, Desk, Generation, LastKept, Letter, OUTCOMES_PER_USER, Outcome, PutBack, PutBacks, Restored,
-    Retention, RingLimit, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage, Outcome, PutBack, PutBacks,
+    Restored, Retention, RingLimit, StoreError, Swap, VERDICTS_PER_USER,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -142,7 +142,7 @@ impl CallStore for MemoryStore {
         &self,
         call: &Call,
         seen: &[Verdict],
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         now: Timestamp,
     ) -> Result<Created, StoreError> {
@@ -167,7 +167,7 @@ impl CallStore for MemoryStore {
             calls.put(&call, now + self.retention.ended);
             calls.list_outcome(&call.caller.user, &call);
             calls.note(&call.id, milestones);
-            self.letters.lock().append(letters);
+            self.outbox.lock().append(messages);
             self.minutes.lock().add(&call);
             return Ok(Created::Created(Box::new(call)));
         }
@@ -200,7 +200,7 @@ impl CallStore for MemoryStore {
         calls.put(&call, now + self.retention.live);
         calls.note(&call.id, milestones);
         self.said.lock().remove(&call.id);
-        self.letters.lock().append(letters);
+        self.outbox.lock().append(messages);
         Ok(Created::Created(Box::new(call)))
     }
 
@@ -212,7 +212,7 @@ impl CallStore for MemoryStore {
         &self,
         next: &Call,
         seen: Version,
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
     ) -> Result<Swap, StoreError> {
         let mut calls = self.calls.lock();
@@ -227,7 +227,7 @@ impl CallStore for MemoryStore {
         let next = &Call { over, ..next.clone() };
         calls.put(next, now + keep);
         calls.note(&next.id, milestones);
-        self.letters.lock().append(letters);
+        self.outbox.lock().append(messages);
         calls.owed.changes(next, was_live, self.retention.ring_budget);
         if was_live && !next.is_live() {
             for user in [&next.caller.user, &next.callee.user] {
@@ -344,7 +344,7 @@ impl CallStore for MemoryStore {
         0
     }
 
-    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError> {
+    async fn restore(&self, call: &Call, messages: &[OutboxMessage]) -> Result<Restored, StoreError> {
         let mut calls = self.calls.lock();
         calls.order = calls.order.max(call.order).max(call.over);
         let stored = calls.records.get(&call.id);
@@ -376,7 +376,7 @@ impl CallStore for MemoryStore {
             calls.index(&call.id, call.deadline());
         }
         if written {
-            self.letters.lock().append(letters);
+            self.outbox.lock().append(messages);
         }
         Ok(Restored { written, without_line })
     }

@@ -20,7 +20,7 @@ use crate::call::{Call, End, EndReason, Timestamp, TokenHash};
 use crate::clock::Clock;
 use calls::Calls;
 use counters::Minutes;
-use outbox::Letters;
+use outbox::MemoryOutbox;
 use said::Said;
 use sessions::Sessions;
 
@@ -31,7 +31,7 @@ pub struct MemoryStore {
     sessions: Mutex<Sessions>,
     tokens: Mutex<HashMap<TokenHash, (KnownToken, Timestamp)>>,
     /// Locked after `calls`, where both are.
-    letters: Mutex<Letters>,
+    outbox: Mutex<MemoryOutbox>,
     /// What was counted, by minute.
     minutes: Mutex<Minutes>,
     /// Locked after `calls`, where both are.
@@ -45,9 +45,9 @@ impl MemoryStore {
 
     /// With other bounds for the outbox.
     pub fn bounded(clock: Clock, retention: Retention, bounds: OutboxBounds) -> Self {
-        let letters = Mutex::new(Letters::bounded(bounds));
+        let outbox = Mutex::new(MemoryOutbox::bounded(bounds));
         let (calls, sessions, tokens) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { clock, retention, calls, sessions, tokens, letters, minutes: Mutex::default(), said: Mutex::default() }
+        Self { clock, retention, calls, sessions, tokens, outbox, minutes: Mutex::default(), said: Mutex::default() }
     }
 }
 

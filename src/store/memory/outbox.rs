@@ -9,20 +9,20 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::call::{CallId, Timestamp};
 use crate::store::{
-    Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, StoreError,
-    Which, member_of,
+    Backlog, Claim, DeadLetter, Outbox, OutboxBounds, OutboxMessage, Queue, REPLAYED_AT_ONCE, Replayed, Settled,
+    StoreError, Which, member_of,
 };
 
 /// Forgotten in one go: nobody else has the lock meanwhile.
 const BURIED_AT_ONCE: usize = 2000;
 
 #[derive(Default)]
-pub(super) struct Letters {
+pub(super) struct MemoryOutbox {
     bounds: OutboxBounds,
-    letters: HashMap<String, (Letter, u32)>,
+    messages: HashMap<String, (OutboxMessage, u32)>,
     order: BTreeSet<(Timestamp, String)>,
     chains: HashMap<CallId, VecDeque<String>>,
-    /// By member: a call's chain, or a letter alone.
+    /// By member: a call's chain, or a message alone.
     due: Schedule,
     leased: HashMap<String, Lease>,
     dead: HashMap<String, DeadLetter>,
@@ -72,40 +72,40 @@ struct Lease {
     token: String,
 }
 
-impl Letters {
-    pub fn append(&mut self, letters: &[Letter]) {
-        for letter in letters {
-            if self.letters.contains_key(&letter.id) || self.dead.contains_key(&letter.id) {
+impl MemoryOutbox {
+    pub fn append(&mut self, messages: &[OutboxMessage]) {
+        for message in messages {
+            if self.messages.contains_key(&message.id) || self.dead.contains_key(&message.id) {
                 continue;
             }
-            self.bytes += size(letter);
-            self.order.insert((letter.at, letter.id.clone()));
-            self.letters.insert(letter.id.clone(), (letter.clone(), 0));
-            let member = member_of(letter.chain(), &letter.id);
-            if let Some(call) = letter.chain() {
-                self.chains.entry(call.clone()).or_default().push_back(letter.id.clone());
+            self.bytes += size(message);
+            self.order.insert((message.at, message.id.clone()));
+            self.messages.insert(message.id.clone(), (message.clone(), 0));
+            let member = member_of(message.chain(), &message.id);
+            if let Some(call) = message.chain() {
+                self.chains.entry(call.clone()).or_default().push_back(message.id.clone());
             }
             if !self.leased.contains_key(&member) && !self.due.has(&member) {
-                self.due.set(&member, letter.queue, letter.due);
+                self.due.set(&member, message.queue, message.due);
             }
         }
         self.drop_oldest();
     }
 
     fn drop_oldest(&mut self) {
-        while (self.letters.len() + self.dead.len()) as u64 > self.bounds.letters || self.bytes > self.bounds.bytes {
+        while (self.messages.len() + self.dead.len()) as u64 > self.bounds.messages || self.bytes > self.bounds.bytes {
             let Some((_, oldest)) = self.graves.first().or_else(|| self.order.first()).cloned() else { return };
             self.forget(&oldest);
             self.dropped += 1;
         }
     }
 
-    /// Removes a letter from wherever it is, but not the lease over it.
+    /// Removes a message from wherever it is, but not the lease over it.
     fn forget(&mut self, id: &str) {
         if let Some(dead) = self.dead.remove(id) {
-            self.bytes -= size(&dead.letter);
+            self.bytes -= size(&dead.message);
             self.graves.remove(&(dead.died_at, id.to_owned()));
-            if let Some(call) = &dead.letter.call
+            if let Some(call) = &dead.message.call
                 && let Some(of_call) = self.dead_of.get_mut(call)
             {
                 of_call.remove(id);
@@ -114,31 +114,31 @@ impl Letters {
                 }
             }
         }
-        let Some((letter, _)) = self.letters.remove(id) else { return };
-        self.bytes -= size(&letter);
-        self.order.remove(&(letter.at, id.to_owned()));
-        self.unchain(&letter);
+        let Some((message, _)) = self.messages.remove(id) else { return };
+        self.bytes -= size(&message);
+        self.order.remove(&(message.at, id.to_owned()));
+        self.unchain(&message);
         self.due.remove(&member_of(None, id));
     }
 
-    fn unchain(&mut self, letter: &Letter) {
-        let Some(call) = letter.chain() else { return };
+    fn unchain(&mut self, message: &OutboxMessage) {
+        let Some(call) = message.chain() else { return };
         if let Some(chain) = self.chains.get_mut(call) {
-            chain.retain(|other| *other != letter.id);
+            chain.retain(|other| *other != message.id);
             if chain.is_empty() {
                 self.chains.remove(call);
-                self.due.remove(&member_of(Some(call), &letter.id));
+                self.due.remove(&member_of(Some(call), &message.id));
             }
         }
     }
 
-    fn first_of(&self, member: &str) -> Option<&(Letter, u32)> {
+    fn first_of(&self, member: &str) -> Option<&(OutboxMessage, u32)> {
         let (kind, name) = member.split_once(':')?;
         let id = match kind {
             "c" => self.chains.get(&CallId::stored(name).ok()?)?.front()?,
             _ => name,
         };
-        self.letters.get(id)
+        self.messages.get(id)
     }
 
     fn claim(&mut self, queue: Queue, now: Timestamp, lease: Duration, limit: usize) -> Vec<Claim> {
@@ -154,16 +154,16 @@ impl Letters {
         let mut claims = Vec::new();
         for member in due {
             self.due.remove(&member);
-            if let Some((letter, attempts)) = self.first_of(&member).cloned() {
+            if let Some((message, attempts)) = self.first_of(&member).cloned() {
                 self.leased.insert(member.clone(), Lease { queue, until: now + lease, token: token.clone() });
-                claims.push(Claim { letter, attempts, token: token.clone(), member });
+                claims.push(Claim { message, attempts, token: token.clone(), member });
             }
         }
         claims
     }
 
     fn settle(&mut self, claim: &Claim, settled: &Settled, now: Timestamp) -> Option<Claim> {
-        let (id, member) = (&claim.letter.id, &claim.member);
+        let (id, member) = (&claim.message.id, &claim.member);
         let held = self.leased.get(member).is_some_and(|lease| lease.token == claim.token);
         if let Settled::Done { .. } = settled {
             self.forget(id);
@@ -171,35 +171,35 @@ impl Letters {
         if !held {
             return None;
         }
-        let queue = claim.letter.queue;
+        let queue = claim.message.queue;
         if let Settled::Done { lease } = settled
-            && let Some((letter, attempts)) = self.first_of(member).cloned()
+            && let Some((message, attempts)) = self.first_of(member).cloned()
         {
             self.leased.insert(member.clone(), Lease { queue, until: now + *lease, token: claim.token.clone() });
-            return Some(Claim { letter, attempts, ..claim.clone() });
+            return Some(Claim { message, attempts, ..claim.clone() });
         }
         self.leased.remove(member);
         let mut next = now;
-        match (settled, self.letters.get_mut(id)) {
+        match (settled, self.messages.get_mut(id)) {
             (Settled::Later { at, attempts }, Some(kept)) => {
                 kept.1 = *attempts;
                 next = *at;
             }
             (Settled::Apart { at, attempts }, Some(kept)) => {
                 kept.1 = *attempts;
-                let letter = kept.0.clone();
-                self.unchain(&letter);
+                let message = kept.0.clone();
+                self.unchain(&message);
                 self.due.set(&member_of(None, id), queue, *at);
             }
             (Settled::Dead { error, attempts }, Some(_)) => {
-                let letter = claim.letter.clone();
+                let message = claim.message.clone();
                 self.forget(id);
-                self.bytes += size(&letter);
+                self.bytes += size(&message);
                 self.graves.insert((now, id.clone()));
-                if let Some(call) = &letter.call {
+                if let Some(call) = &message.call {
                     self.dead_of.entry(call.clone()).or_default().insert(id.clone());
                 }
-                let dead = DeadLetter { letter, died_at: now, attempts: *attempts, error: error.clone() };
+                let dead = DeadLetter { message, died_at: now, attempts: *attempts, error: error.clone() };
                 self.dead.insert(id.clone(), dead);
             }
             (Settled::Done { .. }, _) | (_, None) => {}
@@ -220,20 +220,20 @@ impl Letters {
             }
         };
         for id in &again {
-            let Some(letter) = self.dead.get(id).map(|dead| dead.letter.clone()) else { continue };
+            let Some(message) = self.dead.get(id).map(|dead| dead.message.clone()) else { continue };
             self.forget(id);
-            self.bytes += size(&letter);
-            self.order.insert((letter.at, letter.id.clone()));
-            self.due.set(&member_of(None, &letter.id), letter.queue, now);
-            self.letters.insert(letter.id.clone(), (letter, 0));
+            self.bytes += size(&message);
+            self.order.insert((message.at, message.id.clone()));
+            self.due.set(&member_of(None, &message.id), message.queue, now);
+            self.messages.insert(message.id.clone(), (message, 0));
         }
-        Replayed { letters: again.len() as u64, more: again.len() == most }
+        Replayed { messages: again.len() as u64, more: again.len() == most }
     }
 }
 
 /// About what it takes.
-fn size(letter: &Letter) -> u64 {
-    (letter.body.len() + 2 * letter.id.len() + 128) as u64
+fn size(message: &OutboxMessage) -> u64 {
+    (message.body.len() + 2 * message.id.len() + 128) as u64
 }
 
 fn first<T>((member, _): (&String, T)) -> String {
@@ -242,8 +242,8 @@ fn first<T>((member, _): (&String, T)) -> String {
 
 #[async_trait]
 impl Outbox for MemoryStore {
-    async fn append(&self, letters: &[Letter]) -> Result<(), StoreError> {
-        self.letters.lock().append(letters);
+    async fn append(&self, messages: &[OutboxMessage]) -> Result<(), StoreError> {
+        self.outbox.lock().append(messages);
         Ok(())
     }
 
@@ -254,63 +254,63 @@ impl Outbox for MemoryStore {
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<Claim>, StoreError> {
-        Ok(self.letters.lock().claim(queue, now, lease, limit))
+        Ok(self.outbox.lock().claim(queue, now, lease, limit))
     }
 
     async fn settle(&self, claim: &Claim, settled: &Settled, now: Timestamp) -> Result<Option<Claim>, StoreError> {
-        Ok(self.letters.lock().settle(claim, settled, now))
+        Ok(self.outbox.lock().settle(claim, settled, now))
     }
 
     async fn hurry(&self, queue: Queue, now: Timestamp) -> Result<(), StoreError> {
-        let mut letters = self.letters.lock();
-        for member in letters.due.of(queue, now.., usize::MAX) {
-            letters.due.set(&member, queue, now);
+        let mut outbox = self.outbox.lock();
+        for member in outbox.due.of(queue, now.., usize::MAX) {
+            outbox.due.set(&member, queue, now);
         }
         Ok(())
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let letters = self.letters.lock();
+        let outbox = self.outbox.lock();
         Ok(Backlog {
-            waiting: letters.letters.len() as u64,
-            bytes: letters.bytes,
-            dead: letters.dead.len() as u64,
-            oldest: letters.order.first().map(|(at, _)| *at),
-            dropped: letters.dropped,
+            waiting: outbox.messages.len() as u64,
+            bytes: outbox.bytes,
+            dead: outbox.dead.len() as u64,
+            oldest: outbox.order.first().map(|(at, _)| *at),
+            dropped: outbox.dropped,
         })
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        let letters = self.letters.lock();
-        let newest = letters.graves.iter().rev().take(limit);
-        Ok(newest.filter_map(|(_, id)| letters.dead.get(id).cloned()).collect())
+        let outbox = self.outbox.lock();
+        let newest = outbox.graves.iter().rev().take(limit);
+        Ok(newest.filter_map(|(_, id)| outbox.dead.get(id).cloned()).collect())
     }
 
     async fn replay(&self, which: &Which, now: Timestamp) -> Result<Replayed, StoreError> {
-        Ok(self.letters.lock().replay(which, now))
+        Ok(self.outbox.lock().replay(which, now))
     }
 
     async fn bury(&self, before: Timestamp, _now: Timestamp) -> Result<u64, StoreError> {
-        let mut letters = self.letters.lock();
-        let old = letters.graves.range(..(before, String::new())).take(BURIED_AT_ONCE);
+        let mut outbox = self.outbox.lock();
+        let old = outbox.graves.range(..(before, String::new())).take(BURIED_AT_ONCE);
         let old: Vec<String> = old.map(|(_, id)| id.clone()).collect();
         for id in &old {
-            letters.forget(id);
+            outbox.forget(id);
         }
         Ok(old.len() as u64)
     }
 
     async fn switch_off(&self, receiver: Option<&str>) -> Result<(), StoreError> {
-        self.letters.lock().switched_off = receiver.map(str::to_owned);
+        self.outbox.lock().switched_off = receiver.map(str::to_owned);
         Ok(())
     }
 
     async fn switched_off(&self) -> Result<Option<String>, StoreError> {
-        Ok(self.letters.lock().switched_off.clone())
+        Ok(self.outbox.lock().switched_off.clone())
     }
 }
 
-impl Letters {
+impl MemoryOutbox {
     pub fn bounded(bounds: OutboxBounds) -> Self {
         Self { bounds, ..Self::default() }
     }

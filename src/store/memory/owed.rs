@@ -32,15 +32,15 @@ impl Owed {
     }
 
     pub fn changes(&mut self, next: &Call, was_live: bool, budget: RingBudget) {
-        let (caller, toll) = (&next.caller.user, budget.toll(next));
+        let (caller, charge) = (&next.caller.user, budget.charge(next));
         let at_callee = (caller.clone(), Some(next.callee.user.clone()));
-        if toll.forgiven {
+        if charge.forgiven {
             self.0.remove(&at_callee);
         }
-        for (owed, more) in [(at_callee, toll.callee), ((caller.clone(), None), toll.caller)] {
+        for (owed, more) in [(at_callee, charge.callee), ((caller.clone(), None), charge.caller)] {
             if was_live && more > Duration::ZERO {
                 let paid = self.0.entry(owed).or_default();
-                *paid = (*paid).max(toll.at) + more;
+                *paid = (*paid).max(charge.at) + more;
             }
         }
     }

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::call::{Call, Milestone, Timestamp, Verdict};
-use crate::store::{CallStore, Created, Letter, StoreError, Swap, Telling, Tells, Told};
+use crate::store::{CallStore, Created, OutboxMessage, StoreError, Swap, Telling, Tells, Told};
 
 /// Whoever is on this memory finds sessions without a wait.
 #[async_trait]
@@ -11,21 +11,21 @@ impl Tells for MemoryStore {
         &self,
         call: &Call,
         seen: &[Verdict],
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         (now, _): (Timestamp, &Telling),
     ) -> Result<(Created, Option<Told>), StoreError> {
-        Ok((self.create(call, seen, letters, milestones, now).await?, None))
+        Ok((self.create(call, seen, messages, milestones, now).await?, None))
     }
 
     async fn swap_telling(
         &self,
         next: &Call,
         seen: &Call,
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         _: &Telling,
     ) -> Result<(Swap, Option<Told>), StoreError> {
-        Ok((self.swap(next, seen.version, letters, milestones).await?, None))
+        Ok((self.swap(next, seen.version, messages, milestones).await?, None))
     }
 }

@@ -14,7 +14,7 @@ use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
 use crate::store::memory::outcome_of;
 use crate::store::{
-    CallStore, Created, Desk, Generation, LastKept, Letter, OUTCOMES_PER_USER, OutboxBounds, PutBack, PutBacks,
+    CallStore, Created, Desk, Generation, LastKept, OUTCOMES_PER_USER, OutboxBounds, OutboxMessage, PutBack, PutBacks,
     Restored, Retention, StoreError, Swap, VERDICTS_PER_USER,
 };
 
@@ -38,7 +38,7 @@ impl RedisCalls {
         Self { client, life, retention, bounds, prefix: prefix.to_owned(), tag }
     }
 
-    /// With other bounds for the letters it appends.
+    /// With other bounds for the outbox messages it appends.
     pub fn bounded(self, bounds: OutboxBounds) -> Self {
         Self { bounds, ..self }
     }
@@ -100,11 +100,11 @@ impl CallStore for RedisCalls {
         &self,
         call: &Call,
         seen: &[Verdict],
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         now: Timestamp,
     ) -> Result<Created, StoreError> {
-        Ok(self.create_script(call, seen, letters, milestones, (now, None)).await?.0)
+        Ok(self.create_script(call, seen, messages, milestones, (now, None)).await?.0)
     }
 
     async fn load(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
@@ -116,10 +116,10 @@ impl CallStore for RedisCalls {
         &self,
         next: &Call,
         seen: Version,
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
     ) -> Result<Swap, StoreError> {
-        Ok(self.swap_script(next, (seen, None), letters, milestones, None).await?.0)
+        Ok(self.swap_script(next, (seen, None), messages, milestones, None).await?.0)
     }
 
     async fn note(&self, notes: &[(CallId, Milestone)]) -> Result<(), StoreError> {
@@ -259,7 +259,7 @@ impl CallStore for RedisCalls {
         self.life.have_put_back(&self.client, &self.tag, (generation, node, done)).await
     }
 
-    async fn restore(&self, call: &Call, letters: &[Letter]) -> Result<Restored, StoreError> {
+    async fn restore(&self, call: &Call, messages: &[OutboxMessage]) -> Result<Restored, StoreError> {
         let keep = if call.is_live() { self.retention.live } else { self.retention.ended };
         let mut arguments = vec![
             call.id.as_str().into(),
@@ -275,7 +275,7 @@ impl CallStore for RedisCalls {
             self.call_prefix().into(),
             number(call.order.max(call.over)),
         ];
-        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, messages)?);
         let mut keys = self.keys_of(call);
         keys.push(self.order_key());
         let answer: u64 = script::RESTORE.run(&self.client, keys, arguments).await?;

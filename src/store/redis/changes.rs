@@ -11,7 +11,7 @@ use super::telling::told;
 use super::{counters, outbox, script, timeline};
 use crate::call::{Call, Milestone, State, Timestamp, Verdict, Version};
 use crate::sabotage::{self, Bug};
-use crate::store::{CallStore, Created, Letter, OUTCOMES_PER_USER, StoreError, Swap, Telling, Told};
+use crate::store::{CallStore, Created, OUTCOMES_PER_USER, OutboxMessage, StoreError, Swap, Telling, Told};
 
 /// A create that is carried out so long after it was sent has been given up by its writer: longer than a command waits
 /// for its answer, and not much.
@@ -26,7 +26,7 @@ impl RedisCalls {
         &self,
         call: &Call,
         seen: &[Verdict],
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         (now, telling): (Timestamp, Option<&Telling>),
     ) -> Result<(Created, Option<Told>), StoreError> {
@@ -79,12 +79,12 @@ impl RedisCalls {
                 number(u64::from(rings)),
                 patience(budget.patience_of_callee()),
                 patience(budget.patience_of_caller()),
-                flag(budget.toll(call).forgiven),
+                flag(budget.charge(call).forgiven),
             ]);
             arguments.extend(to_tell);
         }
         arguments.extend(timeline::arguments(milestones)?);
-        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, messages)?);
         let reply: Vec<String> = script::CREATE.run(&self.client, keys, arguments).await?;
         let created = self.created(call, &reply)?;
         let told = match created {
@@ -98,7 +98,7 @@ impl RedisCalls {
         &self,
         next: &Call,
         (seen, indexed): (Version, Option<Timestamp>),
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         telling: Option<&Telling>,
     ) -> Result<(Swap, Option<Told>), StoreError> {
@@ -137,20 +137,20 @@ impl RedisCalls {
                 self.key("outcomes", callee),
                 self.order_key(),
             ]);
-            let toll = self.retention.ring_budget.toll(next);
+            let charge = self.retention.ring_budget.charge(next);
             arguments.extend(self.listed(next)?);
             // Whom it lets ring again is on the line until then.
             arguments.extend([
-                number(toll.at.as_millis()),
-                duration(toll.callee),
-                duration(toll.caller),
-                flag(toll.forgiven),
+                number(charge.at.as_millis()),
+                duration(charge.callee),
+                duration(charge.caller),
+                flag(charge.forgiven),
             ]);
             arguments.push(counters::argument(&self.tag, next));
         }
         keys.extend(sessions);
         arguments.extend(timeline::arguments(milestones)?);
-        arguments.extend(outbox::arguments(&self.tag, self.bounds, letters)?);
+        arguments.extend(outbox::arguments(&self.tag, self.bounds, messages)?);
         let reply: Vec<String> = script::SWAP.run(&self.client, keys, arguments).await?;
         match (reply.first().map(String::as_str), reply.get(1)) {
             (Some("done"), Some(over)) => {

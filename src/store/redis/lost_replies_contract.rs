@@ -1,4 +1,4 @@
-//! No reply of an outbox script is the only copy of something: each is lost once, and every letter arrives.
+//! No reply of an outbox script is the only copy of something: each is lost once, and every message arrives.
 
 #[path = "../../../tests/it/harness/proxy.rs"]
 #[expect(clippy::disallowed_methods, reason = "a test's own tasks")]
@@ -19,9 +19,9 @@ use super::script::{self, Script};
 use super::{RedisOutbox, connect};
 use crate::call::CallId;
 use crate::clock::Clock;
-use crate::courier::{self, Carrier};
+use crate::dispatcher::{self, Destination};
 use crate::store::contract::test_server::Redis;
-use crate::store::{Bell, Claim, Letter, Outbox, OutboxBounds, Queue, Settled, StoreError, Which};
+use crate::store::{Claim, Outbox, OutboxBounds, OutboxMessage, Queue, Settled, StoreError, WakeUp, Which};
 use crate::telemetry::trace::Traces;
 use proxy::Proxy;
 
@@ -29,8 +29,8 @@ const LEASE: Duration = Duration::from_millis(1500);
 /// A lease, the connection made again, and some time for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A receiver that takes each letter by its number: the first at once, the second later, the third later and apart, and
-/// the fourth not before it is mended.
+/// A receiver that takes each message by its number: the first at once, the second later, the third later and apart,
+/// and the fourth not before it is mended.
 #[derive(Default)]
 struct Receiver {
     is_mended: AtomicBool,
@@ -39,7 +39,7 @@ struct Receiver {
 }
 
 #[async_trait]
-impl Carrier for Receiver {
+impl Destination for Receiver {
     fn queue(&self) -> Queue {
         Queue::Events
     }
@@ -52,8 +52,8 @@ impl Carrier for Receiver {
         LEASE
     }
 
-    async fn carry(&self, claim: &Claim) -> Settled {
-        let (id, attempts) = (&claim.letter.id, claim.attempts + 1);
+    async fn send(&self, claim: &Claim) -> Settled {
+        let (id, attempts) = (&claim.message.id, claim.attempts + 1);
         let first = {
             let mut tried = self.attempts.lock();
             let times = tried.entry(id.clone()).or_default();
@@ -101,7 +101,7 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     }
 }
 
-/// Two calls of four letters are told to the end, while the reply of whatever carries `marker` gets lost.
+/// Two calls of four messages are told to the end, while the reply of whatever carries `marker` gets lost.
 async fn story(outbox: &RedisOutbox, proxy: &Proxy, receiver: &Receiver, name: &str, marker: Option<&str>) {
     let clock = Clock::system();
     let calls = [format!("{name}-a"), format!("{name}-b")];
@@ -112,7 +112,7 @@ async fn story(outbox: &RedisOutbox, proxy: &Proxy, receiver: &Receiver, name: &
     let began = clock.now();
     for call in &calls {
         for number in 1..=4 {
-            let letter = Letter {
+            let message = OutboxMessage {
                 id: format!("{call}.{number}"),
                 queue: Queue::Events,
                 call: CallId::parse(call).ok(),
@@ -121,7 +121,7 @@ async fn story(outbox: &RedisOutbox, proxy: &Proxy, receiver: &Receiver, name: &
                 until: None,
                 body: "{}".into(),
             };
-            answered(async || outbox.append(std::slice::from_ref(&letter)).await).await;
+            answered(async || outbox.append(std::slice::from_ref(&message)).await).await;
         }
     }
     let quiet = async || answered(async || outbox.backlog().await).await.waiting == 0;
@@ -147,18 +147,24 @@ async fn story(outbox: &RedisOutbox, proxy: &Proxy, receiver: &Receiver, name: &
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_reply_gets_lost_every_letter_arrives() {
+async fn whatever_reply_gets_lost_every_message_arrives() {
     let server = Redis::start();
     let proxy = Proxy::before(server.port).await;
     let tasks = TaskTracker::new();
     let client = connect(&format!("redis://{}", proxy.address), &tasks).await.expect("redis answers");
     let outbox = Arc::new(RedisOutbox::new(client, "l", OutboxBounds::default()));
     let (receiver, stop) = (Arc::new(Receiver::default()), CancellationToken::new());
-    let bell = Bell::default();
-    let (shared, carrier) = (Arc::clone(&outbox), Arc::clone(&receiver));
-    let running =
-        courier::run(shared, carrier, Clock::system(), bell.listen(Queue::Events), Traces::default(), stop.clone());
-    let courier = tasks.spawn(running);
+    let wake_up = WakeUp::default();
+    let (shared, destination) = (Arc::clone(&outbox), Arc::clone(&receiver));
+    let running = dispatcher::run(
+        shared,
+        destination,
+        Clock::system(),
+        wake_up.listen(Queue::Events),
+        Traces::default(),
+        stop.clone(),
+    );
+    let dispatcher = tasks.spawn(running);
     // A script that the server does not know yet has not run when its reply gets lost.
     story(&outbox, &proxy, &receiver, "well", None).await;
     let scripts: [(&str, &Script); 8] = [
@@ -179,5 +185,5 @@ async fn whatever_reply_gets_lost_every_letter_arrives() {
         story(&outbox, &proxy, &receiver, word, Some(&format!("${}\r\n{word}\r\n", word.len()))).await;
     }
     stop.cancel();
-    courier.await.unwrap();
+    dispatcher.await.unwrap();
 }

@@ -9,17 +9,17 @@ use super::reading::{Key, json, number, parse, parse_at, tag, unexpected};
 use super::script;
 use crate::call::Timestamp;
 use crate::store::{
-    Backlog, Claim, DeadLetter, Letter, Outbox, OutboxBounds, Queue, REPLAYED_AT_ONCE, Replayed, Settled, StoreError,
-    Which,
+    Backlog, Claim, DeadLetter, Outbox, OutboxBounds, OutboxMessage, Queue, REPLAYED_AT_ONCE, Replayed, Settled,
+    StoreError, Which,
 };
 
-/// Letters moved by one run of a script: calls wait behind it.
+/// Messages moved by one run of a script: calls wait behind it.
 const BITE: u64 = 25;
 /// Members made due by one run, in two commands.
 const HURRIED_AT_ONCE: u64 = 500;
 /// Calls go first: between two bites the store is left alone for as long as a bite took.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-/// Letters forgotten, dropped or listed by one round of upkeep.
+/// Messages forgotten, dropped or listed by one round of upkeep.
 const UPKEEP: u64 = 2000;
 /// Dead letters looked at by one request because a node of an older version did not list them under their calls.
 const LOOKED_AT: u64 = 20_000;
@@ -53,12 +53,12 @@ impl RedisOutbox {
         settled: Timestamp,
         place: Option<&(String, String)>,
     ) -> Result<(u64, Option<(String, String)>), StoreError> {
-        let (time, letter) = place.map_or(("", ""), |(time, letter)| (time, letter));
+        let (time, message) = place.map_or(("", ""), |(time, message)| (time, message));
         let arguments =
-            vec![prefix(&self.tag).into(), number(settled.as_millis()), number(BITE), time.into(), letter.into()];
+            vec![prefix(&self.tag).into(), number(settled.as_millis()), number(BITE), time.into(), message.into()];
         let reply: Vec<String> = script::OUTBOX_INDEX.run(&self.client, self.keys(), arguments).await?;
-        let [count, time, letter] = reply.as_slice() else { return Err(unexpected("outbox_index", &reply)) };
-        let place = (!time.is_empty()).then(|| (time.clone(), letter.clone()));
+        let [count, time, message] = reply.as_slice() else { return Err(unexpected("outbox_index", &reply)) };
+        let place = (!time.is_empty()).then(|| (time.clone(), message.clone()));
         Ok((count.parse().unwrap_or(0), place))
     }
 
@@ -80,9 +80,9 @@ impl RedisOutbox {
         Ok(false)
     }
 
-    fn claimed(&self, member: &str, attempts: &str, letter: &str, token: &str) -> Result<Claim, StoreError> {
+    fn claimed(&self, member: &str, attempts: &str, message: &str, token: &str) -> Result<Claim, StoreError> {
         Ok(Claim {
-            letter: parse_at("letter", Key::Other(member), letter)?,
+            message: parse_at("letter", Key::Other(member), message)?,
             attempts: attempts.parse().unwrap_or(0),
             token: token.to_owned(),
             member: member.to_owned(),
@@ -100,26 +100,26 @@ async fn rest(asked: Instant) {
 }
 
 /// What a script that appends is given behind its own arguments; nothing where there is nothing to append.
-pub(super) fn arguments(tag: &str, bounds: OutboxBounds, letters: &[Letter]) -> Result<Vec<Value>, StoreError> {
-    if letters.is_empty() {
+pub(super) fn arguments(tag: &str, bounds: OutboxBounds, messages: &[OutboxMessage]) -> Result<Vec<Value>, StoreError> {
+    if messages.is_empty() {
         return Ok(vec![]);
     }
-    let mut arguments = vec![prefix(tag).into(), number(bounds.letters), number(bounds.bytes)];
-    for letter in letters {
-        arguments.push(letter.id.as_str().into());
-        arguments.push(letter.queue.name().into());
-        arguments.push(letter.chain().map_or("", |call| call.as_str()).into());
-        arguments.push(number(letter.at.as_millis()));
-        arguments.push(number(letter.due.as_millis()));
-        arguments.push(json("letter", letter)?.into());
+    let mut arguments = vec![prefix(tag).into(), number(bounds.messages), number(bounds.bytes)];
+    for message in messages {
+        arguments.push(message.id.as_str().into());
+        arguments.push(message.queue.name().into());
+        arguments.push(message.chain().map_or("", |call| call.as_str()).into());
+        arguments.push(number(message.at.as_millis()));
+        arguments.push(number(message.due.as_millis()));
+        arguments.push(json("letter", message)?.into());
     }
     Ok(arguments)
 }
 
 #[async_trait]
 impl Outbox for RedisOutbox {
-    async fn append(&self, letters: &[Letter]) -> Result<(), StoreError> {
-        let arguments = arguments(&self.tag, self.bounds, letters)?;
+    async fn append(&self, messages: &[OutboxMessage]) -> Result<(), StoreError> {
+        let arguments = arguments(&self.tag, self.bounds, messages)?;
         if arguments.is_empty() {
             return Ok(());
         }
@@ -156,9 +156,9 @@ impl Outbox for RedisOutbox {
         };
         let arguments = vec![
             prefix(&self.tag).into(),
-            claim.letter.queue.name().into(),
+            claim.message.queue.name().into(),
             claim.member.as_str().into(),
-            claim.letter.id.as_str().into(),
+            claim.message.id.as_str().into(),
             claim.token.as_str().into(),
             number(now.as_millis()),
             what.into(),
@@ -169,7 +169,7 @@ impl Outbox for RedisOutbox {
         let reply: Vec<String> = script::OUTBOX_SETTLE.run(&self.client, self.keys(), arguments).await?;
         match reply.as_slice() {
             [] => Ok(None),
-            [attempts, letter] => Ok(self.claimed(&claim.member, attempts, letter, &claim.token).ok()),
+            [attempts, message] => Ok(self.claimed(&claim.member, attempts, message, &claim.token).ok()),
             _ => Err(unexpected("outbox_settle", &reply)),
         }
     }
@@ -208,7 +208,7 @@ impl Outbox for RedisOutbox {
         let reply: Vec<String> = script::OUTBOX_DEAD.run(&self.client, self.keys(), arguments).await?;
         let listed = reply.chunks_exact(4).filter_map(|part| {
             Some(DeadLetter {
-                letter: parse("letter", &part[3]).ok()?,
+                message: parse("letter", &part[3]).ok()?,
                 died_at: Timestamp::from_millis(part[0].parse::<f64>().unwrap_or(0.0) as u64),
                 attempts: part[1].parse().unwrap_or(0),
                 error: part[2].clone(),
@@ -224,8 +224,8 @@ impl Outbox for RedisOutbox {
             Which::Since(since) => ("since", since.as_millis().to_string()),
         };
         let all_listed = kind != "call" || self.index_all(now).await?;
-        let mut letters = 0;
-        while letters < REPLAYED_AT_ONCE {
+        let mut messages = 0;
+        while messages < REPLAYED_AT_ONCE {
             let asked = Instant::now();
             let arguments = vec![
                 prefix(&self.tag).into(),
@@ -236,13 +236,13 @@ impl Outbox for RedisOutbox {
             ];
             let (looked_at, replayed): (u64, u64) =
                 script::OUTBOX_REPLAY.run(&self.client, self.keys(), arguments).await?;
-            letters += replayed;
+            messages += replayed;
             if looked_at < BITE {
-                return Ok(Replayed { letters, more: !all_listed });
+                return Ok(Replayed { messages, more: !all_listed });
             }
             rest(asked).await;
         }
-        Ok(Replayed { letters, more: true })
+        Ok(Replayed { messages, more: true })
     }
 
     async fn bury(&self, before: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
@@ -253,7 +253,7 @@ impl Outbox for RedisOutbox {
                 prefix(&self.tag).into(),
                 number(before.as_millis()),
                 number(BITE),
-                number(self.bounds.letters),
+                number(self.bounds.messages),
                 number(self.bounds.bytes),
             ];
             let (forgotten, dropped): (u64, u64) =

@@ -53,7 +53,7 @@ macro_rules! script {
             )
         );
     };
-    // And run even when Redis is out of memory: calls must end, letters must go. A flag of Redis 7.
+    // And run even when Redis is out of memory: calls must end, outbox messages must go. A flag of Redis 7.
     ($name:ident, outbox_without_memory, $file:literal) => {
         script!(
             @ $name,

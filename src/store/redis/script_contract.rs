@@ -19,7 +19,7 @@ use crate::clock::{Clock, Shift};
 use crate::store::contract::test_server::Redis;
 use crate::store::contract::{UNLIMITED, apply, by, call, lease, milestone, session, user, verdict};
 use crate::store::{
-    CallStore, Claim, Counters, Created, Letter, Messages, NewMessage, Outbox, OutboxBounds, PutBack, Queue,
+    CallStore, Claim, Counters, Created, Messages, NewMessage, Outbox, OutboxBounds, OutboxMessage, PutBack, Queue,
     REPLAYED_AT_ONCE, Replayed, SessionStore, Settled, StoreError, Vacates, Vouches, Which,
 };
 
@@ -31,16 +31,16 @@ const NODES: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 #[derive(Clone, Copy)]
 struct Sizes {
     /// As many wait as are dead.
-    letters: usize,
+    messages: usize,
     calls: usize,
     /// Online, each with a session on one of the five nodes.
     users: usize,
 }
 
 /// More of each than a script takes at once.
-const SMALL: Sizes = Sizes { letters: 4_000, calls: 600, users: 6_000 };
-const LARGE: Sizes = Sizes { letters: 24_000, calls: 2_400, users: 18_000 };
-const FULL: Sizes = Sizes { letters: 1_000_000, calls: 50_000, users: 100_000 };
+const SMALL: Sizes = Sizes { messages: 4_000, calls: 600, users: 6_000 };
+const LARGE: Sizes = Sizes { messages: 24_000, calls: 2_400, users: 18_000 };
+const FULL: Sizes = Sizes { messages: 1_000_000, calls: 50_000, users: 100_000 };
 
 /// What is done to a store, one script or two each.
 const DEEDS: [&str; 37] = [
@@ -112,17 +112,17 @@ struct Stage {
     calls: RedisCalls,
     sessions: RedisSessions,
     outbox: RedisOutbox,
-    /// With less room than there are letters.
+    /// With less room than there are outbox messages.
     narrow: RedisOutbox,
     ids: Vec<CallId>,
     users: Vec<UserId>,
-    /// Letters that were dead at first, a millisecond after each other.
+    /// Outbox messages that were dead at first, a millisecond after each other.
     dead: usize,
     now: Timestamp,
 }
 
-fn letter(call: &str, id: &str, at: Timestamp) -> Letter {
-    Letter {
+fn message(call: &str, id: &str, at: Timestamp) -> OutboxMessage {
+    OutboxMessage {
         id: id.into(),
         queue: Queue::Events,
         call: CallId::parse(call).ok(),
@@ -133,8 +133,8 @@ fn letter(call: &str, id: &str, at: Timestamp) -> Letter {
     }
 }
 
-async fn fill_letters(client: &Client, prefix: &str, kind: &'static str, count: usize, now: Timestamp) {
-    let json = serde_json::to_string(&letter("CALL0", "ID0", now)).unwrap();
+async fn fill_outbox(client: &Client, prefix: &str, kind: &'static str, count: usize, now: Timestamp) {
+    let json = serde_json::to_string(&message("CALL0", "ID0", now)).unwrap();
     let json = json.replace("CALL0", "@CALL@").replace("ID0", "@ID@");
     let prefix = format!("{{{prefix}:c}}:outbox:");
     let began = now - HOUR;
@@ -153,15 +153,15 @@ impl Stage {
         let server = Redis::start();
         let client = connect(&server.url(), &TaskTracker::new()).await.expect("redis answers");
         let now = Clock::system().now();
-        let half = sizes.letters / 2;
-        fill_letters(&client, "s", "dead", half, now).await;
-        fill_letters(&client, "s", "wait", half, now).await;
-        let bounds = OutboxBounds { letters: u64::MAX >> 12, bytes: u64::MAX >> 12 };
+        let half = sizes.messages / 2;
+        fill_outbox(&client, "s", "dead", half, now).await;
+        fill_outbox(&client, "s", "wait", half, now).await;
+        let bounds = OutboxBounds { messages: u64::MAX >> 12, bytes: u64::MAX >> 12 };
         let stage = Self {
             calls: RedisCalls::new(client.clone(), "s", UNLIMITED).bounded(bounds),
             sessions: RedisSessions::new(client.clone(), client.clone(), "s"),
             outbox: RedisOutbox::new(client.clone(), "s", bounds),
-            narrow: RedisOutbox::new(client, "s", OutboxBounds { letters: 100, bytes: 1 << 30 }),
+            narrow: RedisOutbox::new(client, "s", OutboxBounds { messages: 100, bytes: 1 << 30 }),
             ids: (0..sizes.calls).map(|n| CallId::parse(&format!("c{n}")).unwrap()).collect(),
             users: (0..sizes.users).map(|n| user(&format!("u{n}"))).collect(),
             dead: half,
@@ -185,8 +185,8 @@ impl Stage {
         stage
     }
 
-    async fn create(&self, call: Call, letters: Vec<Letter>) -> Result<Call, StoreError> {
-        match self.calls.create(&call, &[], &letters, &[milestone(What::Created, 1)], self.now).await? {
+    async fn create(&self, call: Call, messages: Vec<OutboxMessage>) -> Result<Call, StoreError> {
+        match self.calls.create(&call, &[], &messages, &[milestone(What::Created, 1)], self.now).await? {
             Created::Created(call) => Ok(*call),
             other => panic!("not created: {other:?}"),
         }
@@ -200,13 +200,13 @@ impl Stage {
     async fn does(&self, deed: &str, round: usize) {
         let (now, far, node) = (self.now, self.now + HOUR, NodeId::parse("n9").unwrap());
         let id = format!("new{round}");
-        let letters = |id: &str| vec![letter(id, &format!("{id}.1"), now), letter(id, &format!("{id}.2"), now)];
+        let messages = |id: &str| vec![message(id, &format!("{id}.1"), now), message(id, &format!("{id}.2"), now)];
         let some_users = &self.users[..self.users.len().min(500)];
         match deed {
             "create, swap" => {
-                let created = self.create(call(&id, "ana", "bo", now), letters(&id)).await.unwrap();
+                let created = self.create(call(&id, "ana", "bo", now), messages(&id)).await.unwrap();
                 let ended = apply(&created, Command::Cancel { by: by("ana"), reason: None }, now);
-                let last = letter(&id, &format!("{id}.5"), now);
+                let last = message(&id, &format!("{id}.5"), now);
                 self.calls.swap(&ended, created.version, &[last], &[milestone(What::Ended, 2)]).await.unwrap();
             }
             "create, vacate" => {
@@ -218,7 +218,7 @@ impl Stage {
             "restore" => {
                 let id = format!("back{round}");
                 let lost = call(&id, &format!("{id}a"), &format!("{id}b"), now);
-                self.calls.restore(&lost, &letters(&id)).await.unwrap();
+                self.calls.restore(&lost, &messages(&id)).await.unwrap();
             }
             "note" => {
                 let notes: Vec<_> =
@@ -274,8 +274,8 @@ impl Stage {
             "retire" => self.sessions.retire(&node).await.unwrap(),
             "watch" => self.sessions.watch(some_users, &node).await.unwrap(),
             "unwatch" => self.sessions.unwatch(some_users, &node).await.unwrap(),
-            "append" => self.outbox.append(&letters(&format!("app{round}"))).await.unwrap(),
-            "append beyond the bounds" => self.narrow.append(&letters(&format!("bound{round}"))).await.unwrap(),
+            "append" => self.outbox.append(&messages(&format!("app{round}"))).await.unwrap(),
+            "append beyond the bounds" => self.narrow.append(&messages(&format!("bound{round}"))).await.unwrap(),
             "claim, settle" => {
                 for claim in self.claimed(32).await {
                     let done = Settled::Done { lease: LEASE };
@@ -295,15 +295,15 @@ impl Stage {
             "hurry" => self.outbox.hurry(Queue::Events, now).await.unwrap(),
             "replay by id" => {
                 let id = Which::Id(format!("dead{}", self.dead / 2 + round));
-                assert_eq!(self.outbox.replay(&id, now).await.unwrap().letters, 1);
+                assert_eq!(self.outbox.replay(&id, now).await.unwrap().messages, 1);
             }
             "replay by call" => {
                 let call = CallId::parse(&format!("dead{}", self.dead / 6 + round)).unwrap();
-                assert_eq!(self.outbox.replay(&Which::Call(call), now).await.unwrap().letters, 4);
+                assert_eq!(self.outbox.replay(&Which::Call(call), now).await.unwrap().messages, 4);
             }
             "replay by time" => {
                 let since = now - HOUR + Duration::from_millis((self.dead - 100 - 200 * round) as u64);
-                assert!(self.outbox.replay(&Which::Since(since), now).await.unwrap().letters >= 100);
+                assert!(self.outbox.replay(&Which::Since(since), now).await.unwrap().messages >= 100);
             }
             "bury" => drop(self.narrow.bury(now - HOUR + Duration::from_secs(1), now).await.unwrap()),
             "dead" => drop(self.outbox.dead_letters(200).await.unwrap()),
@@ -365,9 +365,9 @@ async fn a_replay_is_bounded() {
     let stage = Stage::set(Sizes { calls: 0, users: 0, ..LARGE }).await;
     let all = Which::Since(Timestamp::from_millis(0));
     let first = stage.outbox.replay(&all, stage.now).await.unwrap();
-    assert_eq!(first, Replayed { letters: REPLAYED_AT_ONCE, more: true });
+    assert_eq!(first, Replayed { messages: REPLAYED_AT_ONCE, more: true });
     let second = stage.outbox.replay(&all, stage.now).await.unwrap();
-    assert_eq!(second, Replayed { letters: stage.dead as u64 - REPLAYED_AT_ONCE, more: false });
+    assert_eq!(second, Replayed { messages: stage.dead as u64 - REPLAYED_AT_ONCE, more: false });
 }
 
 /// Commands whose answer is as large as what they read, and why that is small: `file: command`.

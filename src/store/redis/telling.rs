@@ -8,7 +8,7 @@ use super::calls::RedisCalls;
 use super::reading::{Key, readable, unexpected};
 use super::sessions::sessions_key;
 use crate::call::{Call, Milestone, NodeId, Timestamp, Verdict};
-use crate::store::{Created, Letter, StoreError, Swap, Telling, Tells, Told};
+use crate::store::{Created, OutboxMessage, StoreError, Swap, Telling, Tells, Told};
 
 impl RedisCalls {
     /// Sessions are in other slots than calls: what touches both in one step is possible only where there are no slots.
@@ -33,22 +33,22 @@ impl Tells for RedisCalls {
         &self,
         call: &Call,
         seen: &[Verdict],
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         (now, telling): (Timestamp, &Telling),
     ) -> Result<(Created, Option<Told>), StoreError> {
-        self.create_script(call, seen, letters, milestones, (now, Some(telling))).await
+        self.create_script(call, seen, messages, milestones, (now, Some(telling))).await
     }
 
     async fn swap_telling(
         &self,
         next: &Call,
         seen: &Call,
-        letters: &[Letter],
+        messages: &[OutboxMessage],
         milestones: &[Milestone],
         telling: &Telling,
     ) -> Result<(Swap, Option<Told>), StoreError> {
-        self.swap_script(next, (seen.version, seen.deadline()), letters, milestones, Some(telling)).await
+        self.swap_script(next, (seen.version, seen.deadline()), messages, milestones, Some(telling)).await
     }
 }
 

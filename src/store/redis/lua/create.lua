@@ -7,12 +7,12 @@
 --       if it is live: rings a minute (0: any number), how many ms ahead this caller may owe ring time at this callee,
 --       and at all (each '' for any), 1 if it is answered from the start, what tell takes (5),
 --       else: outcome, outcome ttl ms, outcome cap, what count takes;
---       what timeline takes, outbox prefix and what outbox.append takes, if there are letters
+--       what timeline takes, outbox prefix and what outbox.append takes, if there are outbox messages
 -- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed, this
 --          server's time, what tell adds
 local function append(from)
-  local letters = timeline(KEYS[8], ARGV[5], false, from)
-  if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
+  local messages = timeline(KEYS[8], ARGV[5], false, from)
+  if ARGV[messages] then outbox(ARGV[messages]).append(messages + 1) end
 end
 
 -- Whoever dialled was told that it failed, and has gone on: a call that begins now would ring in nobody's name.

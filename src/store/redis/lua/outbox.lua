@@ -1,34 +1,34 @@
--- The outbox, for every script that touches it. Beside the letters it keeps: order (pending letters by age), a list
--- for each call's chain, due and leased (members: c:call or r:letter) for each queue, holders (member to lease token),
+-- The outbox, for every script that touches it. Beside the messages it keeps: order (pending messages by age), a list
+-- for each call's chain, due and leased (members: c:call or r:message) for each queue, holders (member to lease token),
 -- dead (by time of death), dead_of:<call> (its dead letters), errors, stats. All keys share the prefix, and with it the
 -- slot.
--- A letter is stored as queue|chain|attempts|json; chain is empty for a letter that waits for no other.
+-- A message is stored as queue|chain|attempts|json; chain is empty for a message that waits for no other.
 local function outbox(prefix)
   local box = {}
   local function key(name) return prefix .. name end
 
-  -- Queue, chain, attempts and letter of what is stored.
+  -- Queue, chain, attempts and message of what is stored.
   function box.parts(stored) return string.match(stored, '^(.-)|(.-)|(.-)|(.*)$') end
 
   function box.member(chain, id) return chain ~= '' and 'c:' .. chain or 'r:' .. id end
 
   function box.bytes(by) redis.call('HINCRBY', key('stats'), 'bytes', by) end
 
-  -- Takes a letter out of its chain; the chain's place in the queue goes with its last letter.
+  -- Takes a message out of its chain; the chain's place in the queue goes with its last message.
   function box.unchain(queue, chain, id)
     if chain == '' then return end
     redis.call('LREM', key('chain:' .. chain), 1, id)
     if redis.call('EXISTS', key('chain:' .. chain)) == 0 then redis.call('ZREM', key('due:' .. queue), 'c:' .. chain) end
   end
 
-  -- The call that a letter is about, if any, and when it was written. What can't be read stops no other.
+  -- The call that a message is about, if any, and when it was written. What can't be read stops no other.
   function box.about(json)
-    local readable, letter = pcall(cjson.decode, json)
-    if not readable or type(letter) ~= 'table' then return nil, nil end
-    return type(letter.call) == 'string' and letter.call or nil, tonumber(letter.at)
+    local readable, message = pcall(cjson.decode, json)
+    if not readable or type(message) ~= 'table' then return nil, nil end
+    return type(message.call) == 'string' and message.call or nil, tonumber(message.at)
   end
 
-  -- Lists a dead letter under its call. What a node of an older version removes stays listed until it expires: letters
+  -- Lists a dead letter under its call. What a node of an older version removes stays listed until it expires: messages
   -- are dead for 30 days at most.
   function box.index(id, call, died)
     if not call then return end
@@ -57,7 +57,7 @@ local function outbox(prefix)
     box.bytes(-bytes)
   end
 
-  -- Removes a letter from wherever it is, but not the lease over it.
+  -- Removes a message from wherever it is, but not the lease over it.
   function box.forget(id)
     local stored = redis.call('HGET', key('letters'), id)
     if redis.call('ZREM', key('order'), id) == 0 and redis.call('ZSCORE', key('dead'), id) then
@@ -86,7 +86,7 @@ local function outbox(prefix)
 
   function box.wait(queue, member, at) redis.call('ZADD', key('due:' .. queue), at, member) end
 
-  -- The letter that a member stands for, if it is still there.
+  -- The message that a member stands for, if it is still there.
   function box.first(member)
     if string.sub(member, 1, 2) == 'r:' then return string.sub(member, 3) end
     return redis.call('LINDEX', key('chain:' .. string.sub(member, 3)), 0)
@@ -102,7 +102,7 @@ local function outbox(prefix)
     redis.call('HDEL', key('holders'), member)
   end
 
-  -- From ARGV[from] on: most letters, most bytes, then for each letter id, queue, chain, written at, due, json.
+  -- From ARGV[from] on: most messages, most bytes, then for each message id, queue, chain, written at, due, json.
   function box.append(from)
     if not ARGV[from + 2] then return end
     for place = from + 2, #ARGV, 6 do

@@ -1,6 +1,6 @@
 -- KEYS: letters
 -- ARGV: outbox prefix
--- Returns: letters that wait, bytes, dead ones, oldest that waits or '', dropped ever
+-- Returns: messages that wait, bytes, dead ones, oldest that waits or '', dropped ever
 local prefix = ARGV[1]
 local dead = redis.call('ZCARD', prefix .. 'dead')
 local oldest = redis.call('ZRANGE', prefix .. 'order', 0, 0, 'WITHSCORES')

@@ -1,5 +1,5 @@
 -- KEYS: letters
--- ARGV: outbox prefix, died before, limit, most letters, most bytes
+-- ARGV: outbox prefix, died before, limit, most messages, most bytes
 -- Returns: how many dead ones were forgotten for their age, how many letters were dropped beyond the bounds
 local prefix, before, limit, most, most_bytes = unpack(ARGV)
 local box = outbox(prefix)

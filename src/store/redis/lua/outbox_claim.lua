@@ -1,6 +1,6 @@
 -- KEYS: letters
 -- ARGV: outbox prefix, queue, now, lease ends, limit, token
--- Returns: member, attempts, letter of each
+-- Returns: member, attempts, message of each
 local prefix, queue, now, till, limit, token = unpack(ARGV)
 local box = outbox(prefix)
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'leased:' .. queue, '-inf', now, 'LIMIT', 0, limit)) do

@@ -1,6 +1,6 @@
 -- KEYS: letters
 -- ARGV: outbox prefix, limit
--- Returns: died at, attempts, error, letter of each, newest first
+-- Returns: died at, attempts, error, message of each, newest first
 local prefix, limit = unpack(ARGV)
 local box, ids, times, listed = outbox(prefix), {}, {}, {}
 local newest = redis.call('ZREVRANGE', prefix .. 'dead', 0, limit - 1, 'WITHSCORES')
@@ -9,9 +9,9 @@ for place = 1, #newest, 2 do
   times[#times + 1] = newest[place + 1]
 end
 if #ids == 0 then return {} end
-local letters = redis.call('HMGET', prefix .. 'letters', unpack(ids))
+local messages = redis.call('HMGET', prefix .. 'letters', unpack(ids))
 local errors = redis.call('HMGET', prefix .. 'errors', unpack(ids))
-for place, stored in ipairs(letters) do
+for place, stored in ipairs(messages) do
   if stored then
     local _, _, attempts, json = box.parts(stored)
     listed[#listed + 1] = times[place]

@@ -1,6 +1,6 @@
 -- Lists dead letters under their calls, from where it was left on: a node of an older version does not.
 -- KEYS: letters
--- ARGV: outbox prefix, died until (no more of an older version will), limit, where to go on (time, letter) or ''
+-- ARGV: outbox prefix, died until (no more of an older version will), limit, where to go on (time, message) or ''
 -- Returns: how many were looked at, and where to go on; with no place to go on from, it ends at `died until`, and the
 --          next begins there
 local prefix, settled, limit, time, last = unpack(ARGV)

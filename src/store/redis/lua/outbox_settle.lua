@@ -1,7 +1,7 @@
 -- KEYS: letters
--- ARGV: outbox prefix, queue, member, letter, token, now, what (done, later, apart, dead), attempts,
+-- ARGV: outbox prefix, queue, member, message, token, now, what (done, later, apart, dead), attempts,
 --       at (later, apart) or lease ends (done), error (dead)
--- Returns: attempts and letter that the lease goes over to, if any
+-- Returns: attempts and message that the lease goes over to, if any
 local prefix, queue, member, id, token, now, what, attempts, at, problem = unpack(ARGV)
 local box = outbox(prefix)
 local held = redis.call('HGET', prefix .. 'holders', member) == token

@@ -1,6 +1,6 @@
 -- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes, order
 -- ARGV: id, version, its counter, live (1|0), record, ttl ms, deadline or '', outcome or '', outcome ttl ms, outcome cap,
---       call key prefix, newest order in the record, outbox prefix and what outbox.append takes, if there are letters
+--       call key prefix, newest order in the record, outbox prefix and what outbox.append takes, if there are outbox messages
 -- Returns: 1 where it was written, 0 where the store knew it; 2 more where another live call has a line of it: then it is
 --          offered to whoever claims deadlines
 local id = ARGV[1]

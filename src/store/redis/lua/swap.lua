@@ -3,7 +3,7 @@
 -- ARGV: id, version seen, version, live (1|0), record, ttl ms or '' to leave it, deadline, 'same' or '', ttl ms of the
 --       timeline, what tell takes (5), if it is over: outcome, outcome ttl ms, outcome cap, when it ended, how many ms
 --       more are owed at this callee and at all if it was live, 1 if it ends answered, what count takes; then what
---       timeline takes, outbox prefix and what outbox.append takes, if there are letters
+--       timeline takes, outbox prefix and what outbox.append takes, if there are outbox messages
 -- Returns: 'gone', or 'stale' and what is stored, or 'done', the order of the end, '0' where nothing ended, and what
 --          tell adds
 local id, is_over = ARGV[1], ARGV[4] == '0'
@@ -19,8 +19,8 @@ if ends then
 end
 redis.call('HSET', KEYS[1], 'v', ARGV[3], 'live', ARGV[4], 'd', record)
 if ARGV[6] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end
-local letters = timeline(KEYS[3], ARGV[8], is_over, is_over and 22 or 14)
-if ARGV[letters] then outbox(ARGV[letters]).append(letters + 1) end
+local messages = timeline(KEYS[3], ARGV[8], is_over, is_over and 22 or 14)
+if ARGV[messages] then outbox(ARGV[messages]).append(messages + 1) end
 if ARGV[7] == '' then
   redis.call('ZREM', KEYS[2], id)
 elseif ARGV[7] ~= 'same' then

@@ -31,7 +31,7 @@ pub enum Next {
 }
 
 #[derive(Default)]
-pub struct Ledger {
+pub struct Judge {
     stories: HashMap<CallNo, Story>,
     /// The call that a phone is in.
     in_call: HashMap<usize, CallNo>,
@@ -46,7 +46,7 @@ pub struct Ledger {
     pub abandoned: u64,
 }
 
-impl Ledger {
+impl Judge {
     pub fn story(&self, no: CallNo) -> Option<&Story> {
         self.stories.get(&no)
     }

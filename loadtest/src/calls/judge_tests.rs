@@ -1,11 +1,11 @@
-//! The ledger is fed histories of calls, good ones and bad ones.
+//! The judge is fed histories of calls, good ones and bad ones.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::faults::Kind;
-use super::ledger::{Ledger, Next, PATIENCE};
+use super::judge::{Judge, Next, PATIENCE};
 use super::story::Story;
 use super::words::{Awaited, Event, Plan, Side, Verb};
 
@@ -15,7 +15,7 @@ const TALK: Plan = Plan::Talk { ended_by: Side::Caller };
 
 /// One call, number 1, with a clock that moves by hand.
 struct History {
-    ledger: Ledger,
+    judge: Judge,
     begin: Instant,
     now: Instant,
 }
@@ -27,9 +27,9 @@ fn success(state: &str) -> Value {
 impl History {
     fn of(plan: Plan) -> Self {
         let begin = Instant::now();
-        let mut ledger = Ledger::default();
-        ledger.start(1, Story::new(plan, CALLER, CALLEE, begin), begin);
-        Self { ledger, begin, now: begin }
+        let mut judge = Judge::default();
+        judge.start(1, Story::new(plan, CALLER, CALLEE, begin), begin);
+        Self { judge, begin, now: begin }
     }
 
     fn after(&mut self, millis: u64) -> &mut Self {
@@ -38,15 +38,15 @@ impl History {
     }
 
     fn hears(&mut self, phone: usize, event: Event) -> Option<Next> {
-        self.ledger.hears(phone, 1, event, self.now)
+        self.judge.hears(phone, 1, event, self.now)
     }
 
     fn ack(&mut self, verb: Verb) -> Option<Next> {
-        self.ledger.acknowledged(1, verb, &success(verb.leads_to().unwrap_or("trying")), self.now)
+        self.judge.acknowledged(1, verb, &success(verb.leads_to().unwrap_or("trying")), self.now)
     }
 
     fn sends(&mut self, verb: Verb) {
-        self.ledger.sends(1, verb, self.now);
+        self.judge.sends(1, verb, self.now);
     }
 
     /// Rung and acknowledged.
@@ -76,14 +76,14 @@ impl History {
 
     /// Exactly one fault: this.
     fn assert_fault(&self, kind: Kind, what: &str) {
-        let (faults, counted) = (&self.ledger.faults, self.ledger.faults.to_json());
+        let (faults, counted) = (&self.judge.faults, self.judge.faults.to_json());
         assert_eq!((faults.total(), faults.count(kind)), (1, 1), "{counted}");
         assert_eq!(counted[kind.name()]["of"][what], 1, "{counted}");
     }
 
     fn assert_clean(&mut self) {
-        self.ledger.sweep(self.now + 2 * PATIENCE);
-        assert_eq!(self.ledger.faults.total(), 0, "{}", self.ledger.faults.to_json());
+        self.judge.sweep(self.now + 2 * PATIENCE);
+        assert_eq!(self.judge.faults.total(), 0, "{}", self.judge.faults.to_json());
     }
 }
 
@@ -91,7 +91,7 @@ impl History {
 fn good_calls_have_no_faults() {
     let mut talk = History::ended();
     talk.assert_clean();
-    assert_eq!((talk.ledger.settled, talk.ledger.open()), (1, 0));
+    assert_eq!((talk.judge.settled, talk.judge.open()), (1, 0));
 
     let mut reject = History::rung(Plan::Reject);
     reject.sends(Verb::Reject);
@@ -110,15 +110,15 @@ fn good_calls_have_no_faults() {
 #[test]
 fn initiates_are_measured_from_the_plan_verdicts_from_the_sending() {
     let begin = Instant::now();
-    let mut ledger = Ledger::default();
+    let mut judge = Judge::default();
     let sent = begin + Duration::from_millis(40);
-    ledger.start(1, Story::new(TALK, CALLER, CALLEE, begin), sent);
-    ledger.hears(CALLEE, 1, Event::Incoming, sent + Duration::from_millis(2));
-    ledger.sends(1, Verb::Accept, begin + Duration::from_millis(1000));
-    ledger.hears(CALLER, 1, Event::Accepted, begin + Duration::from_millis(1003));
-    let at = |awaited: Awaited| ledger.latencies[awaited as usize].at(0.5).round();
+    judge.start(1, Story::new(TALK, CALLER, CALLEE, begin), sent);
+    judge.hears(CALLEE, 1, Event::Incoming, sent + Duration::from_millis(2));
+    judge.sends(1, Verb::Accept, begin + Duration::from_millis(1000));
+    judge.hears(CALLER, 1, Event::Accepted, begin + Duration::from_millis(1003));
+    let at = |awaited: Awaited| judge.latencies[awaited as usize].at(0.5).round();
     assert_eq!((at(Awaited::Incoming), at(Awaited::Accepted)), (42.0, 3.0));
-    assert_eq!(ledger.own_delay.at(0.5).round(), 40.0);
+    assert_eq!(judge.own_delay.at(0.5).round(), 40.0);
 }
 
 #[test]
@@ -135,10 +135,10 @@ fn a_verdict_follows_what_its_sender_knows() {
 fn what_does_not_come_is_lost_after_five_seconds() {
     let mut history = History::of(TALK);
     history.ack(Verb::Initiate);
-    assert!(history.ledger.sweep(history.begin + PATIENCE - Duration::from_millis(1)).is_empty());
-    assert_eq!(history.ledger.sweep(history.begin + PATIENCE), [Next::Abandoned(1)]);
+    assert!(history.judge.sweep(history.begin + PATIENCE - Duration::from_millis(1)).is_empty());
+    assert_eq!(history.judge.sweep(history.begin + PATIENCE), [Next::Abandoned(1)]);
     history.assert_fault(Kind::Lost, "initiate→incoming");
-    assert_eq!((history.ledger.abandoned, history.ledger.open()), (1, 0));
+    assert_eq!((history.judge.abandoned, history.judge.open()), (1, 0));
     // Too late to matter, and counted already.
     assert_eq!(history.hears(CALLEE, Event::Incoming), None);
     history.assert_fault(Kind::Lost, "initiate→incoming");
@@ -149,7 +149,7 @@ fn an_acknowledgement_that_does_not_come_is_lost() {
     let mut history = History::accepted();
     history.sends(Verb::End);
     history.hears(CALLEE, Event::Ended);
-    history.ledger.sweep(history.now + PATIENCE);
+    history.judge.sweep(history.now + PATIENCE);
     history.assert_fault(Kind::Lost, "end→ack");
 }
 
@@ -178,7 +178,7 @@ fn an_event_after_the_end_is_late() {
     // So long ago that the call itself is forgotten.
     let mut history = History::ended();
     history.after(100_000);
-    history.ledger.sweep(history.now);
+    history.judge.sweep(history.now);
     history.hears(CALLEE, Event::Incoming);
     history.assert_fault(Kind::Late, "call:incoming");
 }
@@ -199,11 +199,11 @@ fn an_event_at_a_phone_that_was_told_the_end_is_late() {
 fn acknowledgements_that_say_something_else_are_wrong() {
     let mut busy = History::of(TALK);
     let ack = json!({"success": false, "error": "User is busy", "busy": true});
-    assert_eq!(busy.ledger.acknowledged(1, Verb::Initiate, &ack, busy.now), Some(Next::Abandoned(1)));
+    assert_eq!(busy.judge.acknowledged(1, Verb::Initiate, &ack, busy.now), Some(Next::Abandoned(1)));
     busy.assert_fault(Kind::WrongAck, "call:initiate: User is busy");
     let mut state = History::rung(TALK);
     state.sends(Verb::Accept);
-    state.ledger.acknowledged(1, Verb::Accept, &success("ended"), state.now);
+    state.judge.acknowledged(1, Verb::Accept, &success("ended"), state.now);
     state.assert_fault(Kind::WrongAck, "call:accept: another state");
 }
 
@@ -223,7 +223,7 @@ fn events_out_of_place_are_unexpected() {
 #[test]
 fn a_disconnect_gives_its_call_up() {
     let mut history = History::rung(TALK);
-    let next = history.ledger.disconnected(CALLEE, "closed by the server", history.now);
+    let next = history.judge.disconnected(CALLEE, "closed by the server", history.now);
     assert_eq!(next, Some(Next::Abandoned(1)));
     history.assert_fault(Kind::Disconnected, "closed by the server");
 }

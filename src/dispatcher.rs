@@ -1,4 +1,4 @@
-//! Carries letters from the outbox to whoever they are for: claims what is due, a bounded number at a time, and
+//! Delivers messages from the outbox: claims what is due, a bounded number at a time, and
 //! settles what became of it.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::{Claim, Outbox, Queue, Settled, StoreError};
 use crate::telemetry::trace::{self, Kind, Traces};
 use crate::telemetry::{About, metrics};
 
-/// How often the queue is looked at for letters of other nodes and for retries.
+/// How often the queue is looked at for messages of other nodes and for retries.
 const POLL: Duration = Duration::from_millis(250);
 /// After a claim that the store failed.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 
 /// One kind of delivery.
 #[async_trait]
-pub trait Carrier: Send + Sync {
+pub trait Destination: Send + Sync {
     fn queue(&self) -> Queue;
 
     /// How many letters may be on their way at this time; 0 while the receiver is to be left alone.
@@ -56,71 +56,71 @@ pub trait Carrier: Send + Sync {
     fn lease(&self) -> Duration;
 
     /// Makes one attempt.
-    async fn carry(&self, claim: &Claim) -> Settled;
+    async fn send(&self, claim: &Claim) -> Settled;
 
     /// Whether an attempt that was broken off may be made again, though it may have arrived.
     fn is_repeatable(&self, claim: &Claim) -> bool;
 
-    /// The attempts that are noted of a letter whose attempt was broken off.
+    /// The attempts that are noted of a message whose attempt was broken off.
     fn attempts_after_break(&self, claim: &Claim) -> u32 {
         claim.attempts
     }
 
-    /// Counts a letter that was given up.
+    /// Counts a message that was given up.
     fn given_up(&self, claim: &Claim);
 }
 
-/// Runs until the stop, then hands back what it holds: no letter waits for its lease because a node was stopped in an
+/// Runs until the stop, then hands back what it holds: no message waits for its lease because a node was stopped in an
 /// orderly way. What a node that died had on its way is handed out again when its lease is over.
 pub async fn run(
     outbox: Arc<dyn Outbox>,
-    carrier: Arc<dyn Carrier>,
+    destination: Arc<dyn Destination>,
     clock: Clock,
-    mut bell: watch::Receiver<u64>,
+    mut wake_up: watch::Receiver<u64>,
     traces: Traces,
     stop: CancellationToken,
 ) {
-    let courier = Courier {
+    let dispatcher = Dispatcher {
         outbox: &*outbox,
-        carrier: &*carrier,
+        destination: &*destination,
         clock: &clock,
         traces: &traces,
         stop,
         too_late: CancellationToken::new(),
     };
     let mut flying = FuturesUnordered::new();
-    while !courier.stop.is_cancelled() {
-        let room = carrier.room();
+    while !dispatcher.stop.is_cancelled() {
+        let room = destination.room();
         let free = room.saturating_sub(flying.len());
         // Few large claims rather than many small ones.
         if free * 4 >= room && free > 0 {
-            match outbox.claim(carrier.queue(), clock.now(), carrier.lease(), free).await {
-                Ok(claims) => flying.extend(claims.into_iter().map(|claim| courier.deliver(claim))),
+            match outbox.claim(destination.queue(), clock.now(), destination.lease(), free).await {
+                Ok(claims) => flying.extend(claims.into_iter().map(|claim| dispatcher.deliver(claim))),
                 Err(error) => {
                     failed(&error);
-                    let _ = tokio::time::timeout(AGAIN, courier.stop.cancelled()).await;
+                    let _ = tokio::time::timeout(AGAIN, dispatcher.stop.cancelled()).await;
                 }
             }
         }
         tokio::select! {
             Some(()) = flying.next() => {}
-            rung = bell.changed() => if rung.is_err() {
+            woken = wake_up.changed() => if woken.is_err() {
                 return; // the node is gone
             },
             () = tokio::time::sleep(POLL) => {}
-            () = courier.stop.cancelled() => {}
+            () = dispatcher.stop.cancelled() => {}
         }
     }
     let all_answered = async { while flying.next().await.is_some() {} };
     if tokio::time::timeout(LAST_ANSWERS, all_answered).await.is_err() {
-        courier.too_late.cancel();
+        dispatcher.too_late.cancel();
         while flying.next().await.is_some() {}
     }
 }
 
-struct Courier<'a> {
+struct Dispatcher<'a> {
     outbox: &'a dyn Outbox,
-    carrier: &'a dyn Carrier,
+    destination: &'a dyn Destination,
     clock: &'a Clock,
     traces: &'a Traces,
     stop: CancellationToken,
@@ -128,29 +128,30 @@ struct Courier<'a> {
     too_late: CancellationToken,
 }
 
-impl Courier<'_> {
-    /// Delivers a letter, and those of the same call behind it.
+impl Dispatcher<'_> {
+    /// Delivers a message, and those of the same call behind it.
     async fn deliver(&self, claim: Claim) {
         let mut next = Some(claim);
         while let Some(claim) = next {
             if self.stop.is_cancelled() {
                 return self.hand_back(&claim, claim.attempts).await;
             }
-            let about = About { call: claim.letter.call.clone(), ..About::default() };
-            let carried = self.traces.run(name_of(self.carrier.queue()), Kind::Client, about, self.attempt(&claim));
-            let Some(settled) = carried.await else {
-                if self.carrier.is_repeatable(&claim) {
-                    self.hand_back(&claim, self.carrier.attempts_after_break(&claim)).await;
+            let about = About { call: claim.message.call.clone(), ..About::default() };
+            let attempted =
+                self.traces.run(name_of(self.destination.queue()), Kind::Client, about, self.attempt(&claim));
+            let Some(settled) = attempted.await else {
+                if self.destination.is_repeatable(&claim) {
+                    self.hand_back(&claim, self.destination.attempts_after_break(&claim)).await;
                 }
                 return;
             };
-            // A settlement that is lost: the lease runs out and the letter is sent once more, under its id.
+            // A settlement that is lost: the lease runs out and the message is sent once more, under its id.
             next = match self.outbox.settle(&claim, &settled, self.clock.now()).await {
                 Ok(next) => next,
                 Err(error) => return failed(&error),
             };
             // The receiver is to be left alone: what is behind goes back.
-            if let Some(waiting) = next.take_if(|_| self.carrier.room() == 0) {
+            if let Some(waiting) = next.take_if(|_| self.destination.room() == 0) {
                 self.hand_back(&waiting, waiting.attempts).await;
             }
         }
@@ -159,7 +160,7 @@ impl Courier<'_> {
     /// Absent where the node stopped meanwhile.
     async fn attempt(&self, claim: &Claim) -> Option<Settled> {
         trace::note("attempt", || i64::from(claim.attempts) + 1);
-        let settled = self.too_late.run_until_cancelled(self.carrier.carry(claim)).await;
+        let settled = self.too_late.run_until_cancelled(self.destination.send(claim)).await;
         trace::note("outcome", || match &settled {
             Some(Settled::Done { .. }) => "done",
             Some(Settled::Later { .. } | Settled::Apart { .. }) => "later",
@@ -168,9 +169,9 @@ impl Courier<'_> {
         });
         if let Some(Settled::Dead { error, attempts }) = &settled {
             // Others are named by their user.
-            let letter = claim.letter.call.as_ref().map(|_| claim.letter.id.as_str());
-            tracing::error!(letter, %error, attempts, "a letter was given up, see /outbox/dead");
-            self.carrier.given_up(claim);
+            let message = claim.message.call.as_ref().map(|_| claim.message.id.as_str());
+            tracing::error!(letter = message, %error, attempts, "an outbox message was given up, see /outbox/dead");
+            self.destination.given_up(claim);
         }
         settled
     }
@@ -205,17 +206,17 @@ mod tests {
     use crate::call::CallId;
     use crate::store::contract::UNLIMITED;
     use crate::store::memory::MemoryStore;
-    use crate::store::{Bell, Letter};
+    use crate::store::{OutboxMessage, WakeUp};
 
-    /// Answers letters whose id ends in "well", leaves the others unanswered, repeats none that ends in "once", and notes
-    /// the attempt of one that ends in "noted".
+    /// Answers messages whose id ends in "well", leaves the others unanswered, repeats none that ends in "once", and
+    /// notes the attempt of one that ends in "noted".
     #[derive(Default)]
     struct Silent {
         sent: Notify,
     }
 
     #[async_trait]
-    impl Carrier for Silent {
+    impl Destination for Silent {
         fn queue(&self) -> Queue {
             Queue::Events
         }
@@ -228,33 +229,33 @@ mod tests {
             Duration::from_secs(20)
         }
 
-        async fn carry(&self, claim: &Claim) -> Settled {
+        async fn send(&self, claim: &Claim) -> Settled {
             self.sent.notify_one();
             // In the time that is left when the node stops.
             tokio::time::sleep(LAST_ANSWERS / 2).await;
-            if !claim.letter.id.ends_with("well") {
+            if !claim.message.id.ends_with("well") {
                 std::future::pending::<()>().await;
             }
             Settled::Done { lease: self.lease() }
         }
 
         fn is_repeatable(&self, claim: &Claim) -> bool {
-            !claim.letter.id.ends_with("once")
+            !claim.message.id.ends_with("once")
         }
 
         fn attempts_after_break(&self, claim: &Claim) -> u32 {
-            claim.attempts + u32::from(claim.letter.id.ends_with("noted"))
+            claim.attempts + u32::from(claim.message.id.ends_with("noted"))
         }
 
         fn given_up(&self, _: &Claim) {}
     }
 
     #[tokio::test]
-    async fn what_a_stopped_courier_holds_is_handed_back() {
+    async fn what_a_stopped_dispatcher_holds_is_handed_back() {
         let second = Duration::from_secs(1);
         let clock = Clock::system();
         let outbox: Arc<dyn Outbox> = Arc::new(MemoryStore::new(clock.clone(), UNLIMITED));
-        let letter = |call: &str, id: &str| Letter {
+        let message = |call: &str, id: &str| OutboxMessage {
             id: id.into(),
             queue: Queue::Events,
             call: CallId::parse(call).ok(),
@@ -263,25 +264,25 @@ mod tests {
             until: None,
             body: String::new(),
         };
-        let letters = [
-            letter("a", "a.1.well"),
-            letter("a", "a.2.well"),
-            letter("b", "b.1"),
-            letter("c", "c.1.once"),
-            letter("d", "d.1.noted"),
+        let messages = [
+            message("a", "a.1.well"),
+            message("a", "a.2.well"),
+            message("b", "b.1"),
+            message("c", "c.1.once"),
+            message("d", "d.1.noted"),
         ];
-        outbox.append(&letters).await.unwrap();
-        let (carrier, stop, bell) = (Arc::new(Silent::default()), CancellationToken::new(), Bell::default());
-        let listening = bell.listen(Queue::Events);
+        outbox.append(&messages).await.unwrap();
+        let (destination, stop, wake_up) = (Arc::new(Silent::default()), CancellationToken::new(), WakeUp::default());
+        let listening = wake_up.listen(Queue::Events);
         let running =
-            run(Arc::clone(&outbox), carrier.clone(), clock.clone(), listening, Traces::default(), stop.clone());
+            run(Arc::clone(&outbox), destination.clone(), clock.clone(), listening, Traces::default(), stop.clone());
         let stopping = async {
-            carrier.sent.notified().await;
+            destination.sent.notified().await;
             stop.cancel();
         };
         tokio::join!(running, stopping);
         let claims = outbox.claim(Queue::Events, clock.now(), second, 8).await.unwrap();
-        let mut left: Vec<_> = claims.iter().map(|claim| (claim.letter.id.as_str(), claim.attempts)).collect();
+        let mut left: Vec<_> = claims.iter().map(|claim| (claim.message.id.as_str(), claim.attempts)).collect();
         left.sort_unstable();
         assert_eq!(left, [("a.2.well", 0), ("b.1", 0), ("d.1.noted", 1)], "the first was answered, and who knows of c");
         assert_eq!(outbox.backlog().await.unwrap().waiting, 4);
