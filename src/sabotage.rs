@@ -22,7 +22,7 @@ pub enum Bug {
     OrderByClock,
     /// `drop_on_disconnect`: a word over HTTP is forgotten when its client goes away.
     DropOnDisconnect,
-    /// `forget_queue`: a verdict that finds no store is not kept.
+    /// `forget_queue`: a command that finds no store is not kept.
     ForgetQueue,
     /// `said_before_emit`: one ring in ten counts as said and is not.
     SaidBeforeEmit,

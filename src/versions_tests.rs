@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::bus::Envelope;
-use crate::call::{Call, Callback, End, Milestone, Verdict};
+use crate::call::{Call, Callback, EarlyCommand, End, Milestone};
 use crate::store::{KnownToken, Lease, OutboxMessage, Outcome, SessionRecord};
 
 /// What is read there comes from Laravel or from who asks over HTTP; all else is stored or sent between nodes.
@@ -25,7 +25,7 @@ const TYPES: [(&str, Read); 11] = [
     ("end", read::<End>),
     ("outcome", read::<Outcome>),
     ("milestone", read::<Milestone>),
-    ("verdict", read::<Verdict>),
+    ("verdict", read::<EarlyCommand>),
     ("callback", read::<Callback>),
     ("session", read::<SessionRecord>),
     ("token", read::<KnownToken>),

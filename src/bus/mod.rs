@@ -137,7 +137,7 @@ impl Body {
     }
 }
 
-/// Something said to all sessions of a user that is no change of a call: a verdict over HTTP about a call without a
+/// Something said to all sessions of a user that is no change of a call: a command over HTTP about a call without a
 /// record, a participant's message, or an event of the application's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]

@@ -749,7 +749,7 @@ fn what_each_side_hears() {
     assert_eq!(hear(&active(), Role::Caller, &caller), "Accepted");
     assert_eq!(hear(&active(), Role::Callee, &callee), "");
     assert_eq!(hear(&active(), Role::Callee, &other), r#"Cancelled { reason: "Answered elsewhere" }"#);
-    assert_eq!(hear(&active_over_http(), Role::Callee, &other), "", "a verdict over HTTP tells nobody elsewhere");
+    assert_eq!(hear(&active_over_http(), Role::Callee, &other), "", "a command over HTTP tells nobody elsewhere");
 
     let rejected = after(&ringing(), Command::Reject { by: bo(), reason: Some("Later".into()) }, 3);
     assert_eq!(hear(&rejected, Role::Caller, &caller), r#"Rejected { reason: "Later" }"#);
@@ -828,8 +828,8 @@ fn the_deployed_app_hears_an_end_only_when_its_screen_listens() {
 }
 
 #[test]
-fn verdicts_before_their_call() {
-    let verdict = |name: &str, kind, seconds| Verdict {
+fn early_commands_before_their_call() {
+    let early_command = |name: &str, kind, seconds| EarlyCommand {
         user: user(name),
         device: named("x"),
         kind,
@@ -838,17 +838,22 @@ fn verdicts_before_their_call() {
         at: at(seconds),
         token: None,
     };
-    let reason = |verdicts: &[Verdict]| resolve(&trying(), verdicts).end().map(|end| end.reason.name());
-    assert_eq!(reason(&[verdict("bo", VerdictKind::Reject, 0)]), Some("rejected"));
-    assert_eq!(reason(&[verdict("ana", VerdictKind::Cancel, 0)]), Some("cancelled"));
-    assert_eq!(reason(&[verdict("eve", VerdictKind::Reject, 0)]), None, "a stranger's word counts for nothing");
-    assert_eq!(reason(&[verdict("bo", VerdictKind::Cancel, 0)]), None, "only the caller cancels");
-    assert_eq!(reason(&[verdict("ana", VerdictKind::Accept, 0)]), None, "only the receiver accepts");
-    let accepted = resolve(&trying(), &[verdict("bo", VerdictKind::Accept, 0)]);
+    let reason =
+        |early_commands: &[EarlyCommand]| resolve(&trying(), early_commands).end().map(|end| end.reason.name());
+    assert_eq!(reason(&[early_command("bo", EarlyCommandKind::Reject, 0)]), Some("rejected"));
+    assert_eq!(reason(&[early_command("ana", EarlyCommandKind::Cancel, 0)]), Some("cancelled"));
+    assert_eq!(
+        reason(&[early_command("eve", EarlyCommandKind::Reject, 0)]),
+        None,
+        "a stranger's word counts for nothing"
+    );
+    assert_eq!(reason(&[early_command("bo", EarlyCommandKind::Cancel, 0)]), None, "only the caller cancels");
+    assert_eq!(reason(&[early_command("ana", EarlyCommandKind::Accept, 0)]), None, "only the receiver accepts");
+    let accepted = resolve(&trying(), &[early_command("bo", EarlyCommandKind::Accept, 0)]);
     assert_eq!(accepted.state.name(), "active");
-    let met = [verdict("ana", VerdictKind::Cancel, 2), verdict("bo", VerdictKind::Accept, 1)];
+    let met = [early_command("ana", EarlyCommandKind::Cancel, 2), early_command("bo", EarlyCommandKind::Accept, 1)];
     assert_eq!(reason(&met), Some("hung_up"), "an accept that a cancel follows is a hang-up");
-    let trusted = Verdict { trusted: true, ..verdict("bo", VerdictKind::Cancel, 0) };
+    let trusted = EarlyCommand { trusted: true, ..early_command("bo", EarlyCommandKind::Cancel, 0) };
     assert_eq!(reason(&[trusted]), Some("cancelled"), "Laravel names the receiver only");
 }
 

@@ -59,7 +59,7 @@ options! {
     "VIDEO_SWITCH", "on", "`on` or `off`: whether an accepted call changes between audio and video (`call:upgrade`); `off` until all nodes know it";
     "VIDEO_ANSWER_SECS", "30", "how long a request for video waits for its answer";
     "LARAVEL_TIMEOUT_MS", "5000", "timeout of a request to Laravel";
-    "VERDICT_TTL_SECS", "300", "how long a verdict waits for its call";
+    "VERDICT_TTL_SECS", "300", "how long an early command waits for its call";
     "ENDED_TTL_SECS", "600", "how long ended calls are kept";
     "CALLER_GRACE_SECS", "10", "time a ringing caller has to reconnect; 20 without `acks`";
     "CALL_GRACE_SECS", "60", "time a party to an accepted call has to reconnect";

@@ -53,7 +53,7 @@ impl Reader {
             self.checked(usable);
         }
         let redis_url = redis_url.map(Secret::new);
-        let (ended, verdict) =
+        let (ended, early_command) =
             (self.seconds("ENDED_TTL_SECS", 60..=86_400), self.seconds("VERDICT_TTL_SECS", 10..=3600));
         let mut policy = self.policy();
         let webhook = self.webhook();
@@ -116,7 +116,7 @@ impl Reader {
             retention: Retention {
                 live: policy.call_max + Duration::from_secs(3600),
                 ended,
-                verdict,
+                early_command,
                 messages_per_minute: self.number("MESSAGES_PER_MINUTE", 0..=1_000_000),
                 rings_per_minute: self.number("RINGS_PER_CALLEE_PER_MINUTE", 0..=1000),
                 ring_budget: RingBudget {

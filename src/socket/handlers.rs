@@ -21,7 +21,7 @@ use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{About, Who, carry};
 use crate::wire::acks::{self, Refused};
-use crate::wire::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate, read_json, verdict_alone};
+use crate::wire::{CONTAINERS, FieldError, Fields, command_alone, drop_claims, read_initiate, read_json};
 
 /// No event of the contract comes near this; what is larger is not even parsed, but for a hang-up.
 const EVENT_LIMIT: usize = 16 * 1024;
@@ -56,7 +56,7 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
         let places = Places::of(hangs_up, name.starts_with(messages::EVENT));
         let text = match text.len() {
             ..=EVENT_LIMIT => Some(text.as_str().to_owned()),
-            _ if hangs_up => verdict_alone(text),
+            _ if hangs_up => command_alone(text),
             _ => None,
         };
         let Some(text) = text else {
@@ -227,7 +227,7 @@ async fn dispatch(
     match event {
         "call:initiate" => initiate(edge, session, caller, payload, ack, arrived).await,
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
-            verdict(edge, session, event, payload, ack, arrived).await;
+            command(edge, session, event, payload, ack, arrived).await;
         }
         "call:message" => messages::relay(edge, session, payload, ack).await,
         "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" | "call:downgrade" => {
@@ -305,7 +305,7 @@ async fn known(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> Option<
     }
 }
 
-async fn verdict(
+async fn command(
     edge: &Arc<Edge>,
     session: &Arc<Session>,
     event: &str,

@@ -13,7 +13,7 @@ use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisSessions, RedisTokens, connect};
 use super::*;
 use crate::call::{
-    Actor, Command, EndReason, MILESTONES, Party, Push, Role, State, Terms, TokenHash, VerdictKind, What, step,
+    Actor, Command, EarlyCommandKind, EndReason, MILESTONES, Party, Push, Role, State, Terms, TokenHash, What, step,
 };
 use crate::clock::Clock;
 
@@ -21,7 +21,7 @@ use crate::clock::Clock;
 pub const UNLIMITED: Retention = Retention {
     live: Duration::from_secs(18_000),
     ended: Duration::from_secs(600),
-    verdict: Duration::from_secs(300),
+    early_command: Duration::from_secs(300),
     rings_per_minute: 0,
     messages_per_minute: 0,
     ring_budget: RingBudget::OFF,
@@ -149,8 +149,8 @@ async fn swap(calls: &Arc<dyn CallStore>, next: &Call, seen: Version) -> Call {
     }
 }
 
-pub fn verdict(name: &str, kind: VerdictKind, at: Timestamp) -> Verdict {
-    Verdict { user: user(name), device: Device::Unnamed, kind, trusted: false, reason: None, at, token: None }
+pub fn early_command(name: &str, kind: EarlyCommandKind, at: Timestamp) -> EarlyCommand {
+    EarlyCommand { user: user(name), device: Device::Unnamed, kind, trusted: false, reason: None, at, token: None }
 }
 
 pub fn session(id: u128, name: &str, node: &str, epoch: u64) -> SessionRecord {
@@ -655,38 +655,38 @@ contract! {
         assert!(calls.versions(&[]).await.unwrap().is_empty());
     }
 
-    /// A verdict before its call is handed to the create of that call, and to no other.
-    async fn verdicts_wait_for_their_call(stores: Stores) {
+    /// An early command is handed to the create of that call, and to no other.
+    async fn early_commands_wait_for_their_call(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
-        let rejected = verdict("bo", VerdictKind::Reject, now);
-        assert_eq!(calls.keep_verdict(&first.id, &rejected, now).await.unwrap(), None);
-        let cancelled = verdict("ana", VerdictKind::Cancel, now + Duration::from_millis(1));
-        assert_eq!(calls.keep_verdict(&first.id, &cancelled, now).await.unwrap(), None);
-        let Created::Verdicts(mut kept) = calls.create(&first, &[], &[], &[], now).await.unwrap() else { panic!("none kept") };
+        let rejected = early_command("bo", EarlyCommandKind::Reject, now);
+        assert_eq!(calls.keep_early(&first.id, &rejected, now).await.unwrap(), None);
+        let cancelled = early_command("ana", EarlyCommandKind::Cancel, now + Duration::from_millis(1));
+        assert_eq!(calls.keep_early(&first.id, &cancelled, now).await.unwrap(), None);
+        let Created::EarlyCommands(mut kept) = calls.create(&first, &[], &[], &[], now).await.unwrap() else { panic!("none kept") };
         let seen = kept.clone();
-        kept.sort_by_key(|verdict| verdict.at);
+        kept.sort_by_key(|early| early.at);
         assert_eq!(kept, vec![rejected, cancelled]);
         assert_eq!(calls.load(&first.id).await.unwrap(), None);
         let Created::Created(first) = calls.create(&first, &seen, &[], &[], now).await.unwrap() else { panic!("not created") };
         let other = call("CALL_2", "cleo", "dan", now);
         create(&calls, &other, now).await;
-        assert_eq!(calls.keep_verdict(&first.id, &seen[0], now).await.unwrap(), Some(*first), "it exists after all");
+        assert_eq!(calls.keep_early(&first.id, &seen[0], now).await.unwrap(), Some(*first), "it exists after all");
     }
 
-    /// Verdicts are bounded per user, the oldest goes first, and grow old.
-    async fn verdicts_are_bounded(stores: Stores) {
+    /// Early commands are bounded per user, the oldest goes first, and grow old.
+    async fn early_commands_are_bounded(stores: Stores) {
         let (calls, now) = (stores.calls, stores.now);
-        for round in 0..=VERDICTS_PER_USER as u64 {
+        for round in 0..=EARLY_COMMANDS_PER_USER as u64 {
             let id = CallId::parse(&format!("CALL_{round}")).unwrap();
-            let kept = verdict("bo", VerdictKind::Reject, now + Duration::from_millis(round));
-            calls.keep_verdict(&id, &kept, now).await.unwrap();
+            let kept = early_command("bo", EarlyCommandKind::Reject, now + Duration::from_millis(round));
+            calls.keep_early(&id, &kept, now).await.unwrap();
         }
         let oldest = call("CALL_0", "a0", "bo", now);
         create(&calls, &oldest, now).await;
-        let newest = call(&format!("CALL_{VERDICTS_PER_USER}"), "a1", "bo", now);
-        assert!(matches!(calls.create(&newest, &[], &[], &[], now).await.unwrap(), Created::Verdicts(_)));
-        let later = now + RETENTION.verdict + Duration::from_secs(1);
+        let newest = call(&format!("CALL_{EARLY_COMMANDS_PER_USER}"), "a1", "bo", now);
+        assert!(matches!(calls.create(&newest, &[], &[], &[], now).await.unwrap(), Created::EarlyCommands(_)));
+        let later = now + RETENTION.early_command + Duration::from_secs(1);
         let old = call("CALL_5", "a2", "b2", later);
         create(&calls, &old, later).await;
     }

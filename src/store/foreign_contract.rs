@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::contract::{UNLIMITED, apply, by, call, test_server};
 use super::redis::{RedisCalls, RedisOutbox, RedisSessions, RedisTokens, connect};
 use super::*;
-use crate::call::{Command, EndReason, TokenHash, VerdictKind, What};
+use crate::call::{Command, EarlyCommandKind, EndReason, TokenHash, What};
 use crate::clock::Clock;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -85,8 +85,8 @@ async fn a_foreign_call_takes_its_line_and_is_nobodys_here() {
     corrupt(calls.line(&user("bo")).await.err());
     corrupt(calls.create(&same_id, &[], &[], &[], now).await.err());
     corrupt(calls.swap(&same_id, same_id.version, &[], &[]).await.err());
-    let verdict = Verdict::unreadable(&user("bo"), now);
-    corrupt(calls.keep_verdict(&id("9"), &verdict, now).await.err());
+    let early = EarlyCommand::unreadable(&user("bo"), now);
+    corrupt(calls.keep_early(&id("9"), &early, now).await.err());
     assert!(!calls.restore(&same_id, &[]).await.unwrap().written, "older than what is stored");
     assert_eq!(stage.stored("9").await, record, "nobody wrote over it");
 
@@ -178,15 +178,17 @@ async fn one_of_many_that_cannot_be_read_stops_no_other() {
 }
 
 #[tokio::test]
-async fn a_verdict_that_cannot_be_read_waits_beside_the_others() {
+async fn an_early_command_that_cannot_be_read_waits_beside_the_others() {
     let stage = Stage::set().await;
     let (calls, now) = (&stage.calls, stage.now);
-    let reject = Verdict { kind: VerdictKind::Reject, ..Verdict::unreadable(&user("bo"), now) };
-    calls.keep_verdict(&id("1"), &reject, now).await.unwrap();
+    let reject = EarlyCommand { kind: EarlyCommandKind::Reject, ..EarlyCommand::unreadable(&user("bo"), now) };
+    calls.keep_early(&id("1"), &reject, now).await.unwrap();
     let odd = format!("{}|{ODD}", now.as_millis() + 1);
     stage.client.hset::<(), _, _>(stage.key("verdicts:bo"), ("1|t", odd)).await.unwrap();
     let ring = call("1", "ana", "bo", now);
-    let Created::Verdicts(seen) = calls.create(&ring, &[], &[], &[], now).await.unwrap() else { panic!("none kept") };
+    let Created::EarlyCommands(seen) = calls.create(&ring, &[], &[], &[], now).await.unwrap() else {
+        panic!("none kept")
+    };
     assert_eq!(seen.len(), 2);
     let resolved = crate::call::resolve(&ring, &seen);
     assert_eq!(resolved.end().map(|end| end.reason), Some(EndReason::Rejected), "the other one is obeyed");

@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, CallId, Device, Milestone, NodeId, SessionId, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, Device, EarlyCommand, Milestone, NodeId, SessionId, Timestamp, UserId, Version};
 use crate::clock::{Shift, StoreTime};
 
 pub use counters::{COUNTED_FOR, Counters};
@@ -48,13 +48,13 @@ fn member_of(chain: Option<&CallId>, id: &str) -> String {
     chain.map_or_else(|| format!("r:{id}"), |call| format!("c:{call}"))
 }
 
-/// How long calls and verdicts are kept, and how many rings are let in.
+/// How long calls and early commands are kept, and how many rings are let in.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Live records outlive the maximum duration of a call by an hour.
     pub live: Duration,
     pub ended: Duration,
-    pub verdict: Duration,
+    pub early_command: Duration,
     /// How often a minute one caller may ring one callee; 0: no limit.
     pub rings_per_minute: u32,
     /// What one side of a call may say a minute, whatever nodes it says it to; 0: no limit.
@@ -63,8 +63,8 @@ pub struct Retention {
     pub ring_budget: RingBudget,
 }
 
-/// At most this many verdicts of a user wait for their calls; the oldest goes first.
-pub const VERDICTS_PER_USER: usize = 10;
+/// At most this many early commands of a user wait for their calls; the oldest goes first.
+pub const EARLY_COMMANDS_PER_USER: usize = 10;
 /// Outcomes listed in `session:ready`.
 pub const OUTCOMES_PER_USER: usize = 5;
 
@@ -74,8 +74,8 @@ pub enum Created {
     Created(Box<Call>),
     /// The id is taken; nothing was written.
     Exists(Box<Call>),
-    /// Verdicts wait for this call, others than the caller of `create` has seen; nothing was written.
-    Verdicts(Vec<Verdict>),
+    /// Early commands wait for this call, others than the caller of `create` has seen; nothing was written.
+    EarlyCommands(Vec<EarlyCommand>),
     /// The caller rang too much; nothing was written.
     TooManyRings { limit: RingLimit, wait: Duration },
     /// A line is taken by a live call that this version can't read, and so can't judge; nothing was written.
@@ -169,14 +169,14 @@ pub struct PutBacks {
 #[async_trait]
 pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
     /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is
-    /// already over claims nothing and is listed as an outcome of its caller. `seen` are the verdicts that `call`
+    /// already over claims nothing and is listed as an outcome of its caller. `seen` are the early commands that `call`
     /// already obeys. After a lost reply the same call (same nonce) is answered `Exists` with itself. A live call
     /// forgives what its callee owes its caller in ring time. `messages` are appended to the outbox and `milestones` to
     /// the call's timeline in the same step, if the call is written.
     async fn create(
         &self,
         call: &Call,
-        seen: &[Verdict],
+        seen: &[EarlyCommand],
         messages: &[OutboxMessage],
         milestones: &[Milestone],
         now: Timestamp,
@@ -223,8 +223,8 @@ pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
         limit: usize,
     ) -> Result<Vec<CallId>, StoreError>;
 
-    /// Keeps a verdict for a call that does not exist yet, and returns the call where it does exist after all.
-    async fn keep_verdict(&self, id: &CallId, verdict: &Verdict, now: Timestamp) -> Result<Option<Call>, StoreError>;
+    /// Keeps an early command for a call that does not exist yet, and returns the call where it does exist after all.
+    async fn keep_early(&self, id: &CallId, early: &EarlyCommand, now: Timestamp) -> Result<Option<Call>, StoreError>;
 
     /// Remembers for `ttl` that nobody heard the end of `call` because `user` had no session.
     async fn leave_notice(&self, user: &UserId, call: &CallId, ttl: Duration) -> Result<(), StoreError>;

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::{Created, OutboxMessage, SessionRecord, StoreError, Swap};
-use crate::call::{Audience, Call, Milestone, NodeId, Role, Timestamp, Verdict};
+use crate::call::{Audience, Call, EarlyCommand, Milestone, NodeId, Role, Timestamp};
 
 /// Changes calls as [`CallStore`](super::CallStore) does, and in the same step tells what was written; no `Told` where
 /// nothing was, or the store can't do both: then it is to be told afterwards.
@@ -10,7 +10,7 @@ pub trait Tells: Send + Sync {
     async fn create_telling(
         &self,
         call: &Call,
-        seen: &[Verdict],
+        seen: &[EarlyCommand],
         messages: &[OutboxMessage],
         milestones: &[Milestone],
         now_telling: (Timestamp, &Telling),

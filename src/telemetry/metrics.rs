@@ -113,8 +113,8 @@ metrics_table! {
         late_decision => "signaling_late_decisions_total";
         /// Calls that were ended while they rang: an accept never reached this cluster.
         accept_missed => "signaling_accepts_missed_total";
-        /// Verdicts given up while the store failed.
-        verdict_dropped => "signaling_verdicts_dropped_total";
+        /// Commands given up while the store failed.
+        command_dropped => "signaling_verdicts_dropped_total";
         /// Sessions whose transport was closed because their queue was full: the phone no longer reads.
         deaf_session => "signaling_sessions_deaf_total";
         /// Presence and application events that were dropped because too many waited for a phone to read.
@@ -175,8 +175,8 @@ metrics_table! {
         relays => "signaling_relays";
         /// 1 while webhooks are switched off because their receiver answered 410.
         webhooks_off => "signaling_webhooks_off";
-        /// Verdicts that wait for the store.
-        waiting_verdicts => "signaling_verdicts_waiting";
+        /// Commands that wait for the store.
+        waiting_commands => "signaling_verdicts_waiting";
     }
     histograms {
         /// How long after its deadline a call was judged.

@@ -7,4 +7,4 @@ mod json;
 mod payload;
 
 pub use json::read_json;
-pub use payload::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate, verdict_alone};
+pub use payload::{CONTAINERS, FieldError, Fields, command_alone, drop_claims, read_initiate};

@@ -15,8 +15,8 @@ const REASON_LIMIT: usize = 200;
 /// Data of an event of the application's own, as JSON.
 const APP_DATA_LIMIT: usize = 16 * 1024;
 const APP_PREFIX: &str = "app:";
-/// A verdict up to this size is read whatever its text looks like.
-const VERDICT_LIMIT: usize = 128 * 1024;
+/// A command up to this size is read whatever its text looks like.
+const COMMAND_LIMIT: usize = 128 * 1024;
 /// An event's fields lie in an object in an array.
 pub const CONTAINERS: usize = 2;
 /// Milliseconds; the bounds of `RING_TIMEOUT_SECS`.
@@ -200,26 +200,26 @@ impl Fields {
     }
 }
 
-/// What decides of a verdict.
+/// What decides of a command.
 #[derive(Deserialize)]
-struct VerdictFields {
+struct CommandFields {
     #[serde(default, rename = "callId")]
     call_id: Value,
     #[serde(default)]
     reason: Value,
 }
 
-/// The text of a verdict's array without all that came with it, which may be more than an event's and still must not
+/// The text of a command's array without all that came with it, which may be more than an event's and still must not
 /// refuse a hang-up. Absent where what decides is neither read in passing nor small enough to be read as a whole.
-pub fn verdict_alone(text: &str) -> Option<String> {
-    let read: Option<(String, VerdictFields)> = serde_json::from_str(text).ok();
+pub fn command_alone(text: &str) -> Option<String> {
+    let read: Option<(String, CommandFields)> = serde_json::from_str(text).ok();
     let (event, fields) = match read {
         Some((event, fields)) => (event.into(), fields),
-        None if text.len() <= VERDICT_LIMIT => {
+        None if text.len() <= COMMAND_LIMIT => {
             let mut parts = read_json::<Vec<Value>>(text.as_bytes(), CONTAINERS)?.into_iter();
             let event = parts.next()?;
             let mut payload = parts.next()?;
-            (event, VerdictFields { call_id: payload["callId"].take(), reason: payload["reason"].take() })
+            (event, CommandFields { call_id: payload["callId"].take(), reason: payload["reason"].take() })
         }
         None => return None,
     };

@@ -42,17 +42,17 @@ async fn a_lost_reply_of_swap_is_read_back() {
     let (nodes, proxy) = proxied().await;
     let ana = Phone::connect(nodes[1].public, Profile::of(&unique("ana"))).await;
     let bo = Phone::connect(nodes[0].public, Profile::of(&unique("bo"))).await;
-    for verdict in ["call:accept", "call:reject"] {
+    for command in ["call:accept", "call:reject"] {
         let id = unique_call();
         ana.rings(&id, &bo).await;
         proxy.lose_reply_of("\"active\":{\"accepted_at\"");
-        if verdict == "call:reject" {
+        if command == "call:reject" {
             proxy.lose_reply_of("\"rejected\"");
         }
-        let ack = bo.ask(verdict, serde_json::json!({"callId": id})).await;
+        let ack = bo.ask(command, serde_json::json!({"callId": id})).await;
         assert!(proxy.has_struck(), "the reply was not lost");
         assert_eq!(ack["success"], true, "{ack}");
-        if verdict == "call:accept" {
+        if command == "call:accept" {
             ana.expect("call:accepted").await;
             ana.end(&id).await;
             bo.expect("call:ended").await;

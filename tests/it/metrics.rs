@@ -191,7 +191,7 @@ async fn refused_events_and_accepted_calls_are_counted() {
     ] {
         assert_eq!(code(name), count, "{name}");
     }
-    // The verdict that waited for its call counts as well.
+    // The early command that waited for its call counts as well.
     assert_eq!(metrics.value("signaling_calls_initiated_total"), 2.0);
     assert_eq!(metrics.value("signaling_calls_accepted_total"), 2.0);
     assert_eq!(metrics.value("signaling_calls_ended_total{reason=\"hung_up\"}"), 2.0);

@@ -86,7 +86,7 @@ fn odd_values() -> Vec<String> {
     .collect()
 }
 
-/// What else comes with a verdict: the text between its call's id and the end of the object.
+/// What else comes with a command: the text between its call's id and the end of the object.
 fn odd_fields() -> Vec<String> {
     let odd = odd_values();
     let named = |name: &'static str| odd.iter().map(move |odd| format!(",{}:{odd}", json!(name)));
@@ -103,9 +103,9 @@ fn odd_fields() -> Vec<String> {
         .collect()
 }
 
-/// Whatever comes beside its call's id, a verdict is obeyed: a rejection that is refused lets the caller ring on.
+/// Whatever comes beside its call's id, a command is obeyed: a rejection that is refused lets the caller ring on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_field_that_is_not_needed_refuses_a_verdict() {
+async fn no_field_that_is_not_needed_refuses_a_command() {
     let cluster = Cluster::start(Backend::Memory, 1).await;
     let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
     for event in ["call:reject", "call:cancel", "call:end", "call:accept"] {

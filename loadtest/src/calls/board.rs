@@ -55,7 +55,7 @@ pub struct State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    Verdict,
+    Command,
     HangUp,
     /// The phones of an abandoned call have rested.
     Rested,
@@ -135,9 +135,9 @@ impl Board {
             let Some(story) = state.judge.story(no).cloned() else { continue };
             match due {
                 Due::Rested => state.idle(&story),
-                Due::Verdict | Due::HangUp if story.phase != Phase::Open => {}
-                Due::Verdict => {
-                    let (verb, side) = story.verdict();
+                Due::Command | Due::HangUp if story.phase != Phase::Open => {}
+                Due::Command => {
+                    let (verb, side) = story.command();
                     self.send(&mut state, no, &story, verb, side);
                 }
                 Due::HangUp => {
@@ -165,7 +165,7 @@ impl Board {
     fn follow(&self, state: &mut State, next: Option<Next>, at: Instant) {
         let Some(next) = next else { return };
         let (at, no, due) = match next {
-            Next::Verdict(no) => (at + self.manner.ring, no, Due::Verdict),
+            Next::Command(no) => (at + self.manner.ring, no, Due::Command),
             Next::HangUp(no) => (at + self.manner.talk, no, Due::HangUp),
             Next::Settled(no) => {
                 if let Some(story) = state.judge.story(no).cloned() {

@@ -21,7 +21,7 @@ const MEMORY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It is time to accept, reject or cancel.
-    Verdict(CallNo),
+    Command(CallNo),
     /// Both talk: somebody has to hang up in the end.
     HangUp(CallNo),
     /// All was told and acknowledged: both phones are idle again.
@@ -172,10 +172,10 @@ impl Judge {
         let all_met = story.owed & !story.met == 0;
         match (story.last, story.plan, all_met) {
             (Verb::Initiate, Plan::Talk { .. } | Plan::Reject, _) => {
-                (awaited == Awaited::Incoming).then_some(Next::Verdict(no))
+                (awaited == Awaited::Incoming).then_some(Next::Command(no))
             }
             // A caller cancels what it knows to be rung.
-            (Verb::Initiate, Plan::Cancel, true) => Some(Next::Verdict(no)),
+            (Verb::Initiate, Plan::Cancel, true) => Some(Next::Command(no)),
             (Verb::Accept, _, true) => Some(Next::HangUp(no)),
             (Verb::Reject | Verb::Cancel | Verb::End, _, true) => {
                 story.phase = Phase::Settled;

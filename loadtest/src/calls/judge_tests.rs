@@ -108,7 +108,7 @@ fn good_calls_have_no_faults() {
 }
 
 #[test]
-fn initiates_are_measured_from_the_plan_verdicts_from_the_sending() {
+fn initiates_are_measured_from_the_plan_commands_from_the_sending() {
     let begin = Instant::now();
     let mut judge = Judge::default();
     let sent = begin + Duration::from_millis(40);
@@ -122,13 +122,13 @@ fn initiates_are_measured_from_the_plan_verdicts_from_the_sending() {
 }
 
 #[test]
-fn a_verdict_follows_what_its_sender_knows() {
+fn a_command_follows_what_its_sender_knows() {
     let mut talk = History::of(TALK);
-    assert_eq!(talk.hears(CALLEE, Event::Incoming), Some(Next::Verdict(1)));
+    assert_eq!(talk.hears(CALLEE, Event::Incoming), Some(Next::Command(1)));
     assert_eq!(talk.ack(Verb::Initiate), None);
     let mut cancel = History::of(Plan::Cancel);
     assert_eq!(cancel.ack(Verb::Initiate), None);
-    assert_eq!(cancel.hears(CALLEE, Event::Incoming), Some(Next::Verdict(1)));
+    assert_eq!(cancel.hears(CALLEE, Event::Incoming), Some(Next::Command(1)));
 }
 
 #[test]

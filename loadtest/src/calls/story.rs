@@ -66,7 +66,7 @@ impl Story {
     }
 
     /// The verb that comes after the initiate, and who sends it.
-    pub fn verdict(&self) -> (Verb, Side) {
+    pub fn command(&self) -> (Verb, Side) {
         match self.plan {
             Plan::Talk { .. } => (Verb::Accept, Side::Callee),
             Plan::Reject => (Verb::Reject, Side::Callee),

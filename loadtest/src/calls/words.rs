@@ -117,7 +117,7 @@ impl Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Awaited {
     Incoming,
-    /// Not owed: a verdict may overtake it.
+    /// Not owed: a command may overtake it.
     Ringing,
     Accepted,
     Rejected,

@@ -12,7 +12,7 @@ use crate::call::{Actor, Asked, Call, CallId, Command, RowStatus, SealedToken, T
 use crate::telemetry::metrics::{self, Inquired};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const VERDICTS_PER_MINUTE: u32 = 6;
+const EARLY_COMMANDS_PER_MINUTE: u32 = 6;
 /// Users whose questions are counted; beyond it those of past minutes go.
 const COUNTED: usize = 10_000;
 /// Questions about absent phones at the same time: when all nodes were away they come for all calls at once, and others
@@ -69,7 +69,7 @@ impl Questions {
             (*since, *count) = (now, 0);
         }
         *count += 1;
-        *count <= VERDICTS_PER_MINUTE
+        *count <= EARLY_COMMANDS_PER_MINUTE
     }
 }
 

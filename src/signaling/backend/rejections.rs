@@ -12,7 +12,7 @@ use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;
 use crate::store::Created;
 
-const VERDICT_PATIENCE: Duration = Duration::from_millis(1500);
+const EARLY_COMMAND_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Asks the backend about calls that were rejected and are not here.
 pub struct Rejections {
@@ -41,7 +41,7 @@ impl Rejections {
         let (rejections, session) = (Arc::clone(self), Arc::clone(session));
         let (id, spelled) = (id.clone(), spelled.to_owned());
         self.node.spawn(async move {
-            let Asked::Row(row) = rejections.questions.ask(&id, &[token], VERDICT_PATIENCE).await else { return };
+            let Asked::Row(row) = rejections.questions.ask(&id, &[token], EARLY_COMMAND_PATIENCE).await else { return };
             let known = row.receiver.as_ref() == Some(&by.user);
             if !known || !matches!(row.status, RowStatus::Open | RowStatus::Rejected) {
                 return;
@@ -71,7 +71,7 @@ impl Rejections {
         call.callee.tokens = by.token.iter().cloned().collect();
         let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.node.now());
         if let Created::Exists(_) = self.calls.create_settled(&call).await? {
-            // Initiated meanwhile: it has met the verdict that was kept.
+            // Initiated meanwhile: it has met the early command that was kept.
             return Ok(());
         }
         let reason = reason.unwrap_or_else(|| "User declined".into());

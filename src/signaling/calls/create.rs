@@ -1,14 +1,14 @@
 //! Calls that are new to the store.
 
 use super::{Announced, Announcement, Calls};
-use crate::call::{Audience, Call, Verdict, milestones};
+use crate::call::{Audience, Call, EarlyCommand, milestones};
 use crate::store::{Created, StoreError};
 use crate::telemetry::tale;
 use crate::telemetry::trace::{self, Kind};
 
 impl Calls {
     /// Creates a call together with its outbox messages, and tells other nodes of it in the same step if it rings.
-    pub async fn create(&self, call: &Call, seen: &[Verdict]) -> Result<(Created, Option<Announced>), StoreError> {
+    pub async fn create(&self, call: &Call, seen: &[EarlyCommand]) -> Result<(Created, Option<Announced>), StoreError> {
         // A line that is not put back yet would not make busy.
         self.identity.all_restored().await?;
         let (messages, now) = (self.messages.of(None, call), self.node.now());
@@ -37,10 +37,10 @@ impl Calls {
         Ok(created)
     }
 
-    /// Creates a call that is settled: verdicts that wait for it change nothing.
+    /// Creates a call that is settled: early commands that wait for it change nothing.
     pub async fn create_settled(&self, call: &Call) -> Result<Created, StoreError> {
         match self.create(call, &[]).await?.0 {
-            Created::Verdicts(verdicts) => Ok(self.create(call, &verdicts).await?.0),
+            Created::EarlyCommands(early_commands) => Ok(self.create(call, &early_commands).await?.0),
             created => Ok(created),
         }
     }

@@ -74,7 +74,7 @@ impl NewCalls {
         }
     }
 
-    /// The call as if no verdict had been seen yet.
+    /// The call as if no early command had been seen yet.
     pub fn trying(&self, call: &Call) -> Call {
         Call { callee: Party::new(call.callee.user.clone()), state: State::Trying, ..call.clone() }
     }

@@ -109,7 +109,7 @@ impl Phones {
         self.node.to_its_end(async move { presence.unsubscribe(&session, &users).await }).await
     }
 
-    /// What the sender's own session hears about a verdict that was refused.
+    /// What the sender's own session hears about a command that was refused.
     pub fn answer_refused(&self, session: &Arc<Session>, refusal: Refusal, call: &Call) {
         self.commands.answer_refused(session, refusal, call);
     }

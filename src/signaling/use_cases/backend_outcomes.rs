@@ -6,8 +6,8 @@ use super::backend_word::{BackendWord, Told, WordOutcome};
 use super::claims::Claims;
 use crate::bus::Word;
 use crate::call::{
-    Actor, Audience, Call, CallId, Command, Device, End, EndReason, Ender, Push, Refusal, Role, State, UserId, Verb,
-    Verdict, VerdictKind,
+    Actor, Audience, Call, CallId, Command, Device, EarlyCommand, EarlyCommandKind, End, EndReason, Ender, Push,
+    Refusal, Role, State, UserId, Verb,
 };
 use crate::signaling::calls::{Calls, Failure, NewCalls};
 use crate::signaling::commands::Commands;
@@ -89,7 +89,7 @@ impl BackendOutcomes {
                 }
                 // Laravel has this one ongoing, but what holds the line is not ours to end: said again later.
                 Created::Taken => return Err(Failure::Unavailable),
-                Created::Exists(_) | Created::Verdicts(_) | Created::TooManyRings { .. } => {}
+                Created::Exists(_) | Created::EarlyCommands(_) | Created::TooManyRings { .. } => {}
             }
         }
         Err(Failure::Unavailable)
@@ -117,16 +117,16 @@ impl BackendOutcomes {
             },
             None => {
                 self.is_known_to_be_unknown().await?;
-                let verdict = Verdict {
+                let early = EarlyCommand {
                     user: receiver.clone(),
                     device: Device::Unknown,
-                    kind: VerdictKind::Cancel,
+                    kind: EarlyCommandKind::Cancel,
                     trusted: true,
                     reason: reason.clone(),
                     at: self.node.now(),
                     token: None,
                 };
-                match self.calls.store.keep_verdict(&id, &verdict, self.node.now()).await? {
+                match self.calls.store.keep_early(&id, &early, self.node.now()).await? {
                     Some(call) => call.caller.user,
                     None => {
                         let reason = reason.unwrap_or_else(|| "Caller ended call".into());

@@ -19,7 +19,7 @@ use crate::signaling::sessions::Session;
 use crate::store::{Created, RingLimit};
 use crate::telemetry::metrics::{self, Freed, Limit};
 
-/// Displaced calls, verdicts and lost replies in a row before an initiate is given up as unavailable.
+/// Displaced calls, early commands and lost replies in a row before an initiate is given up as unavailable.
 const ATTEMPTS: u32 = 16;
 
 /// How an initiate was answered.
@@ -29,7 +29,7 @@ pub enum Initiated {
     Ringing,
     /// The callee has no session; the call is tracked and rings him when he connects.
     Offline,
-    /// A verdict was waiting, or an accept came first: the outcome follows the answer.
+    /// An early command was waiting, or an accept came first: the outcome follows the answer.
     Settled(Box<Call>),
     Busy {
         /// The call, as spelled, in which the receiver rings the dialer.
@@ -114,9 +114,9 @@ impl Dialing {
                     });
                     return Err(Failure::RateLimited { wait });
                 }
-                Created::Verdicts(verdicts) => {
-                    call = resolve(&self.new_calls.trying(&call), &verdicts);
-                    seen = verdicts;
+                Created::EarlyCommands(early_commands) => {
+                    call = resolve(&self.new_calls.trying(&call), &early_commands);
+                    seen = early_commands;
                 }
                 // Nobody here can say whether it gives way.
                 Created::Taken => return self.answer_busy(call, None).await,
@@ -146,7 +146,7 @@ impl Dialing {
         metrics::call_initiated();
         match call.state {
             State::Trying | State::Ringing => {}
-            // A verdict was waiting.
+            // An early command was waiting.
             State::Active { .. } => metrics::call_accepted(),
             State::Ended(_) => metrics::call_ended(&call),
         }

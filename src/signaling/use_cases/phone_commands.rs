@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::retry_queue::{Owed, RetryQueue};
-use crate::call::{Actor, Audience, Call, CallId, Command, Refusal, Say, UserId, Verdict, VerdictKind};
+use crate::call::{Actor, Audience, Call, CallId, Command, EarlyCommand, EarlyCommandKind, Refusal, Say, UserId};
 use crate::sabotage::{self, Bug};
 use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
@@ -95,7 +95,7 @@ impl PhoneCommands {
         }
     }
 
-    /// Applies a verdict, keeps it for a call that is not initiated yet, and retries it while the store fails.
+    /// Applies a command, keeps it for a call that is not initiated yet, and retries it while the store fails.
     async fn judge(&self, id: &CallId, command: Command) -> Result<Call, Failure> {
         let judged = if self.queue.holds(id) {
             // In order per call: behind those that wait already.
@@ -112,7 +112,7 @@ impl PhoneCommands {
         judged
     }
 
-    /// The retry of a verdict, without queueing it again.
+    /// The retry of a command, without queueing it again.
     pub async fn judge_again(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
         let call = match self.calls.unless_lost(self.commands.apply(id, command).await).await {
             Err(Failure::NotFound) => self.keep(id, command).await?,
@@ -125,12 +125,12 @@ impl PhoneCommands {
 
     async fn keep(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
         let (kind, by, reason) = match command {
-            Command::Accept { by } => (VerdictKind::Accept, by, None),
-            Command::Reject { by, reason } => (VerdictKind::Reject, by, reason.clone()),
-            Command::Cancel { by, reason } => (VerdictKind::Cancel, by, reason.clone()),
+            Command::Accept { by } => (EarlyCommandKind::Accept, by, None),
+            Command::Reject { by, reason } => (EarlyCommandKind::Reject, by, reason.clone()),
+            Command::Cancel { by, reason } => (EarlyCommandKind::Cancel, by, reason.clone()),
             _ => return Err(Failure::NotFound),
         };
-        let verdict = Verdict {
+        let early = EarlyCommand {
             user: by.user.clone(),
             device: by.device.clone(),
             kind,
@@ -139,14 +139,14 @@ impl PhoneCommands {
             at: self.node.now(),
             token: by.token.clone(),
         };
-        match self.calls.store.keep_verdict(id, &verdict, self.node.now()).await? {
+        match self.calls.store.keep_early(id, &early, self.node.now()).await? {
             // Initiated in the same moment: it is applied after all.
             Some(_) => self.commands.apply(id, command).await,
             None => Err(Failure::NotFound),
         }
     }
 
-    /// What the sender's own session hears about a verdict that was refused.
+    /// What the sender's own session hears about a command that was refused.
     pub fn answer_refused(&self, session: &Arc<Session>, refusal: Refusal, call: &Call) {
         match refusal {
             Refusal::AnsweredElsewhere => {

@@ -151,6 +151,6 @@ impl RetryQueue {
 }
 
 pub fn give_up(waiting: &Waiting, why: &str) {
-    metrics::verdict_dropped();
+    metrics::command_dropped();
     tracing::error!(call = %waiting.id, reason = why, "what was said of a call is given up");
 }

@@ -34,7 +34,7 @@ impl Retrying {
     pub async fn keep_trying(self: Arc<Self>) {
         loop {
             tokio::time::sleep(PAUSE).await;
-            metrics::waiting_verdicts(self.queue.len());
+            metrics::waiting_commands(self.queue.len());
             if self.queue.len() == 0 || self.store.reached().await.is_err() {
                 continue;
             }

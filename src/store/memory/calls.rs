@@ -5,10 +5,10 @@ use async_trait::async_trait;
 
 use super::owed::Owed;
 use super::{MemoryStore, outcome_of};
-use crate::call::{Call, CallId, MILESTONES, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, EarlyCommand, MILESTONES, Milestone, NodeId, Timestamp, UserId, Version};
 use crate::store::{
-    CallStore, Created, Desk, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage, Outcome, PutBack, PutBacks,
-    Restored, Retention, RingLimit, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage, Outcome,
+    PutBack, PutBacks, Restored, Retention, RingLimit, StoreError, Swap,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ pub(super) struct Calls {
     /// Records in the order in which they may be forgotten.
     garbage: BTreeSet<(Timestamp, CallId)>,
     keep_until: HashMap<CallId, Timestamp>,
-    verdicts: HashMap<UserId, Vec<(CallId, Verdict)>>,
+    early_commands: HashMap<UserId, Vec<(CallId, EarlyCommand)>>,
     outcomes: HashMap<UserId, Vec<Outcome>>,
     notices: HashMap<UserId, Notice>,
     /// Start of the minute and rings in it, by caller and callee.
@@ -124,8 +124,8 @@ impl Calls {
             self.rings.retain(|_, (since, _)| now.since(*since) < RING_WINDOW);
             self.owed.clean(now);
             self.notices.retain(|_, notice| notice.until > now);
-            self.verdicts.retain(|_, kept| {
-                kept.retain(|(_, verdict)| verdict.at + retention.verdict > now);
+            self.early_commands.retain(|_, kept| {
+                kept.retain(|(_, early)| early.at + retention.early_command > now);
                 !kept.is_empty()
             });
             self.outcomes.retain(|_, listed| {
@@ -141,7 +141,7 @@ impl CallStore for MemoryStore {
     async fn create(
         &self,
         call: &Call,
-        seen: &[Verdict],
+        seen: &[EarlyCommand],
         messages: &[OutboxMessage],
         milestones: &[Milestone],
         now: Timestamp,
@@ -151,15 +151,15 @@ impl CallStore for MemoryStore {
         if let Some(existing) = calls.records.get(&call.id) {
             return Ok(Created::Exists(Box::new(existing.clone())));
         }
-        let kept: Vec<Verdict> = [&call.caller.user, &call.callee.user]
+        let kept: Vec<EarlyCommand> = [&call.caller.user, &call.callee.user]
             .into_iter()
-            .filter_map(|user| calls.verdicts.get(user))
+            .filter_map(|user| calls.early_commands.get(user))
             .flatten()
-            .filter(|(id, verdict)| *id == call.id && verdict.at + self.retention.verdict > now)
-            .map(|(_, verdict)| verdict.clone())
+            .filter(|(id, early)| *id == call.id && early.at + self.retention.early_command > now)
+            .map(|(_, early)| early.clone())
             .collect();
-        if kept.len() != seen.len() || kept.iter().any(|verdict| !seen.contains(verdict)) {
-            return Ok(Created::Verdicts(kept));
+        if kept.len() != seen.len() || kept.iter().any(|early| !seen.contains(early)) {
+            return Ok(Created::EarlyCommands(kept));
         }
         if !call.is_live() {
             let order = calls.next_order(now);
@@ -293,20 +293,20 @@ impl CallStore for MemoryStore {
         Ok(claimed)
     }
 
-    async fn keep_verdict(&self, id: &CallId, verdict: &Verdict, now: Timestamp) -> Result<Option<Call>, StoreError> {
+    async fn keep_early(&self, id: &CallId, early: &EarlyCommand, now: Timestamp) -> Result<Option<Call>, StoreError> {
         let mut calls = self.calls.lock();
         calls.collect_garbage(now, self.retention);
         if let Some(call) = calls.records.get(id) {
             return Ok(Some(call.clone()));
         }
-        let kept = calls.verdicts.entry(verdict.user.clone()).or_default();
+        let kept = calls.early_commands.entry(early.user.clone()).or_default();
         kept.retain(|(call, other)| {
-            (call != id || other.trusted != verdict.trusted) && other.at + self.retention.verdict > now
+            (call != id || other.trusted != early.trusted) && other.at + self.retention.early_command > now
         });
-        if kept.len() >= VERDICTS_PER_USER {
+        if kept.len() >= EARLY_COMMANDS_PER_USER {
             kept.remove(0);
         }
-        kept.push((id.clone(), verdict.clone()));
+        kept.push((id.clone(), early.clone()));
         Ok(None)
     }
 

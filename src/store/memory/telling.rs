@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::call::{Call, Milestone, Timestamp, Verdict};
+use crate::call::{Call, EarlyCommand, Milestone, Timestamp};
 use crate::store::{CallStore, Created, OutboxMessage, StoreError, Swap, Telling, Tells, Told};
 
 /// Whoever is on this memory finds sessions without a wait.
@@ -10,7 +10,7 @@ impl Tells for MemoryStore {
     async fn create_telling(
         &self,
         call: &Call,
-        seen: &[Verdict],
+        seen: &[EarlyCommand],
         messages: &[OutboxMessage],
         milestones: &[Milestone],
         (now, _): (Timestamp, &Telling),

@@ -11,16 +11,16 @@ use super::reading::{
     unexpected, version_text,
 };
 use super::{outbox, script, timeline};
-use crate::call::{Call, CallId, Milestone, NodeId, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, EarlyCommand, Milestone, NodeId, Timestamp, UserId, Version};
 use crate::store::memory::outcome_of;
 use crate::store::{
-    CallStore, Created, Desk, Generation, LastKept, OUTCOMES_PER_USER, OutboxBounds, OutboxMessage, PutBack, PutBacks,
-    Restored, Retention, StoreError, Swap, VERDICTS_PER_USER,
+    CallStore, Created, Desk, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxBounds,
+    OutboxMessage, PutBack, PutBacks, Restored, Retention, StoreError, Swap,
 };
 
 const LINES_AT_ONCE: usize = 512;
 
-/// Calls, lines, deadlines and verdicts in one hash slot.
+/// Calls, lines, deadlines and early commands in one hash slot.
 pub struct RedisCalls {
     pub(super) client: Client,
     pub(super) life: Life,
@@ -99,7 +99,7 @@ impl CallStore for RedisCalls {
     async fn create(
         &self,
         call: &Call,
-        seen: &[Verdict],
+        seen: &[EarlyCommand],
         messages: &[OutboxMessage],
         milestones: &[Milestone],
         now: Timestamp,
@@ -209,15 +209,15 @@ impl CallStore for RedisCalls {
         Ok(reply.iter().filter_map(read).collect())
     }
 
-    async fn keep_verdict(&self, id: &CallId, verdict: &Verdict, now: Timestamp) -> Result<Option<Call>, StoreError> {
-        let keys = vec![self.call_key(id), self.key("verdicts", &verdict.user)];
-        let field = if verdict.trusted { format!("{id}|t") } else { id.to_string() };
+    async fn keep_early(&self, id: &CallId, early: &EarlyCommand, now: Timestamp) -> Result<Option<Call>, StoreError> {
+        let keys = vec![self.call_key(id), self.key("verdicts", &early.user)];
+        let field = if early.trusted { format!("{id}|t") } else { id.to_string() };
         let arguments = vec![
             field.into(),
-            format!("{}|{}", verdict.at.as_millis(), json("verdict", verdict)?).into(),
+            format!("{}|{}", early.at.as_millis(), json("verdict", early)?).into(),
             number(now.as_millis()),
-            duration(self.retention.verdict),
-            number(VERDICTS_PER_USER as u64),
+            duration(self.retention.early_command),
+            number(EARLY_COMMANDS_PER_USER as u64),
         ];
         let reply: String = script::VERDICT.run(&self.client, keys, arguments).await?;
         optional(Key::Call(id), &reply)

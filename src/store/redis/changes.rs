@@ -9,7 +9,7 @@ use super::life::generation_key;
 use super::reading::{Key, duration, json, number, order_in, parse_at, unexpected, version_text};
 use super::telling::told;
 use super::{counters, outbox, script, timeline};
-use crate::call::{Call, Milestone, State, Timestamp, Verdict, Version};
+use crate::call::{Call, EarlyCommand, Milestone, State, Timestamp, Version};
 use crate::sabotage::{self, Bug};
 use crate::store::{CallStore, Created, OUTCOMES_PER_USER, OutboxMessage, StoreError, Swap, Telling, Told};
 
@@ -25,7 +25,7 @@ impl RedisCalls {
     pub(super) async fn create_script(
         &self,
         call: &Call,
-        seen: &[Verdict],
+        seen: &[EarlyCommand],
         messages: &[OutboxMessage],
         milestones: &[Milestone],
         (now, telling): (Timestamp, Option<&Telling>),
@@ -51,7 +51,7 @@ impl RedisCalls {
         ];
         keys.extend(sessions);
         let keep = if is_over { self.retention.ended } else { self.retention.live };
-        let signature = seen.iter().map(|verdict| verdict.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
+        let signature = seen.iter().map(|early| early.at.as_millis().to_string()).collect::<Vec<_>>().join(",");
         let mut arguments = vec![
             call.id.as_str().into(),
             version_text(call.version).into(),
@@ -60,7 +60,7 @@ impl RedisCalls {
             duration(keep),
             deadline(call),
             number(now.as_millis()),
-            duration(self.retention.verdict),
+            duration(self.retention.early_command),
             signature.into(),
             self.call_prefix().into(),
             self.life.judged().into(),

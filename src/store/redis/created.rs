@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::calls::RedisCalls;
-use super::reading::{Key, optional, order_in, parse_at, unexpected, verdict};
+use super::reading::{Key, early_command, optional, order_in, parse_at, unexpected};
 use crate::call::Call;
 use crate::sabotage;
 use crate::store::{Created, RingLimit, StoreError};
@@ -48,8 +48,9 @@ impl RedisCalls {
                 }
             }
             (Some("verdicts"), ..) => {
-                let verdicts = reply[1..].iter().map(|text| verdict(text, callee)).collect::<Result<_, _>>()?;
-                Ok(Created::Verdicts(verdicts))
+                let early_commands =
+                    reply[1..].iter().map(|text| early_command(text, callee)).collect::<Result<_, _>>()?;
+                Ok(Created::EarlyCommands(early_commands))
             }
             _ => Err(unexpected("create", reply)),
         }

@@ -10,7 +10,7 @@ use fred::types::Value;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use crate::call::{Call, CallId, Timestamp, UserId, Verdict, Version};
+use crate::call::{Call, CallId, EarlyCommand, Timestamp, UserId, Version};
 use crate::store::{LastKept, StoreError};
 use crate::telemetry::{Who, metrics};
 
@@ -84,15 +84,15 @@ pub fn optional(key: Key<'_>, text: &str) -> Result<Option<Call>, StoreError> {
     if text.is_empty() { Ok(None) } else { parse_at("call", key, text).map(Some) }
 }
 
-/// A verdict with the time under which it is kept, `time|verdict`. One that can't be read keeps its place: the time is
-/// part of what the script is shown as seen.
-pub fn verdict(text: &str, user: &UserId) -> Result<Verdict, StoreError> {
+/// An early command with the time under which it is kept, `time|command`. One that can't be read keeps its place:
+/// the time is part of what the script is shown as seen.
+pub fn early_command(text: &str, user: &UserId) -> Result<EarlyCommand, StoreError> {
     let (at, json) = text.split_once('|').unwrap_or(("", text));
     let Ok(at) = at.parse().map(Timestamp::from_millis) else {
         return Err(StoreError::Corrupt { what: "verdict", reason: "not time|verdict".into() });
     };
     let read = parse_at("verdict", Key::User(user), json);
-    Ok(read.map_or_else(|_| Verdict::unreadable(user, at), |verdict| Verdict { at, ..verdict }))
+    Ok(read.map_or_else(|_| EarlyCommand::unreadable(user, at), |early| EarlyCommand { at, ..early }))
 }
 
 pub(super) fn duration(value: Duration) -> Value {

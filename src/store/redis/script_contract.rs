@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use super::script::ALL;
 use super::{RedisCalls, RedisOutbox, RedisSessions, connect};
-use crate::call::{Call, CallId, Command, NodeId, Role, Timestamp, UserId, VerdictKind, What};
+use crate::call::{Call, CallId, Command, EarlyCommandKind, NodeId, Role, Timestamp, UserId, What};
 use crate::clock::{Clock, Shift};
 use crate::store::contract::test_server::Redis;
-use crate::store::contract::{UNLIMITED, apply, by, call, lease, milestone, session, user, verdict};
+use crate::store::contract::{UNLIMITED, apply, by, call, early_command, lease, milestone, session, user};
 use crate::store::{
     CallStore, Claim, Counters, Created, Messages, NewMessage, Outbox, OutboxBounds, OutboxMessage, PutBack, Queue,
     REPLAYED_AT_ONCE, Replayed, SessionStore, Settled, StoreError, Vacates, Vouches, Which,
@@ -235,8 +235,8 @@ impl Stage {
             "versions" => drop(self.calls.versions(&self.ids[..256]).await.unwrap()),
             "claim" => drop(self.calls.claim_due(far, far, Duration::from_secs(2), 128).await.unwrap()),
             "verdict" => {
-                let early = verdict("vic", VerdictKind::Reject, now + Duration::from_millis(round as u64));
-                self.calls.keep_verdict(&CallId::parse(&id).unwrap(), &early, now).await.unwrap();
+                let early = early_command("vic", EarlyCommandKind::Reject, now + Duration::from_millis(round as u64));
+                self.calls.keep_early(&CallId::parse(&id).unwrap(), &early, now).await.unwrap();
             }
             "generation" => drop(self.calls.generation().await.unwrap()),
             "raise" => self.calls.raise_order(1).await.unwrap(),
@@ -380,7 +380,7 @@ const READ_WHOLE: [(&str, &str); 13] = [
     ("unregister.lua: HKEYS", "sessions of a user"),
     ("sweep.lua: HGETALL", "sessions of a user"),
     ("swept.lua: HKEYS", "sessions of a user"),
-    ("verdict.lua: HGETALL", "VERDICTS_PER_USER"),
+    ("verdict.lua: HGETALL", "EARLY_COMMANDS_PER_USER"),
     ("renew.lua: ZRANGE", "nodes"),
     ("put_back.lua: HGETALL", "nodes"),
     ("epochs.lua: SMEMBERS", "epochs of a node that were not swept"),

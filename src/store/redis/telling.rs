@@ -7,7 +7,7 @@ use fred::types::Value;
 use super::calls::RedisCalls;
 use super::reading::{Key, readable, unexpected};
 use super::sessions::sessions_key;
-use crate::call::{Call, Milestone, NodeId, Timestamp, Verdict};
+use crate::call::{Call, EarlyCommand, Milestone, NodeId, Timestamp};
 use crate::store::{Created, OutboxMessage, StoreError, Swap, Telling, Tells, Told};
 
 impl RedisCalls {
@@ -32,7 +32,7 @@ impl Tells for RedisCalls {
     async fn create_telling(
         &self,
         call: &Call,
-        seen: &[Verdict],
+        seen: &[EarlyCommand],
         messages: &[OutboxMessage],
         milestones: &[Milestone],
         (now, telling): (Timestamp, &Telling),

@@ -1,7 +1,7 @@
--- KEYS: call, caller's line, callee's line, deadlines, caller's verdicts, callee's verdicts, rings of this caller at
+-- KEYS: call, caller's line, callee's line, deadlines, caller's early commands, callee's early commands, rings of this caller at
 --       this callee or, if it is over, caller's outcomes, timeline, order, ring time owed by this caller at this callee,
 --       by this caller at all, by this callee at this caller, generation, then what tell takes
--- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, verdict retention ms, signature of the verdicts
+-- ARGV: id, version, live (1|0), record, ttl ms, deadline or '', now, early command retention ms, signature of the early commands
 --       seen, call key prefix, name of the generation that was judged or '', this server's time when it was sent or '',
 --       in how many ms nobody waits for it any more, then
 --       if it is live: rings a minute (0: any number), how many ms ahead this caller may owe ring time at this callee,

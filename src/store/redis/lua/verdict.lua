@@ -1,5 +1,5 @@
--- KEYS: call, verdicts of its sender
--- ARGV: field, value (time|verdict), now, retention ms, cap
+-- KEYS: call, early commands of its sender
+-- ARGV: field, value (time|early command), now, retention ms, cap
 local stored = redis.call('HGET', KEYS[1], 'd')
 if stored then return stored end
 redis.call('HDEL', KEYS[2], ARGV[1])
