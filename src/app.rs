@@ -44,9 +44,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// A node without the store for so long asks others whether they have it.
 const ISOLATED_AFTER: Duration = Duration::from_secs(15);
 const ISOLATION_TICK: Duration = Duration::from_secs(2);
-/// What was said and waits for a store that fails has so long after a drain, and less when the node stops at once.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-const VERY_LAST_WORDS: Duration = Duration::from_secs(3);
+/// A command that waits for a store that fails has so long after a drain, and less when the node stops at once.
+const LAST_COMMANDS: Duration = Duration::from_secs(5);
+const VERY_LAST_COMMANDS: Duration = Duration::from_secs(3);
 /// Before the second look, up to twice as long: nodes that are cut off together do not let go of their phones at once.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// Farewells, open requests and loops together get this long when the node stops.
@@ -343,7 +343,7 @@ impl App {
             }
         };
         tokio::join!(self.signaling.operators.drain(self.drain.window), relays);
-        self.signaling.operators.finish_words(LAST_WORDS).await;
+        self.signaling.operators.finish_commands(LAST_COMMANDS).await;
         tracing::info!("drained");
     }
 
@@ -351,7 +351,7 @@ impl App {
     pub async fn stop(self) {
         self.readiness.set(false);
         let farewell = async {
-            self.signaling.operators.finish_words(VERY_LAST_WORDS).await;
+            self.signaling.operators.finish_commands(VERY_LAST_COMMANDS).await;
             self.signaling.operators.leave().await;
             // The library runs no disconnect handlers here and waits for stuck readers.
             self.io.close().await;

@@ -20,7 +20,7 @@ pub enum Bug {
     LoseDeadline,
     /// `order_by_clock`: the order of calls comes from the clock of their node, which runs ahead by 10 ms a dial.
     OrderByClock,
-    /// `drop_on_disconnect`: a word over HTTP is forgotten when its client goes away.
+    /// `drop_on_disconnect`: a command over HTTP is forgotten when its client goes away.
     DropOnDisconnect,
     /// `forget_queue`: a command that finds no store is not kept.
     ForgetQueue,

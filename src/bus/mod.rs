@@ -44,8 +44,13 @@ pub enum Body {
     Call { users: Vec<UserId>, call: Box<Call> },
     /// An end that its caller could not hear when it happened.
     Notice { user: UserId, call: Box<Call> },
-    /// Said as it is to all sessions of a user.
-    Word { user: UserId, word: Word },
+    /// Sent as it is to all sessions of a user.
+    #[serde(rename = "word")]
+    Direct {
+        user: UserId,
+        #[serde(rename = "word")]
+        event: DirectEvent,
+    },
     /// A watched user came or went.
     Presence { user: UserId, online: bool },
     /// The session is one too many: end it with a disconnect packet.
@@ -122,11 +127,13 @@ impl Body {
         match self {
             Body::Call { call, .. } => About::call(&call.id),
             Body::Notice { user, call } => About { user: Some(user.clone()), ..About::call(&call.id) },
-            Body::Word { user, word } => {
-                let call = match word {
-                    Word::Cancelled { call_id, .. } | Word::Rejected { call_id, .. } => CallId::parse(call_id).ok(),
-                    Word::Message(message) => CallId::parse(&message.call_id).ok(),
-                    Word::App { .. } => None,
+            Body::Direct { user, event } => {
+                let call = match event {
+                    DirectEvent::Cancelled { call_id, .. } | DirectEvent::Rejected { call_id, .. } => {
+                        CallId::parse(call_id).ok()
+                    }
+                    DirectEvent::Message(message) => CallId::parse(&message.call_id).ok(),
+                    DirectEvent::App { .. } => None,
                 };
                 About { call, ..About::user(user) }
             }
@@ -137,11 +144,11 @@ impl Body {
     }
 }
 
-/// Something said to all sessions of a user that is no change of a call: a command over HTTP about a call without a
+/// An event for all sessions of a user that is no change of a call: a command over HTTP about a call without a
 /// record, a participant's message, or an event of the application's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
-pub enum Word {
+pub enum DirectEvent {
     Cancelled {
         call_id: String,
         reason: String,

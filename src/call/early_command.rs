@@ -10,7 +10,7 @@ pub struct EarlyCommand {
     #[serde(default)]
     pub device: Device,
     pub kind: EarlyCommandKind,
-    /// Laravel's word, so the sender needs no check.
+    /// Laravel's command, so the sender needs no check.
     #[serde(default)]
     pub trusted: bool,
     #[serde(default)]

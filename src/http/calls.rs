@@ -35,7 +35,7 @@ pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Result<
 
 async fn ring(api: &Api, caller: &UserId, request: Initiate) -> Response {
     let spelled = request.spelled.clone();
-    let answer = match api.signaling.backend.word_initiated(caller, request).await {
+    let answer = match api.signaling.backend.initiate(caller, request).await {
         Ok(answer) => initiated(&spelled, &answer),
         Err(failure @ Failure::Unavailable) => {
             trace::note("outcome", || failure.code().name());

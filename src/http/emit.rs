@@ -1,4 +1,4 @@
-//! `/api/emit/…`: Laravel's word about a call, a transition each.
+//! `/api/emit/…`: Laravel's commands about a call, a transition each.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::schema::{AcceptedRequest, CancelledRequest, EndedRequest, Guarded, Ju
 use super::{Api, traced, unavailable};
 use crate::call::{CallId, Device, Refusal, UserId};
 use crate::sabotage::{self, Bug};
-use crate::signaling::{BackendWord, Failure, Told, WordOutcome};
+use crate::signaling::{BackendCommand, CommandAnswer, CommandOutcome, Failure};
 use crate::telemetry::trace;
 use crate::wire::Fields;
 
@@ -28,9 +28,9 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<
     let fields = fields(&body)?;
     let ((id, spelled), caller, receiver) = parties(&fields)?;
     let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
-    let word = BackendWord::Accepted { spelled, caller, receiver: receiver.clone(), device };
-    let told = api.signaling.backend.word(&id, word);
-    Ok(traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await)
+    let command = BackendCommand::Accepted { spelled, caller, receiver: receiver.clone(), device };
+    let answer = api.signaling.backend.obey(&id, command);
+    Ok(traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(answer, CALLER_ABSENT)).await)
 }
 
 /// The caller cancelled over REST
@@ -41,8 +41,9 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<
 pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, spelled), receiver) = (fields.call_id()?, fields.user("receiverId")?);
-    let told = api.signaling.backend.word(&id, BackendWord::Cancelled { spelled, receiver, reason: fields.reason() });
-    Ok(traced(&api, "POST /api/emit/call-cancelled", &id, None, respond(told, USER_ABSENT)).await)
+    let answer =
+        api.signaling.backend.obey(&id, BackendCommand::Cancelled { spelled, receiver, reason: fields.reason() });
+    Ok(traced(&api, "POST /api/emit/call-cancelled", &id, None, respond(answer, USER_ABSENT)).await)
 }
 
 /// The callee rejected over REST
@@ -53,9 +54,9 @@ pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result
 pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, spelled), caller, receiver) = parties(&fields)?;
-    let word = BackendWord::Rejected { spelled, caller, receiver: receiver.clone(), reason: fields.reason() };
-    let told = api.signaling.backend.word(&id, word);
-    Ok(traced(&api, "POST /api/emit/call-rejected", &id, Some(&receiver), respond(told, CALLER_ABSENT)).await)
+    let command = BackendCommand::Rejected { spelled, caller, receiver: receiver.clone(), reason: fields.reason() };
+    let answer = api.signaling.backend.obey(&id, command);
+    Ok(traced(&api, "POST /api/emit/call-rejected", &id, Some(&receiver), respond(answer, CALLER_ABSENT)).await)
 }
 
 /// The call ended over REST
@@ -66,8 +67,9 @@ pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<
 pub(super) async fn ended(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, _), ended_by) = (fields.call_id()?, fields.optional_user("endedBy"));
-    let told = api.signaling.backend.word(&id, BackendWord::Ended { by: ended_by.clone(), reason: fields.reason() });
-    Ok(traced(&api, "POST /api/emit/call-ended", &id, ended_by.as_ref(), respond(told, USER_ABSENT)).await)
+    let answer =
+        api.signaling.backend.obey(&id, BackendCommand::Ended { by: ended_by.clone(), reason: fields.reason() });
+    Ok(traced(&api, "POST /api/emit/call-ended", &id, ended_by.as_ref(), respond(answer, USER_ABSENT)).await)
 }
 
 /// The call with its spelling, its caller and its callee.
@@ -79,22 +81,22 @@ fn parties(fields: &Fields) -> Result<((CallId, String), UserId, UserId), Unread
     Ok((call, caller, receiver))
 }
 
-async fn respond(told: impl Future<Output = WordOutcome>, absent: &'static str) -> Response {
+async fn respond(answer: impl Future<Output = CommandOutcome>, absent: &'static str) -> Response {
     if sabotage::is_on(Bug::DropOnDisconnect) {
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     }
-    let told = told.await;
-    trace::note("outcome", || match &told {
-        Ok(Told::Emitted(true)) => "ok",
-        Ok(Told::Emitted(false)) => "offline",
-        Ok(Told::Refused { .. }) => "refused",
+    let answer = answer.await;
+    trace::note("outcome", || match &answer {
+        Ok(CommandAnswer::Emitted(true)) => "ok",
+        Ok(CommandAnswer::Emitted(false)) => "offline",
+        Ok(CommandAnswer::Refused { .. }) => "refused",
         Err(failure) => failure.code().name(),
     });
     let not_emitted = |reason: &str| json!({"success": true, "emitted": false, "reason": reason});
-    let answer = match told {
-        Ok(Told::Emitted(true)) => json!({"success": true, "emitted": true}),
-        Ok(Told::Emitted(false)) => not_emitted(absent),
-        Ok(Told::Refused { refusal, state }) => {
+    let answer = match answer {
+        Ok(CommandAnswer::Emitted(true)) => json!({"success": true, "emitted": true}),
+        Ok(CommandAnswer::Emitted(false)) => not_emitted(absent),
+        Ok(CommandAnswer::Refused { refusal, state }) => {
             let mut answer = not_emitted(match refusal {
                 Refusal::NotAParticipant => "Not a participant of this call",
                 Refusal::AnsweredElsewhere => "Answered elsewhere",

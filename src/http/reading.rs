@@ -266,9 +266,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let read = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
         let count = buffer.filled().len() - before;
         if count == 0 && buffer.remaining() > 0 {
-            // The server library drops a request in the turn in which it reads it, before anybody has seen it, where it finds
-            // that the client has gone since: a word of an impatient client to a node that stood still. So it learns that a
-            // turn later.
+            // The server library drops a request in the turn in which it reads it, before anybody has seen it, where it
+            // finds that the client has gone since: a command of an impatient client to a node that stood still. So it
+            // learns that a turn later.
             this.end = Some(read);
             context.waker().wake_by_ref();
             return Poll::Pending;

@@ -44,7 +44,7 @@ pub(super) async fn online_many(State(api): State<Arc<Api>>, body: Body) -> Resu
 pub(super) async fn emit(State(api): State<Arc<Api>>, user: Segment, body: Body) -> Result<Response, Unread> {
     let ((user, _), fields) = (body::user(user)?, body::fields(&body)?);
     let (event, data) = (fields.app_event()?, fields.app_data()?);
-    Ok(match api.signaling.backend.say_to_user(&user, event, data).await {
+    Ok(match api.signaling.backend.send_to_user(&user, event, data).await {
         Ok(true) => Json(json!({"success": true, "emitted": true})).into_response(),
         Ok(false) => Json(json!({"success": true, "emitted": false, "reason": "User not connected"})).into_response(),
         Err(_) => unavailable(),

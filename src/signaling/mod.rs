@@ -31,7 +31,7 @@ mod timeline;
 mod upkeep;
 mod use_cases;
 
-pub use crate::bus::{Message, Word};
+pub use crate::bus::{DirectEvent, Message};
 pub use crate::store::{DeadLetter, Outcome, Page, Replayed, SessionRecord, Which};
 pub use backend::BackendCallTable;
 pub use calls::{Failure, Initiate};
@@ -42,4 +42,4 @@ pub use policy::Policy;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
 pub use sessions::{Newcomer, Ready, ReadyCall, Session, Spoken, Voice};
 pub use start::{Parts, start};
-pub use use_cases::{BackendWord, Initiated, Told, WordOutcome};
+pub use use_cases::{BackendCommand, CommandAnswer, CommandOutcome, Initiated};

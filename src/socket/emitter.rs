@@ -10,11 +10,11 @@ use super::news::{Item, News};
 use super::wire::Wire;
 use super::wires::Wires;
 use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp, UserId};
-use crate::signaling::{Message, Word};
+use crate::signaling::{DirectEvent, Message};
 use crate::signaling::{Ready, Signaling, Spoken, Voice};
 use crate::telemetry::metrics::Departure;
 use crate::telemetry::{carry, metrics};
-use crate::wire::events::{Event, busy, call_event, message_event, ready_event, reject_confirmed, word_event};
+use crate::wire::events::{Event, busy, call_event, direct_event, message_event, ready_event, reject_confirmed};
 
 /// Speaks to one phone over its socket.
 pub(super) struct PhoneVoice {
@@ -80,15 +80,15 @@ impl Voice for PhoneVoice {
         self.emit(&ready_event(ready))
     }
 
-    fn word(&self, word: &Word, now: Timestamp) -> Spoken {
-        match word {
-            Word::Cancelled { .. } | Word::Rejected { .. } => self.emit(&word_event(word, now)),
-            Word::App { .. } => {
-                let (name, payload) = word_event(word, now);
-                self.news.tell(Item::Word { name: name.to_owned(), payload });
+    fn direct(&self, event: &DirectEvent, now: Timestamp) -> Spoken {
+        match event {
+            DirectEvent::Cancelled { .. } | DirectEvent::Rejected { .. } => self.emit(&direct_event(event, now)),
+            DirectEvent::App { .. } => {
+                let (name, payload) = direct_event(event, now);
+                self.news.tell(Item::App { name: name.to_owned(), payload });
                 Spoken::Queued
             }
-            Word::Message(message) => {
+            DirectEvent::Message(message) => {
                 self.message(message, now);
                 Spoken::Queued
             }

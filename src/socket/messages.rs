@@ -1,4 +1,4 @@
-//! `call:message`: words between the parties of a call.
+//! `call:message`: messages between the parties of a call.
 
 use std::sync::Arc;
 

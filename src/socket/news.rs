@@ -15,7 +15,7 @@ use crate::wire::events::{Event, presence_event};
 /// News in the engine's queue of one phone. It is thought empty again a moment before it is, so twice as many may be in
 /// it; the rest is for calls.
 pub(super) const AHEAD_AT_MOST: usize = 64;
-const WORDS_WAITING: usize = 64;
+const APP_EVENTS_WAITING: usize = 64;
 /// Messages of either kind that wait, and what they may take together: no fewer than the store keeps of a call.
 const MESSAGES_WAITING: usize = 64;
 const MESSAGE_BYTES_WAITING: usize = 64 * 1024;
@@ -70,7 +70,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Item {
     Presence { user: UserId, online: bool, at: Timestamp },
-    Word { name: String, payload: serde_json::Value },
+    App { name: String, payload: serde_json::Value },
     Message { payload: serde_json::Value, bytes: usize, kept: bool },
 }
 
@@ -78,7 +78,7 @@ impl Item {
     fn event(&self) -> Event<'_> {
         match self {
             Item::Presence { user, online, at } => presence_event(user, *online, *at),
-            Item::Word { name, payload } => (name, payload.clone()),
+            Item::App { name, payload } => (name, payload.clone()),
             Item::Message { payload, .. } => ("call:message", payload.clone()),
         }
     }
@@ -86,7 +86,7 @@ impl Item {
     fn kind(&self) -> Kind {
         match self {
             Item::Presence { .. } => Kind::Presence,
-            Item::Word { .. } => Kind::Word,
+            Item::App { .. } => Kind::App,
             Item::Message { kept: true, .. } => Kind::Kept,
             Item::Message { kept: false, .. } => Kind::Passing,
         }
@@ -95,7 +95,7 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Item::Message { bytes, .. } => *bytes,
-            Item::Presence { .. } | Item::Word { .. } => 0,
+            Item::Presence { .. } | Item::App { .. } => 0,
         }
     }
 }
@@ -104,7 +104,7 @@ impl Item {
 #[derive(Clone, Copy)]
 enum Kind {
     Presence,
-    Word,
+    App,
     Kept,
     Passing,
 }
@@ -113,7 +113,7 @@ impl Kind {
     fn places(self) -> usize {
         match self {
             Kind::Presence => WATCHED_PER_SESSION,
-            Kind::Word => WORDS_WAITING,
+            Kind::App => APP_EVENTS_WAITING,
             Kind::Kept | Kind::Passing => MESSAGES_WAITING,
         }
     }
@@ -184,18 +184,20 @@ mod tests {
         Item::Presence { user, online, at: Timestamp::from_millis(1) }
     }
 
-    fn word(number: usize) -> Item {
-        Item::Word { name: "app:news".into(), payload: number.into() }
+    fn app_event(number: usize) -> Item {
+        Item::App { name: "app:news".into(), payload: number.into() }
     }
 
     #[test]
     fn the_newest_state_of_a_user_wins_and_words_keep_their_order() {
         let mut waiting = Waiting::default();
-        for item in [presence(1, true), word(1), presence(2, true), presence(1, false), word(2), presence(1, true)] {
+        for item in
+            [presence(1, true), app_event(1), presence(2, true), presence(1, false), app_event(2), presence(1, true)]
+        {
             waiting.push(item);
         }
         let left: Vec<Item> = std::iter::from_fn(|| waiting.pop()).collect();
-        assert_eq!(left, [presence(1, true), word(1), presence(2, true), word(2)]);
+        assert_eq!(left, [presence(1, true), app_event(1), presence(2, true), app_event(2)]);
     }
 
     #[test]
@@ -203,12 +205,13 @@ mod tests {
         let mut waiting = Waiting::default();
         for number in 0..WATCHED_PER_SESSION + 100 {
             waiting.push(presence(number, true));
-            waiting.push(word(number));
+            waiting.push(app_event(number));
         }
         let left: Vec<Item> = std::iter::from_fn(|| waiting.pop()).collect();
-        assert_eq!(left.len(), WATCHED_PER_SESSION + WORDS_WAITING);
+        assert_eq!(left.len(), WATCHED_PER_SESSION + APP_EVENTS_WAITING);
         assert!(
-            left.contains(&presence(WATCHED_PER_SESSION + 99, true)) && left.contains(&word(WATCHED_PER_SESSION + 99))
+            left.contains(&presence(WATCHED_PER_SESSION + 99, true))
+                && left.contains(&app_event(WATCHED_PER_SESSION + 99))
         );
         assert_eq!(waiting.counts, [(0, 0); 4]);
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Role, Say, Timestamp, UserId};
 use crate::signaling::Ready;
-use crate::signaling::{Message, Word};
+use crate::signaling::{DirectEvent, Message};
 
 /// An event's name and payload.
 pub type Event<'a> = (&'a str, Value);
@@ -70,17 +70,17 @@ pub fn presence_event(user: &UserId, online: bool, now: Timestamp) -> Event<'sta
     (name, json!({"userId": user, "timestamp": now.as_millis()}))
 }
 
-pub fn word_event(word: &Word, now: Timestamp) -> Event<'_> {
+pub fn direct_event(event: &DirectEvent, now: Timestamp) -> Event<'_> {
     let timestamp = now.as_millis();
-    match word {
-        Word::Cancelled { call_id, reason } => {
+    match event {
+        DirectEvent::Cancelled { call_id, reason } => {
             ("call:cancelled", json!({"callId": call_id, "reason": reason, "timestamp": timestamp}))
         }
-        Word::Rejected { call_id, reason } => {
+        DirectEvent::Rejected { call_id, reason } => {
             ("call:rejected", json!({"callId": call_id, "reason": reason, "timestamp": timestamp}))
         }
-        Word::Message(message) => message_event(message, now),
-        Word::App { event, data } => (event, data.clone()),
+        DirectEvent::Message(message) => message_event(message, now),
+        DirectEvent::App { event, data } => (event, data.clone()),
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Questions;
-use crate::bus::Word;
+use crate::bus::DirectEvent;
 use crate::call::{Actor, Asked, CallId, Device, EndReason, Ender, Push, Role, Row, RowStatus, Verb};
 use crate::signaling::calls::{Calls, Failure, NewCalls};
-use crate::signaling::delivery::Words;
+use crate::signaling::delivery::DirectDelivery;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;
 use crate::store::Created;
@@ -20,7 +20,7 @@ pub struct Rejections {
     pub questions: Arc<Questions>,
     pub calls: Arc<Calls>,
     pub new_calls: Arc<NewCalls>,
-    pub words: Arc<Words>,
+    pub direct: Arc<DirectDelivery>,
 }
 
 impl Rejections {
@@ -75,7 +75,7 @@ impl Rejections {
             return Ok(());
         }
         let reason = reason.unwrap_or_else(|| "User declined".into());
-        self.words.spread(&caller, Word::Rejected { call_id: spelled.to_owned(), reason }).await?;
+        self.direct.send(&caller, DirectEvent::Rejected { call_id: spelled.to_owned(), reason }).await?;
         Ok(())
     }
 }

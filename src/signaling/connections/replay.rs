@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::call::SayKind;
 use crate::signaling::cluster::StoreIdentity;
-use crate::signaling::delivery::{Delivery, NOTICE_TTL, Words};
+use crate::signaling::delivery::{Delivery, DirectDelivery, NOTICE_TTL};
 use crate::signaling::sessions::Session;
 use crate::store::Desk;
 
@@ -12,7 +12,7 @@ use crate::store::Desk;
 pub struct Replay {
     pub delivery: Arc<Delivery>,
     pub identity: Arc<StoreIdentity>,
-    pub words: Arc<Words>,
+    pub direct: Arc<DirectDelivery>,
 }
 
 impl Replay {
@@ -33,7 +33,7 @@ impl Replay {
                 SayKind::Cancelled => answered_lately,
                 SayKind::Ringing | SayKind::Rejected | SayKind::Ended | SayKind::Timeout | SayKind::Busy => false,
             });
-            self.words.catch_up(session, call, desk.kept);
+            self.direct.catch_up(session, call, desk.kept);
             return;
         }
         let Some(last) = &desk.last else { return };

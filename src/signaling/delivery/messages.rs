@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Words;
-use crate::bus::{Body, Message, Word};
+use super::DirectDelivery;
+use crate::bus::{Body, DirectEvent, Message};
 use crate::call::{Call, CallId, Device, NodeId, Role, UserId};
 use crate::signaling::sessions::{Heard, Session};
 use crate::store::{LastKept, NewMessage, Placed, StoreError};
@@ -49,9 +49,9 @@ pub struct Handed {
     pub again: bool,
 }
 
-impl Words {
+impl DirectDelivery {
     /// Gives a message of a party its place and hands it to the other side.
-    pub async fn say_in_call(self: &Arc<Self>, call: &Call, role: Role, said: Said) -> Result<HandOver, StoreError> {
+    pub async fn send_in_call(self: &Arc<Self>, call: &Call, role: Role, said: Said) -> Result<HandOver, StoreError> {
         let text = said.keep.then(|| said.data.to_string());
         let new = NewMessage { by: role, id: said.id.as_deref(), keep: text.as_deref() };
         let (order, kept_before, again) = match self.store.place(&call.id, new, self.node.now()).await? {
@@ -75,7 +75,7 @@ impl Words {
         let mut devices = self.take_message(to, &message);
         by_node.remove(&self.node.id);
         for (node, there) in by_node {
-            let body = Body::Word { user: to.clone(), word: Word::Message(Box::new(message.clone())) };
+            let body = Body::Direct { user: to.clone(), event: DirectEvent::Message(Box::new(message.clone())) };
             if self.messenger.post(node, self.node.now() + MESSAGE_LIFE, body).await {
                 devices.extend(there);
             }
@@ -121,10 +121,10 @@ impl Words {
 
     /// What comes meanwhile waits at the session.
     fn read_kept(self: &Arc<Self>, session: &Arc<Session>, id: CallId) {
-        let (words, session) = (Arc::clone(self), Arc::clone(session));
+        let (direct, session) = (Arc::clone(self), Arc::clone(session));
         self.node.spawn(async move {
-            let kept = words.kept_for(&session.user, &id).await.ok();
-            session.messages().hear_kept(&id, kept, session.voice(), words.node.now());
+            let kept = direct.kept_for(&session.user, &id).await.ok();
+            session.messages().hear_kept(&id, kept, session.voice(), direct.node.now());
         });
     }
 

@@ -1,11 +1,11 @@
 //! From a changed call to the phones: own sessions directly, one envelope for each other node. Read `tell.rs` first.
 
+mod direct;
 mod here;
 mod learn;
 mod messages;
 mod notices;
 mod tell;
-mod words;
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use super::sessions::LocalSessions;
 use super::timeline::Timeline;
 use crate::store::CallStore;
 
+pub use direct::DirectDelivery;
 pub use messages::{HandOver, Handed, Said};
 pub use notices::{NOTICE_TTL, Notices};
-pub use words::Words;
 
 /// Tells phones how their calls stand.
 pub struct Delivery {

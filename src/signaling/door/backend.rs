@@ -5,22 +5,22 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bus::Word;
+use crate::bus::DirectEvent;
 use crate::call::{Call, CallId, Milestone, TokenHash, UserId};
 use crate::signaling::calls::{Calls, Failure, Initiate};
 use crate::signaling::connections::Dismissals;
-use crate::signaling::delivery::Words;
+use crate::signaling::delivery::DirectDelivery;
 use crate::signaling::directory::Directory;
 use crate::signaling::node::NodeContext;
 use crate::signaling::timeline::Timeline;
-use crate::signaling::use_cases::{BackendCommands, BackendWord, Initiated, WordOutcome};
+use crate::signaling::use_cases::{BackendCommand, BackendCommands, CommandOutcome, Initiated};
 use crate::store::{Page, StoreError};
 
 /// What Laravel says and asks.
 pub struct Backend {
     pub(in crate::signaling) node: Arc<NodeContext>,
     pub(in crate::signaling) commands: Arc<BackendCommands>,
-    pub(in crate::signaling) words: Arc<Words>,
+    pub(in crate::signaling) direct: Arc<DirectDelivery>,
     pub(in crate::signaling) dismissals: Arc<Dismissals>,
     pub(in crate::signaling) directory: Arc<Directory>,
     pub(in crate::signaling) timeline: Arc<Timeline>,
@@ -29,17 +29,17 @@ pub struct Backend {
 
 impl Backend {
     /// Laravel rings the receiver in the caller's name, at once.
-    pub async fn word_initiated(&self, caller: &UserId, request: Initiate) -> Result<Initiated, Failure> {
+    pub async fn initiate(&self, caller: &UserId, request: Initiate) -> Result<Initiated, Failure> {
         let (commands, caller) = (Arc::clone(&self.commands), caller.clone());
-        self.node.to_its_end(async move { commands.word_initiated(&caller, request).await }).await
+        self.node.to_its_end(async move { commands.initiate(&caller, request).await }).await
     }
 
     /// What became of a call over REST. While the store fails or stands still it waits and is obeyed later, and this is
     /// answered within a second or so.
-    pub async fn word(&self, id: &CallId, word: BackendWord) -> WordOutcome {
+    pub async fn obey(&self, id: &CallId, command: BackendCommand) -> CommandOutcome {
         let (commands, id) = (Arc::clone(&self.commands), id.clone());
-        let (tell, told) = oneshot::channel();
-        let obeyed = self.node.to_its_end(async move { commands.word(&id, word, tell).await });
+        let (tell, answer) = oneshot::channel();
+        let obeyed = self.node.to_its_end(async move { commands.obey(&id, command, tell).await });
         // Its task has more to do when it has told.
         let obeyed = async {
             obeyed.await;
@@ -47,15 +47,15 @@ impl Backend {
         };
         tokio::select! {
             biased;
-            Ok(told) = told => told,
+            Ok(answer) = answer => answer,
             never = obeyed => never,
         }
     }
 
     /// Says an event of the application's own to every session of a user; false where he has none.
-    pub async fn say_to_user(&self, user: &UserId, event: String, data: Value) -> Result<bool, Failure> {
-        let (words, user) = (Arc::clone(&self.words), user.clone());
-        self.node.to_its_end(async move { Ok(words.spread(&user, Word::App { event, data }).await?) }).await
+    pub async fn send_to_user(&self, user: &UserId, event: String, data: Value) -> Result<bool, Failure> {
+        let (direct, user) = (Arc::clone(&self.direct), user.clone());
+        self.node.to_its_end(async move { Ok(direct.send(&user, DirectEvent::App { event, data }).await?) }).await
     }
 
     /// Ends every session of a user, wherever it is, with a disconnect packet. Returns how many there were.

@@ -41,8 +41,8 @@ impl Operators {
         self.node.to_its_end(async move { leaving.drain(window).await }).await;
     }
 
-    /// Waits until no word waits for the store any more, for so long at most.
-    pub async fn finish_words(&self, patience: Duration) {
+    /// Waits until no command waits for the store any more, for so long at most.
+    pub async fn finish_commands(&self, patience: Duration) {
         let retrying = Arc::clone(&self.retrying);
         self.node.to_its_end(async move { retrying.finish(patience).await }).await;
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::cluster::SelfTest;
 use super::connections::{Dismissals, Registrar};
-use super::delivery::Words;
+use super::delivery::DirectDelivery;
 use super::node::NodeContext;
 use super::presence::Presence;
 use super::recovery::Healing;
@@ -48,7 +48,7 @@ pub struct Inbox {
     pub node: Arc<NodeContext>,
     pub self_test: Arc<SelfTest>,
     pub calls: CallNews,
-    pub words: Arc<Words>,
+    pub direct: Arc<DirectDelivery>,
     pub presence: Arc<Presence>,
     pub registrar: Arc<Registrar>,
     pub dismissals: Arc<Dismissals>,
@@ -94,7 +94,7 @@ impl Inbox {
         match body {
             Body::Call { users, call } => self.calls.take(users, *call),
             Body::Notice { user, call } => self.calls.delivery.tell_notice_here(&call, &user),
-            Body::Word { user, word } => self.words.say_here(&user, &word),
+            Body::Direct { user, event } => self.direct.send_here(&user, &event),
             Body::Presence { user, online } => self.presence.tell_presence(&user, online),
             Body::SendAway { user } => self.dismissals.sent_away(user),
             Body::Revoked { user, token } => self.dismissals.end_sessions_with(&user, &token),

@@ -7,7 +7,7 @@ use crate::call::{Audience, Call, State};
 use crate::sabotage::{self, Bug};
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::calls::Calls;
-use crate::signaling::delivery::{Delivery, Words};
+use crate::signaling::delivery::{Delivery, DirectDelivery};
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
 use crate::store::{CallStore, StoreError};
@@ -26,7 +26,7 @@ pub struct Healing {
     pub local: Arc<LocalSessions>,
     pub calls: Arc<Calls>,
     pub delivery: Arc<Delivery>,
-    pub words: Arc<Words>,
+    pub direct: Arc<DirectDelivery>,
 }
 
 impl Healing {
@@ -94,7 +94,7 @@ impl Healing {
             for (call, stored) in calls.iter().zip(stored) {
                 let parties = [&call.caller.user, &call.callee.user];
                 if let Some((_, kept)) = stored {
-                    self.words.heal(call, kept);
+                    self.direct.heal(call, kept);
                 }
                 match stored {
                     Some((version, _)) if version == call.version => {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::greeting::Greeting;
 use super::{Ready, Spoken, Voice};
-use crate::bus::{Message, Word};
+use crate::bus::{DirectEvent, Message};
 use crate::call::{Call, Say, SessionId, Timestamp, UserId};
 use crate::telemetry::metrics::{self, Departure};
 
@@ -72,8 +72,8 @@ impl Connection {
         self.judge(self.voice.ready(ready))
     }
 
-    pub fn word(&self, word: &Word, now: Timestamp) -> bool {
-        self.judge(self.voice.word(word, now))
+    pub fn direct(&self, event: &DirectEvent, now: Timestamp) -> bool {
+        self.judge(self.voice.direct(event, now))
     }
 
     /// What is lost of messages is lost in favour of calls.

@@ -1,7 +1,7 @@
 //! How a session's phone is spoken to.
 
 use super::Ready;
-use crate::bus::{Message, Word};
+use crate::bus::{DirectEvent, Message};
 use crate::call::{Call, Say, Timestamp, UserId};
 
 /// What became of an event for a phone.
@@ -22,7 +22,7 @@ pub trait Voice: Send + Sync {
 
     fn ready(&self, ready: &Ready) -> Spoken;
 
-    fn word(&self, word: &Word, now: Timestamp) -> Spoken;
+    fn direct(&self, event: &DirectEvent, now: Timestamp) -> Spoken;
 
     /// What the other side of a call said.
     fn message(&self, message: &Message, now: Timestamp);

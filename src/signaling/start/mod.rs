@@ -15,7 +15,7 @@ use super::cluster::{Isolation, Place, Routes, Waiting};
 use super::commands::Commands;
 use super::connections::{Absences, Connections, Dismissals, Leaving, Registering, Registrar, Replay, SentAway};
 use super::deadlines::{Judge, PresenceAtDeadline, Timers};
-use super::delivery::{Delivery, Notices, Words};
+use super::delivery::{Delivery, DirectDelivery, Notices};
 use super::door::{Backend, Cluster, Inspection, Operators, Phones, Signaling};
 use super::inbox::{CallNews, Inbox};
 use super::node::NodeContext;
@@ -100,7 +100,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         messenger: Arc::clone(&messenger),
         notices: Arc::new(Notices { store: Arc::clone(&store) }),
     });
-    let words = Arc::new(Words {
+    let direct = Arc::new(DirectDelivery {
         node: Arc::clone(&node),
         store: Arc::clone(&store),
         local: Arc::clone(&local),
@@ -140,7 +140,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
     let replay = Arc::new(Replay {
         delivery: Arc::clone(&delivery),
         identity: Arc::clone(&identity),
-        words: Arc::clone(&words),
+        direct: Arc::clone(&direct),
     });
     let connections = Arc::new(Connections {
         node: Arc::clone(&node),
@@ -186,7 +186,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         questions: Arc::clone(&questions),
         calls: Arc::clone(&calls),
         new_calls: Arc::clone(&new_calls),
-        words: Arc::clone(&words),
+        direct: Arc::clone(&direct),
     });
     let claims = Arc::new(Claims {
         node: Arc::clone(&node),
@@ -208,7 +208,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         node: Arc::clone(&node),
         calls: Arc::clone(&calls),
         commands: Arc::clone(&commands),
-        words: Arc::clone(&words),
+        direct: Arc::clone(&direct),
         queue: Arc::clone(&queue),
     });
     let outcomes = Arc::new(BackendOutcomes {
@@ -217,7 +217,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         calls: Arc::clone(&calls),
         commands: Arc::clone(&commands),
         claims,
-        words: Arc::clone(&words),
+        direct: Arc::clone(&direct),
     });
     let backend_commands = Arc::new(BackendCommands {
         dialing: Arc::clone(&dialing),
@@ -241,7 +241,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         local: Arc::clone(&local),
         calls: Arc::clone(&calls),
         delivery: Arc::clone(&delivery),
-        words: Arc::clone(&words),
+        direct: Arc::clone(&direct),
     });
     let restoring = Arc::new(Restoring {
         node: Arc::clone(&node),
@@ -315,7 +315,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         node: Arc::clone(&node),
         self_test: Arc::clone(&self_test),
         calls: CallNews { node: Arc::clone(&node), stall: Arc::clone(&stall), delivery },
-        words: Arc::clone(&words),
+        direct: Arc::clone(&direct),
         presence: Arc::clone(&presence),
         registrar,
         dismissals: Arc::clone(&dismissals),
@@ -359,7 +359,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         backend: Backend {
             node: Arc::clone(&node),
             commands: backend_commands,
-            words,
+            direct,
             dismissals,
             directory: Arc::clone(&directory),
             timeline,

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::backend_word::{BackendWord, Told, WordOutcome};
+use super::backend_command::{BackendCommand, CommandAnswer, CommandOutcome};
 use super::claims::Claims;
-use crate::bus::Word;
+use crate::bus::DirectEvent;
 use crate::call::{
     Actor, Audience, Call, CallId, Command, Device, EarlyCommand, EarlyCommandKind, End, EndReason, Ender, Push,
     Refusal, Role, State, UserId, Verb,
 };
 use crate::signaling::calls::{Calls, Failure, NewCalls};
 use crate::signaling::commands::Commands;
-use crate::signaling::delivery::Words;
+use crate::signaling::delivery::DirectDelivery;
 use crate::signaling::node::NodeContext;
 use crate::store::Created;
 
@@ -24,23 +24,23 @@ pub struct BackendOutcomes {
     pub calls: Arc<Calls>,
     pub commands: Arc<Commands>,
     pub claims: Arc<Claims>,
-    pub words: Arc<Words>,
+    pub direct: Arc<DirectDelivery>,
 }
 
 impl BackendOutcomes {
     /// Does what Laravel says.
-    pub async fn obey(&self, id: &CallId, word: &BackendWord) -> WordOutcome {
-        match word.clone() {
-            BackendWord::Accepted { spelled, caller, receiver, device } => {
-                self.word_accepted(id, &spelled, &caller, &receiver, device).await
+    pub async fn obey(&self, id: &CallId, command: &BackendCommand) -> CommandOutcome {
+        match command.clone() {
+            BackendCommand::Accepted { spelled, caller, receiver, device } => {
+                self.accepted(id, &spelled, &caller, &receiver, device).await
             }
-            BackendWord::Cancelled { spelled, receiver, reason } => {
-                self.word_cancelled(id, &spelled, &receiver, reason).await
+            BackendCommand::Cancelled { spelled, receiver, reason } => {
+                self.cancelled(id, &spelled, &receiver, reason).await
             }
-            BackendWord::Rejected { spelled, caller, receiver, reason } => {
-                self.word_rejected(id, &spelled, &caller, &receiver, reason).await
+            BackendCommand::Rejected { spelled, caller, receiver, reason } => {
+                self.rejected(id, &spelled, &caller, &receiver, reason).await
             }
-            BackendWord::Ended { by, reason } => self.word_ended(id, by.as_ref(), reason).await,
+            BackendCommand::Ended { by, reason } => self.ended(id, by.as_ref(), reason).await,
         }
     }
 
@@ -50,21 +50,21 @@ impl BackendOutcomes {
     }
 
     /// The callee accepted over REST. A call never initiated here becomes active.
-    async fn word_accepted(
+    async fn accepted(
         &self,
         id: &CallId,
         spelled: &str,
         caller: &UserId,
         receiver: &UserId,
         device: Option<Device>,
-    ) -> WordOutcome {
+    ) -> CommandOutcome {
         let by = Actor::over_http(receiver, device);
         let accept = Command::Accept { by: by.clone() };
         let id = &self.claims.clear_id(id, caller, receiver).await?;
         for _ in 0..ATTEMPTS {
             match self.calls.unless_lost(self.commands.apply(id, &accept).await).await {
                 Err(Failure::NotFound) => {}
-                judged => return self.told(judged, caller).await,
+                judged => return self.answer(judged, caller).await,
             }
             let mut call = self.new_calls.by_backend(id, spelled, caller, receiver);
             let now = self.node.now();
@@ -78,7 +78,7 @@ impl BackendOutcomes {
             match self.calls.create_settled(&call).await? {
                 Created::Created(call) => {
                     self.commands.delivery.tell(&call, Audience { caller: true, callee: false }).await;
-                    return Ok(Told::Emitted(self.words.directory.seems_online(caller).await));
+                    return Ok(CommandAnswer::Emitted(self.direct.directory.seems_online(caller).await));
                 }
                 Created::Busy { caller: on_caller, callee: on_callee } => {
                     for (line, user) in [(on_caller, caller), (on_callee, receiver)] {
@@ -96,13 +96,7 @@ impl BackendOutcomes {
     }
 
     /// The caller cancelled over REST.
-    async fn word_cancelled(
-        &self,
-        id: &CallId,
-        spelled: &str,
-        receiver: &UserId,
-        reason: Option<String>,
-    ) -> WordOutcome {
+    async fn cancelled(&self, id: &CallId, spelled: &str, receiver: &UserId, reason: Option<String>) -> CommandOutcome {
         let mut id = id.clone();
         let caller = match self.calls.cached_or_stored(&id).await? {
             Some(call) if call.callee.user == *receiver => call.caller.user,
@@ -112,7 +106,7 @@ impl BackendOutcomes {
                     own.caller.user
                 }
                 Some(_) | None => {
-                    return Ok(Told::Refused { refusal: Refusal::NotAParticipant, state: call.state.name() });
+                    return Ok(CommandAnswer::Refused { refusal: Refusal::NotAParticipant, state: call.state.name() });
                 }
             },
             None => {
@@ -130,8 +124,8 @@ impl BackendOutcomes {
                     Some(call) => call.caller.user,
                     None => {
                         let reason = reason.unwrap_or_else(|| "Caller ended call".into());
-                        let word = Word::Cancelled { call_id: spelled.to_owned(), reason };
-                        return Ok(Told::Emitted(self.words.spread(receiver, word).await?));
+                        let event = DirectEvent::Cancelled { call_id: spelled.to_owned(), reason };
+                        return Ok(CommandAnswer::Emitted(self.direct.send(receiver, event).await?));
                     }
                 }
             }
@@ -148,38 +142,38 @@ impl BackendOutcomes {
             // The app's own request was there first: Laravel need not be told. Failed: it is told once more.
             drop(self.commands.apply(&id, &Command::Report).await);
         }
-        self.told(judged, receiver).await
+        self.answer(judged, receiver).await
     }
 
     /// The callee rejected over REST.
-    async fn word_rejected(
+    async fn rejected(
         &self,
         id: &CallId,
         spelled: &str,
         caller: &UserId,
         receiver: &UserId,
         reason: Option<String>,
-    ) -> WordOutcome {
+    ) -> CommandOutcome {
         let reject = Command::Reject { by: Actor::over_http(receiver, None), reason: reason.clone() };
         let id = &self.claims.clear_id(id, caller, receiver).await?;
         match self.calls.unless_lost(self.commands.apply(id, &reject).await).await {
             Err(Failure::NotFound) => {}
-            judged => return self.told(judged, caller).await,
+            judged => return self.answer(judged, caller).await,
         }
         let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
         let call = self.new_calls.by_backend(id, spelled, caller, receiver);
         let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.node.now());
         if let Created::Exists(_) = self.calls.create_settled(&call).await? {
             let judged = self.commands.apply(id, &reject).await;
-            return self.told(judged, caller).await;
+            return self.answer(judged, caller).await;
         }
         let reason = reason.unwrap_or_else(|| "User declined".into());
-        let word = Word::Rejected { call_id: spelled.to_owned(), reason };
-        Ok(Told::Emitted(self.words.spread(caller, word).await?))
+        let event = DirectEvent::Rejected { call_id: spelled.to_owned(), reason };
+        Ok(CommandAnswer::Emitted(self.direct.send(caller, event).await?))
     }
 
     /// A call ended over REST, in a party's name or in nobody's.
-    async fn word_ended(&self, id: &CallId, ended_by: Option<&UserId>, reason: Option<String>) -> WordOutcome {
+    async fn ended(&self, id: &CallId, ended_by: Option<&UserId>, reason: Option<String>) -> CommandOutcome {
         let Some(mut call) = self.calls.cached_or_stored(id).await? else {
             return self.calls.unless_lost(Err(Failure::NotFound)).await;
         };
@@ -196,17 +190,17 @@ impl BackendOutcomes {
             None => (Command::Dismiss { reason }, call.caller.user.clone()),
         };
         let judged = self.commands.apply(&call.id, &command).await;
-        let both = ended_by.is_none() && judged.is_ok() && self.words.directory.seems_online(&call.callee.user).await;
-        match self.told(judged, &peer).await? {
-            Told::Emitted(one) => Ok(Told::Emitted(one || both)),
-            refused @ Told::Refused { .. } => Ok(refused),
+        let both = ended_by.is_none() && judged.is_ok() && self.direct.directory.seems_online(&call.callee.user).await;
+        match self.answer(judged, &peer).await? {
+            CommandAnswer::Emitted(one) => Ok(CommandAnswer::Emitted(one || both)),
+            refused @ CommandAnswer::Refused { .. } => Ok(refused),
         }
     }
 
-    async fn told(&self, judged: Result<Call, Failure>, user: &UserId) -> WordOutcome {
+    async fn answer(&self, judged: Result<Call, Failure>, user: &UserId) -> CommandOutcome {
         match judged {
-            Ok(_) => Ok(Told::Emitted(self.words.directory.seems_online(user).await)),
-            Err(Failure::Refused { refusal, call }) => Ok(Told::Refused { refusal, state: call.state.name() }),
+            Ok(_) => Ok(CommandAnswer::Emitted(self.direct.directory.seems_online(user).await)),
+            Err(Failure::Refused { refusal, call }) => Ok(CommandAnswer::Refused { refusal, state: call.state.name() }),
             Err(failure @ (Failure::NotFound | Failure::RateLimited { .. } | Failure::Unavailable)) => Err(failure),
         }
     }

@@ -1,8 +1,8 @@
 //! What phones and Laravel ask for, each a story that is read from top to bottom. Read `dialing.rs` first.
 
+mod backend_command;
 mod backend_commands;
 mod backend_outcomes;
-mod backend_word;
 mod claims;
 mod dialing;
 mod guard;
@@ -10,9 +10,9 @@ mod phone_commands;
 mod retry_queue;
 mod retrying;
 
+pub use backend_command::{BackendCommand, CommandAnswer, CommandOutcome};
 pub use backend_commands::BackendCommands;
 pub use backend_outcomes::BackendOutcomes;
-pub use backend_word::{BackendWord, Told, WordOutcome};
 pub use claims::Claims;
 pub use dialing::{Dialing, Initiated};
 pub use guard::DialGuard;

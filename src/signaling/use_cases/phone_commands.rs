@@ -1,4 +1,4 @@
-//! What phones say of a call that is there: that it rings, accept, reject, cancel, end, and words to the other side.
+//! What phones say of a call that is there: that it rings, accept, reject, cancel, end, and messages to the other side.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::call::{Actor, Audience, Call, CallId, Command, EarlyCommand, EarlyCom
 use crate::sabotage::{self, Bug};
 use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
-use crate::signaling::delivery::{HandOver, Handed, Said, Words};
+use crate::signaling::delivery::{DirectDelivery, HandOver, Handed, Said};
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;
 use crate::telemetry::metrics::{self, Limit};
@@ -17,7 +17,7 @@ pub struct PhoneCommands {
     pub node: Arc<NodeContext>,
     pub calls: Arc<Calls>,
     pub commands: Arc<Commands>,
-    pub words: Arc<Words>,
+    pub direct: Arc<DirectDelivery>,
     pub queue: Arc<RetryQueue>,
 }
 
@@ -84,7 +84,7 @@ impl PhoneCommands {
         if !call.is_live() {
             return refused(Refusal::InvalidState, call);
         }
-        match self.words.say_in_call(&call, role, said).await? {
+        match self.direct.send_in_call(&call, role, said).await? {
             HandOver::Handed(handed) => Ok(*handed),
             HandOver::TooMany { wait } => {
                 metrics::limited(Limit::Messages);

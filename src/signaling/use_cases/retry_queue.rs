@@ -1,4 +1,4 @@
-//! What was said is never refused: while the store fails, hang-ups of phones and words of Laravel wait here, in order per
+//! No command is refused because the store fails: hang-ups of phones and commands of Laravel wait here, in order per
 //! call.
 
 use std::collections::{HashMap, VecDeque};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::BackendWord;
+use super::BackendCommand;
 use crate::call::{CallId, Command, UserId};
 use crate::sabotage::{self, Bug};
 use crate::signaling::node::NodeContext;
@@ -28,7 +28,7 @@ pub struct RetryQueue {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Owed {
     Command(Command),
-    Word(BackendWord),
+    Backend(BackendCommand),
     /// The initiate with this nonce was answered as unavailable: if its call was written after all, nobody calls.
     Withdrawal {
         caller: UserId,

@@ -1,11 +1,11 @@
-//! What Laravel says of calls, and what it is answered.
+//! What Laravel commands, and what it is answered.
 
 use crate::call::{Device, Refusal, UserId};
 use crate::signaling::calls::Failure;
 
-/// What became of Laravel's word.
+/// What became of Laravel's command.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Told {
+pub enum CommandAnswer {
     /// Obeyed or repeated; whether the user it is for has a live session.
     Emitted(bool),
     Refused {
@@ -14,11 +14,11 @@ pub enum Told {
     },
 }
 
-pub type WordOutcome = Result<Told, Failure>;
+pub type CommandOutcome = Result<CommandAnswer, Failure>;
 
 /// What Laravel says became of a call over REST.
 #[derive(Clone, Debug, PartialEq)]
-pub enum BackendWord {
+pub enum BackendCommand {
     /// The callee accepted; `device` where Laravel knows it.
     Accepted { spelled: String, caller: UserId, receiver: UserId, device: Option<Device> },
     /// The caller cancelled.

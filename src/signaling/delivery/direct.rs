@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::{Body, Word};
+use crate::bus::{Body, DirectEvent};
 use crate::call::UserId;
 use crate::signaling::cluster::Messenger;
 use crate::signaling::directory::Directory;
@@ -13,10 +13,10 @@ use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
 use crate::store::{CallStore, StoreError};
 
-const WORD_LIFE: Duration = Duration::from_secs(5);
+const EVENT_LIFE: Duration = Duration::from_secs(5);
 
-/// Says words to users.
-pub struct Words {
+/// Sends to users what is no change of a call.
+pub struct DirectDelivery {
     pub node: Arc<NodeContext>,
     pub store: Arc<dyn CallStore>,
     pub local: Arc<LocalSessions>,
@@ -24,27 +24,27 @@ pub struct Words {
     pub messenger: Arc<Messenger>,
 }
 
-impl Words {
-    /// Says a word to all sessions of a user, wherever they are; false where he has none.
-    pub async fn spread(self: &Arc<Self>, user: &UserId, word: Word) -> Result<bool, StoreError> {
+impl DirectDelivery {
+    /// Sends an event to all sessions of a user, wherever they are; false where the user has none.
+    pub async fn send(self: &Arc<Self>, user: &UserId, event: DirectEvent) -> Result<bool, StoreError> {
         let sessions = self.directory.sessions_of(user).await?;
-        self.say_here(user, &word);
+        self.send_here(user, &event);
         let nodes: HashSet<_> = sessions.iter().map(|session| session.node.clone()).collect();
         for node in nodes.into_iter().filter(|node| *node != self.node.id) {
-            let body = Body::Word { user: user.clone(), word: word.clone() };
-            self.messenger.post(node, self.node.now() + WORD_LIFE, body).await;
+            let body = Body::Direct { user: user.clone(), event: event.clone() };
+            self.messenger.post(node, self.node.now() + EVENT_LIFE, body).await;
         }
         Ok(!sessions.is_empty())
     }
 
-    /// Says a word to the user's sessions on this node.
-    pub fn say_here(self: &Arc<Self>, user: &UserId, word: &Word) {
-        if let Word::Message(message) = word {
+    /// Sends an event to the user's sessions on this node.
+    pub fn send_here(self: &Arc<Self>, user: &UserId, event: &DirectEvent) {
+        if let DirectEvent::Message(message) = event {
             self.take_message(user, message);
             return;
         }
         for session in self.local.of(user) {
-            session.voice().word(word, self.node.now());
+            session.voice().direct(event, self.node.now());
         }
     }
 }
