@@ -13,7 +13,7 @@ use crate::crowd::{Came, Crowd};
 use crate::figures::{HEAD, millis, round, shown};
 use crate::options::Connect;
 use crate::packet::Packet;
-use crate::phone::Ear;
+use crate::phone::Listener;
 use crate::report::Report;
 
 /// What is still on its way when the last phone is ready.
@@ -26,7 +26,7 @@ struct Idle {
     disconnected: Mutex<BTreeMap<String, u64>>,
 }
 
-impl Ear for Idle {
+impl Listener for Idle {
     fn hears(&self, _phone: usize, packet: Packet, _at: Instant) {
         if packet == Packet::Ping {
             self.pings.fetch_add(1, Ordering::Relaxed);
@@ -52,15 +52,15 @@ pub async fn run(options: &Connect) -> anyhow::Result<Report> {
     crowd.make_room(warm + options.phones, cluster.is_own())?;
 
     let idle = Arc::new(Idle::default());
-    let ear: Arc<dyn Ear> = idle.clone();
+    let listener: Arc<dyn Listener> = idle.clone();
     let mut tasks = JoinSet::new();
     if warm > 0 {
         eprintln!("warming up with {warm} phones");
     }
-    let warmed = crowd.come(0, warm, &ear, &mut tasks).await?;
+    let warmed = crowd.come(0, warm, &listener, &mut tasks).await?;
     tokio::time::sleep(SETTLE).await;
     let before = cluster.usage().await?;
-    let came = crowd.come(warm, options.phones, &ear, &mut tasks).await?;
+    let came = crowd.come(warm, options.phones, &listener, &mut tasks).await?;
     tokio::time::sleep(SETTLE).await;
     let after = cluster.usage().await?;
 

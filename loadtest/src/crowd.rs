@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::dial::{self, Failure, Line, Transport};
 use crate::figures::Latency;
 use crate::packet::Who;
-use crate::phone::{Ear, Phone};
+use crate::phone::{Listener, Phone};
 use crate::{procfs, schedule};
 
 /// Files that a process has open besides its phones.
@@ -78,12 +78,12 @@ impl Crowd {
         procfs::make_room_for_files(needed - OTHER_FILES)
     }
 
-    /// Connects phones `from..from + count`; they live in `tasks` and `ear` listens.
+    /// Connects phones `from..from + count`; they live in `tasks` and `listener` listens.
     pub async fn come(
         &self,
         from: usize,
         count: usize,
-        ear: &Arc<dyn Ear>,
+        listener: &Arc<dyn Listener>,
         tasks: &mut JoinSet<()>,
     ) -> anyhow::Result<Came> {
         let mut came = Came::default();
@@ -116,7 +116,7 @@ impl Crowd {
                     match line {
                         Ok(line) => {
                             came.latency.add(at.saturating_duration_since(planned));
-                            came.phones[index - from] = Some(Phone::start(index, line, Arc::clone(ear), tasks));
+                            came.phones[index - from] = Some(Phone::start(index, line, Arc::clone(listener), tasks));
                         }
                         Err(failure) => *came.failures.entry(failure).or_default() += 1,
                     }

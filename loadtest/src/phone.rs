@@ -16,7 +16,7 @@ use crate::packet::{self, Packet};
 const OUTGOING: usize = 32;
 
 /// Whoever listens to all phones of a run.
-pub trait Ear: Send + Sync + 'static {
+pub trait Listener: Send + Sync + 'static {
     /// `at` is when the packet was read from the socket.
     fn hears(&self, phone: usize, packet: Packet, at: Instant);
 
@@ -30,11 +30,11 @@ pub struct Phone(mpsc::Sender<String>);
 
 impl Phone {
     /// Lets a connected phone live in `tasks`; it ends when they are dropped.
-    pub fn start(index: usize, line: Line, ear: Arc<dyn Ear>, tasks: &mut JoinSet<()>) -> Self {
+    pub fn start(index: usize, line: Line, listener: Arc<dyn Listener>, tasks: &mut JoinSet<()>) -> Self {
         let (sender, outgoing) = mpsc::channel(OUTGOING);
         tasks.spawn(async move {
-            let why = live(index, line, &*ear, outgoing).await;
-            ear.disconnected(index, &why);
+            let why = live(index, line, &*listener, outgoing).await;
+            listener.disconnected(index, &why);
         });
         Self(sender)
     }
@@ -45,7 +45,7 @@ impl Phone {
     }
 }
 
-async fn live(index: usize, line: Line, ear: &dyn Ear, mut outgoing: mpsc::Receiver<String>) -> String {
+async fn live(index: usize, line: Line, listener: &dyn Listener, mut outgoing: mpsc::Receiver<String>) -> String {
     let Line { mut socket, mut ahead, .. } = line;
     // The run keeps the sender as long as the phone lives, or drops both.
     loop {
@@ -79,7 +79,7 @@ async fn live(index: usize, line: Line, ear: &dyn Ear, mut outgoing: mpsc::Recei
             return Failure::from(error).0;
         }
         if let Some((packet, at)) = heard {
-            ear.hears(index, packet, at);
+            listener.hears(index, packet, at);
         }
     }
 }

@@ -8,8 +8,8 @@
 //!     ╰───────────────▶ Ended(reason) ◀─────────╯
 //! ```
 //!
-//! [`step()`] decides what a command does, [`hears()`] derives from the record alone what a session is told: a live
-//! envelope, a healed one and a replay after a reconnect therefore all say the same.
+//! [`step()`] decides what a command does, [`notifications()`] derives from the record alone what a session is told: a
+//! live envelope, a healed one and a replay after a reconnect therefore all say the same.
 
 mod absence;
 mod asking;
@@ -25,8 +25,8 @@ mod early_command;
 mod end;
 mod event;
 mod foreign;
-mod hears;
 mod id;
+mod notifications;
 mod order;
 mod record;
 mod row;
@@ -51,8 +51,8 @@ pub use early_command::{EarlyCommand, EarlyCommandKind, resolve};
 pub use end::{EndReason, Ender, LateAccept, Verb};
 pub use event::{Event, EventKind, events, events_so_far};
 pub use foreign::{Foreign, Verbatim};
-pub use hears::{Say, SayKind, hears, held_until, is_stale_ring};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
+pub use notifications::{Notification, NotificationKind, held_until, is_stale_ring, notifications};
 pub use record::{Call, End, Offer, Party, Push, Role, State, UNNAMED};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal::{AnsweredElsewhere, InvalidState, NotAParticipant};
 use super::absence::come_back;
-use super::{Actor, Call, Decision, Foreign, Refused, Role, Say, Timestamp, Verified, Witness};
+use super::{Actor, Call, Decision, Foreign, Notification, Refused, Role, Timestamp, Verified, Witness};
 
 /// Who is away for so long while he is asked can't be reached; a shorter absence is a change of networks.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
@@ -374,11 +374,11 @@ pub(super) fn expire_request(call: &Call, witness: &Witness, now: Timestamp) -> 
 
 /// What the device in the call is to have been told of its type: how its request was answered, that the other side went
 /// back to audio, what it is asked.
-pub(super) fn hears_of_switching(call: &Call, role: Role) -> Vec<Say> {
-    let mut says = Vec::new();
+pub(super) fn notifications_of_switching(call: &Call, role: Role) -> Vec<Notification> {
+    let mut list = Vec::new();
     let user = |role| call.party(role).user.clone();
     if let Some(answer) = call.last_answer().filter(|answer| answer.is_to(role)) {
-        says.push(Say::UpgradeResponse {
+        list.push(Notification::UpgradeResponse {
             number: answer.number,
             accepted: answer.is_accepted(),
             reason: answer.refused.map(|why| answer.text.clone().unwrap_or_else(|| why.text().to_owned())),
@@ -386,13 +386,13 @@ pub(super) fn hears_of_switching(call: &Call, role: Role) -> Vec<Say> {
         });
     }
     if !call.is_live() {
-        return says;
+        return list;
     }
     if let Some(last) = call.changes().last().filter(|last| last.to == Media::Audio && last.by != role) {
-        says.push(Say::Downgraded { number: last.number, by: user(last.by), at: last.at });
+        list.push(Notification::Downgraded { number: last.number, by: user(last.by), at: last.at });
     }
     if let Some(request) = call.request().filter(|request| request.by != role) {
-        says.push(Say::UpgradeRequest { number: request.number, by: user(request.by), until: request.until });
+        list.push(Notification::UpgradeRequest { number: request.number, by: user(request.by), until: request.until });
     }
-    says
+    list
 }

@@ -738,79 +738,90 @@ fn who_may_take_a_line() {
 
 #[test]
 fn what_each_side_hears() {
-    let hear = |call: &Call, role, device: &Device| {
+    let notified = |call: &Call, role, device: &Device| {
         let session = SessionId::from_random(1);
-        hears(call, role, device, Some(&session)).iter().map(|say| format!("{say:?}")).collect::<Vec<_>>().join(" ")
+        notifications(call, role, device, Some(&session))
+            .iter()
+            .map(|notification| format!("{notification:?}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let (caller, callee, other) = (named("a1"), named("b1"), named("b2"));
-    assert_eq!(hear(&trying(), Role::Callee, &callee), "Incoming");
-    assert_eq!(hear(&trying(), Role::Caller, &caller), "");
-    assert_eq!(hear(&ringing(), Role::Caller, &caller), "Ringing");
-    assert_eq!(hear(&active(), Role::Caller, &caller), "Accepted");
-    assert_eq!(hear(&active(), Role::Callee, &callee), "");
-    assert_eq!(hear(&active(), Role::Callee, &other), r#"Cancelled { reason: "Answered elsewhere" }"#);
-    assert_eq!(hear(&active_over_http(), Role::Callee, &other), "", "a command over HTTP tells nobody elsewhere");
+    assert_eq!(notified(&trying(), Role::Callee, &callee), "Incoming");
+    assert_eq!(notified(&trying(), Role::Caller, &caller), "");
+    assert_eq!(notified(&ringing(), Role::Caller, &caller), "Ringing");
+    assert_eq!(notified(&active(), Role::Caller, &caller), "Accepted");
+    assert_eq!(notified(&active(), Role::Callee, &callee), "");
+    assert_eq!(notified(&active(), Role::Callee, &other), r#"Cancelled { reason: "Answered elsewhere" }"#);
+    assert_eq!(notified(&active_over_http(), Role::Callee, &other), "", "a command over HTTP tells nobody elsewhere");
 
     let rejected = after(&ringing(), Command::Reject { by: bo(), reason: Some("Later".into()) }, 3);
-    assert_eq!(hear(&rejected, Role::Caller, &caller), r#"Rejected { reason: "Later" }"#);
-    assert_eq!(hear(&rejected, Role::Callee, &callee), "");
-    assert_eq!(hear(&rejected, Role::Callee, &other), r#"Cancelled { reason: "Declined elsewhere" }"#);
+    assert_eq!(notified(&rejected, Role::Caller, &caller), r#"Rejected { reason: "Later" }"#);
+    assert_eq!(notified(&rejected, Role::Callee, &callee), "");
+    assert_eq!(notified(&rejected, Role::Callee, &other), r#"Cancelled { reason: "Declined elsewhere" }"#);
 
     let timeout = after(&ringing(), Command::Expire(Witness::default()), 30);
-    assert_eq!(hear(&timeout, Role::Caller, &caller), "Timeout");
-    assert_eq!(hear(&timeout, Role::Callee, &callee), r#"Cancelled { reason: "Timeout" }"#);
+    assert_eq!(notified(&timeout, Role::Caller, &caller), "Timeout");
+    assert_eq!(notified(&timeout, Role::Callee, &callee), r#"Cancelled { reason: "Timeout" }"#);
 
     let missed = after(&ringing(), Command::End { by: ana(), reason: None }, 3);
-    let said = hear(&missed, Role::Callee, &callee);
+    let said = notified(&missed, Role::Callee, &callee);
     assert!(said.starts_with("Ended") && said.ends_with(r#"Cancelled { reason: "Caller ended call" }"#), "{said}");
-    assert_eq!(hear(&missed, Role::Caller, &caller), "");
+    assert_eq!(notified(&missed, Role::Caller, &caller), "");
 
     let busy = after(&ringing(), Command::Displace { by: Role::Callee }, 3);
-    assert_eq!(hear(&busy, Role::Caller, &caller), "Busy");
+    assert_eq!(notified(&busy, Role::Caller, &caller), "Busy");
     assert_eq!(
-        hears(&busy, Role::Caller, &caller, Some(&SessionId::from_random(2))),
+        notifications(&busy, Role::Caller, &caller, Some(&SessionId::from_random(2))),
         vec![],
         "the dialing session only"
     );
 
     let cancelled = after(&ringing(), Command::Cancel { by: ana(), reason: None }, 3);
     let lost = step(&cancelled, &Command::Accept { by: bo() }, at(4)).unwrap_err().record.unwrap();
-    let said = hear(&lost, Role::Callee, &callee);
+    let said = notified(&lost, Role::Callee, &callee);
     assert!(said.contains(r#"Ended { reason: "Call ended", by: None"#), "{said}");
-    assert_eq!(hear(&lost, Role::Caller, &caller), "", "the caller hears nothing of it");
+    assert_eq!(notified(&lost, Role::Caller, &caller), "", "the caller hears nothing of it");
 }
 
 /// The envelope of the accept may come after that of the end, and is dropped then.
 #[test]
 fn a_device_whose_accept_elsewhere_was_overtaken_by_the_end_stops_ringing() {
-    let told = vec![Say::cancelled("Answered elsewhere")];
+    let told = vec![Notification::cancelled("Answered elsewhere")];
     for command in [Command::End { by: ana(), reason: None }, Command::Cancel { by: ana(), reason: None }] {
         let over = after(&active(), command, 3);
-        assert_eq!(hears(&over, Role::Callee, &named("b2"), None), told);
-        assert!(!hears(&over, Role::Callee, &named("b1"), None).contains(&told[0]));
+        assert_eq!(notifications(&over, Role::Callee, &named("b2"), None), told);
+        assert!(!notifications(&over, Role::Callee, &named("b1"), None).contains(&told[0]));
     }
     let over = after(&active(), Command::End { by: bo(), reason: None }, 3);
-    assert_eq!(hears(&over, Role::Callee, &named("b2"), None), told);
-    assert_eq!(hears(&over, Role::Callee, &named("b1"), None), vec![]);
+    assert_eq!(notifications(&over, Role::Callee, &named("b2"), None), told);
+    assert_eq!(notifications(&over, Role::Callee, &named("b1"), None), vec![]);
     let nobody_elsewhere = after(&active_over_http(), Command::End { by: ana(), reason: None }, 3);
-    assert_eq!(hears(&nobody_elsewhere, Role::Callee, &named("b2"), None).len(), 1, "any device may be the one");
+    assert_eq!(
+        notifications(&nobody_elsewhere, Role::Callee, &named("b2"), None).len(),
+        1,
+        "any device may be the one"
+    );
 }
 
 /// A phone that was told that another answered may end the call all the same: whoever talks hears of it.
 #[test]
 fn the_device_in_the_call_hears_that_another_of_its_user_ended_it() {
-    let kinds = |call: &Call, role, device: &str| -> Vec<SayKind> {
-        hears(call, role, &named(device), None).iter().map(Say::kind).collect()
+    let kinds = |call: &Call, role, device: &str| -> Vec<NotificationKind> {
+        notifications(call, role, &named(device), None).iter().map(Notification::kind).collect()
     };
     for (by, role, talking, other) in [(bo(), Role::Callee, "b1", "b2"), (ana(), Role::Caller, "a1", "a2")] {
         let from_other = Actor { device: named(other), ..by };
         let over = after(&active(), Command::End { by: from_other.clone(), reason: None }, 3);
-        assert_eq!(kinds(&over, role, talking), [SayKind::Ended]);
-        assert!(!kinds(&over, role, other).contains(&SayKind::Ended), "he knows");
-        assert!(!kinds(&over, role, "third").contains(&SayKind::Ended), "it is not in the call");
-        assert_eq!(kinds(&over, role.other(), if role == Role::Caller { "b1" } else { "a1" }), [SayKind::Ended]);
+        assert_eq!(kinds(&over, role, talking), [NotificationKind::Ended]);
+        assert!(!kinds(&over, role, other).contains(&NotificationKind::Ended), "he knows");
+        assert!(!kinds(&over, role, "third").contains(&NotificationKind::Ended), "it is not in the call");
+        assert_eq!(
+            kinds(&over, role.other(), if role == Role::Caller { "b1" } else { "a1" }),
+            [NotificationKind::Ended]
+        );
         let ringing = after(&ringing(), Command::End { by: from_other, reason: None }, 3);
-        assert!(!kinds(&ringing, role, talking).contains(&SayKind::Ended), "nobody talks yet");
+        assert!(!kinds(&ringing, role, talking).contains(&NotificationKind::Ended), "nobody talks yet");
     }
     let over = after(&active_over_http(), Command::End { by: Actor { device: named("b2"), ..bo() }, reason: None }, 3);
     assert_eq!(kinds(&over, Role::Callee, "b1"), [], "who knows which of his talked");
@@ -819,12 +830,12 @@ fn the_device_in_the_call_hears_that_another_of_its_user_ended_it() {
 #[test]
 fn the_deployed_app_hears_an_end_only_when_its_screen_listens() {
     let met = after(&active(), Command::Cancel { by: ana(), reason: None }, 5);
-    assert_eq!(held_until(&met, Role::Callee, false, SayKind::Ended), Some(at(10)), "8 s after the accept");
-    assert_eq!(held_until(&met, Role::Callee, true, SayKind::Ended), None, "with acks at once");
+    assert_eq!(held_until(&met, Role::Callee, false, NotificationKind::Ended), Some(at(10)), "8 s after the accept");
+    assert_eq!(held_until(&met, Role::Callee, true, NotificationKind::Ended), None, "with acks at once");
     let old = after(&active(), Command::Cancel { by: ana(), reason: None }, 11);
-    assert_eq!(held_until(&old, Role::Callee, false, SayKind::Ended), None);
+    assert_eq!(held_until(&old, Role::Callee, false, NotificationKind::Ended), None);
     let ended = after(&active(), Command::End { by: ana(), reason: None }, 5);
-    assert_eq!(held_until(&ended, Role::Callee, false, SayKind::Ended), None, "an end is no cancel");
+    assert_eq!(held_until(&ended, Role::Callee, false, NotificationKind::Ended), None, "an end is no cancel");
 }
 
 #[test]
@@ -1005,12 +1016,12 @@ proptest! {
             }
             // Nobody who is in the call hears that it goes on and that it is over.
             for role in [Role::Caller, Role::Callee] {
-                let says = hears(&next, role, &next.party(role).device, None);
-                prop_assert!(next.is_live() || !says.iter().any(|say| {
-                    matches!(say.kind(), SayKind::Incoming | SayKind::Ringing | SayKind::Accepted)
-                }), "{:?} hears {says:?} after the end", role);
-                let kinds: std::collections::HashSet<_> = says.iter().map(Say::kind).collect();
-                prop_assert_eq!(kinds.len(), says.len(), "said twice");
+                let notifications = notifications(&next, role, &next.party(role).device, None);
+                prop_assert!(next.is_live() || !notifications.iter().any(|notification| {
+                    matches!(notification.kind(), NotificationKind::Incoming | NotificationKind::Ringing | NotificationKind::Accepted)
+                }), "{:?} hears {notifications:?} after the end", role);
+                let kinds: std::collections::HashSet<_> = notifications.iter().map(Notification::kind).collect();
+                prop_assert_eq!(kinds.len(), notifications.len(), "said twice");
             }
             let stored: Call = serde_json::from_str(&serde_json::to_string(&next).unwrap()).unwrap();
             prop_assert_eq!(&stored, &next);
@@ -1094,10 +1105,10 @@ fn a_call_that_was_refused_is_withdrawn_by_its_nonce() {
     let withdraw = |nonce| Command::Withdraw { nonce };
     let withdrawn = after(&born, withdraw(7), 3);
     assert_eq!(withdrawn.end().map(|end| (end.reason, end.by.clone())), Some((EndReason::Cancelled, None)));
-    let told = |session: Option<&SessionId>| hears(&withdrawn, Role::Caller, &Device::Unknown, session);
+    let told = |session: Option<&SessionId>| notifications(&withdrawn, Role::Caller, &Device::Unknown, session);
     assert_eq!(told(born.caller.session.as_ref()), [], "he was refused");
     let another = SessionId::from_random(8);
-    assert_eq!(told(Some(&another)), [Say::Timeout], "he came back, and was told that it rings");
+    assert_eq!(told(Some(&another)), [Notification::Timeout], "he came back, and was told that it rings");
     assert!(callbacks(Some(&born), &withdrawn).is_none(), "the backend knows of the ring, and rings on by push");
     assert!(step(&born, &withdraw(8), at(3)).is_err(), "another's");
     let again = after(&born, initiate(ana()), 2);

@@ -36,10 +36,10 @@ pub use crate::store::{DeadLetter, Outcome, Page, Replayed, SessionRecord, Which
 pub use backend::BackendCallTable;
 pub use calls::{Failure, Initiate};
 pub use cluster::Waiting;
-pub use delivery::{Handed, Said};
+pub use delivery::{Handed, MessageContent};
 pub use door::{LivePage, NodeView, Person, Signaling};
 pub use policy::Policy;
 pub use presence::{SubscribeError, WATCHED_PER_SESSION};
-pub use sessions::{Newcomer, Ready, ReadyCall, Session, Spoken, Voice};
+pub use sessions::{EventSender, Newcomer, Ready, ReadyCall, SendOutcome, Session};
 pub use start::{Parts, start};
 pub use use_cases::{BackendCommand, CommandAnswer, CommandOutcome, Initiated};

@@ -9,15 +9,15 @@ use super::line::Line;
 use super::news::{Item, News};
 use super::wire::Wire;
 use super::wires::Wires;
-use crate::call::{Actor, Call, CallId, Say, SayKind, Timestamp, UserId};
+use crate::call::{Actor, Call, CallId, Notification, NotificationKind, Timestamp, UserId};
 use crate::signaling::{DirectEvent, Message};
-use crate::signaling::{Ready, Signaling, Spoken, Voice};
+use crate::signaling::{EventSender, Ready, SendOutcome, Signaling};
 use crate::telemetry::metrics::Departure;
 use crate::telemetry::{carry, metrics};
 use crate::wire::events::{Event, busy, call_event, direct_event, message_event, ready_event, reject_confirmed};
 
 /// Speaks to one phone over its socket.
-pub(super) struct PhoneVoice {
+pub(super) struct PhoneSender {
     pub socket: SocketRef,
     /// The phone promised to acknowledge `call:incoming`: then it is asked to, in its owner's name.
     pub confirms_as: Option<Actor>,
@@ -27,21 +27,21 @@ pub(super) struct PhoneVoice {
     pub news: Arc<News>,
 }
 
-pub(super) fn emit(socket: &SocketRef, (name, payload): &Event<'_>) -> Spoken {
-    spoken(&socket.emit(name, payload))
+pub(super) fn emit(socket: &SocketRef, (name, payload): &Event<'_>) -> SendOutcome {
+    send_outcome(&socket.emit(name, payload))
 }
 
 /// What became of a packet for the engine's queue.
-pub(super) fn spoken<T>(sent: &Result<T, SendError>) -> Spoken {
+pub(super) fn send_outcome<T>(sent: &Result<T, SendError>) -> SendOutcome {
     match sent {
-        Ok(_) => Spoken::Queued,
-        Err(SendError::Socket(SocketError::InternalChannelFull)) => Spoken::Full,
-        Err(SendError::Socket(SocketError::Closed) | SendError::Serialize(_)) => Spoken::Gone,
+        Ok(_) => SendOutcome::Queued,
+        Err(SendError::Socket(SocketError::InternalChannelFull)) => SendOutcome::Full,
+        Err(SendError::Socket(SocketError::Closed) | SendError::Serialize(_)) => SendOutcome::Gone,
     }
 }
 
-impl PhoneVoice {
-    fn emit(&self, event: &Event<'_>) -> Spoken {
+impl PhoneSender {
+    fn emit(&self, event: &Event<'_>) -> SendOutcome {
         emit(&self.socket, event)
     }
 
@@ -49,10 +49,10 @@ impl PhoneVoice {
         self.socket.req_parts().extensions.get::<Wire>()
     }
 
-    fn emit_confirmed(&self, (name, payload): &Event<'_>, by: Actor, id: CallId) -> Spoken {
+    fn emit_confirmed(&self, (name, payload): &Event<'_>, by: Actor, id: CallId) -> SendOutcome {
         let sent = self.socket.emit_with_ack::<_, Value>(name, payload);
-        let spoken = spoken(&sent);
-        let Ok(acknowledged) = sent else { return spoken };
+        let send_outcome = send_outcome(&sent);
+        let Ok(acknowledged) = sent else { return send_outcome };
         let signaling = Weak::clone(&self.signaling);
         self.tasks.spawn(carry(async move {
             // What the phone answered does not matter, only that it did.
@@ -63,34 +63,36 @@ impl PhoneVoice {
                 let _ = signaling.phones.alert(by, &id).await;
             }
         }));
-        spoken
+        send_outcome
     }
 }
 
-impl Voice for PhoneVoice {
-    fn say(&self, call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Spoken {
-        let event = call_event(call, say, now, repeat);
+impl EventSender for PhoneSender {
+    fn notify(&self, call: &Call, notification: &Notification, now: Timestamp, repeat: bool) -> SendOutcome {
+        let event = call_event(call, notification, now, repeat);
         match &self.confirms_as {
-            Some(by) if say.kind() == SayKind::Incoming => self.emit_confirmed(&event, by.clone(), call.id.clone()),
+            Some(by) if notification.kind() == NotificationKind::Incoming => {
+                self.emit_confirmed(&event, by.clone(), call.id.clone())
+            }
             Some(_) | None => self.emit(&event),
         }
     }
 
-    fn ready(&self, ready: &Ready) -> Spoken {
+    fn ready(&self, ready: &Ready) -> SendOutcome {
         self.emit(&ready_event(ready))
     }
 
-    fn direct(&self, event: &DirectEvent, now: Timestamp) -> Spoken {
+    fn direct(&self, event: &DirectEvent, now: Timestamp) -> SendOutcome {
         match event {
             DirectEvent::Cancelled { .. } | DirectEvent::Rejected { .. } => self.emit(&direct_event(event, now)),
             DirectEvent::App { .. } => {
                 let (name, payload) = direct_event(event, now);
                 self.news.tell(Item::App { name: name.to_owned(), payload });
-                Spoken::Queued
+                SendOutcome::Queued
             }
             DirectEvent::Message(message) => {
                 self.message(message, now);
-                Spoken::Queued
+                SendOutcome::Queued
             }
         }
     }
@@ -102,11 +104,11 @@ impl Voice for PhoneVoice {
         self.news.tell(Item::Message { bytes, payload, kept: message.keep });
     }
 
-    fn busy(&self, call_id: &str) -> Spoken {
+    fn busy(&self, call_id: &str) -> SendOutcome {
         self.emit(&busy(call_id))
     }
 
-    fn reject_confirmed(&self, call_id: &str) -> Spoken {
+    fn reject_confirmed(&self, call_id: &str) -> SendOutcome {
         self.emit(&reject_confirmed(call_id))
     }
 
@@ -114,14 +116,14 @@ impl Voice for PhoneVoice {
         self.news.tell(Item::Presence { user: user.clone(), online, at: now });
     }
 
-    fn disconnect(&self) -> Spoken {
+    fn disconnect(&self) -> SendOutcome {
         match self.socket.clone().disconnect() {
             Ok(()) => {
                 self.wires.sent_away(&self.socket.id.to_string(), self.opened_with());
-                Spoken::Queued
+                SendOutcome::Queued
             }
-            Err(SocketError::InternalChannelFull) => Spoken::Full,
-            Err(SocketError::Closed) => Spoken::Gone,
+            Err(SocketError::InternalChannelFull) => SendOutcome::Full,
+            Err(SocketError::Closed) => SendOutcome::Gone,
         }
     }
 

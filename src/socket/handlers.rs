@@ -10,7 +10,7 @@ use socketioxide::handler::{FromMessageParts, MessageHandler};
 use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value as RawValue;
 
-use super::emitter::{PhoneVoice, spoken};
+use super::emitter::{PhoneSender, send_outcome};
 use super::line::{Incoming, Line, Places};
 use super::news::News;
 use super::wire::Wire;
@@ -81,7 +81,7 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
     let id = SessionId::from_random(rand::random());
     let news = Arc::new(News::new(socket.clone()));
     edge.wires.feed(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>(), &news);
-    let voice = PhoneVoice {
+    let sender = PhoneSender {
         socket,
         confirms_as: caller.acks.then(|| Actor {
             user: caller.user.clone(),
@@ -104,7 +104,7 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         sealed: caller.sealed,
         connected_at: edge.signaling.clock().now(),
     };
-    let session = Arc::new(Session::new(newcomer, Box::new(voice)));
+    let session = Arc::new(Session::new(newcomer, Box::new(sender)));
     metrics::handshake(Handshake::Accepted);
     let about = About::session(&session.user, &session.id);
     let connecting =
@@ -191,7 +191,7 @@ fn drain(edge: &Arc<Edge>, line: Arc<Line>, session: Arc<Session>) {
 async fn survived(session: &Session, work: impl Future<Output = ()>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         tracing::error!(session = %session.id, "what was done for a phone panicked, closing its transport");
-        session.voice().release(Departure::Panicked);
+        session.sender().release(Departure::Panicked);
     }
 }
 
@@ -269,7 +269,7 @@ async fn initiate(
             let overtaken = !session.acks && session.was_told_accepted(&id);
             answer(session, ack, &acks::initiated(&spelled, &answered));
             if let Initiated::Busy { .. } = answered {
-                session.say_busy(&id, &spelled);
+                session.notify_busy(&id, &spelled);
             }
             edge.signaling.phones.after_initiate(session, &id, &answered, overtaken).await;
         }
@@ -337,7 +337,7 @@ async fn command(
     }
     match judged {
         Ok(_) if event == "call:reject" => {
-            session.voice().reject_confirmed(&spelled);
+            session.sender().reject_confirmed(&spelled);
         }
         Err(Failure::Refused { refusal, call }) => signaling.phones.answer_refused(session, refusal, &call),
         Err(Failure::NotFound) if event == "call:reject" => {
@@ -386,7 +386,7 @@ pub(super) fn refuse(session: &Session, ack: Option<AckSender>, refused: Refused
 pub(super) fn answer(session: &Session, ack: Option<AckSender>, body: &Value) {
     trace::note("outcome", || acks::outcome(body));
     if let Some(ack) = ack {
-        session.voice().judge(spoken(&ack.send(body)));
+        session.sender().judge(send_outcome(&ack.send(body)));
     }
 }
 

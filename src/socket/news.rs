@@ -8,7 +8,7 @@ use socketioxide::extract::SocketRef;
 
 use super::emitter::emit;
 use crate::call::{Timestamp, UserId};
-use crate::signaling::{Spoken, WATCHED_PER_SESSION};
+use crate::signaling::{SendOutcome, WATCHED_PER_SESSION};
 use crate::telemetry::metrics;
 use crate::wire::events::{Event, presence_event};
 
@@ -58,10 +58,10 @@ impl State {
             && let Some(item) = self.waiting.pop()
         {
             match emit(socket, &item.event()) {
-                Spoken::Queued => self.ahead += 1,
+                SendOutcome::Queued => self.ahead += 1,
                 // Calls filled it: the poll or the flush that empties it comes here again.
-                Spoken::Full => return self.waiting.put_back(item),
-                Spoken::Gone => self.waiting = Waiting::default(),
+                SendOutcome::Full => return self.waiting.put_back(item),
+                SendOutcome::Gone => self.waiting = Waiting::default(),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, Role, Say, Timestamp, UserId};
+use crate::call::{Call, Notification, Role, Timestamp, UserId};
 use crate::signaling::Ready;
 use crate::signaling::{DirectEvent, Message};
 
@@ -10,24 +10,26 @@ use crate::signaling::{DirectEvent, Message};
 pub type Event<'a> = (&'a str, Value);
 
 /// What is said about a call, as the phone reads it.
-pub fn call_event(call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Event<'static> {
+pub fn call_event(call: &Call, notification: &Notification, now: Timestamp, repeat: bool) -> Event<'static> {
     let id = call.spelled.as_str();
     let timestamp = now.as_millis();
-    match say {
-        Say::Incoming => ("call:incoming", incoming(call, now)),
-        Say::Ringing => ("call:ringing", json!({"callId": id, "timestamp": timestamp})),
-        Say::Accepted => {
+    match notification {
+        Notification::Incoming => ("call:incoming", incoming(call, now)),
+        Notification::Ringing => ("call:ringing", json!({"callId": id, "timestamp": timestamp})),
+        Notification::Accepted => {
             let mut payload = json!({"callId": id, "timestamp": timestamp, "receiverId": call.callee.user});
             if repeat {
                 payload["repeat"] = true.into();
             }
             ("call:accepted", payload)
         }
-        Say::Rejected { reason } => ("call:rejected", json!({"callId": id, "reason": reason, "timestamp": timestamp})),
-        Say::Cancelled { reason } => {
+        Notification::Rejected { reason } => {
+            ("call:rejected", json!({"callId": id, "reason": reason, "timestamp": timestamp}))
+        }
+        Notification::Cancelled { reason } => {
             ("call:cancelled", json!({"callId": id, "reason": reason, "timestamp": timestamp}))
         }
-        Say::Ended { reason, by, duration } => {
+        Notification::Ended { reason, by, duration } => {
             let mut payload = json!({"callId": id, "reason": reason, "timestamp": timestamp});
             if let Some(by) = by {
                 payload["endedBy"] = by.as_str().into();
@@ -37,21 +39,21 @@ pub fn call_event(call: &Call, say: &Say, now: Timestamp, repeat: bool) -> Event
             }
             ("call:ended", payload)
         }
-        Say::Timeout => ("call:timeout", json!({"callId": id, "reason": "No answer"})),
-        Say::Busy => busy(id),
-        Say::UpgradeRequest { by, until, .. } => {
+        Notification::Timeout => ("call:timeout", json!({"callId": id, "reason": "No answer"})),
+        Notification::Busy => busy(id),
+        Notification::UpgradeRequest { by, until, .. } => {
             let left = u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX);
             let payload = json!({"callId": id, "senderId": by, "timestamp": timestamp, "expiresInMs": left});
             ("call:upgrade:request", payload)
         }
-        Say::UpgradeResponse { accepted, reason, .. } => {
+        Notification::UpgradeResponse { accepted, reason, .. } => {
             let mut payload = json!({"callId": id, "accepted": accepted, "timestamp": timestamp});
             if let Some(reason) = reason {
                 payload["reason"] = reason.as_str().into();
             }
             ("call:upgrade:response", payload)
         }
-        Say::Downgraded { by, .. } => {
+        Notification::Downgraded { by, .. } => {
             ("call:downgraded", json!({"callId": id, "senderId": by, "timestamp": timestamp}))
         }
     }

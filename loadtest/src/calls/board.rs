@@ -15,7 +15,7 @@ use super::judge::{CallNo, Judge, Next, PATIENCE};
 use super::story::{Phase, Story};
 use super::words::{Event, Plan, Side, Verb};
 use crate::packet::{self, Packet};
-use crate::phone::{Ear, Phone};
+use crate::phone::{Listener, Phone};
 use crate::pool::Pool;
 
 /// Of an acknowledgement that nobody reads.
@@ -227,7 +227,7 @@ impl State {
     }
 }
 
-impl Ear for Board {
+impl Listener for Board {
     fn hears(&self, phone: usize, packet: Packet, at: Instant) {
         let mut state = self.state();
         let next = match packet {

@@ -16,7 +16,7 @@ use super::play;
 use super::words::Awaited;
 use crate::crowd::Crowd;
 use crate::dial::Transport;
-use crate::phone::Ear;
+use crate::phone::Listener;
 use crate::schedule::Poisson;
 
 const CONNECT_RATE: f64 = 50.0;
@@ -36,9 +36,9 @@ impl Company {
         let crowd = Crowd { nodes: nodes.to_vec(), transport: Transport::Websocket, rate: CONNECT_RATE, run };
         let users = (0..count).map(|phone| crowd.user(phone)).collect();
         let board = Arc::new(Board::new(MANNER, run, users, nodes.len(), StdRng::from_os_rng()));
-        let ear: Arc<dyn Ear> = board.clone();
+        let listener: Arc<dyn Listener> = board.clone();
         let mut phones = JoinSet::new();
-        let came = crowd.come(0, count, &ear, &mut phones).await?;
+        let came = crowd.come(0, count, &listener, &mut phones).await?;
         if let Some((failure, count)) = came.failures.first_key_value() {
             bail!("{count} phones did not connect before the attack: {failure}");
         }

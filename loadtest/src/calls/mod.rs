@@ -23,7 +23,7 @@ use crate::cluster::Cluster;
 use crate::crowd::Crowd;
 use crate::dial::Transport;
 use crate::options::Calls;
-use crate::phone::Ear;
+use crate::phone::Listener;
 use crate::report::Report;
 use crate::schedule::{self, Poisson};
 use board::{Board, Manner};
@@ -47,9 +47,9 @@ pub async fn run(options: &Calls) -> anyhow::Result<Report> {
     let users = (0..options.phones).map(|phone| crowd.user(phone)).collect();
     let manner = Manner { mix: options.mix, ring: options.ring, talk: options.talk, closed: options.pairs.is_some() };
     let board = Arc::new(Board::new(manner, run, users, crowd.nodes.len(), StdRng::seed_from_u64(seed)));
-    let ear: Arc<dyn Ear> = board.clone();
+    let listener: Arc<dyn Listener> = board.clone();
     let mut tasks = JoinSet::new();
-    let came = crowd.come(0, options.phones, &ear, &mut tasks).await?;
+    let came = crowd.come(0, options.phones, &listener, &mut tasks).await?;
     if let Some((failure, count)) = came.failures.first_key_value() {
         bail!("{count} of {} phones did not connect: {failure}", options.phones);
     }

@@ -1,4 +1,4 @@
-//! The tables of docs/semantics.md: generated from [`step()`] and [`hears()`], and compared with the page.
+//! The tables of docs/semantics.md: generated from [`step()`] and [`notifications()`], and compared with the page.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -323,30 +323,34 @@ fn heard() -> String {
         "| call | sessions of the caller | the callee's device of the answer | other devices of the callee |\n| --- | --- | --- | --- |\n",
     );
     for (what, call) in rows {
-        let says = |role, device: Device| {
-            let says: Vec<String> = hears(&call, role, &device, None).iter().map(spoken).collect();
-            if says.is_empty() { "–".to_owned() } else { says.join(", then ") }
+        let notifications = |role, device: Device| {
+            let notifications: Vec<String> = notifications(&call, role, &device, None).iter().map(spoken).collect();
+            if notifications.is_empty() { "–".to_owned() } else { notifications.join(", then ") }
         };
-        let cells = [says(Role::Caller, named("a1")), says(Role::Callee, named("b1")), says(Role::Callee, named("b2"))];
+        let cells = [
+            notifications(Role::Caller, named("a1")),
+            notifications(Role::Callee, named("b1")),
+            notifications(Role::Callee, named("b2")),
+        ];
         writeln!(table, "| {what} | {} |", cells.join(" | ")).unwrap();
     }
     table
 }
 
-fn spoken(say: &Say) -> String {
-    match say {
-        Say::Incoming => "`call:incoming`".into(),
-        Say::Ringing => "`call:ringing`".into(),
-        Say::Accepted => "`call:accepted`".into(),
-        Say::Rejected { reason } => format!("`call:rejected` {reason}"),
-        Say::Cancelled { reason } => format!("`call:cancelled` {reason}"),
-        Say::Ended { reason, .. } => format!("`call:ended` {reason}"),
-        Say::Timeout => "`call:timeout`".into(),
-        Say::Busy => "`call:busy`".into(),
-        Say::UpgradeRequest { .. } => "`call:upgrade:request`".into(),
-        Say::UpgradeResponse { reason: None, .. } => "`call:upgrade:response` accepted".into(),
-        Say::UpgradeResponse { reason: Some(reason), .. } => format!("`call:upgrade:response` {reason}"),
-        Say::Downgraded { .. } => "`call:downgraded`".into(),
+fn spoken(notification: &Notification) -> String {
+    match notification {
+        Notification::Incoming => "`call:incoming`".into(),
+        Notification::Ringing => "`call:ringing`".into(),
+        Notification::Accepted => "`call:accepted`".into(),
+        Notification::Rejected { reason } => format!("`call:rejected` {reason}"),
+        Notification::Cancelled { reason } => format!("`call:cancelled` {reason}"),
+        Notification::Ended { reason, .. } => format!("`call:ended` {reason}"),
+        Notification::Timeout => "`call:timeout`".into(),
+        Notification::Busy => "`call:busy`".into(),
+        Notification::UpgradeRequest { .. } => "`call:upgrade:request`".into(),
+        Notification::UpgradeResponse { reason: None, .. } => "`call:upgrade:response` accepted".into(),
+        Notification::UpgradeResponse { reason: Some(reason), .. } => format!("`call:upgrade:response` {reason}"),
+        Notification::Downgraded { .. } => "`call:downgraded`".into(),
     }
 }
 

@@ -170,53 +170,61 @@ fn however_the_call_ends_the_request_is_answered() {
     for end in ends {
         let over = after(&asked_by_ana(), end.clone(), 5);
         assert!(over.request().is_none(), "{end:?}");
-        let said = hears(&over, Role::Caller, &named("a1"), None);
+        let said = notifications(&over, Role::Caller, &named("a1"), None);
         let expected =
-            Say::UpgradeResponse { number: 1, accepted: false, reason: Some("Call ended".into()), at: at(5) };
+            Notification::UpgradeResponse { number: 1, accepted: false, reason: Some("Call ended".into()), at: at(5) };
         assert_eq!(said.first(), Some(&expected), "{end:?}");
-        assert!(hears(&over, Role::Callee, &named("b1"), None).iter().all(|say| say.number().is_none()), "{end:?}");
+        assert!(
+            notifications(&over, Role::Callee, &named("b1"), None)
+                .iter()
+                .all(|notification| notification.number().is_none()),
+            "{end:?}"
+        );
     }
 }
 
 #[test]
 fn what_each_side_hears_of_a_switch() {
-    let hear = |call: &Call, role, device: &str| {
-        let says = hears(call, role, &named(device), None);
-        says.into_iter().filter(|say| say.number().is_some()).collect::<Vec<_>>()
+    let notified = |call: &Call, role, device: &str| {
+        let notifications = notifications(call, role, &named(device), None);
+        notifications.into_iter().filter(|notification| notification.number().is_some()).collect::<Vec<_>>()
     };
-    let response = |number, reason: Option<&str>, seconds| Say::UpgradeResponse {
+    let response = |number, reason: Option<&str>, seconds| Notification::UpgradeResponse {
         number,
         accepted: reason.is_none(),
         reason: reason.map(str::to_owned),
         at: at(seconds),
     };
     let asked = asked_by_ana();
-    let request = Say::UpgradeRequest { number: 1, by: user("ana"), until: at(33) };
-    assert_eq!(hear(&asked, Role::Callee, "b1"), [request]);
-    assert_eq!([hear(&asked, Role::Callee, "b2"), hear(&asked, Role::Caller, "a1")], [vec![], vec![]]);
-    assert_eq!(hear(&on_video(), Role::Caller, "a1"), [response(1, None, 4)]);
-    assert_eq!([hear(&on_video(), Role::Caller, "a2"), hear(&on_video(), Role::Callee, "b1")], [vec![], vec![]]);
+    let request = Notification::UpgradeRequest { number: 1, by: user("ana"), until: at(33) };
+    assert_eq!(notified(&asked, Role::Callee, "b1"), [request]);
+    assert_eq!([notified(&asked, Role::Callee, "b2"), notified(&asked, Role::Caller, "a1")], [vec![], vec![]]);
+    assert_eq!(notified(&on_video(), Role::Caller, "a1"), [response(1, None, 4)]);
+    assert_eq!(
+        [notified(&on_video(), Role::Caller, "a2"), notified(&on_video(), Role::Callee, "b1")],
+        [vec![], vec![]]
+    );
     let reason = Some("Not now".into());
     let declined = after(&asked, Command::AnswerVideo { by: bo(), accepted: false, reason }, 4);
-    assert_eq!(hear(&declined, Role::Caller, "a1"), [response(1, Some("Not now"), 4)]);
+    assert_eq!(notified(&declined, Role::Caller, "a1"), [response(1, Some("Not now"), 4)]);
     // Asked again: another request, with a number of its own.
     let again = after(&declined, video(ana()), 6);
     assert_eq!(again.request().unwrap().number, 2);
-    assert_eq!(hear(&again, Role::Caller, "a1"), [response(1, Some("Not now"), 4)], "until it is answered");
+    assert_eq!(notified(&again, Role::Caller, "a1"), [response(1, Some("Not now"), 4)], "until it is answered");
     let both = after(&asked, video(bo()), 4);
-    assert_eq!(hear(&both, Role::Caller, "a1"), [response(1, None, 4)]);
-    assert_eq!(hear(&both, Role::Callee, "b1"), [response(1, None, 4)]);
+    assert_eq!(notified(&both, Role::Caller, "a1"), [response(1, None, 4)]);
+    assert_eq!(notified(&both, Role::Callee, "b1"), [response(1, None, 4)]);
     let back = after(&on_video(), downgrade(bo()), 6);
     // Her request was answered first, which she may not have heard.
-    let downgraded = Say::Downgraded { number: 2, by: user("bo"), at: at(6) };
-    assert_eq!(hear(&back, Role::Caller, "a1"), [response(1, None, 4), downgraded]);
-    assert_eq!(hear(&back, Role::Callee, "b1"), []);
+    let downgraded = Notification::Downgraded { number: 2, by: user("bo"), at: at(6) };
+    assert_eq!(notified(&back, Role::Caller, "a1"), [response(1, None, 4), downgraded]);
+    assert_eq!(notified(&back, Role::Callee, "b1"), []);
     let own = after(&on_video(), downgrade(ana()), 6);
-    assert_eq!(hear(&own, Role::Caller, "a1"), [], "she took it back herself");
+    assert_eq!(notified(&own, Role::Caller, "a1"), [], "she took it back herself");
     // What is old is no news to who comes back.
     let minute = Duration::from_secs(60);
     assert!(!response(1, None, 4).is_stale(minute, at(64)) && response(1, None, 4).is_stale(minute, at(65)));
-    let request = Say::UpgradeRequest { number: 1, by: user("ana"), until: at(33) };
+    let request = Notification::UpgradeRequest { number: 1, by: user("ana"), until: at(33) };
     assert!(!request.is_stale(minute, at(32)) && request.is_stale(minute, at(33)));
 }
 

@@ -47,7 +47,7 @@ impl Rejections {
                 return;
             }
             match rejections.record(&by, &row, &id, &spelled, reason).await {
-                Ok(()) => drop(session.voice().reject_confirmed(&spelled)),
+                Ok(()) => drop(session.sender().reject_confirmed(&spelled)),
                 Err(failure) => tracing::warn!(call = %id, ?failure, "a rejection before its call was only kept"),
             }
         });

@@ -48,7 +48,7 @@ impl Connections {
         }
         let now = self.node.now();
         let recent = desk.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
-        session.voice().ready(&Ready {
+        session.sender().ready(&Ready {
             session_id: session.id.to_string(),
             server_time: now,
             call: desk.line.as_ref().and_then(|call| ReadyCall::of(call, &session.user, now)),
@@ -86,7 +86,7 @@ impl Connections {
         if !self.local.remove(session) {
             return;
         }
-        metrics::departed(session.voice().departure(found));
+        metrics::departed(session.sender().departure(found));
         metrics::sessions(self.local.len());
         let record = self.registrar.record_of(session);
         match self.registrar.sessions.unregister(&record).await {

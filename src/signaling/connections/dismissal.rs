@@ -84,7 +84,7 @@ impl Dismissals {
     async fn end_sessions_of(self: &Arc<Self>, user: &UserId) {
         for session in self.local.of(user) {
             metrics::session_sent_away();
-            session.voice().dismiss(Departure::SentAway);
+            session.sender().dismiss(Departure::SentAway);
             // At once, not when the socket is found closed: he is offline as soon as Laravel is answered.
             self.connections.disconnect(&session, Departure::SentAway).await;
         }
@@ -104,7 +104,7 @@ impl Dismissals {
     pub fn end_sessions_with(&self, user: &UserId, token: &TokenHash) {
         for session in self.local.of(user).iter().filter(|session| session.token().as_ref() == Some(token)) {
             metrics::session_revoked();
-            session.voice().dismiss(Departure::Revoked);
+            session.sender().dismiss(Departure::Revoked);
         }
     }
 

@@ -63,7 +63,7 @@ impl Leaving {
             sessions.truncate(share);
             for session in sessions {
                 metrics::session_drained();
-                session.voice().release(Departure::Drained);
+                session.sender().release(Departure::Drained);
                 // Away at once, and no phone waits for a store that fails.
                 let leaving = Arc::clone(self);
                 farewells.spawn(async move { leaving.connections.disconnect(&session, Departure::Drained).await });

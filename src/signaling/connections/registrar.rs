@@ -84,7 +84,7 @@ impl Registrar {
         }
         if !registered.written {
             metrics::session_evicted();
-            session.voice().release(Departure::Evicted);
+            session.sender().release(Departure::Evicted);
         }
         Ok(registered)
     }
@@ -122,7 +122,7 @@ impl Registrar {
     /// Ends a session of this node with a disconnect packet, once.
     pub fn evict_here(&self, user: &UserId, session: &SessionId) {
         for session in self.local.of(user).iter().filter(|local| local.id == *session) {
-            if session.voice().dismiss(Departure::Evicted) {
+            if session.sender().dismiss(Departure::Evicted) {
                 metrics::session_evicted();
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::call::SayKind;
+use crate::call::NotificationKind;
 use crate::signaling::cluster::StoreIdentity;
 use crate::signaling::delivery::{Delivery, DirectDelivery, NOTICE_TTL};
 use crate::signaling::sessions::Session;
@@ -28,10 +28,16 @@ impl Replay {
             let answered_lately =
                 call.accepted_at().is_some_and(|at| now.since(at) <= self.delivery.node.policy.call_grace);
             self.delivery.tell_session(session, call, |kind| match kind {
-                SayKind::Incoming | SayKind::Accepted => true,
-                SayKind::UpgradeRequest | SayKind::UpgradeResponse | SayKind::Downgraded => true,
-                SayKind::Cancelled => answered_lately,
-                SayKind::Ringing | SayKind::Rejected | SayKind::Ended | SayKind::Timeout | SayKind::Busy => false,
+                NotificationKind::Incoming | NotificationKind::Accepted => true,
+                NotificationKind::UpgradeRequest | NotificationKind::UpgradeResponse | NotificationKind::Downgraded => {
+                    true
+                }
+                NotificationKind::Cancelled => answered_lately,
+                NotificationKind::Ringing
+                | NotificationKind::Rejected
+                | NotificationKind::Ended
+                | NotificationKind::Timeout
+                | NotificationKind::Busy => false,
             });
             self.direct.catch_up(session, call, desk.kept);
             return;
@@ -59,13 +65,13 @@ impl Replay {
         // Without `acks` lost sockets are not dead phones: what nobody said is not told to one that comes back.
         let unproven = last.is_presumed_over() && !session.acks;
         self.delivery.tell_session(session, last, |kind| match kind {
-            SayKind::Cancelled => recent,
-            SayKind::Ended => recent && !unproven,
-            SayKind::Rejected | SayKind::Timeout | SayKind::Busy => unheard,
-            SayKind::Incoming | SayKind::Ringing | SayKind::Accepted => false,
+            NotificationKind::Cancelled => recent,
+            NotificationKind::Ended => recent && !unproven,
+            NotificationKind::Rejected | NotificationKind::Timeout | NotificationKind::Busy => unheard,
+            NotificationKind::Incoming | NotificationKind::Ringing | NotificationKind::Accepted => false,
             // Else whoever asked for video while the store was lost would hear of the end alone.
-            SayKind::UpgradeResponse => was_here,
-            SayKind::UpgradeRequest | SayKind::Downgraded => false,
+            NotificationKind::UpgradeResponse => was_here,
+            NotificationKind::UpgradeRequest | NotificationKind::Downgraded => false,
         });
         if is_notice {
             self.delivery.notices.is_told(&session.user).await;

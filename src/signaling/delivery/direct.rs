@@ -44,7 +44,7 @@ impl DirectDelivery {
             return;
         }
         for session in self.local.of(user) {
-            session.voice().direct(event, self.node.now());
+            session.sender().direct(event, self.node.now());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Delivery, NOTICE_TTL};
-use crate::call::{Call, NO_ACKS, Role, SayKind, State, Timestamp, UserId, What, is_stale_ring};
+use crate::call::{Call, NO_ACKS, NotificationKind, Role, State, Timestamp, UserId, What, is_stale_ring};
 use crate::signaling::sessions::Session;
 use crate::telemetry::metrics::{self, Outcome};
 use crate::telemetry::trace;
@@ -12,7 +12,7 @@ impl Delivery {
     /// Tells the user's sessions on this node what they have not heard yet; true where there was something to tell.
     pub fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) -> bool {
         let mut told = false;
-        for session in self.local.of(user).iter().filter(|session| !session.voice().greeting.holds(call)) {
+        for session in self.local.of(user).iter().filter(|session| !session.sender().greeting.holds(call)) {
             told |= self.tell_news(session, call);
         }
         told
@@ -28,34 +28,38 @@ impl Delivery {
         let missed = if knows { late && !session.acks } else { late || after_the_end };
         // To a phone without `acks` an end that nobody said is not replayed.
         let unproven = call.is_presumed_over() && !session.acks && !knows && after_the_end;
-        let said = self.tell_session(session, call, |kind| {
-            !(missed && kind.aborts_any_screen() || unproven && kind == SayKind::Ended)
+        let sent = self.tell_session(session, call, |kind| {
+            !(missed && kind.aborts_any_screen() || unproven && kind == NotificationKind::Ended)
         });
-        self.measure(session, call, &said);
-        !said.is_empty()
+        self.measure(session, call, &sent);
+        !sent.is_empty()
     }
 
     /// The session was told `session:ready`: what waited for that is told now.
     pub fn greeted(self: &Arc<Self>, session: &Arc<Session>) {
-        for call in session.voice().greeting.over() {
+        for call in session.sender().greeting.over() {
             self.tell_news(session, &call);
         }
     }
 
     /// From what a call became to the phones that hear of it.
-    fn measure(&self, session: &Session, call: &Call, said: &[SayKind]) {
+    fn measure(&self, session: &Session, call: &Call, sent: &[NotificationKind]) {
         let since = |at: Timestamp| self.node.now().since(at);
-        for kind in said {
+        for kind in sent {
             match (kind, &call.state) {
-                (SayKind::Incoming, _) => {
+                (NotificationKind::Incoming, _) => {
                     metrics::rung(since(call.created_at), self.local.holds(&call.caller.user), session.acks);
                 }
-                (SayKind::Accepted, State::Active { accepted_at, .. }) => {
+                (NotificationKind::Accepted, State::Active { accepted_at, .. }) => {
                     metrics::outcome_told(Outcome::Accepted, since(*accepted_at));
                 }
-                (SayKind::Rejected, State::Ended(end)) => metrics::outcome_told(Outcome::Rejected, since(end.at)),
-                (SayKind::Cancelled, State::Ended(end)) => metrics::outcome_told(Outcome::Cancelled, since(end.at)),
-                (SayKind::Ended, State::Ended(end)) => metrics::outcome_told(Outcome::Ended, since(end.at)),
+                (NotificationKind::Rejected, State::Ended(end)) => {
+                    metrics::outcome_told(Outcome::Rejected, since(end.at))
+                }
+                (NotificationKind::Cancelled, State::Ended(end)) => {
+                    metrics::outcome_told(Outcome::Cancelled, since(end.at))
+                }
+                (NotificationKind::Ended, State::Ended(end)) => metrics::outcome_told(Outcome::Ended, since(end.at)),
                 _ => {}
             }
         }
@@ -73,8 +77,8 @@ impl Delivery {
         self: &Arc<Self>,
         session: &Arc<Session>,
         call: &Call,
-        wanted: impl Fn(SayKind) -> bool,
-    ) -> Vec<SayKind> {
+        wanted: impl Fn(NotificationKind) -> bool,
+    ) -> Vec<NotificationKind> {
         // What a store that came back older says of a call that nobody knows is no news,
         if call.unvouched && call.is_live() {
             return Vec::new();
@@ -82,29 +86,30 @@ impl Delivery {
         // nor is the end of a ring that was over long ago, to a screen that looks at no id.
         // One that was shown the ring as it came back hears how it ended.
         let stale = is_stale_ring(call, session.connected_at) && !session.knows(&call.id);
-        let wanted = |kind: SayKind| wanted(kind) && !(stale && kind.aborts_any_screen());
+        let wanted = |kind: NotificationKind| wanted(kind) && !(stale && kind.aborts_any_screen());
         // Its sockets were away, its media may be fine: who was called lost without proof does not hear it.
         let goes_on = !session.acks && call.may_go_on_with(&session.user);
-        let heard = session.hear(call, self.node.now(), |kind| wanted(kind) && !(goes_on && kind == SayKind::Ended));
-        if heard.deaf {
+        let notified =
+            session.notify(call, self.node.now(), |kind| wanted(kind) && !(goes_on && kind == NotificationKind::Ended));
+        if notified.deaf {
             self.timeline.note_callee(call, What::Deaf, session.device.clone());
         }
-        for held in heard.held {
+        for held in notified.held {
             let (signaling, session, call) = (Arc::clone(self), Arc::clone(session), call.clone());
             self.node.spawn(async move {
                 signaling.node.clock.sleep_until(held.at).await;
-                session.say_held(&call, &held.say, signaling.node.now());
+                session.notify_held(&call, &held.notification, signaling.node.now());
             });
         }
-        heard.said.iter().for_each(|kind| trace::said(kind.name(), &session.id));
-        if heard.said.contains(&SayKind::Incoming) {
+        notified.sent.iter().for_each(|kind| trace::said(kind.name(), &session.id));
+        if notified.sent.contains(&NotificationKind::Incoming) {
             let delivered = self.node.milestone(What::Delivered).of(Role::Callee, session.device.clone());
             self.timeline.note(&call.id, if session.acks { delivered } else { delivered.because(NO_ACKS) });
         }
-        if heard.said.contains(&SayKind::Accepted) && !session.acks {
+        if notified.sent.contains(&NotificationKind::Accepted) && !session.acks {
             self.repeat_accepted_later(session, call);
         }
-        heard.said
+        notified.sent
     }
 
     /// The deployed app may change screens just when the accept comes in: it is told once more.

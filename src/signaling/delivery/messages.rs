@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::DirectDelivery;
 use crate::bus::{Body, DirectEvent, Message};
 use crate::call::{Call, CallId, Device, NodeId, Role, UserId};
-use crate::signaling::sessions::{Heard, Session};
+use crate::signaling::sessions::{MessageDelivery, Session};
 use crate::store::{LastKept, NewMessage, Placed, StoreError};
 
 /// How long a message looks for the node of a phone.
@@ -18,7 +18,7 @@ const MESSAGE_LIFE: Duration = Duration::from_secs(10);
 
 /// A message as its sender's phone has it.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct MessageContent {
     pub data: Value,
     /// It is told again to a device that joins or returns.
     pub keep: bool,
@@ -51,16 +51,21 @@ pub struct Handed {
 
 impl DirectDelivery {
     /// Gives a message of a party its place and hands it to the other side.
-    pub async fn send_in_call(self: &Arc<Self>, call: &Call, role: Role, said: Said) -> Result<HandOver, StoreError> {
-        let text = said.keep.then(|| said.data.to_string());
-        let new = NewMessage { by: role, id: said.id.as_deref(), keep: text.as_deref() };
+    pub async fn send_in_call(
+        self: &Arc<Self>,
+        call: &Call,
+        role: Role,
+        content: MessageContent,
+    ) -> Result<HandOver, StoreError> {
+        let text = content.keep.then(|| content.data.to_string());
+        let new = NewMessage { by: role, id: content.id.as_deref(), keep: text.as_deref() };
         let (order, kept_before, again) = match self.store.place(&call.id, new, self.node.now()).await? {
             Placed::At { order, kept_before, again } => (order, kept_before, again),
             Placed::TooMany { wait } => return Ok(HandOver::TooMany { wait }),
             Placed::Over => return Ok(HandOver::Over),
         };
-        let kept = said.keep;
-        let message = Message { order, kept_before, ..message_of(call, role, said) };
+        let kept = content.keep;
+        let message = Message { order, kept_before, ..message_of(call, role, content) };
         let to = call.party(role.other()).user.clone();
         let devices = self.hand_to(&to, message).await?;
         Ok(HandOver::Handed(Box::new(Handed { call: call.clone(), to, devices, order, kept, again })))
@@ -88,14 +93,14 @@ impl DirectDelivery {
         let mut devices = HashSet::new();
         let message = Arc::new(message.clone());
         for session in self.local.of(user) {
-            match session.messages().hear(&message, session.voice(), self.node.now()) {
-                Heard::Told | Heard::Waits | Heard::Known => {}
-                Heard::Missing => {
+            match session.messages().deliver(&message, session.sender(), self.node.now()) {
+                MessageDelivery::Now | MessageDelivery::Waits | MessageDelivery::Known => {}
+                MessageDelivery::Missing => {
                     if let Some(call) = &message.call {
                         self.read_kept(&session, call.clone());
                     }
                 }
-                Heard::TooEarly => continue,
+                MessageDelivery::TooEarly => continue,
             }
             devices.insert(session.device.clone());
         }
@@ -124,7 +129,7 @@ impl DirectDelivery {
         let (direct, session) = (Arc::clone(self), Arc::clone(session));
         self.node.spawn(async move {
             let kept = direct.kept_for(&session.user, &id).await.ok();
-            session.messages().hear_kept(&id, kept, session.voice(), direct.node.now());
+            session.messages().deliver_kept(&id, kept, session.sender(), direct.node.now());
         });
     }
 
@@ -134,22 +139,22 @@ impl DirectDelivery {
         let other = role.other();
         let (last_kept, kept) = self.store.kept(&call.id, other).await?;
         let messages = kept.into_iter().filter_map(|kept| {
-            let said = Said { data: serde_json::from_str(&kept.text).ok()?, keep: true, id: kept.id };
-            Some(Message { order: kept.order, ..message_of(&call, other, said) })
+            let content = MessageContent { data: serde_json::from_str(&kept.text).ok()?, keep: true, id: kept.id };
+            Some(Message { order: kept.order, ..message_of(&call, other, content) })
         });
         Ok((last_kept, messages.collect()))
     }
 }
 
-fn message_of(call: &Call, by: Role, said: Said) -> Message {
+fn message_of(call: &Call, by: Role, content: MessageContent) -> Message {
     Message {
         call_id: call.spelled.clone(),
         sender: call.party(by).user.clone(),
-        data: said.data,
-        id: said.id,
+        data: content.data,
+        id: content.id,
         call: Some(call.id.clone()),
         order: 0,
         kept_before: 0,
-        keep: said.keep,
+        keep: content.keep,
     }
 }

@@ -18,7 +18,7 @@ use super::timeline::Timeline;
 use crate::store::CallStore;
 
 pub use direct::DirectDelivery;
-pub use messages::{HandOver, Handed, Said};
+pub use messages::{HandOver, Handed, MessageContent};
 pub use notices::{NOTICE_TTL, Notices};
 
 /// Tells phones how their calls stand.

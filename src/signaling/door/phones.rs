@@ -6,7 +6,7 @@ use crate::call::{Actor, Call, CallId, Command, Refusal, UserId};
 use crate::signaling::backend::Rejections;
 use crate::signaling::calls::{Failure, Initiate};
 use crate::signaling::connections::Connections;
-use crate::signaling::delivery::{Handed, Said};
+use crate::signaling::delivery::{Handed, MessageContent};
 use crate::signaling::node::NodeContext;
 use crate::signaling::presence::{Presence, SubscribeError};
 use crate::signaling::sessions::Session;
@@ -85,9 +85,9 @@ impl Phones {
     }
 
     /// Hands a participant's message to the other side of a live call.
-    pub async fn message(&self, by: &Actor, id: &CallId, said: Said) -> Result<Handed, Failure> {
+    pub async fn message(&self, by: &Actor, id: &CallId, content: MessageContent) -> Result<Handed, Failure> {
         let (commands, by, id) = (Arc::clone(&self.commands), by.clone(), id.clone());
-        self.node.to_its_end(async move { commands.message(&by, &id, said).await }).await
+        self.node.to_its_end(async move { commands.message(&by, &id, content).await }).await
     }
 
     /// Watches users for a session and answers who is online.

@@ -179,7 +179,7 @@ impl Presence {
 
     fn tell_watchers(&self, user: &UserId, online: bool) {
         for session in self.subscriptions.news(user, online) {
-            session.voice().presence(user, online, self.node.now());
+            session.sender().presence(user, online, self.node.now());
         }
     }
 

@@ -1,16 +1,17 @@
-//! Who is connected here, what each session has been told, and how its phone is spoken to. Read `session.rs` first.
+//! Who is connected here, what each session has been told, and how events are sent to its phone. Read `session.rs`
+//! first.
 
 mod connection;
+mod delivery_state;
 mod greeting;
 mod local;
 mod messages;
 mod ready;
 mod sender;
 mod session;
-mod told;
 
 pub use local::LocalSessions;
-pub use messages::Heard;
+pub use messages::MessageDelivery;
 pub use ready::{Ready, ReadyCall};
-pub use sender::{Spoken, Voice};
+pub use sender::{EventSender, SendOutcome};
 pub use session::{Newcomer, Session};

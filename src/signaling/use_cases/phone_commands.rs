@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::retry_queue::{Owed, RetryQueue};
-use crate::call::{Actor, Audience, Call, CallId, Command, EarlyCommand, EarlyCommandKind, Refusal, Say, UserId};
+use crate::call::{
+    Actor, Audience, Call, CallId, Command, EarlyCommand, EarlyCommandKind, Notification, Refusal, UserId,
+};
 use crate::sabotage::{self, Bug};
 use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
-use crate::signaling::delivery::{DirectDelivery, HandOver, Handed, Said};
+use crate::signaling::delivery::{DirectDelivery, HandOver, Handed, MessageContent};
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;
 use crate::telemetry::metrics::{self, Limit};
@@ -71,7 +73,7 @@ impl PhoneCommands {
     }
 
     /// Hands a participant's message to the other side of a live call.
-    pub async fn message(&self, by: &Actor, id: &CallId, said: Said) -> Result<Handed, Failure> {
+    pub async fn message(&self, by: &Actor, id: &CallId, content: MessageContent) -> Result<Handed, Failure> {
         let stored = self.calls.load(id).await?.ok_or(Failure::NotFound);
         let mut call = self.calls.unless_lost(stored).await?;
         if call.role_of(&by.user).is_none()
@@ -84,7 +86,7 @@ impl PhoneCommands {
         if !call.is_live() {
             return refused(Refusal::InvalidState, call);
         }
-        match self.direct.send_in_call(&call, role, said).await? {
+        match self.direct.send_in_call(&call, role, content).await? {
             HandOver::Handed(handed) => Ok(*handed),
             HandOver::TooMany { wait } => {
                 metrics::limited(Limit::Messages);
@@ -154,8 +156,12 @@ impl PhoneCommands {
             }
             Refusal::Over => {
                 let now = self.node.now();
-                let ended = Say::Ended { reason: "Remote user ended call".into(), by: None, duration: call.duration() };
-                session.voice().say(call, &ended, now, false);
+                let ended = Notification::Ended {
+                    reason: "Remote user ended call".into(),
+                    by: None,
+                    duration: call.duration(),
+                };
+                session.sender().notify(call, &ended, now, false);
             }
             Refusal::NotAParticipant | Refusal::InvalidState | Refusal::NotDue => {}
         }

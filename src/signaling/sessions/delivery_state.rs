@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use crate::call::{Call, CallId, Say, SayKind, Timestamp};
+use crate::call::{Call, CallId, Notification, NotificationKind, Timestamp};
 use crate::telemetry::metrics;
 
-/// The last a session was told: what is older, repeated or of an older call is not said; but for the end of the call it
+/// The last a session was told: what is older, repeated or of an older call is not sent; but for the end of the call it
 /// was in when it heard of a newer one.
 #[derive(Default)]
 pub struct DeliveryState {
-    pub newest: CallTold,
-    before: Option<CallTold>,
+    pub newest: CallDeliveryState,
+    before: Option<CallDeliveryState>,
     /// A newer call that was over when the session first heard of it: who is in a call is not in that one.
-    aside: Option<CallTold>,
+    aside: Option<CallDeliveryState>,
     /// The last call of which it was told that its callee is busy, with the answer to its own dial or by replay.
     pub busy: Option<CallId>,
 }
 
 /// What a session was told of one call.
 #[derive(Default)]
-pub struct CallTold {
+pub struct CallDeliveryState {
     pub call: Option<CallId>,
     /// The place of that call in the order of all.
     rank: u64,
@@ -30,13 +30,13 @@ pub struct CallTold {
     is_over: bool,
     /// When it was told to ring.
     pub rung_at: Timestamp,
-    /// One bit for each [`SayKind`].
-    said: u16,
+    /// One bit for each [`NotificationKind`].
+    sent: u16,
     /// The last numbers of what a call may have several of: request, response, change.
-    numbers: BTreeMap<SayKind, u64>,
+    numbers: BTreeMap<NotificationKind, u64>,
 }
 
-impl CallTold {
+impl CallDeliveryState {
     fn of(call: &Call) -> Self {
         Self { call: Some(call.id.clone()), rank: call.rank(), ..Self::default() }
     }
@@ -46,21 +46,21 @@ impl CallTold {
         self.met_live && !self.is_over
     }
 
-    pub fn has_heard(&self, kind: SayKind) -> bool {
-        self.said & (1 << kind as u16) != 0
+    pub fn was_sent(&self, kind: NotificationKind) -> bool {
+        self.sent & (1 << kind as u16) != 0
     }
 
-    /// Whether this was said already, or of several of its kind a later one.
-    pub fn knows(&self, say: &Say) -> bool {
-        match say.number() {
-            Some(number) => self.numbers.get(&say.kind()).is_some_and(|last| *last >= number),
-            None => self.has_heard(say.kind()),
+    /// Whether this was sent already, or of several of its kind a later one.
+    pub fn knows(&self, notification: &Notification) -> bool {
+        match notification.number() {
+            Some(number) => self.numbers.get(&notification.kind()).is_some_and(|last| *last >= number),
+            None => self.was_sent(notification.kind()),
         }
     }
 
-    /// It is said, or will be.
-    pub fn note(&mut self, kind: SayKind, number: Option<u64>) {
-        self.said |= 1 << kind as u16;
+    /// It is sent, or will be.
+    pub fn note(&mut self, kind: NotificationKind, number: Option<u64>) {
+        self.sent |= 1 << kind as u16;
         if let Some(number) = number {
             self.numbers.insert(kind, number);
         }
@@ -92,7 +92,7 @@ impl DeliveryState {
 
     /// What was told of this call, and whether it is older than the newest and was live when that came; absent where it, or
     /// this version of it, is too old.
-    pub fn turn_to(&mut self, call: &Call) -> Option<(&mut CallTold, bool)> {
+    pub fn turn_to(&mut self, call: &Call) -> Option<(&mut CallDeliveryState, bool)> {
         if self.before.as_ref().is_some_and(|before| before.is_of(call)) {
             return self.before.as_mut().and_then(|before| before.advance_to(call).then_some((before, false)));
         }
@@ -103,10 +103,10 @@ impl DeliveryState {
             }
             if self.newest.is_live() && !call.is_live() {
                 let aside = self.aside.take().filter(|aside| aside.is_of(call));
-                let aside = self.aside.insert(aside.unwrap_or_else(|| CallTold::of(call)));
+                let aside = self.aside.insert(aside.unwrap_or_else(|| CallDeliveryState::of(call)));
                 return aside.advance_to(call).then_some((aside, true));
             }
-            let old = std::mem::replace(&mut self.newest, CallTold::of(call));
+            let old = std::mem::replace(&mut self.newest, CallDeliveryState::of(call));
             if old.is_live() {
                 self.before = Some(old);
             }
@@ -139,9 +139,9 @@ mod tests {
         let mut told = DeliveryState::default();
         assert!(told.turn_to(&live).is_some_and(|(_, is_newest)| is_newest));
         let (aside, is_newest) = told.turn_to(&busy).expect("it is told");
-        assert!(is_newest && !aside.has_heard(SayKind::Busy));
-        aside.note(SayKind::Busy, None);
-        assert!(told.turn_to(&busy).is_some_and(|(aside, _)| aside.has_heard(SayKind::Busy)), "and not twice");
+        assert!(is_newest && !aside.was_sent(NotificationKind::Busy));
+        aside.note(NotificationKind::Busy, None);
+        assert!(told.turn_to(&busy).is_some_and(|(aside, _)| aside.was_sent(NotificationKind::Busy)), "and not twice");
         assert!(told.turn_to(&live).is_some_and(|(_, is_newest)| is_newest), "the live call goes on");
     }
 
