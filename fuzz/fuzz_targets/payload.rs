@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = (fields.data(), fields.users("userIds", 500), fields.optional_text("deviceId"));
     let Ok(caller) = UserId::parse("USR_1") else { return };
     if let Ok(initiate) = read_initiate(fields, &caller, "Ana") {
-        assert!(initiate.receiver != caller && initiate.offer.extra.len() <= 4096);
-        assert!(!initiate.offer.channel_name.is_empty());
+        assert!(initiate.receiver != caller && initiate.ring_details.extra.len() <= 4096);
+        assert!(!initiate.ring_details.channel_name.is_empty());
     }
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use onlycare_signaling::call::{Actor, Call, Command, Device, Role, Timestamp, Witness, contend, step};
+use onlycare_signaling::call::{Actor, Call, Command, Device, Role, Timestamp, PartyPresence, contend, step};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(call) = serde_json::from_slice::<Call>(bytes) else { return };
@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         Command::Preempt { by: Role::Callee },
         Command::Leave { role: Role::Caller, at: now },
         Command::Return { role: Role::Callee },
-        Command::Expire(Witness::default()),
+        Command::Expire(PartyPresence::default()),
     ];
     let _ = contend(&call, &by, &call.caller.user);
     for command in commands {

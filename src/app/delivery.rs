@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::dispatcher;
 use crate::signaling::Signaling;
 use crate::store::{Outbox, WakeUp};
-use crate::webhook::{Endpoint, Events, Pushes, watch};
+use crate::webhook::{Endpoint, Events, Pushes, run_upkeep};
 
 /// Starts the loops that deliver; they end with the node.
 pub(super) fn deliver(
@@ -34,7 +34,7 @@ pub(super) fn deliver(
     }
     let callbacks = laravel.and_then(|laravel| laravel.callbacks.clone());
     if endpoint.is_some() || callbacks.is_some() {
-        signaling.run("outbox", watch(Arc::clone(outbox), endpoint, clock.clone()));
+        signaling.run("outbox", run_upkeep(Arc::clone(outbox), endpoint, clock.clone()));
     }
     if let Some(callbacks) = callbacks {
         run("callbacks", callbacks);

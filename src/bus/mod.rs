@@ -51,7 +51,7 @@ pub enum Body {
         #[serde(rename = "word")]
         event: DirectEvent,
     },
-    /// A watched user came or went.
+    /// A user that somebody subscribed to came or went.
     Presence { user: UserId, online: bool },
     /// The session is one too many: end it with a disconnect packet.
     Evict { user: UserId, session: SessionId },

@@ -6,7 +6,7 @@ use super::Refusal::NotDue;
 use super::State::{Active, Ended, Ringing, Trying};
 use super::asking::{ask_again_about_absent, ask_for_push, ask_later, first_question_about_absent};
 use super::switching::expire_request;
-use super::{Call, Decision, EndReason, Party, Push, Refused, Role, Timestamp, Witness};
+use super::{Call, Decision, EndReason, Party, PartyPresence, Push, Refused, Role, Timestamp};
 
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
 const PROLONGED: Duration = Duration::from_secs(120);
@@ -97,14 +97,14 @@ impl Call {
     }
 }
 
-pub(super) fn expire_ringing(call: &Call, witness: &Witness, now: Timestamp) -> Result<Decision, Refused> {
+pub(super) fn expire_ringing(call: &Call, presence: &PartyPresence, now: Timestamp) -> Result<Decision, Refused> {
     match call.caller.grace_until {
-        Some(grace) if grace <= now && grace < call.ring_until && !witness.unsure => {
+        Some(grace) if grace <= now && grace < call.ring_until && !presence.unsure => {
             let mut next = call.clone();
-            if witness.caller_present {
+            if presence.caller_present {
                 come_back(&mut next, Role::Caller, now);
                 Ok(Decision::quiet(next))
-            } else if witness.storm && !call.caller.prolonged {
+            } else if presence.storm && !call.caller.prolonged {
                 prolong(&mut next, Role::Caller, now);
                 Ok(Decision::quiet(next))
             } else {
@@ -127,12 +127,12 @@ pub(super) fn expire_active(
     call: &Call,
     accepted_at: Timestamp,
     until: Option<Timestamp>,
-    witness: &Witness,
+    presence: &PartyPresence,
     now: Timestamp,
 ) -> Result<Decision, Refused> {
     let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
     let doubtful = |until| Active { accepted_at, until, doubtful: true };
-    if let Some(decision) = expire_request(call, witness, now) {
+    if let Some(decision) = expire_request(call, presence, now) {
         return Ok(decision);
     }
     let mut next = call.clone();
@@ -140,14 +140,14 @@ pub(super) fn expire_active(
         if !is_due(call.party(role).grace_until) {
             continue;
         }
-        if witness.saw(role) {
+        if presence.has(role) {
             come_back(&mut next, role, now);
             return Ok(Decision::quiet(next));
         }
-        if witness.unsure {
+        if presence.unsure {
             continue;
         }
-        if witness.storm && !call.party(role).prolonged {
+        if presence.storm && !call.party(role).prolonged {
             prolong(&mut next, role, now);
             return Ok(Decision::quiet(next));
         }
@@ -167,7 +167,7 @@ pub(super) fn expire_active(
     let asked = call.inquiry.map(|inquiry| inquiry.at);
     if call.are_both_away() && [until, call.lost_at, asked].into_iter().any(is_due) {
         // Whoever comes back is noticed at once, unless the store failed then.
-        if let Some(role) = [Role::Caller, Role::Callee].into_iter().find(|role| witness.saw(*role)) {
+        if let Some(role) = [Role::Caller, Role::Callee].into_iter().find(|role| presence.has(*role)) {
             come_back(&mut next, role, now);
             return Ok(Decision::quiet(next));
         }

@@ -1,4 +1,4 @@
-use super::{Call, Device, Offer, Role, SealedToken, SessionId, Timestamp, UserId};
+use super::{Call, Device, RingDetails, Role, SealedToken, SessionId, Timestamp, UserId};
 
 /// Who sent a command. Taken from the socket or from Laravel's request, never from a phone's payload.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,7 @@ pub enum Command {
         by: Actor,
         receiver: UserId,
         call_type: Option<String>,
-        offer: Option<Offer>,
+        ring_details: Option<RingDetails>,
     },
     /// A device confirmed that it rings.
     Alert {
@@ -115,7 +115,7 @@ pub enum Command {
     /// The backend reports an end that happened here.
     Report,
     /// A deadline may be due.
-    Expire(Witness),
+    Expire(PartyPresence),
 }
 
 impl Command {
@@ -185,7 +185,7 @@ impl Command {
 
 /// What the store says of the parties at the time a deadline is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Witness {
+pub struct PartyPresence {
     pub caller_present: bool,
     pub callee_present: bool,
     /// Much of the cluster vanished within seconds: nobody is called lost for a while.
@@ -203,8 +203,8 @@ pub struct Decision {
     pub tell_callee: bool,
 }
 
-impl Witness {
-    pub(super) fn saw(&self, role: Role) -> bool {
+impl PartyPresence {
+    pub(super) fn has(&self, role: Role) -> bool {
         match role {
             Role::Caller => self.caller_present,
             Role::Callee => self.callee_present,

@@ -38,8 +38,9 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_type: Option<String>,
     /// What else the callee's phone needs to ring; dropped once nobody can be rung any more.
+    #[serde(rename = "offer")]
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
-    pub offer: Option<Offer>,
+    pub ring_details: Option<RingDetails>,
     pub terms: Terms,
     /// Since when a device of the callee rings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,7 +127,7 @@ pub const UNNAMED: &str = "Unknown";
 
 /// The fields of `call:initiate` that `call:incoming` carries on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Offer {
+pub struct RingDetails {
     pub channel_name: String,
     pub agora_token: String,
     pub caller_name: String,
@@ -294,7 +295,7 @@ impl Call {
     pub fn ended(&self, reason: EndReason, by: Option<Ender>, text: Option<String>, now: Timestamp) -> Call {
         let accepted_at = self.accepted_at();
         let mut next = self.clone();
-        next.offer = None;
+        next.ring_details = None;
         next.inquiry = None;
         next.lost_at = None;
         next.give_request_up(now);

@@ -4,7 +4,7 @@ use super::absence::{come_back, expire_active, expire_ringing, grace_of_a_call, 
 use super::asking::{ask_for_push, report, stand, verify};
 use super::callback::is_undone_later;
 use super::{
-    Actor, Call, Command, Contention, Decision, End, EndReason, Ender, LateAccept, Offer, Refusal, Refused, Role,
+    Actor, Call, Command, Contention, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, RingDetails, Role,
     State, Timestamp, UNNAMED, Verb, contend, switching,
 };
 
@@ -14,7 +14,7 @@ use State::{Active, Ended, Ringing, Trying};
 /// Decides what `command` does to `call` at `now`; touches nothing.
 pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, Refused> {
     match (&call.state, command) {
-        (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type, offer }) => {
+        (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type, ring_details }) => {
             require(call, by, Role::Caller)?;
             if !call.is_dialled_as(receiver, call_type.as_deref()) {
                 return Err(InvalidState.into());
@@ -22,7 +22,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             // Dialled once more: whoever was told that the first attempt failed withdraws it no longer.
             let mut next = Call { born: 0, ..call.clone() };
             if by.session.is_none() && !call.named {
-                name_by_backend(&mut next, offer.as_ref());
+                name_by_backend(&mut next, ring_details.as_ref());
             }
             Ok(if next == *call { Decision::unchanged() } else { Decision::quiet(next) })
         }
@@ -53,7 +53,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         (Trying | Ringing, Command::Accept { by }) => {
             require(call, by, Role::Callee)?;
             let mut next = call.clone();
-            next.offer = None;
+            next.ring_details = None;
             next.inquiry = None;
             seat(&mut next, by);
             grace_of_a_call(&mut next.caller, call.terms.call_grace);
@@ -261,9 +261,9 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         (Trying | Ringing | Active { .. }, Command::Report) => Err(NotDue.into()),
         (Ended(end), Command::Report) => report(call, end),
 
-        (Trying | Ringing, Command::Expire(witness)) => expire_ringing(call, witness, now),
-        (Active { accepted_at, until, .. }, Command::Expire(witness)) => {
-            expire_active(call, *accepted_at, *until, witness, now)
+        (Trying | Ringing, Command::Expire(presence)) => expire_ringing(call, presence, now),
+        (Active { accepted_at, until, .. }, Command::Expire(presence)) => {
+            expire_active(call, *accepted_at, *until, presence, now)
         }
         (Ended(_), Command::Expire(_)) => Err(NotDue.into()),
     }
@@ -274,12 +274,12 @@ fn require(call: &Call, actor: &Actor, role: Role) -> Result<(), Refused> {
 }
 
 /// The backend spoke for a call that a phone dialled: what it shows on a ring screen takes the place of the phone's.
-fn name_by_backend(call: &mut Call, offer: Option<&Offer>) {
+fn name_by_backend(call: &mut Call, ring_details: Option<&RingDetails>) {
     call.named = true;
-    if let (Some(dialled), Some(offer)) = (&mut call.offer, offer) {
+    if let (Some(dialled), Some(ring_details)) = (&mut call.ring_details, ring_details) {
         // The phone's token gave it a name, which is the backend's word too.
-        let name = if offer.caller_name == UNNAMED { &dialled.caller_name } else { &offer.caller_name };
-        *dialled = Offer { caller_name: name.clone(), ..offer.clone() };
+        let name = if ring_details.caller_name == UNNAMED { &dialled.caller_name } else { &ring_details.caller_name };
+        *dialled = RingDetails { caller_name: name.clone(), ..ring_details.clone() };
     }
 }
 

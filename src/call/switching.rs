@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal::{AnsweredElsewhere, InvalidState, NotAParticipant};
 use super::absence::come_back;
-use super::{Actor, Call, Decision, Foreign, Notification, Refused, Role, Timestamp, Verified, Witness};
+use super::{Actor, Call, Decision, Foreign, Notification, PartyPresence, Refused, Role, Timestamp, Verified};
 
 /// Who is away for so long while he is asked can't be reached; a shorter absence is a change of networks.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
@@ -350,7 +350,7 @@ pub(super) fn downgrade(call: &Call, by: &Actor, now: Timestamp) -> Result<Decis
 }
 
 /// The open request is due, if it is.
-pub(super) fn expire_request(call: &Call, witness: &Witness, now: Timestamp) -> Option<Decision> {
+pub(super) fn expire_request(call: &Call, presence: &PartyPresence, now: Timestamp) -> Option<Decision> {
     let request = call.request()?;
     if call.request_due()? > now {
         return None;
@@ -358,16 +358,16 @@ pub(super) fn expire_request(call: &Call, witness: &Witness, now: Timestamp) -> 
     let asked = request.by.other();
     let mut next = call.clone();
     let is_away = call.party(asked).absent_since.is_some();
-    if is_away && witness.saw(asked) {
+    if is_away && presence.has(asked) {
         come_back(&mut next, asked, now);
         if request.until > now {
             return Some(Decision::quiet(next));
         }
     }
-    if is_away && witness.unsure && request.until > now {
+    if is_away && presence.unsure && request.until > now {
         return None;
     }
-    let why = if is_away && !witness.saw(asked) { NoVideo::Unreachable } else { NoVideo::NoAnswer };
+    let why = if is_away && !presence.has(asked) { NoVideo::Unreachable } else { NoVideo::NoAnswer };
     next.answer_request(Some(why), None, now);
     Some(Decision::tell(next, request.by))
 }

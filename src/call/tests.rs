@@ -34,7 +34,7 @@ fn ana() -> Actor {
 }
 
 fn initiate(by: Actor) -> Command {
-    Command::Initiate { by, receiver: user("bo"), call_type: Some("AUDIO".into()), offer: None }
+    Command::Initiate { by, receiver: user("bo"), call_type: Some("AUDIO".into()), ring_details: None }
 }
 
 fn bo() -> Actor {
@@ -73,7 +73,7 @@ fn trying() -> Call {
         verified: None,
         inquiry: None,
         lost_at: None,
-        offer: Some(Offer::default()),
+        ring_details: Some(RingDetails::default()),
         terms: Terms {
             caller_grace: 10_000,
             call_grace: 60_000,
@@ -144,7 +144,7 @@ fn every_cell_of_the_table() {
     let end = |by| Command::End { by, reason: None };
     let stranger = || actor("eve", named("e1"));
     let other_phone = || actor("bo", named("b2"));
-    let expire = Command::Expire(Witness::default());
+    let expire = Command::Expire(PartyPresence::default());
     let leave = |role| Command::Leave { role, at: at(3) };
 
     let table: Vec<(&str, Command, [&str; 5])> = vec![
@@ -152,17 +152,22 @@ fn every_cell_of_the_table() {
         ("initiate again", initiate(ana()), ["as before", "as before", "as before", "as before", "InvalidState"]),
         (
             "initiate, other receiver",
-            Command::Initiate { by: ana(), receiver: user("cleo"), call_type: Some("AUDIO".into()), offer: None },
+            Command::Initiate {
+                by: ana(),
+                receiver: user("cleo"),
+                call_type: Some("AUDIO".into()),
+                ring_details: None,
+            },
             ["InvalidState"; 5],
         ),
         (
             "initiate, other type",
-            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("VIDEO".into()), offer: None },
+            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("VIDEO".into()), ring_details: None },
             ["InvalidState"; 5],
         ),
         (
             "initiate, type in other letters",
-            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("audio".into()), offer: None },
+            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("audio".into()), ring_details: None },
             ["as before", "as before", "as before", "as before", "InvalidState"],
         ),
         ("initiate, another's call", initiate(stranger()), ["NotAParticipant"; 5]),
@@ -367,7 +372,7 @@ fn every_cell_of_the_table() {
 
 #[test]
 fn a_ring_ends_at_its_deadline_and_not_before() {
-    let expire = Command::Expire(Witness::default());
+    let expire = Command::Expire(PartyPresence::default());
     assert_eq!(trying().deadline(), Some(at(30)));
     assert_eq!(outcome(&trying(), &expire, 29), "NotDue");
     assert_eq!(outcome(&trying(), &expire, 30), "no_answer, both told");
@@ -378,9 +383,9 @@ fn a_ring_ends_at_its_deadline_and_not_before() {
 fn a_ringing_caller_has_his_grace() {
     let gone = after(&ringing(), Command::Leave { role: Role::Caller, at: at(3) }, 3);
     assert_eq!(gone.deadline(), Some(at(13)));
-    let away = Command::Expire(Witness::default());
-    let back = Command::Expire(Witness { caller_present: true, ..Witness::default() });
-    let storm = Command::Expire(Witness { storm: true, ..Witness::default() });
+    let away = Command::Expire(PartyPresence::default());
+    let back = Command::Expire(PartyPresence { caller_present: true, ..PartyPresence::default() });
+    let storm = Command::Expire(PartyPresence { storm: true, ..PartyPresence::default() });
     assert_eq!(outcome(&gone, &away, 12), "NotDue");
     assert_eq!(outcome(&gone, &away, 13), "caller_gone, callee told");
     assert_eq!(outcome(&gone, &back, 13), "ringing");
@@ -399,7 +404,7 @@ fn a_ringing_caller_has_his_grace() {
 
 #[test]
 fn an_active_call_outlives_absence_without_proof() {
-    let away = Command::Expire(Witness::default());
+    let away = Command::Expire(PartyPresence::default());
     let caller_gone = after(&active(), Command::Leave { role: Role::Caller, at: at(10) }, 10);
     assert_eq!(caller_gone.deadline(), Some(at(70)));
     assert_eq!(outcome(&caller_gone, &away, 70), "lost, both told", "with acks absence is proof");
@@ -418,7 +423,7 @@ fn an_active_call_outlives_absence_without_proof() {
 
 #[test]
 fn the_maximum_ends_a_call_or_makes_it_doubtful() {
-    let away = Command::Expire(Witness::default());
+    let away = Command::Expire(PartyPresence::default());
     let limit = 2 + 14_400;
     assert_eq!(outcome(&active(), &away, limit - 1), "NotDue");
     assert_eq!(outcome(&active(), &away, limit), "max_duration, both told");
@@ -437,7 +442,7 @@ fn with_webhooks() -> Call {
 
 #[test]
 fn a_push_is_asked_for_once_unless_a_device_confirms() {
-    let expire = Command::Expire(Witness::default());
+    let expire = Command::Expire(PartyPresence::default());
     let call = with_webhooks();
     assert_eq!(call.deadline(), Some(at(2)));
     assert_eq!(outcome(&call, &expire, 1), "NotDue");
@@ -460,7 +465,7 @@ fn a_push_is_asked_for_once_unless_a_device_confirms() {
 
 #[test]
 fn the_ring_deadline_waits_for_the_backend() {
-    let expire = Command::Expire(Witness::default());
+    let expire = Command::Expire(PartyPresence::default());
     let call = Call { inquiry: Some(Inquiry { at: at(28), asked: 0 }), ..ringing() };
     assert_eq!(call.deadline(), Some(at(28)));
     assert_eq!(outcome(&call, &expire, 27), "NotDue");
@@ -540,7 +545,7 @@ fn what_the_backend_is_told_of_a_call() {
     assert_eq!(events_so_far(&ended)[3], Event { kind: EventKind::Accepted, seq: 4, at: at(2) });
 
     let terminal = |call: &Call, command, now| told(&[call, &after(call, command, now)]).pop().unwrap();
-    let expire = Command::Expire(Witness::default());
+    let expire = Command::Expire(PartyPresence::default());
     assert_eq!(terminal(&trying(), Command::Cancel { by: ana(), reason: None }, 3), "5 call.cancelled");
     assert_eq!(terminal(&trying(), Command::Displace { by: Role::Caller }, 3), "5 call.cancelled");
     assert_eq!(terminal(&trying(), Command::Reject { by: bo(), reason: None }, 3), "5 call.rejected");
@@ -578,7 +583,7 @@ fn what_an_unmodified_backend_is_told() {
     let cancels = |by| Command::Cancel { by, reason: None };
     assert_eq!(told(&ringing(), cancels(ana()), 3), cancel("Caller ended call", true, 5, 123));
     assert_eq!(told(&ringing(), cancels(over_http("ana")), 3), None);
-    let expire = Command::Expire(Witness::default());
+    let expire = Command::Expire(PartyPresence::default());
     assert_eq!(told(&ringing(), expire.clone(), 30), cancel("No answer", false, 30, 150));
     let gone = after(&ringing(), Command::Leave { role: Role::Caller, at: at(3) }, 3);
     assert_eq!(told(&gone, expire, 13), cancel("User disconnected", false, 13, 133));
@@ -760,7 +765,7 @@ fn what_each_side_hears() {
     assert_eq!(notified(&rejected, Role::Callee, &callee), "");
     assert_eq!(notified(&rejected, Role::Callee, &other), r#"Cancelled { reason: "Declined elsewhere" }"#);
 
-    let timeout = after(&ringing(), Command::Expire(Witness::default()), 30);
+    let timeout = after(&ringing(), Command::Expire(PartyPresence::default()), 30);
     assert_eq!(notified(&timeout, Role::Caller, &caller), "Timeout");
     assert_eq!(notified(&timeout, Role::Callee, &callee), r#"Cancelled { reason: "Timeout" }"#);
 
@@ -944,7 +949,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Doubt),
         Just(Command::Report),
         (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(caller_present, callee_present, storm)| {
-            Command::Expire(Witness { caller_present, callee_present, storm, unsure: storm && caller_present })
+            Command::Expire(PartyPresence { caller_present, callee_present, storm, unsure: storm && caller_present })
         }),
     ]
 }
@@ -1010,9 +1015,9 @@ proptest! {
             switching_tests::promises(&call, &next, at(now))?;
             if next.is_ringing() {
                 prop_assert!(next.deadline().unwrap() <= next.ring_until, "a ring without its deadline");
-                prop_assert!(next.offer.is_some());
+                prop_assert!(next.ring_details.is_some());
             } else {
-                prop_assert!(next.offer.is_none(), "an offer outlived its ring");
+                prop_assert!(next.ring_details.is_none(), "ring details outlived their ring");
             }
             // Nobody who is in the call hears that it goes on and that it is over.
             for role in [Role::Caller, Role::Callee] {
@@ -1048,7 +1053,7 @@ proptest! {
         for _ in 0..24 {
             let Some(deadline) = call.deadline() else { break };
             let now = deadline + Duration::from_secs(1);
-            let decided = step(&call, &Command::Expire(Witness::default()), now);
+            let decided = step(&call, &Command::Expire(PartyPresence::default()), now);
             prop_assert!(decided.is_ok(), "due at {deadline:?} and not decided: {call:?}");
             call = decided.unwrap().next.unwrap();
         }
@@ -1133,11 +1138,11 @@ fn an_absence_begins_no_earlier_than_its_call() {
 /// While nobody knows who is registered no absence is judged; the ring ends in its time all the same.
 #[test]
 fn no_absence_is_judged_while_it_is_unsure_who_is_there() {
-    let unsure = Command::Expire(Witness { unsure: true, ..Witness::default() });
+    let unsure = Command::Expire(PartyPresence { unsure: true, ..PartyPresence::default() });
     let away = after(&trying(), Command::Leave { role: Role::Caller, at: at(1) }, 1);
     let grace = away.caller.grace_until.unwrap();
     assert!(step(&away, &unsure, grace).is_err(), "offered again");
-    let sure = step(&away, &Command::Expire(Witness::default()), grace).unwrap().next.unwrap();
+    let sure = step(&away, &Command::Expire(PartyPresence::default()), grace).unwrap().next.unwrap();
     assert_eq!(sure.end().map(|end| end.reason), Some(EndReason::CallerGone));
     let over = step(&away, &unsure, away.ring_until).unwrap().next.unwrap();
     assert_eq!(over.end().map(|end| end.reason), Some(EndReason::NoAnswer));

@@ -45,11 +45,11 @@ struct Cached {
 }
 
 impl CallCache {
-    /// Takes note of a record. A live one is watched, unless it is from before what was seen already, an end included.
+    /// Takes note of a record. A live one is cached, unless it is from before what was seen already, an end included.
     pub fn see(&self, call: &Call, now: Timestamp) {
         self.newest.fetch_max(call.order.max(call.over), Ordering::Relaxed);
         let mut entries = self.entries.lock();
-        let live = entries.calls.get(&call.id).map(|watched| &watched.call);
+        let live = entries.calls.get(&call.id).map(|cached| &cached.call);
         let known = live.or_else(|| entries.ended.get(&call.id));
         if known.is_some_and(|known| call.is_before(known)) {
             return;
@@ -61,8 +61,8 @@ impl CallCache {
             entries.bury(call, now);
             return;
         }
-        let watched = Cached { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false };
-        entries.calls.insert(call.id.clone(), watched);
+        let cached = Cached { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false };
+        entries.calls.insert(call.id.clone(), cached);
         entries.set_timer(&call.id, call.deadline());
         let earlier = entries.timers.first().map(|(at, _)| *at) != first;
         drop(entries);
@@ -82,7 +82,7 @@ impl CallCache {
     }
 
     pub fn last_seen(&self, id: &CallId) -> Option<Arc<Call>> {
-        self.entries.lock().calls.get(id).map(|watched| Arc::clone(&watched.call))
+        self.entries.lock().calls.get(id).map(|cached| Arc::clone(&cached.call))
     }
 
     /// The last records seen: of live calls, and of those that ended within the last minute.
@@ -90,18 +90,18 @@ impl CallCache {
         let entries = self.entries.lock();
         let recent = entries.buried.iter().filter(|(at, _)| now.since(*at) <= ENDED_FOR);
         let ended = recent.filter_map(|(_, id)| entries.ended.get(id));
-        entries.calls.values().map(|watched| &watched.call).chain(ended).cloned().collect()
+        entries.calls.values().map(|cached| &cached.call).chain(ended).cloned().collect()
     }
 
     /// Notes whether a call could be told to everybody it was for.
     pub fn mark_untold(&self, id: &CallId, untold: bool) {
-        if let Some(watched) = self.entries.lock().calls.get_mut(id) {
-            watched.untold = untold;
+        if let Some(cached) = self.entries.lock().calls.get_mut(id) {
+            cached.untold = untold;
         }
     }
 
     pub fn is_untold(&self, id: &CallId) -> bool {
-        self.entries.lock().calls.get(id).is_some_and(|watched| watched.untold)
+        self.entries.lock().calls.get(id).is_some_and(|cached| cached.untold)
     }
 
     pub fn next_timer(&self) -> Option<Timestamp> {
@@ -122,7 +122,7 @@ impl CallCache {
     /// The users in a live call, and whether it still rings.
     pub fn parties(&self) -> HashMap<UserId, bool> {
         let entries = self.entries.lock();
-        let calls = entries.calls.values().map(|watched| &watched.call);
+        let calls = entries.calls.values().map(|cached| &cached.call);
         calls
             .flat_map(|call| [&call.caller, &call.callee].map(|party| (party.user.clone(), call.is_ringing())))
             .collect()
@@ -131,8 +131,8 @@ impl CallCache {
     /// Reports the calls by state.
     pub fn count(&self) {
         let (mut trying, mut ringing, mut active) = (0, 0, 0);
-        for watched in self.entries.lock().calls.values() {
-            match watched.call.state {
+        for cached in self.entries.lock().calls.values() {
+            match cached.call.state {
                 State::Trying => trying += 1,
                 State::Ringing => ringing += 1,
                 State::Active { .. } => active += 1,
@@ -146,11 +146,11 @@ impl CallCache {
     pub fn take_unchecked(&self, now: Timestamp, ringing: Duration, active: Duration) -> Vec<Arc<Call>> {
         let mut entries = self.entries.lock();
         let mut unchecked = Vec::new();
-        for watched in entries.calls.values_mut() {
-            let interval = if watched.call.is_ringing() { ringing } else { active };
-            if now.since(watched.checked_at) >= interval {
-                watched.checked_at = now;
-                unchecked.push(Arc::clone(&watched.call));
+        for cached in entries.calls.values_mut() {
+            let interval = if cached.call.is_ringing() { ringing } else { active };
+            if now.since(cached.checked_at) >= interval {
+                cached.checked_at = now;
+                unchecked.push(Arc::clone(&cached.call));
             }
         }
         unchecked
@@ -171,8 +171,8 @@ impl Entries {
     }
 
     fn set_timer(&mut self, id: &CallId, timer: Option<Timestamp>) {
-        let Some(watched) = self.calls.get_mut(id) else { return };
-        if let Some(old) = std::mem::replace(&mut watched.timer, timer) {
+        let Some(cached) = self.calls.get_mut(id) else { return };
+        if let Some(old) = std::mem::replace(&mut cached.timer, timer) {
             self.timers.remove(&(old, id.clone()));
         }
         if let Some(timer) = timer {

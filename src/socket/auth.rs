@@ -9,8 +9,8 @@ use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::socket::DisconnectReason;
 
 use super::Edge;
+use super::event_queue::EventQueue;
 use super::handlers::{Inlet, disconnected};
-use super::line::Line;
 use super::transports::Transport;
 use super::wire::Wire;
 use crate::call::{CallId, Device, SealedToken, TokenHash, UNNAMED, UserId};
@@ -132,7 +132,7 @@ async fn judge(
             let name = name.unwrap_or_else(|| UNNAMED.into());
             let bearer = (edge.initiate_check != InitiateCheck::Off).then(|| token.into());
             let caller = Caller { user, name, device, acks, token: hash, sealed, bearer };
-            socket.extensions.insert(Arc::new(Line::new(caller)));
+            socket.extensions.insert(Arc::new(EventQueue::new(caller)));
             socket.on_fallback(Inlet::new(Arc::clone(edge)));
             let gone = Arc::clone(edge);
             socket.on_disconnect(async move |socket: SocketRef, reason: DisconnectReason| {

@@ -5,7 +5,7 @@ use socketioxide::extract::SocketRef;
 use socketioxide::{AckError, SendError, SocketError};
 use tokio_util::task::TaskTracker;
 
-use super::line::Line;
+use super::event_queue::EventQueue;
 use super::news::{Item, News};
 use super::wire::Wire;
 use super::wires::Wires;
@@ -133,7 +133,7 @@ impl EventSender for PhoneSender {
 
     fn abandon(&self) {
         self.close();
-        let session = self.socket.extensions.get::<Arc<Line>>().and_then(|line| line.close(Departure::Deaf));
+        let session = self.socket.extensions.get::<Arc<EventQueue>>().and_then(|queue| queue.close(Departure::Deaf));
         if let (Some(session), Some(signaling)) = (session, self.signaling.upgrade()) {
             // The engine notices only when a ping stays unanswered.
             self.tasks.spawn(carry(async move { signaling.phones.disconnect(&session, Departure::Deaf).await }));

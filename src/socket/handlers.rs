@@ -11,12 +11,12 @@ use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value as RawValue;
 
 use super::emitter::{PhoneSender, send_outcome};
-use super::line::{Incoming, Line, Places};
+use super::event_queue::{EventQueue, Incoming, Places};
 use super::news::News;
 use super::wire::Wire;
 use super::{Caller, Edge, InitiateCheck, messages, video};
 use crate::call::{Actor, Call, CallId, SessionId};
-use crate::signaling::{Failure, Initiate, Initiated, Newcomer, Session, SubscribeError, WATCHED_PER_SESSION};
+use crate::signaling::{Failure, Initiate, Initiated, MAX_SUBSCRIPTIONS, NewSession, Session, SubscribeError};
 use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{About, Who, carry};
@@ -46,7 +46,7 @@ impl Inlet {
 
 impl MessageHandler<LocalAdapter, Inlet> for Inlet {
     fn call(&self, socket: Arc<Socket<LocalAdapter>>, mut message: RawValue, ack_id: Option<i64>) {
-        let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
+        let Some(queue) = socket.extensions.get::<Arc<EventQueue>>() else { return };
         let ack = ack_id.and_then(|_| AckSender::from_message_parts(&socket, &mut message, &ack_id).ok());
         let RawValue::Str(text, _) = &message else {
             return turn_away(ack, &acks::invalid_text("payload must be JSON"));
@@ -63,8 +63,8 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
             return turn_away(ack, &acks::invalid_text("payload is larger than 16 KiB"));
         };
         let incoming = Incoming { text, ack, arrived: self.0.signaling.clock().elapsed(), places };
-        match line.push(incoming) {
-            Ok(Some(session)) => drain(&self.0, line, session),
+        match queue.push(incoming) {
+            Ok(Some(session)) => drain(&self.0, queue, session),
             Ok(None) => {}
             Err(refused) => {
                 metrics::limited(Limit::Events);
@@ -76,8 +76,8 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
 
 /// An authenticated socket becomes a session.
 pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
-    let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
-    let caller = line.caller.clone();
+    let Some(queue) = socket.extensions.get::<Arc<EventQueue>>() else { return };
+    let caller = queue.caller.clone();
     let id = SessionId::from_random(rand::random());
     let news = Arc::new(News::new(socket.clone()));
     edge.wires.feed(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>(), &news);
@@ -95,7 +95,7 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         wires: Arc::clone(&edge.wires),
         news,
     };
-    let newcomer = Newcomer {
+    let new_session = NewSession {
         id,
         user: caller.user,
         device: caller.device,
@@ -104,14 +104,14 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         sealed: caller.sealed,
         connected_at: edge.signaling.clock().now(),
     };
-    let session = Arc::new(Session::new(newcomer, Box::new(sender)));
+    let session = Arc::new(Session::new(new_session, Box::new(sender)));
     metrics::handshake(Handshake::Accepted);
     let about = About::session(&session.user, &session.id);
     let connecting =
         edge.signaling.traces().run("connect", Kind::Internal, about, edge.signaling.phones.connect(&session));
     survived(&session, connecting).await;
-    match line.open(session) {
-        Ok(Some(session)) => drain(edge, line, session),
+    match queue.open(session) {
+        Ok(Some(session)) => drain(edge, queue, session),
         Ok(None) => {}
         // It left while it was registered.
         Err((session, cause)) => leave(edge, &session, cause).await,
@@ -119,12 +119,12 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
 }
 
 pub(super) async fn disconnected(edge: &Arc<Edge>, socket: &SocketRef, reason: DisconnectReason) {
-    let Some(line) = socket.extensions.get::<Arc<Line>>() else { return };
+    let Some(queue) = socket.extensions.get::<Arc<EventQueue>>() else { return };
     if reason == DisconnectReason::ClientNSDisconnect {
         super::auth::close(edge, socket);
     }
     let cause = cause_of(reason);
-    if let Some(session) = line.close(cause) {
+    if let Some(session) = queue.close(cause) {
         leave(edge, &session, cause).await;
     }
 }
@@ -177,11 +177,11 @@ async fn allowed(
 }
 
 /// Handles the events of a line one after the other until none waits.
-fn drain(edge: &Arc<Edge>, line: Arc<Line>, session: Arc<Session>) {
+fn drain(edge: &Arc<Edge>, queue: Arc<EventQueue>, session: Arc<Session>) {
     let edge = Arc::clone(edge);
     edge.tasks.clone().spawn(async move {
-        while let Some(incoming) = line.pop() {
-            survived(&session, handle(&edge, &session, &line.caller, incoming)).await;
+        while let Some(incoming) = queue.pop() {
+            survived(&session, handle(&edge, &session, &queue.caller, incoming)).await;
         }
     });
 }
@@ -259,7 +259,7 @@ async fn initiate(
         Some(false) => return refuse(session, ack, acks::contradicted()),
         Some(true) => {
             request.named = true;
-            drop_claims(&mut request.offer);
+            drop_claims(&mut request.ring_details);
         }
         None => {}
     }
@@ -354,7 +354,7 @@ async fn presence(
     payload: Option<Value>,
     ack: Option<AckSender>,
 ) {
-    let users = match Fields::new(payload).and_then(|fields| fields.users("userIds", WATCHED_PER_SESSION)) {
+    let users = match Fields::new(payload).and_then(|fields| fields.users("userIds", MAX_SUBSCRIPTIONS)) {
         Ok(users) => users,
         Err(error) => {
             return refuse(session, ack, acks::invalid(&error));
@@ -371,7 +371,7 @@ async fn presence(
     match answered {
         Ok(users) => answer(session, ack, &acks::presence(&users)),
         Err(SubscribeError::TooMany) => {
-            refuse(session, ack, acks::invalid(&FieldError::TooMany("userIds", WATCHED_PER_SESSION)));
+            refuse(session, ack, acks::invalid(&FieldError::TooMany("userIds", MAX_SUBSCRIPTIONS)));
         }
         Err(SubscribeError::Unavailable) => refuse(session, ack, acks::failed(&Failure::Unavailable)),
     }

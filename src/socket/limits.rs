@@ -6,13 +6,13 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::call::UserId;
-use crate::signaling::WATCHED_PER_SESSION;
+use crate::signaling::MAX_SUBSCRIPTIONS;
 
 /// Accept, reject, cancel and end of one's own live call are never refused below this.
 const HANG_UPS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// A whole subscription: a lower allowance would never let one through.
-const SUBSCRIPTION: NonZeroU32 = NonZeroU32::MIN.saturating_add(WATCHED_PER_SESSION as u32 - 1);
+const SUBSCRIPTION: NonZeroU32 = NonZeroU32::MIN.saturating_add(MAX_SUBSCRIPTIONS as u32 - 1);
 
 type PerUser = RateLimiter<UserId, DefaultKeyedStateStore<UserId>, DefaultClock>;
 

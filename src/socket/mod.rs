@@ -3,10 +3,10 @@
 mod auth;
 mod emitter;
 mod engine;
+mod event_queue;
 mod frames;
 mod handlers;
 mod limits;
-mod line;
 mod messages;
 mod news;
 mod transports;

@@ -8,7 +8,7 @@ use socketioxide::extract::SocketRef;
 
 use super::emitter::emit;
 use crate::call::{Timestamp, UserId};
-use crate::signaling::{SendOutcome, WATCHED_PER_SESSION};
+use crate::signaling::{MAX_SUBSCRIPTIONS, SendOutcome};
 use crate::telemetry::metrics;
 use crate::wire::events::{Event, presence_event};
 
@@ -112,7 +112,7 @@ enum Kind {
 impl Kind {
     fn places(self) -> usize {
         match self {
-            Kind::Presence => WATCHED_PER_SESSION,
+            Kind::Presence => MAX_SUBSCRIPTIONS,
             Kind::App => APP_EVENTS_WAITING,
             Kind::Kept | Kind::Passing => MESSAGES_WAITING,
         }
@@ -203,15 +203,14 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_and_neither_kind_drives_the_other_out() {
         let mut waiting = Waiting::default();
-        for number in 0..WATCHED_PER_SESSION + 100 {
+        for number in 0..MAX_SUBSCRIPTIONS + 100 {
             waiting.push(presence(number, true));
             waiting.push(app_event(number));
         }
         let left: Vec<Item> = std::iter::from_fn(|| waiting.pop()).collect();
-        assert_eq!(left.len(), WATCHED_PER_SESSION + APP_EVENTS_WAITING);
+        assert_eq!(left.len(), MAX_SUBSCRIPTIONS + APP_EVENTS_WAITING);
         assert!(
-            left.contains(&presence(WATCHED_PER_SESSION + 99, true))
-                && left.contains(&app_event(WATCHED_PER_SESSION + 99))
+            left.contains(&presence(MAX_SUBSCRIPTIONS + 99, true)) && left.contains(&app_event(MAX_SUBSCRIPTIONS + 99))
         );
         assert_eq!(waiting.counts, [(0, 0); 4]);
     }

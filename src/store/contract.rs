@@ -104,7 +104,7 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         caller: Party::new(user(caller)),
         callee: Party::new(user(callee)),
         call_type: Some("AUDIO".into()),
-        offer: None,
+        ring_details: None,
         terms: Terms { caller_grace: 1, call_grace: 1, max: 1, accept_hold: 1, lost: 1, asked: 1 },
         rang_at: None,
         push: Push::Unwanted,
@@ -239,12 +239,12 @@ contract! {
             let far = now + Duration::from_secs(3600);
             assert!(calls.claim_due(far, far, Duration::from_secs(1), 10).await.unwrap().is_empty());
             for name in ["ana", "bo"] {
-                let desk = calls.desk(&user(name)).await.unwrap();
-                assert_eq!(desk.line, None);
-                assert_eq!(desk.last.as_ref(), Some(&ended));
-                assert_eq!(desk.outcomes[0].spelled, id);
-                assert_eq!(desk.outcomes[0].reason, "rejected");
-                assert!(desk.outcomes.len() <= OUTCOMES_PER_USER);
+                let snapshot = calls.reconnect_snapshot(&user(name)).await.unwrap();
+                assert_eq!(snapshot.line, None);
+                assert_eq!(snapshot.last.as_ref(), Some(&ended));
+                assert_eq!(snapshot.outcomes[0].spelled, id);
+                assert_eq!(snapshot.outcomes[0].reason, "rejected");
+                assert!(snapshot.outcomes.len() <= OUTCOMES_PER_USER);
             }
         }
     }
@@ -379,7 +379,7 @@ contract! {
         late.version = ended.version.next(1);
         swap(&calls, &late, ended.version).await;
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(second));
-        assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
+        assert_eq!(calls.reconnect_snapshot(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
     }
 
     /// A call that is over when it is written holds no line and is its caller's outcome only.
@@ -390,8 +390,8 @@ contract! {
         assert_eq!(calls.line(&user("ana")).await.unwrap(), None);
         assert_eq!(calls.live_calls().await.unwrap(), 0);
         assert_eq!(calls.load(&ended.id).await.unwrap(), Some(ended));
-        assert_eq!(calls.desk(&user("ana")).await.unwrap().outcomes.len(), 1);
-        assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 0);
+        assert_eq!(calls.reconnect_snapshot(&user("ana")).await.unwrap().outcomes.len(), 1);
+        assert_eq!(calls.reconnect_snapshot(&user("bo")).await.unwrap().outcomes.len(), 0);
     }
 
     /// Each call is newer than every one before it, whatever the clock of the node that dials says, also one that was put
@@ -403,13 +403,13 @@ contract! {
         let second = create(&calls, &call("2", "cleo", "dan", now), now).await;
         assert!(first.order > 0 && second.order > first.order, "{} {}", first.order, second.order);
         assert_eq!(calls.load(&second.id).await.unwrap(), Some(second.clone()), "it is part of the record");
-        let desk = calls.desk(&user("ana")).await.unwrap();
-        assert!(desk.order >= second.order);
+        let snapshot = calls.reconnect_snapshot(&user("ana")).await.unwrap();
+        assert!(snapshot.order >= second.order);
         let ended = apply(&first, Command::Cancel { by: by("ana"), reason: None }, now);
         let ended = swap(&calls, &ended, first.version).await;
-        assert!(ended.over > desk.order, "it ended after that read");
+        assert!(ended.over > snapshot.order, "it ended after that read");
         assert_eq!((ended.order, calls.load(&first.id).await.unwrap()), (first.order, Some(ended.clone())));
-        assert!(calls.desk(&user("ana")).await.unwrap().order >= ended.over);
+        assert!(calls.reconnect_snapshot(&user("ana")).await.unwrap().order >= ended.over);
         let mut late = *step(&ended, &Command::Accept { by: by("bo") }, now).unwrap_err().record.unwrap();
         late.version = ended.version.next(1);
         assert_eq!(swap(&calls, &late, ended.version).await.over, ended.over, "it ended once");
@@ -464,20 +464,20 @@ contract! {
         assert_eq!(calls.restore(&ended, &[]).await.unwrap(), put_back(), "older");
         for name in ["ana", "bo"] {
             assert_eq!(calls.line(&user(name)).await.unwrap(), None);
-            let desk = calls.desk(&user(name)).await.unwrap();
-            assert_eq!(desk.outcomes.len(), 1);
-            assert_eq!(desk.last, Some(ended.clone()));
+            let snapshot = calls.reconnect_snapshot(&user(name)).await.unwrap();
+            assert_eq!(snapshot.outcomes.len(), 1);
+            assert_eq!(snapshot.last, Some(ended.clone()));
         }
         assert_eq!(calls.live_calls().await.unwrap(), 0);
         assert_eq!(calls.restore(&ended, &[]).await.unwrap(), known());
-        assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
+        assert_eq!(calls.reconnect_snapshot(&user("bo")).await.unwrap().outcomes.len(), 1, "listed once");
         let late = Call { version: Version { counter: 99, nonce: 9 }, ..active };
         assert_eq!(calls.restore(&late, &[]).await.unwrap(), known(), "what is over stays so");
         // Time ends one that nobody knows: whoever was in it was told how it ended.
         let unknown = Call { unvouched: true, ..apply(&call("unknown", "ana", "bo", now), accept, now) };
         let lost = unknown.ended(EndReason::Lost { party: Role::Caller }, None, None, now);
         assert_eq!(calls.restore(&lost, &[]).await.unwrap(), put_back());
-        assert_eq!(calls.desk(&user("bo")).await.unwrap().outcomes.len(), 1, "not listed");
+        assert_eq!(calls.reconnect_snapshot(&user("bo")).await.unwrap().outcomes.len(), 1, "not listed");
 
         // One that ended before is put back behind it.
         let before = apply(&call("before", "ana", "bo", now), Command::Cancel { by: by("ana"), reason: None }, now);
@@ -487,9 +487,9 @@ contract! {
             end.at = Timestamp::from_millis(now.as_millis() - 5000);
         }
         assert_eq!(calls.restore(&earlier, &[]).await.unwrap(), put_back());
-        let desk = calls.desk(&user("bo")).await.unwrap();
-        assert_eq!(desk.last, Some(ended), "the newest is the newest");
-        assert_eq!(desk.outcomes.len(), 2);
+        let snapshot = calls.reconnect_snapshot(&user("bo")).await.unwrap();
+        assert_eq!(snapshot.last, Some(ended), "the newest is the newest");
+        assert_eq!(snapshot.outcomes.len(), 2);
     }
 
     /// A line that another live call has taken meanwhile is left to it, and taken when that is over.
@@ -757,24 +757,24 @@ contract! {
         assert_eq!(swept, on_n1 + 1);
     }
 
-    /// Who registers learns which nodes watch his user.
-    async fn watchers_are_told_to_who_registers(stores: Stores) {
+    /// Who registers learns which nodes subscribed to its user.
+    async fn subscribers_are_told_to_who_registers(stores: Stores) {
         let sessions = stores.sessions;
         let (one, two) = (NodeId::parse("n1").unwrap(), NodeId::parse("n2").unwrap());
         let users = [user("ana"), user("bo")];
-        sessions.watch(&users, &one).await.unwrap();
-        sessions.watch(&users[..1], &two).await.unwrap();
-        let mut watchers = sessions.register(&session(1, "ana", "n3", 1)).await.unwrap().watchers;
-        watchers.sort();
-        assert_eq!(watchers, vec![one.clone(), two.clone()]);
-        sessions.unwatch(&users, &one).await.unwrap();
-        assert_eq!(sessions.watchers(&users[0]).await.unwrap(), vec![two]);
-        assert_eq!(sessions.watchers(&users[1]).await.unwrap(), vec![]);
+        sessions.subscribe(&users, &one).await.unwrap();
+        sessions.subscribe(&users[..1], &two).await.unwrap();
+        let mut subscribers = sessions.register(&session(1, "ana", "n3", 1)).await.unwrap().subscribers;
+        subscribers.sort();
+        assert_eq!(subscribers, vec![one.clone(), two.clone()]);
+        sessions.unsubscribe(&users, &one).await.unwrap();
+        assert_eq!(sessions.subscribers(&users[0]).await.unwrap(), vec![two]);
+        assert_eq!(sessions.subscribers(&users[1]).await.unwrap(), vec![]);
         sessions.register(&session(2, "ana", "n3", 1)).await.unwrap();
         assert!(!sessions.unregister(&session(1, "ana", "n3", 1)).await.unwrap(), "another session is left");
-        assert!(sessions.unregister(&session(2, "ana", "n3", 1)).await.unwrap(), "the last one, and he is watched");
+        assert!(sessions.unregister(&session(2, "ana", "n3", 1)).await.unwrap(), "the last one, and somebody subscribed");
         sessions.register(&session(3, "bo", "n3", 1)).await.unwrap();
-        assert!(!sessions.unregister(&session(3, "bo", "n3", 1)).await.unwrap(), "nobody watches");
+        assert!(!sessions.unregister(&session(3, "bo", "n3", 1)).await.unwrap(), "nobody subscribed");
     }
 
     /// Users count once, however many sessions they have.
@@ -893,9 +893,9 @@ contract! {
         let expected = vec![message(least + 1, Some("a.%d+"), "a b"), message(least + 2, None, "d")];
         assert_eq!(kept(Role::Caller).await, (least + 2, expected));
         assert_eq!(kept(Role::Callee).await, (least, vec![message(least, Some("a.%d+"), "c")]));
-        let desk = calls.desk(&user("bo")).await.unwrap();
+        let snapshot = calls.reconnect_snapshot(&user("bo")).await.unwrap();
         let last = LastKept { caller: least + 2, callee: least };
-        assert_eq!((desk.kept, desk.order > 0), (last, true));
+        assert_eq!((snapshot.kept, snapshot.order > 0), (last, true));
         assert_eq!(calls.versions(std::slice::from_ref(&first.id)).await.unwrap(), [Some((first.version, last))]);
         for said in 0..100 {
             say(Role::Caller, Some(&format!("m{said}")), Some("x")).await;
@@ -914,7 +914,7 @@ contract! {
         calls.swap(&ended, first.version, &[], &[]).await.unwrap();
         assert_eq!(kept(Role::Callee).await, (0, vec![]), "gone with the call");
         assert_eq!(calls.place(&first.id, plain, now).await.unwrap(), Placed::Over);
-        assert_eq!(calls.desk(&user("bo")).await.unwrap().kept, LastKept::default());
+        assert_eq!(calls.reconnect_snapshot(&user("bo")).await.unwrap().kept, LastKept::default());
     }
 
     /// One side of a call says so much a minute, to whatever nodes; what is refused costs nothing.

@@ -107,15 +107,15 @@ async fn a_desk_shows_what_can_be_read() {
     // The newest is the one whose record is looked for.
     for odd in [ODD, "nothing of ours", "7", r#"{"call_id":7}"#] {
         stage.push("outcomes:bo", odd).await;
-        let desk = calls.desk(&user("bo")).await.unwrap();
-        let listed: Vec<_> = desk.outcomes.iter().map(|outcome| outcome.call_id.as_str()).collect();
-        assert_eq!((listed, desk.taken), (vec!["1"], false), "beside {odd}");
+        let snapshot = calls.reconnect_snapshot(&user("bo")).await.unwrap();
+        let listed: Vec<_> = snapshot.outcomes.iter().map(|outcome| outcome.call_id.as_str()).collect();
+        assert_eq!((listed, snapshot.taken), (vec!["1"], false), "beside {odd}");
     }
     stage.foreign("9", "1").await;
     stage.on_line("ana", "9").await;
     stage.push("outcomes:ana", r#"{"call_id":"9","spelled":"9","reason":"odd","ended_at":1}"#).await;
-    let desk = calls.desk(&user("ana")).await.unwrap();
-    assert_eq!((desk.taken, desk.line, desk.last, desk.outcomes.len()), (true, None, None, 2));
+    let snapshot = calls.reconnect_snapshot(&user("ana")).await.unwrap();
+    assert_eq!((snapshot.taken, snapshot.line, snapshot.last, snapshot.outcomes.len()), (true, None, None, 2));
 
     // An end that is put back finds its place among them.
     let mut again = ended.clone();

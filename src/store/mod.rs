@@ -113,7 +113,7 @@ pub struct Outcome {
 
 /// What a user who connects must know.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Desk {
+pub struct ReconnectSnapshot {
     /// The live call on his line.
     pub line: Option<Call>,
     /// What its parties said and was kept.
@@ -211,7 +211,7 @@ pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
     /// The live call on a user's line. A line whose call is gone or over reads as free.
     async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError>;
 
-    async fn desk(&self, user: &UserId) -> Result<Desk, StoreError>;
+    async fn reconnect_snapshot(&self, user: &UserId) -> Result<ReconnectSnapshot, StoreError>;
 
     /// Takes up to `limit` calls whose deadline passed before `due`; each is offered again after `lease` unless its
     /// deadline moved meanwhile.
@@ -296,7 +296,7 @@ pub struct Registered {
     pub written: bool,
     /// All of the user's, this one included if it was written.
     pub sessions: Vec<SessionRecord>,
-    pub watchers: Vec<NodeId>,
+    pub subscribers: Vec<NodeId>,
 }
 
 /// The place behind the last user of a page: his shard, and he himself.
@@ -341,10 +341,11 @@ pub struct Swept {
 
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Registers a session, if there is room for it, and returns all of the user's and the nodes that watch him.
+    /// Registers a session, if there is room for it, and returns all of the user's and the nodes that subscribed to the
+    /// user.
     async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError>;
 
-    /// Removes this session and no other. True where it was the user's last and nodes watch him.
+    /// Removes this session and no other. True where it was the user's last and nodes subscribed to the user.
     async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError>;
 
     /// All sessions of a user, of dead nodes too: leases are the reader's to judge.
@@ -353,13 +354,13 @@ pub trait SessionStore: Send + Sync {
     /// Of each of many users, in order, at most [`SESSIONS_PER_HOLDER`] sessions for each node and epoch.
     async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError>;
 
-    /// Notes that a node watches these users' presence, for some hours.
-    async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError>;
+    /// Subscribes a node to these users' presence, for some hours.
+    async fn subscribe(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError>;
 
-    async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError>;
+    async fn unsubscribe(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError>;
 
-    /// The nodes that watch a user's presence, dead ones included.
-    async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError>;
+    /// The nodes that subscribed to a user's presence, dead ones included.
+    async fn subscribers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError>;
 
     /// Users with a session, distinct. Best effort while nodes die.
     async fn online_count(&self) -> Result<u64, StoreError>;

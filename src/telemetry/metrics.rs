@@ -161,8 +161,8 @@ metrics_table! {
         cluster_nodes => "signaling_cluster_nodes";
         /// Users with a session on this node.
         users => "signaling_users";
-        /// Users whose presence is watched from this node.
-        watched_users => "signaling_presence_watched_users";
+        /// Users whose presence this node subscribed to.
+        subscribed_users => "signaling_presence_watched_users";
         /// Tokens that wait for their check in the background.
         waiting_checks => "signaling_token_checks_waiting";
         /// 1 while Laravel fails for who is known and is only probed, else 0.

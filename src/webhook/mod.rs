@@ -9,4 +9,4 @@ mod upkeep;
 
 pub use endpoint::{Endpoint, EndpointError, EndpointTerms, Events, Pushes};
 pub use signature::{InvalidSecret, SigningSecret};
-pub use upkeep::watch;
+pub use upkeep::run_upkeep;

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Reports on the outbox for as long as the node lives.
-pub async fn watch(outbox: Arc<dyn Outbox>, endpoint: Option<Arc<Endpoint>>, clock: Clock) {
+pub async fn run_upkeep(outbox: Arc<dyn Outbox>, endpoint: Option<Arc<Endpoint>>, clock: Clock) {
     let mut dropped = None;
     loop {
         if let Some(endpoint) = &endpoint

@@ -143,15 +143,15 @@ pub fn ready_event(ready: &Ready) -> Event<'static> {
 }
 
 fn incoming(call: &Call, now: Timestamp) -> Value {
-    let offer = call.offer.clone().unwrap_or_default();
-    let further: Map<String, Value> = serde_json::from_str(&offer.extra).unwrap_or_default();
+    let ring_details = call.ring_details.clone().unwrap_or_default();
+    let further: Map<String, Value> = serde_json::from_str(&ring_details.extra).unwrap_or_default();
     let mut payload = json!({
         "callId": call.spelled,
         "callerId": call.caller.user,
-        "callerName": offer.caller_name,
+        "callerName": ring_details.caller_name,
         "callType": call.call_type,
-        "channelName": offer.channel_name,
-        "agoraToken": offer.agora_token,
+        "channelName": ring_details.channel_name,
+        "agoraToken": ring_details.agora_token,
         "timestamp": now.as_millis(),
         "expiresInMs": call.rings_for_ms(now),
     });

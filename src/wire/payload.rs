@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::read_json;
-use crate::call::{CallId, InvalidId, Offer, UserId};
+use crate::call::{CallId, InvalidId, RingDetails, UserId};
 use crate::signaling::Initiate;
 
 /// Further fields of an initiate in all, or the data of a message, as JSON.
@@ -238,13 +238,13 @@ pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Resu
     if !["AUDIO", "VIDEO"].iter().any(|known| known.eq_ignore_ascii_case(&call_type)) {
         return Err(FieldError::CallType);
     }
-    let offer = Offer {
+    let ring_details = RingDetails {
         channel_name: fields.filled("channelName")?.to_owned(),
         agora_token: fields.text("agoraToken")?.to_owned(),
         caller_name: caller_name.to_owned(),
         extra: extra(fields.0)?,
     };
-    Ok(Initiate { id, spelled, receiver, call_type: Some(call_type), offer, ring_timeout: None, named: false })
+    Ok(Initiate { id, spelled, receiver, call_type: Some(call_type), ring_details, ring_timeout: None, named: false })
 }
 
 /// Every further field, without nulls and without those that `call:incoming` sets itself.
@@ -276,13 +276,13 @@ const CLAIMS: [&str; 11] = [
 ];
 
 /// Takes from an initiate's further fields those, however they are spelled, that only the backend may fill in.
-pub fn drop_claims(offer: &mut Offer) {
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(&offer.extra) else { return };
+pub fn drop_claims(ring_details: &mut RingDetails) {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(&ring_details.extra) else { return };
     fields.retain(|name, _| {
         let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
         !CLAIMS.contains(&plain.to_ascii_lowercase().as_str())
     });
-    offer.extra = if fields.is_empty() { String::new() } else { Value::Object(fields).to_string() };
+    ring_details.extra = if fields.is_empty() { String::new() } else { Value::Object(fields).to_string() };
 }
 
 /// The app reads a JSON null in a text field as the text "null".

@@ -3,7 +3,7 @@
 use super::*;
 
 fn away() -> Command {
-    Command::Expire(Witness::default())
+    Command::Expire(PartyPresence::default())
 }
 
 /// An accepted call of two phones of the deployed app.
@@ -45,12 +45,12 @@ fn two_lost_sockets_are_not_two_dead_phones() {
     assert_eq!(call.deadline(), Some(at(620)));
     assert_eq!(outcome(&call, &away(), 619), "NotDue");
     assert_eq!(outcome(&call, &away(), 620), "lost, both told");
-    let storm = Command::Expire(Witness { storm: true, ..Witness::default() });
+    let storm = Command::Expire(PartyPresence { storm: true, ..PartyPresence::default() });
     assert_eq!(outcome(&call, &storm, 620), "lost, both told", "he had his time");
     // Whoever is seen is back, whatever became of the word of it.
     for (seen, role) in [
-        (Witness { caller_present: true, ..Witness::default() }, Role::Caller),
-        (Witness { callee_present: true, ..Witness::default() }, Role::Callee),
+        (PartyPresence { caller_present: true, ..PartyPresence::default() }, Role::Caller),
+        (PartyPresence { callee_present: true, ..PartyPresence::default() }, Role::Callee),
     ] {
         let back = after(&call, Command::Expire(seen), 620);
         assert_eq!(back, after(&call, Command::Return { role }, 620));

@@ -65,7 +65,7 @@ fn asked() -> Vec<Row> {
         by: ana(),
         receiver: user(receiver),
         call_type: Some("AUDIO".into()),
-        offer: None,
+        ring_details: None,
     };
     vec![
         ("initiate again, the same call", as_it_is, dial("bo")),
@@ -138,7 +138,7 @@ fn concluded() -> Vec<Row> {
         ("`Doubt`: the store came back older, no node knows the call", as_it_is, Command::Doubt),
         ("`Stand`: the backend knows no better than the ring deadline", with_question, Command::Stand),
         ("`Report`: the backend reports an end that happened here", as_it_is, Command::Report),
-        ("`Expire`: no deadline is due", as_it_is, Command::Expire(Witness::default())),
+        ("`Expire`: no deadline is due", as_it_is, Command::Expire(PartyPresence::default())),
     ]
 }
 
@@ -223,16 +223,18 @@ fn deadlines() -> String {
     let left = |call: &Call, role, second| after(call, Command::Leave { role, at: at(second) }, second);
     let alone = left(&active(), Role::Caller, 10);
     let alone_deployed = left(&deployed(active()), Role::Caller, 10);
-    let doubted = after(&alone_deployed, Command::Expire(Witness::default()), 70);
-    let both = after(&left(&doubted, Role::Callee, 80), Command::Expire(Witness::default()), 140);
+    let doubted = after(&alone_deployed, Command::Expire(PartyPresence::default()), 70);
+    let both = after(&left(&doubted, Role::Callee, 80), Command::Expire(PartyPresence::default()), 140);
     let unseen = |mut call: Call| {
         call.caller.attended = false;
         call.callee.attended = false;
         call
     };
-    let [away, back] = [Witness::default(), Witness { caller_present: true, ..Witness::default() }];
-    let [storm, unsure] =
-        [Witness { storm: true, ..Witness::default() }, Witness { unsure: true, ..Witness::default() }];
+    let [away, back] = [PartyPresence::default(), PartyPresence { caller_present: true, ..PartyPresence::default() }];
+    let [storm, unsure] = [
+        PartyPresence { storm: true, ..PartyPresence::default() },
+        PartyPresence { unsure: true, ..PartyPresence::default() },
+    ];
     let rows = [
         ("ring deadline", ringing(), away, 30),
         ("ring deadline, the backend is still asked about the call", with_question(ringing()), away, 30),
@@ -272,9 +274,9 @@ fn deadlines() -> String {
         ("maximum duration, no party ever had a session", unseen(deployed(active())), away, 14_402),
     ];
     let mut table = String::from("| due | call before | decision |\n| --- | --- | --- |\n");
-    for (what, call, witness, now) in rows {
+    for (what, call, presence, now) in rows {
         let doubtful = if matches!(call.state, State::Active { doubtful: true, .. }) { ", doubtful" } else { "" };
-        let decision = cell_at(&call, &Command::Expire(witness), now);
+        let decision = cell_at(&call, &Command::Expire(presence), now);
         writeln!(table, "| {what} | {}{doubtful} | {decision} |", call.state.name()).unwrap();
     }
     table
@@ -307,7 +309,7 @@ fn heard() -> String {
         ("`cancelled`, `superseded`", cancelled),
         ("`caller_gone`", ringing().ended(EndReason::CallerGone, None, None, at(13))),
         ("`rejected`", after(&ringing(), reject, 3)),
-        ("`no_answer`", after(&ringing(), Command::Expire(Witness::default()), 30)),
+        ("`no_answer`", after(&ringing(), Command::Expire(PartyPresence::default()), 30)),
         ("`busy`, a ring that gave way", raised(after(&ringing(), Command::Displace { by: Role::Callee }, 3))),
         ("`busy` at once", busy_at_once),
         ("`hung_up` by the caller while it rang", after(&ringing(), end(&by_ana), 3)),

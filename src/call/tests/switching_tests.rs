@@ -114,7 +114,7 @@ fn every_cell_of_the_switch() {
 
 #[test]
 fn an_open_request_has_a_stored_deadline() {
-    let expire = Command::Expire(Witness::default());
+    let expire = Command::Expire(PartyPresence::default());
     let asked = asked_by_ana();
     assert_eq!(asked.deadline(), Some(at(33)));
     assert_eq!(came_of(&asked, &expire, 32), "NotDue");
@@ -130,9 +130,9 @@ fn an_open_request_has_a_stored_deadline() {
 #[test]
 fn who_cannot_be_reached_for_ten_seconds_says_no() {
     let left = |call: &Call, now| after(call, Command::Leave { role: Role::Callee, at: at(now) }, now);
-    let back = Command::Expire(Witness { callee_present: true, ..Witness::default() });
-    let unsure = Command::Expire(Witness { unsure: true, ..Witness::default() });
-    let away = Command::Expire(Witness::default());
+    let back = Command::Expire(PartyPresence { callee_present: true, ..PartyPresence::default() });
+    let unsure = Command::Expire(PartyPresence { unsure: true, ..PartyPresence::default() });
+    let away = Command::Expire(PartyPresence::default());
     let asked = left(&asked_by_ana(), 8);
     assert_eq!(asked.deadline(), Some(at(18)));
     assert_eq!(asked.asks_whether_back(at(17)), None);
@@ -266,7 +266,7 @@ fn a_repeated_dial_is_compared_with_the_type_as_it_was_dialled() {
         by: ana(),
         receiver: user("bo"),
         call_type: Some(call_type.into()),
-        offer: None,
+        ring_details: None,
     };
     assert_eq!(outcome(&on_video(), &other("VIDEO"), 6), "InvalidState");
 }

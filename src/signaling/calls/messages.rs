@@ -95,15 +95,15 @@ fn webhook(call: &Call, event: &Event, now: Timestamp) -> OutboxMessage {
 fn data(call: &Call, event: &Event) -> Value {
     let mut data = Map::new();
     if event.kind == EventKind::PushRequired
-        && let Some(offer) = &call.offer
+        && let Some(ring_details) = &call.ring_details
     {
         // What the app's ring screen needs, as `call:incoming` would carry it; own fields win.
-        if let Ok(Value::Object(extra)) = serde_json::from_str::<Value>(&offer.extra) {
+        if let Ok(Value::Object(extra)) = serde_json::from_str::<Value>(&ring_details.extra) {
             data.extend(extra.into_iter().filter(|(_, value)| !value.is_null()));
         }
-        data.insert("callerName".into(), offer.caller_name.as_str().into());
-        data.insert("channelName".into(), offer.channel_name.as_str().into());
-        data.insert("agoraToken".into(), offer.agora_token.as_str().into());
+        data.insert("callerName".into(), ring_details.caller_name.as_str().into());
+        data.insert("channelName".into(), ring_details.channel_name.as_str().into());
+        data.insert("agoraToken".into(), ring_details.agora_token.as_str().into());
         data.insert("expiresAt".into(), call.ring_until.as_millis().into());
     }
     let mut put = |name: &str, value: Value| drop(data.insert(name.into(), value));

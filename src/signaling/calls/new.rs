@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{
-    Actor, Call, CallId, EndReason, Inquiry, Offer, Party, Push, Role, State, Timestamp, UserId, Version,
+    Actor, Call, CallId, EndReason, Inquiry, Party, Push, RingDetails, Role, State, Timestamp, UserId, Version,
 };
 use crate::signaling::node::NodeContext;
 
@@ -22,7 +22,7 @@ pub struct Initiate {
     pub spelled: String,
     pub receiver: UserId,
     pub call_type: Option<String>,
-    pub offer: Offer,
+    pub ring_details: RingDetails,
     /// Instead of the configured ring timeout.
     pub ring_timeout: Option<Duration>,
     /// The backend said that it knows the call.
@@ -60,7 +60,7 @@ impl NewCalls {
             },
             callee: Party::new(request.receiver),
             call_type: request.call_type,
-            offer: Some(request.offer),
+            ring_details: Some(request.ring_details),
             terms: self.node.policy.terms(by.acks),
             rang_at: None,
             push: if self.node.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
@@ -86,7 +86,7 @@ impl NewCalls {
             spelled: spelled.to_owned(),
             receiver: receiver.clone(),
             call_type: None,
-            offer: Offer::default(),
+            ring_details: RingDetails::default(),
             ring_timeout: None,
             named: true,
         };

@@ -8,7 +8,7 @@ use crate::signaling::cluster::Registration;
 use crate::signaling::node::NodeContext;
 use crate::signaling::presence::Presence;
 use crate::signaling::sessions::{LocalSessions, Ready, ReadyCall, Session};
-use crate::store::{CallStore, Desk, StoreError};
+use crate::store::{CallStore, ReconnectSnapshot, StoreError};
 use crate::telemetry::metrics::{self, Departure};
 
 /// How old an outcome may be to be listed for who connects.
@@ -34,51 +34,51 @@ impl Connections {
     pub async fn connect(&self, session: &Arc<Session>) {
         self.local.add(Arc::clone(session));
         metrics::sessions(self.local.len());
-        let desk = match self.join(session).await {
-            Ok(desk) => desk,
+        let snapshot = match self.join(session).await {
+            Ok(snapshot) => snapshot,
             Err(error) => {
                 tracing::debug!(session = %session.id, %error, "registering a session failed, to be repeated");
                 self.registration.has_trouble();
                 self.registration.register_again();
-                Desk::default()
+                ReconnectSnapshot::default()
             }
         };
-        if desk.order > 0 {
-            session.joined(desk.order);
+        if snapshot.order > 0 {
+            session.joined(snapshot.order);
         }
         let now = self.node.now();
-        let recent = desk.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
+        let recent = snapshot.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
         session.sender().ready(&Ready {
             session_id: session.id.to_string(),
             server_time: now,
-            call: desk.line.as_ref().and_then(|call| ReadyCall::of(call, &session.user, now)),
+            call: snapshot.line.as_ref().and_then(|call| ReadyCall::of(call, &session.user, now)),
             ended: recent.cloned().collect(),
         });
         session.messages().greeted();
-        self.replay.replay(session, &desk).await;
+        self.replay.replay(session, &snapshot).await;
         self.replay.delivery.greeted(session);
-        if let Some(call) = desk.line {
+        if let Some(call) = snapshot.line {
             self.absences.come_back(session, &call).await;
         }
     }
 
-    async fn join(&self, session: &Arc<Session>) -> Result<Desk, StoreError> {
+    async fn join(&self, session: &Arc<Session>) -> Result<ReconnectSnapshot, StoreError> {
         let registered = self.registrar.register(session).await?;
         if !registered.written {
-            return Ok(Desk::default());
+            return Ok(ReconnectSnapshot::default());
         }
         let alive = registered.sessions.iter().filter(|other| self.registrar.members.may_live(other)).count();
         if alive == 1 {
             self.presence.post_presence(&session.user, true);
         }
-        if alive == 1 && !registered.watchers.is_empty() {
-            self.presence.came_online(&session.user, registered.watchers).await;
+        if alive == 1 && !registered.subscribers.is_empty() {
+            self.presence.came_online(&session.user, registered.subscribers).await;
         }
         // After a loss the store may know less of its call than other nodes are about to put back.
         self.replay.identity.all_restored().await?;
-        let desk = self.calls.desk(&session.user).await?;
-        self.registrar.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
-        Ok(desk)
+        let snapshot = self.calls.reconnect_snapshot(&session.user).await?;
+        self.registrar.evict_surplus(&session.id, &registered.sessions, snapshot.line.as_ref()).await;
+        Ok(snapshot)
     }
 
     /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
@@ -101,7 +101,7 @@ impl Connections {
             // A registration that failed may run after its removal: it is removed once more.
             self.registration.remove_later(record.clone());
         }
-        self.presence.unwatch_all_of(session).await;
+        self.presence.unsubscribe_all_of(session).await;
         if self.absences.begin(&record, self.node.now()).await.is_err() {
             self.registration.remove_later(record);
         }

@@ -37,16 +37,16 @@ impl Registering {
         let present = registered.into_iter().flatten();
         let told = present.map(|(session, registered)| async move { self.tell_missed(&session, &registered).await });
         all_of(told).await?;
-        self.presence.watch_all_again().await
+        self.presence.renew_subscriptions().await
     }
 
     /// Tells a session that is registered again what it may have missed meanwhile.
     async fn tell_missed(&self, session: &Arc<Session>, registered: &Registered) -> Result<(), StoreError> {
-        let desk = self.registrar.calls.desk(&session.user).await?;
-        self.registrar.evict_surplus(&session.id, &registered.sessions, desk.line.as_ref()).await;
-        self.replay.replay(session, &desk).await;
-        if desk.order > 0 {
-            session.joined(desk.order);
+        let snapshot = self.registrar.calls.reconnect_snapshot(&session.user).await?;
+        self.registrar.evict_surplus(&session.id, &registered.sessions, snapshot.line.as_ref()).await;
+        self.replay.replay(session, &snapshot).await;
+        if snapshot.order > 0 {
+            session.joined(snapshot.order);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::call::NotificationKind;
 use crate::signaling::cluster::StoreIdentity;
 use crate::signaling::delivery::{Delivery, DirectDelivery, NOTICE_TTL};
 use crate::signaling::sessions::Session;
-use crate::store::Desk;
+use crate::store::ReconnectSnapshot;
 
 /// Replays.
 pub struct Replay {
@@ -17,9 +17,9 @@ pub struct Replay {
 
 impl Replay {
     /// Tells a session that connects what its user missed and still can use (docs/semantics.md 5).
-    pub async fn replay(&self, session: &Arc<Session>, desk: &Desk) {
+    pub async fn replay(&self, session: &Arc<Session>, snapshot: &ReconnectSnapshot) {
         let now = self.delivery.node.now();
-        if let Some(call) = &desk.line {
+        if let Some(call) = &snapshot.line {
             if self.identity.may_be_revived(call) {
                 return;
             }
@@ -39,10 +39,10 @@ impl Replay {
                 | NotificationKind::Timeout
                 | NotificationKind::Busy => false,
             });
-            self.direct.catch_up(session, call, desk.kept);
+            self.direct.catch_up(session, call, snapshot.kept);
             return;
         }
-        let Some(last) = &desk.last else { return };
+        let Some(last) = &snapshot.last else { return };
         let Some(end) = last.end() else { return };
         let age = now.since(end.at);
         if age <= NOTICE_TTL.max(self.delivery.node.policy.call_grace) {

@@ -20,7 +20,7 @@ pub struct Judge {
     pub commands: Arc<Commands>,
     pub inquiries: Arc<Inquiries>,
     pub conflicts: Arc<Conflicts>,
-    pub witnesses: PresenceAtDeadline,
+    pub party_presence: PresenceAtDeadline,
 }
 
 impl Judge {
@@ -53,12 +53,12 @@ impl Judge {
     }
 
     async fn judge_deadline(&self, call: &Call, deadline: Timestamp) {
-        let witness = self.witnesses.of(call).await;
+        let presence = self.party_presence.of(call).await;
         // The last thing before the word: the store may have become another since it was read. Offered again later.
         if !self.calls.identity.may_judge().await {
             return;
         }
-        match self.commands.apply(&call.id, &Command::Expire(witness)).await {
+        match self.commands.apply(&call.id, &Command::Expire(presence)).await {
             Ok(next) => {
                 metrics::timer_fired(self.node.now().since(deadline));
                 let asked = |call: &Call| call.inquiry.map_or(0, |inquiry| inquiry.asked);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::{Call, Role, Witness};
+use crate::call::{Call, PartyPresence, Role};
 use crate::signaling::cluster::{Members, Registration};
 use crate::signaling::directory::Directory;
 use crate::signaling::node::NodeContext;
@@ -21,18 +21,19 @@ pub struct PresenceAtDeadline {
 
 impl PresenceAtDeadline {
     /// Reads the sessions once more before anybody is called absent.
-    pub async fn of(&self, call: &Call) -> Witness {
+    pub async fn of(&self, call: &Call) -> PartyPresence {
         let now = self.node.now();
         let unsure = self.registration.had_trouble_within(REGISTERED_WITHIN);
-        let mut witness = Witness { storm: self.members.is_mass_disconnect(), unsure, ..Witness::default() };
+        let mut presence =
+            PartyPresence { storm: self.members.is_mass_disconnect(), unsure, ..PartyPresence::default() };
         let both = call.are_both_away();
         let asked = call.asks_whether_back(now);
         if both || asked == Some(Role::Caller) || call.caller.grace_until.is_some_and(|grace| grace <= now) {
-            witness.caller_present = self.directory.is_present(call, Role::Caller).await;
+            presence.caller_present = self.directory.is_present(call, Role::Caller).await;
         }
         if both || asked == Some(Role::Callee) || call.callee.grace_until.is_some_and(|grace| grace <= now) {
-            witness.callee_present = self.directory.is_present(call, Role::Callee).await;
+            presence.callee_present = self.directory.is_present(call, Role::Callee).await;
         }
-        witness
+        presence
     }
 }

@@ -154,11 +154,11 @@ impl Delivery {
     }
 }
 
-/// The offer is of use only to who may ring.
+/// The ring details are of use only to who may ring.
 fn for_the_bus(call: &Call) -> Call {
     let mut call = call.clone();
     if !call.is_ringing() {
-        call.offer = None;
+        call.ring_details = None;
     }
     call
 }

@@ -102,7 +102,8 @@ impl Inspection {
 
     /// A user's sessions, the call on his line, and his last ended ones.
     pub async fn person(&self, user: &UserId) -> Result<Person, StoreError> {
-        let (sessions, desk) = tokio::try_join!(self.directory.sessions_of(user), self.calls.desk(user))?;
-        Ok(Person { sessions, line: desk.line, taken: desk.taken, outcomes: desk.outcomes })
+        let (sessions, snapshot) =
+            tokio::try_join!(self.directory.sessions_of(user), self.calls.reconnect_snapshot(user))?;
+        Ok(Person { sessions, line: snapshot.line, taken: snapshot.taken, outcomes: snapshot.outcomes })
     }
 }

@@ -90,7 +90,7 @@ impl Phones {
         self.node.to_its_end(async move { commands.message(&by, &id, content).await }).await
     }
 
-    /// Watches users for a session and answers who is online.
+    /// Subscribes a session to users and answers who is online.
     pub async fn subscribe(
         &self,
         session: &Arc<Session>,

@@ -1,4 +1,4 @@
-//! Who watches whom: a user's coming and going is told to the nodes that watch him, and to no other.
+//! Presence subscriptions: a user's coming and going is told to the nodes that subscribed to it, and to no other.
 
 mod subscriptions;
 
@@ -16,8 +16,8 @@ use crate::store::{Outbox, SessionStore, StoreError};
 use crate::telemetry::metrics::{self, Limit};
 pub use subscriptions::Subscriptions;
 
-/// Users one session may watch.
-pub const WATCHED_PER_SESSION: usize = 500;
+/// Users one session may subscribe to.
+pub const MAX_SUBSCRIPTIONS: usize = 500;
 /// A user is offline when he stayed away for this long: a network switch is not told.
 const DAMPING: Duration = Duration::from_secs(3);
 const NEWS_LIFE: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const ASKED_AT_ONCE: usize = 500;
 /// Why a subscription was not taken.
 #[derive(Debug)]
 pub enum SubscribeError {
-    /// More than [`WATCHED_PER_SESSION`].
+    /// More than [`MAX_SUBSCRIPTIONS`].
     TooMany,
     Unavailable,
 }
@@ -38,7 +38,7 @@ impl From<StoreError> for SubscribeError {
     }
 }
 
-/// Tells who watches users that they came and went.
+/// Tells subscribers that users came and went.
 pub struct Presence {
     pub node: Arc<NodeContext>,
     pub store: Arc<dyn SessionStore>,
@@ -67,21 +67,21 @@ impl PresenceWebhooks {
 }
 
 impl Presence {
-    /// Watches users for a session and answers who is online. The watch is written before the sessions are read, so
-    /// that who comes in between is told by one of both.
+    /// Subscribes a session to users and answers who is online. The subscription is written before the sessions are
+    /// read, so that who comes in between is told by one of both.
     pub async fn subscribe(
         self: &Arc<Self>,
         session: &Arc<Session>,
         users: &[UserId],
     ) -> Result<Vec<(UserId, bool)>, SubscribeError> {
         let new = self.subscriptions.add(session, users).inspect_err(|_| metrics::limited(Limit::Subscriptions))?;
-        if let Err(error) = self.store.watch(&new, &self.node.id).await {
+        if let Err(error) = self.store.subscribe(&new, &self.node.id).await {
             self.subscriptions.remove(&session.id, Some(users));
             return Err(error.into());
         }
         if !self.directory.local.has(&session.user, &session.id) {
             // It left meanwhile: its leave found nothing to take back.
-            self.unwatch_all_of(session).await;
+            self.unsubscribe_all_of(session).await;
         }
         let answer = self.directory.who_is_online(users).await?;
         for (user, online) in &answer {
@@ -95,34 +95,34 @@ impl Presence {
         session: &Arc<Session>,
         users: &[UserId],
     ) -> Result<Vec<(UserId, bool)>, SubscribeError> {
-        let unwatched = self.subscriptions.remove(&session.id, Some(users));
-        self.store.unwatch(&unwatched, &self.node.id).await?;
+        let no_longer_subscribed = self.subscriptions.remove(&session.id, Some(users));
+        self.store.unsubscribe(&no_longer_subscribed, &self.node.id).await?;
         Ok(self.directory.who_is_online(users).await?)
     }
 
-    pub async fn unwatch_all_of(self: &Arc<Self>, session: &Session) {
-        let unwatched = self.subscriptions.remove(&session.id, None);
+    pub async fn unsubscribe_all_of(self: &Arc<Self>, session: &Session) {
+        let no_longer_subscribed = self.subscriptions.remove(&session.id, None);
         // What stays behind is told to this node for nothing until it expires.
-        let _ = self.store.unwatch(&unwatched, &self.node.id).await;
+        let _ = self.store.unsubscribe(&no_longer_subscribed, &self.node.id).await;
     }
 
-    /// Writes every watch of this node again: they expire in the store, and a new store has none.
-    pub async fn watch_all_again(&self) -> Result<(), StoreError> {
+    /// Writes every subscription of this node again: they expire in the store, and a new store has none.
+    pub async fn renew_subscriptions(&self) -> Result<(), StoreError> {
         for users in self.subscriptions.all().chunks(ASKED_AT_ONCE) {
-            self.store.watch(users, &self.node.id).await?;
+            self.store.subscribe(users, &self.node.id).await?;
         }
         Ok(())
     }
 
-    /// The user's first session came: his watchers hear of it.
-    pub async fn came_online(self: &Arc<Self>, user: &UserId, watchers: Vec<NodeId>) {
-        self.announce(user, true, watchers).await;
+    /// The user's first session came: the subscribers are told.
+    pub async fn came_online(self: &Arc<Self>, user: &UserId, subscribers: Vec<NodeId>) {
+        self.announce(user, true, subscribers).await;
     }
 
-    /// The user's last session may have gone: the nodes that watch him find out whether he stays away.
+    /// The user's last session may have gone: the nodes that subscribed find out whether the user stays away.
     pub async fn went_away(self: &Arc<Self>, user: &UserId) {
-        if let Ok(watchers) = self.store.watchers(user).await {
-            self.announce(user, false, watchers).await;
+        if let Ok(subscribers) = self.store.subscribers(user).await {
+            self.announce(user, false, subscribers).await;
         }
     }
 
@@ -141,13 +141,13 @@ impl Presence {
         });
     }
 
-    async fn announce(self: &Arc<Self>, user: &UserId, online: bool, watchers: Vec<NodeId>) {
+    async fn announce(self: &Arc<Self>, user: &UserId, online: bool, subscribers: Vec<NodeId>) {
         let now = self.node.now();
-        for node in watchers {
+        for node in subscribers {
             if node == self.node.id {
                 self.tell_presence(user, online);
             } else if self.members.is_dead(&node) {
-                let _ = self.store.unwatch(std::slice::from_ref(user), &node).await;
+                let _ = self.store.unsubscribe(std::slice::from_ref(user), &node).await;
             } else {
                 let body = Body::Presence { user: user.clone(), online };
                 self.messenger.post(node, now + NEWS_LIFE, body).await;
@@ -164,26 +164,26 @@ impl Presence {
         matches!(self.directory.is_online(user).await, Ok(false))
     }
 
-    /// Tells the watchers here that the user came, or, if he stays away, that he went.
+    /// Tells the subscribers here that the user came, or went, if the user stays away.
     pub fn tell_presence(self: &Arc<Self>, user: &UserId, online: bool) {
         if online {
-            return self.tell_watchers(user, true);
+            return self.tell_subscribers(user, true);
         }
         let (signaling, user) = (Arc::clone(self), user.clone());
         self.node.spawn(async move {
             if signaling.stays_away(&user).await {
-                signaling.tell_watchers(&user, false);
+                signaling.tell_subscribers(&user, false);
             }
         });
     }
 
-    fn tell_watchers(&self, user: &UserId, online: bool) {
+    fn tell_subscribers(&self, user: &UserId, online: bool) {
         for session in self.subscriptions.news(user, online) {
             session.sender().presence(user, online, self.node.now());
         }
     }
 
-    /// Compares what watchers were told with the store, after messages may have been lost.
+    /// Compares what subscribers were told with the store, after messages may have been lost.
     pub async fn heal_presence(self: &Arc<Self>) {
         let users = self.subscriptions.all();
         if let Ok(online) = self.directory.who_is_online(&users).await {

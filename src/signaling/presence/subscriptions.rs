@@ -5,73 +5,74 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{SubscribeError, WATCHED_PER_SESSION};
+use super::{MAX_SUBSCRIPTIONS, SubscribeError};
 use crate::call::{SessionId, UserId};
 use crate::signaling::sessions::Session;
 use crate::telemetry::metrics;
 
-/// Who on this node watches whom.
+/// Which sessions of this node subscribed to whom.
 #[derive(Default)]
 pub struct Subscriptions(Mutex<Books>);
 
 #[derive(Default)]
 struct Books {
-    users: HashMap<UserId, Watched>,
+    users: HashMap<UserId, Subscribed>,
     sessions: HashMap<SessionId, HashSet<UserId>>,
 }
 
 #[derive(Default)]
-struct Watched {
+struct Subscribed {
     by: HashMap<SessionId, Arc<Session>>,
-    /// What the watchers were last told.
+    /// What the subscribers were last told.
     online: Option<bool>,
 }
 
 impl Subscriptions {
-    /// Notes the subscription and returns the users that nobody here watched before.
+    /// Notes the subscription and returns the users that nobody here had subscribed to.
     pub fn add(&self, session: &Arc<Session>, users: &[UserId]) -> Result<Vec<UserId>, SubscribeError> {
         let books = &mut *self.0.lock();
-        let watched = books.sessions.entry(session.id.clone()).or_default();
-        let more = users.iter().filter(|user| !watched.contains(*user)).collect::<HashSet<_>>().len();
-        if watched.len() + more > WATCHED_PER_SESSION {
+        let subscribed = books.sessions.entry(session.id.clone()).or_default();
+        let more = users.iter().filter(|user| !subscribed.contains(*user)).collect::<HashSet<_>>().len();
+        if subscribed.len() + more > MAX_SUBSCRIPTIONS {
             return Err(SubscribeError::TooMany);
         }
         let mut new = Vec::new();
         for user in users {
-            watched.insert(user.clone());
+            subscribed.insert(user.clone());
             let entry = books.users.entry(user.clone()).or_default();
             if entry.by.is_empty() {
                 new.push(user.clone());
             }
             entry.by.insert(session.id.clone(), Arc::clone(session));
         }
-        metrics::watched_users(books.users.len());
+        metrics::subscribed_users(books.users.len());
         Ok(new)
     }
 
-    /// Ends subscriptions of a session (all of them without `users`); returns the users that nobody here watches now.
+    /// Ends subscriptions of a session (all of them without `users`); returns the users that nobody here subscribes to
+    /// now.
     pub fn remove(&self, session: &SessionId, users: Option<&[UserId]>) -> Vec<UserId> {
         let books = &mut *self.0.lock();
-        let Some(watched) = books.sessions.get_mut(session) else { return vec![] };
+        let Some(subscribed) = books.sessions.get_mut(session) else { return vec![] };
         let leaving: Vec<UserId> = match users {
-            Some(users) => users.iter().filter(|user| watched.remove(*user)).cloned().collect(),
-            None => watched.drain().collect(),
+            Some(users) => users.iter().filter(|user| subscribed.remove(*user)).cloned().collect(),
+            None => subscribed.drain().collect(),
         };
-        if watched.is_empty() {
+        if subscribed.is_empty() {
             books.sessions.remove(session);
         }
-        let mut unwatched = Vec::new();
+        let mut no_longer_subscribed = Vec::new();
         for user in leaving {
             if let Some(entry) = books.users.get_mut(&user) {
                 entry.by.remove(session);
                 if entry.by.is_empty() {
                     books.users.remove(&user);
-                    unwatched.push(user);
+                    no_longer_subscribed.push(user);
                 }
             }
         }
-        metrics::watched_users(books.users.len());
-        unwatched
+        metrics::subscribed_users(books.users.len());
+        no_longer_subscribed
     }
 
     pub fn all(&self) -> Vec<UserId> {
@@ -81,17 +82,17 @@ impl Subscriptions {
     /// The sessions to tell, if this is news to them.
     pub fn news(&self, user: &UserId, online: bool) -> Vec<Arc<Session>> {
         let mut books = self.0.lock();
-        let Some(watched) = books.users.get_mut(user) else { return vec![] };
-        if watched.online.replace(online) == Some(online) {
+        let Some(subscribed) = books.users.get_mut(user) else { return vec![] };
+        if subscribed.online.replace(online) == Some(online) {
             return vec![];
         }
-        watched.by.values().cloned().collect()
+        subscribed.by.values().cloned().collect()
     }
 
     /// What a subscriber was just answered is told to him already.
     pub fn answered(&self, user: &UserId, online: bool) {
-        if let Some(watched) = self.0.lock().users.get_mut(user) {
-            watched.online.get_or_insert(online);
+        if let Some(subscribed) = self.0.lock().users.get_mut(user) {
+            subscribed.online.get_or_insert(online);
         }
     }
 }

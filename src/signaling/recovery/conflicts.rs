@@ -53,14 +53,14 @@ impl Conflicts {
         }
         for role in [Role::Caller, Role::Callee] {
             let user = &call.party(role).user;
-            let desk = self.store.desk(user).await?;
-            if desk.taken {
+            let snapshot = self.store.reconnect_snapshot(user).await?;
+            if snapshot.taken {
                 // By a call of another version: looked at again when that is over.
                 return Ok(());
             }
-            let other = match desk.line {
+            let other = match snapshot.line {
                 Some(line) if line.id == call.id => continue,
-                line => line.or(desk.last),
+                line => line.or(snapshot.last),
             };
             let Some(other) = other else { continue };
             // Where it ended meanwhile, the line is another's by right.

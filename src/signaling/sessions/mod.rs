@@ -14,4 +14,4 @@ pub use local::LocalSessions;
 pub use messages::MessageDelivery;
 pub use ready::{Ready, ReadyCall};
 pub use sender::{EventSender, SendOutcome};
-pub use session::{Newcomer, Session};
+pub use session::{NewSession, Session};

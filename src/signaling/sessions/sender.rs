@@ -32,7 +32,7 @@ pub trait EventSender: Send + Sync {
 
     fn reject_confirmed(&self, call_id: &str) -> SendOutcome;
 
-    /// A watched user came or went.
+    /// A user that somebody subscribed to came or went.
     fn presence(&self, user: &UserId, online: bool, now: Timestamp);
 
     /// Ends the session with a disconnect packet: the phone will not come back by itself.

@@ -20,7 +20,7 @@ use crate::telemetry::metrics;
 const GHOST_AFTER: Duration = Duration::from_secs(2);
 
 /// Who joins with a socket.
-pub struct Newcomer {
+pub struct NewSession {
     pub id: SessionId,
     pub user: UserId,
     pub device: Device,
@@ -73,8 +73,8 @@ pub struct Notified {
 }
 
 impl Session {
-    pub fn new(newcomer: Newcomer, sender: Box<dyn EventSender>) -> Self {
-        let Newcomer { id, user, device, acks, token, sealed, connected_at } = newcomer;
+    pub fn new(new_session: NewSession, sender: Box<dyn EventSender>) -> Self {
+        let NewSession { id, user, device, acks, token, sealed, connected_at } = new_session;
         let connection = Connection::new(id.clone(), sender);
         Self {
             id,

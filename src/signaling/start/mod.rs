@@ -266,7 +266,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         identity: Arc::clone(&identity),
         commands: Arc::clone(&commands),
     });
-    let witnesses = PresenceAtDeadline {
+    let party_presence = PresenceAtDeadline {
         node: Arc::clone(&node),
         members: Arc::clone(&members),
         registration: Arc::clone(&registration),
@@ -278,7 +278,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         commands: Arc::clone(&commands),
         inquiries,
         conflicts: Arc::clone(&conflicts),
-        witnesses,
+        party_presence,
     });
     let timers = Arc::new(Timers {
         node: Arc::clone(&node),

@@ -108,7 +108,7 @@ impl DeadNodes {
         true
     }
 
-    /// Tells who watches the user, if nobody else is there for him.
+    /// Tells the subscribers of the user, if no other session of the user is there.
     fn gone_from_the_store(&self, user: &UserId) {
         let (absences, user) = (Arc::clone(&self.absences), user.clone());
         self.node.spawn(async move { absences.presence.went_away(&user).await });

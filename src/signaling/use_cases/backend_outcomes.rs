@@ -68,7 +68,7 @@ impl BackendOutcomes {
             }
             let mut call = self.new_calls.by_backend(id, spelled, caller, receiver);
             let now = self.node.now();
-            call.offer = None;
+            call.ring_details = None;
             call.push = Push::Unwanted;
             call.inquiry = None;
             call.callee.device = by.device.clone();

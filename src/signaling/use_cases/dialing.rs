@@ -170,7 +170,8 @@ impl Dialing {
     /// The same id once more: the first answer again, or a refusal.
     async fn initiate_again(&self, by: &Actor, dialled: &Call, existing: Call) -> Result<Initiated, Failure> {
         let (receiver, call_type) = (dialled.callee.user.clone(), dialled.call_type.clone());
-        let again = Command::Initiate { by: by.clone(), receiver, call_type, offer: dialled.offer.clone() };
+        let again =
+            Command::Initiate { by: by.clone(), receiver, call_type, ring_details: dialled.ring_details.clone() };
         let call = self.commands.apply(&existing.id, &again).await?;
         if let State::Active { .. } = call.state {
             return Ok(Initiated::Settled(Box::new(call)));

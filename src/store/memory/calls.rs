@@ -7,8 +7,8 @@ use super::owed::Owed;
 use super::{MemoryStore, outcome_of};
 use crate::call::{Call, CallId, EarlyCommand, MILESTONES, Milestone, NodeId, Timestamp, UserId, Version};
 use crate::store::{
-    CallStore, Created, Desk, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage, Outcome,
-    PutBack, PutBacks, Restored, Retention, RingLimit, StoreError, Swap,
+    CallStore, Created, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage, Outcome,
+    PutBack, PutBacks, ReconnectSnapshot, Restored, Retention, RingLimit, StoreError, Swap,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -268,13 +268,13 @@ impl CallStore for MemoryStore {
         Ok(self.calls.lock().live_on_line(user).cloned())
     }
 
-    async fn desk(&self, user: &UserId) -> Result<Desk, StoreError> {
+    async fn reconnect_snapshot(&self, user: &UserId) -> Result<ReconnectSnapshot, StoreError> {
         let calls = self.calls.lock();
         let outcomes = calls.outcomes.get(user).cloned().unwrap_or_default();
         let last = outcomes.first().and_then(|outcome| calls.records.get(&outcome.call_id)).cloned();
         let line = calls.live_on_line(user).cloned();
         let kept = line.as_ref().map(|call| self.last_kept(&call.id)).unwrap_or_default();
-        Ok(Desk { line, kept, taken: false, outcomes, last, order: calls.order })
+        Ok(ReconnectSnapshot { line, kept, taken: false, outcomes, last, order: calls.order })
     }
 
     async fn claim_due(

@@ -18,7 +18,7 @@ const TOKENS: usize = 100_000;
 pub(super) struct Sessions {
     by_user: HashMap<UserId, HashMap<SessionId, SessionRecord>>,
     leases: HashMap<NodeId, Lease>,
-    watchers: HashMap<UserId, BTreeSet<NodeId>>,
+    subscribers: HashMap<UserId, BTreeSet<NodeId>>,
     /// Users of dead nodes that somebody sweeps, and until when.
     sweeping: HashMap<(NodeId, u64, UserId), Timestamp>,
     epochs: HashMap<NodeId, BTreeSet<u64>>,
@@ -41,8 +41,8 @@ impl Sessions {
         sessions.filter(|session| session.node == lease.node && session.epoch == lease.epoch).cloned().collect()
     }
 
-    fn watchers_of(&self, user: &UserId) -> Vec<NodeId> {
-        self.watchers.get(user).map(|nodes| nodes.iter().cloned().collect()).unwrap_or_default()
+    fn subscribers_of(&self, user: &UserId) -> Vec<NodeId> {
+        self.subscribers.get(user).map(|nodes| nodes.iter().cloned().collect()).unwrap_or_default()
     }
 }
 
@@ -56,39 +56,39 @@ impl SessionStore for MemoryStore {
             of_user.insert(session.id.clone(), session.clone());
         }
         let of_user = of_user.values().cloned().collect();
-        Ok(Registered { written, sessions: of_user, watchers: sessions.watchers_of(&session.user) })
+        Ok(Registered { written, sessions: of_user, subscribers: sessions.subscribers_of(&session.user) })
     }
 
-    async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+    async fn subscribe(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
         let mut sessions = self.sessions.lock();
         for user in users {
-            sessions.watchers.entry(user.clone()).or_default().insert(node.clone());
+            sessions.subscribers.entry(user.clone()).or_default().insert(node.clone());
         }
         Ok(())
     }
 
-    async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+    async fn unsubscribe(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
         let mut sessions = self.sessions.lock();
         for user in users {
-            if let Some(nodes) = sessions.watchers.get_mut(user) {
+            if let Some(nodes) = sessions.subscribers.get_mut(user) {
                 nodes.remove(node);
                 if nodes.is_empty() {
-                    sessions.watchers.remove(user);
+                    sessions.subscribers.remove(user);
                 }
             }
         }
         Ok(())
     }
 
-    async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
-        Ok(self.sessions.lock().watchers_of(user))
+    async fn subscribers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
+        Ok(self.sessions.lock().subscribers_of(user))
     }
 
     async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
         let mut sessions = self.sessions.lock();
         sessions.remove(session);
         let left = sessions.by_user.contains_key(&session.user);
-        Ok(!left && sessions.watchers.contains_key(&session.user))
+        Ok(!left && sessions.subscribers.contains_key(&session.user))
     }
 
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {

@@ -14,8 +14,8 @@ use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, EarlyCommand, Milestone, NodeId, Timestamp, UserId, Version};
 use crate::store::memory::outcome_of;
 use crate::store::{
-    CallStore, Created, Desk, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxBounds,
-    OutboxMessage, PutBack, PutBacks, Restored, Retention, StoreError, Swap,
+    CallStore, Created, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxBounds, OutboxMessage,
+    PutBack, PutBacks, ReconnectSnapshot, Restored, Retention, StoreError, Swap,
 };
 
 const LINES_AT_ONCE: usize = 512;
@@ -174,12 +174,12 @@ impl CallStore for RedisCalls {
         reply.first().map_or(Ok(None), |record| optional(Key::User(user), record))
     }
 
-    async fn desk(&self, user: &UserId) -> Result<Desk, StoreError> {
+    async fn reconnect_snapshot(&self, user: &UserId) -> Result<ReconnectSnapshot, StoreError> {
         let reply = self.line_script(user, OUTCOMES_PER_USER).await?;
         let [line, order, last, outcomes @ ..] = reply.as_slice() else { return Err(unexpected("line", &reply)) };
         let (line, last) = (optional(Key::User(user), line), optional(Key::User(user), last));
         let (order, kept) = order.split_once(' ').unwrap_or((order, ""));
-        Ok(Desk {
+        Ok(ReconnectSnapshot {
             kept: last_kept(kept),
             taken: line.is_err(),
             line: line.unwrap_or(None),

@@ -225,7 +225,7 @@ impl Stage {
                     self.ids[..512].iter().map(|id| (id.clone(), milestone(What::Delivered, 3))).collect();
                 self.calls.note(&notes).await.unwrap();
             }
-            "line" => drop(self.calls.desk(&user("a7")).await.unwrap()),
+            "line" => drop(self.calls.reconnect_snapshot(&user("a7")).await.unwrap()),
             "counts" => drop(self.calls.counts(0..=59).await.unwrap()),
             "message" => {
                 let message = NewMessage { by: Role::Caller, id: Some("m"), keep: Some("{}") };
@@ -272,8 +272,8 @@ impl Stage {
             "renew" => drop(self.sessions.renew(&lease("n2", 1), HOUR, Some(now)).await.unwrap()),
             "shift" => drop(self.sessions.shift_clock(Shift { from: 1, to: 1, shifts: 1 }).await.unwrap()),
             "retire" => self.sessions.retire(&node).await.unwrap(),
-            "watch" => self.sessions.watch(some_users, &node).await.unwrap(),
-            "unwatch" => self.sessions.unwatch(some_users, &node).await.unwrap(),
+            "watch" => self.sessions.subscribe(some_users, &node).await.unwrap(),
+            "unwatch" => self.sessions.unsubscribe(some_users, &node).await.unwrap(),
             "append" => self.outbox.append(&messages(&format!("app{round}"))).await.unwrap(),
             "append beyond the bounds" => self.narrow.append(&messages(&format!("bound{round}"))).await.unwrap(),
             "claim, settle" => {

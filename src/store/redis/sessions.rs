@@ -33,8 +33,8 @@ const USERS_AT_ONCE: usize = 64;
 
 pub struct RedisSessions {
     client: Client,
-    /// Who watches whom and who is online, which calls never wait for: a connection of its own, and few commands at a
-    /// time.
+    /// Presence subscriptions and who is online, which calls never wait for: a connection of its own, and few commands
+    /// at a time.
     presence: Client,
     presence_at_once: Semaphore,
     /// The node's lease, which waits for no other answer: a node whose answers are slow is not cut off.
@@ -61,7 +61,7 @@ impl RedisSessions {
         self.shard_tag(shard_of(user))
     }
 
-    fn watchers_key(&self, user: &UserId) -> String {
+    fn subscribers_key(&self, user: &UserId) -> String {
         format!("{}watchers:{user}", self.tag(user))
     }
 
@@ -146,34 +146,34 @@ impl SessionStore for RedisSessions {
             SESSIONS_PER_USER.to_string().into(),
         ];
         let mut keys = self.session_keys(session);
-        keys.push(self.watchers_key(&session.user));
-        let (written, sessions, watchers): (u64, Vec<String>, Vec<String>) =
+        keys.push(self.subscribers_key(&session.user));
+        let (written, sessions, subscribers): (u64, Vec<String>, Vec<String>) =
             script::REGISTER.run(&self.client, keys, arguments).await?;
         let sessions = readable("session", Key::User(&session.user), &sessions);
-        Ok(Registered { written: written == 1, sessions, watchers: nodes(&watchers) })
+        Ok(Registered { written: written == 1, sessions, subscribers: nodes(&subscribers) })
     }
 
-    async fn watch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+    async fn subscribe(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
         let arguments = [node.as_str().into(), GARBAGE_TTL.as_millis().to_string().into()];
         self.by_shard::<u64>(&script::WATCH, users, "watchers", &arguments).await?;
         Ok(())
     }
 
-    async fn unwatch(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+    async fn unsubscribe(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
         self.by_shard::<u64>(&script::UNWATCH, users, "watchers", &[node.as_str().into()]).await?;
         Ok(())
     }
 
-    async fn watchers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
-        let watchers: Vec<String> = self.presence.smembers(self.watchers_key(user)).await?;
-        Ok(nodes(&watchers))
+    async fn subscribers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
+        let subscribers: Vec<String> = self.presence.smembers(self.subscribers_key(user)).await?;
+        Ok(nodes(&subscribers))
     }
 
     async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
         let holder = holder(&session.node, session.epoch);
         let arguments = vec![format!("{holder}{}", session.id).into(), holder.into(), session.user.as_str().into()];
         let mut keys = self.session_keys(session);
-        keys.push(self.watchers_key(&session.user));
+        keys.push(self.subscribers_key(&session.user));
         Ok(script::UNREGISTER.run::<u64>(&self.client, keys, arguments).await? == 1)
     }
 

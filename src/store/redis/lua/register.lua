@@ -1,5 +1,5 @@
 -- KEYS: sessions of the user, users online in this shard, users of this node and epoch in this shard,
---       nodes that watch the user
+--       nodes that subscribed to the user
 -- ARGV: field (node|epoch|session), record, user, ttl ms, most sessions of a user
 -- Returns: 1 if there was room and it was written, sessions of the user, nodes
 local most = tonumber(ARGV[5])

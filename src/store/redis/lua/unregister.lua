@@ -1,5 +1,5 @@
 -- KEYS: sessions of the user, users online in this shard, users of this node and epoch in this shard,
---       nodes that watch the user
+--       nodes that subscribed to the user
 -- ARGV: field (node|epoch|session), field prefix of this node and epoch, user
 redis.call('HDEL', KEYS[1], ARGV[1])
 local left, left_here = 0, false

@@ -46,7 +46,7 @@ pub(super) struct Incoming {
 
 /// A socket's events in order: handlers of the library run concurrently, those of one phone must not. No task sits
 /// here while nothing happens.
-pub(super) struct Line {
+pub(super) struct EventQueue {
     pub caller: Caller,
     state: Mutex<State>,
 }
@@ -67,7 +67,7 @@ enum Phase {
     Gone(Departure),
 }
 
-impl Line {
+impl EventQueue {
     pub fn new(caller: Caller) -> Self {
         Self { caller, state: Mutex::default() }
     }
@@ -95,7 +95,8 @@ impl Line {
         next
     }
 
-    /// Opens the line. `Ok(Some)`: events came meanwhile and the caller is to drain. `Err`: the socket is gone, and why.
+    /// Opens the queue. `Ok(Some)`: events came meanwhile and the caller is to drain. `Err`: the socket is gone, and
+    /// why.
     pub fn open(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, (Arc<Session>, Departure)> {
         let mut state = self.state.lock();
         if let Phase::Gone(cause) = state.phase {
@@ -105,7 +106,7 @@ impl Line {
         Ok(state.start_draining())
     }
 
-    /// Closes the line; events that wait are still handled. Returns the session, once.
+    /// Closes the queue; events that wait are still handled. Returns the session, once.
     pub fn close(&self, cause: Departure) -> Option<Arc<Session>> {
         match std::mem::replace(&mut self.state.lock().phase, Phase::Gone(cause)) {
             Phase::Live(session) => Some(session),
