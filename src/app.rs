@@ -20,12 +20,12 @@ use crate::bus::BusError;
 use crate::call::NodeId;
 use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
+use crate::fault_injection::{self, Bug};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, OwnSessions, Readiness, RefusedSecrets,
     Relay, SessionRequests, Terms, admin_router, api_limit, cors, engine_requests, guard, inspector_router, is_cut_off,
     public_router, refuse_forwarded, route, serve, strangers_get_nothing,
 };
-use crate::sabotage::{self, Bug};
 use crate::signaling::{self, Parts, Signaling};
 use crate::socket::{self, Edge, EventLimits, Pace, Wires};
 use crate::store::WakeUp;
@@ -310,7 +310,8 @@ impl App {
             async || self.signaling.cluster.tried_in_vain_for() > ISOLATED_AFTER && is_cut_off(&self.signaling).await;
         loop {
             tokio::time::sleep(ISOLATION_TICK).await;
-            if sabotage::is_on(Bug::GiveUpEarly) && self.signaling.cluster.without_store_for() > Duration::from_secs(5)
+            if fault_injection::is_on(Bug::GiveUpEarly)
+                && self.signaling.cluster.without_store_for() > Duration::from_secs(5)
             {
                 return;
             }

@@ -46,11 +46,11 @@ fn is_noticed(bug: &str, load: [&str; 3], rules: &[&str]) {
 }
 
 fn is_noticed_with(faults: &[&str], bug: &str, load: [&str; 3], rules: &[&str]) {
-    let sabotage = format!("SABOTAGE={bug}");
+    let bugs = format!("SABOTAGE={bug}");
     let [nodes, duration, rate] = load;
     let arguments = ["--nodes", nodes, "--duration", duration, "--rate", rate, "--settle", "20s"];
     // Whether it strikes where it shows is chance: it has to in one of three runs.
-    let run = |seed| chaos(bug, seed, &[&arguments[..], faults, &["--node-env", &sabotage]].concat());
+    let run = |seed| chaos(bug, seed, &[&arguments[..], faults, &["--node-env", &bugs]].concat());
     let is_quiet = |(output, ..): &(Output, String, Value)| output.status.success();
     let (output, said, figures) =
         ["1", "2"].into_iter().map(run).find(|run| !is_quiet(run)).unwrap_or_else(|| run("3"));
@@ -114,8 +114,8 @@ fn a_node_that_gives_up_without_the_store_is_noticed() {
 /// Several bugs at once, without a fault: each of these rules has to be broken in one of three runs.
 fn are_noticed(name: &str, bugs: &str, load: [&str; 3], rules: &[&str]) {
     let [nodes, duration, rate] = load;
-    let sabotage = format!("SABOTAGE={bugs}");
-    let arguments = ["--no-faults", "--nodes", nodes, "--duration", duration, "--rate", rate, "--node-env", &sabotage];
+    let bugs = format!("SABOTAGE={bugs}");
+    let arguments = ["--no-faults", "--nodes", nodes, "--duration", duration, "--rate", rate, "--node-env", &bugs];
     let mut unnoticed = rules.to_vec();
     for seed in ["1", "2", "3"] {
         let (output, said, figures) = chaos(name, seed, &arguments);

@@ -104,7 +104,7 @@ pub(super) fn expire_ringing(call: &Call, presence: &PartyPresence, now: Timesta
             if presence.caller_present {
                 come_back(&mut next, Role::Caller, now);
                 Ok(Decision::quiet(next))
-            } else if presence.storm && !call.caller.prolonged {
+            } else if presence.mass_disconnect && !call.caller.prolonged {
                 prolong(&mut next, Role::Caller, now);
                 Ok(Decision::quiet(next))
             } else {
@@ -147,7 +147,7 @@ pub(super) fn expire_active(
         if presence.unsure {
             continue;
         }
-        if presence.storm && !call.party(role).prolonged {
+        if presence.mass_disconnect && !call.party(role).prolonged {
             prolong(&mut next, role, now);
             return Ok(Decision::quiet(next));
         }

@@ -70,7 +70,7 @@ pub(super) fn ask_again_about_absent(call: &Call, inquiry: Inquiry, now: Timesta
     Decision::quiet(Call { inquiry, ..call.clone() })
 }
 
-pub(super) fn stand(call: &Call) -> Result<Decision, Refused> {
+pub(super) fn keep_deadline(call: &Call) -> Result<Decision, Refused> {
     if call.inquiry.is_none() {
         return Err(NotDue.into());
     }

@@ -111,7 +111,7 @@ pub enum Command {
     /// The store came back older, and no node knows this accepted call.
     Doubt,
     /// The backend knows no better than the ring deadline.
-    Stand,
+    KeepDeadline,
     /// The backend reports an end that happened here.
     Report,
     /// A deadline may be due.
@@ -141,7 +141,7 @@ impl Command {
             Command::Push => "push",
             Command::Verify => "verify",
             Command::Doubt => "doubt",
-            Command::Stand => "stand",
+            Command::KeepDeadline => "stand",
             Command::Report => "report",
             Command::Expire(_) => "expire",
         }
@@ -176,7 +176,7 @@ impl Command {
             | Command::Push
             | Command::Verify
             | Command::Doubt
-            | Command::Stand
+            | Command::KeepDeadline
             | Command::Report
             | Command::Expire(_) => None,
         }
@@ -189,7 +189,7 @@ pub struct PartyPresence {
     pub caller_present: bool,
     pub callee_present: bool,
     /// Much of the cluster vanished within seconds: nobody is called lost for a while.
-    pub storm: bool,
+    pub mass_disconnect: bool,
     /// The store refused or failed writes a moment ago: who came back may not be registered yet. No absence is judged.
     pub unsure: bool,
 }

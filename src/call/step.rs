@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::absence::{come_back, expire_active, expire_ringing, grace_of_a_call, leave};
-use super::asking::{ask_for_push, report, stand, verify};
+use super::asking::{ask_for_push, keep_deadline, report, verify};
 use super::callback::is_undone_later;
 use super::{
     Actor, Call, Command, Contention, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, RingDetails, Role,
@@ -255,8 +255,8 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         // A ring has its own deadline, and that is near.
         (Trying | Ringing | Ended(_), Command::Doubt) => Err(NotDue.into()),
 
-        (Trying | Ringing, Command::Stand) => stand(call),
-        (Active { .. } | Ended(_), Command::Stand) => Err(NotDue.into()),
+        (Trying | Ringing, Command::KeepDeadline) => keep_deadline(call),
+        (Active { .. } | Ended(_), Command::KeepDeadline) => Err(NotDue.into()),
 
         (Trying | Ringing | Active { .. }, Command::Report) => Err(NotDue.into()),
         (Ended(end), Command::Report) => report(call, end),

@@ -344,7 +344,7 @@ fn every_cell_of_the_table() {
         ("a push that nobody wants", Command::Push, ["NotDue"; 5]),
         ("a question about it", Command::Verify, ["NotDue", "NotDue", "active", "active", "NotDue"]),
         ("nobody knows it after a loss", Command::Doubt, ["NotDue", "NotDue", "active", "active", "NotDue"]),
-        ("the deadline stands anyway", Command::Stand, ["NotDue"; 5]),
+        ("the deadline stands anyway", Command::KeepDeadline, ["NotDue"; 5]),
         ("the backend reports its end", Command::Report, ["NotDue", "NotDue", "NotDue", "NotDue", "cancelled"]),
     ];
     for (what, command, expected) in &table {
@@ -385,14 +385,14 @@ fn a_ringing_caller_has_his_grace() {
     assert_eq!(gone.deadline(), Some(at(13)));
     let away = Command::Expire(PartyPresence::default());
     let back = Command::Expire(PartyPresence { caller_present: true, ..PartyPresence::default() });
-    let storm = Command::Expire(PartyPresence { storm: true, ..PartyPresence::default() });
+    let mass_disconnect = Command::Expire(PartyPresence { mass_disconnect: true, ..PartyPresence::default() });
     assert_eq!(outcome(&gone, &away, 12), "NotDue");
     assert_eq!(outcome(&gone, &away, 13), "caller_gone, callee told");
     assert_eq!(outcome(&gone, &back, 13), "ringing");
-    // A storm prolongs once, and never beyond the ring.
-    let prolonged = after(&gone, storm.clone(), 13);
+    // A mass disconnect prolongs once, and never beyond the ring.
+    let prolonged = after(&gone, mass_disconnect.clone(), 13);
     assert_eq!(prolonged.deadline(), Some(at(30)));
-    assert_eq!(outcome(&prolonged, &storm, 30), "no_answer, both told");
+    assert_eq!(outcome(&prolonged, &mass_disconnect, 30), "no_answer, both told");
     assert_eq!(after(&gone, Command::Return { role: Role::Caller }, 5).deadline(), Some(at(30)));
     // Accepted meanwhile, it is a paid call: his time is that of a party to one.
     let accepted = after(&gone, Command::Accept { by: bo() }, 5);
@@ -471,10 +471,10 @@ fn the_ring_deadline_waits_for_the_backend() {
     assert_eq!(outcome(&call, &expire, 27), "NotDue");
     let mut asked = after(&call, expire.clone(), 28);
     assert_eq!(asked.inquiry, Some(Inquiry { at: at(33), asked: 1 }));
-    let stands = after(&asked, Command::Stand, 29);
-    assert_eq!((stands.inquiry, stands.deadline()), (None, Some(at(30))));
-    assert_eq!(outcome(&stands, &Command::Stand, 29), "NotDue");
-    assert_eq!(outcome(&stands, &expire, 30), "no_answer, both told");
+    let kept = after(&asked, Command::KeepDeadline, 29);
+    assert_eq!((kept.inquiry, kept.deadline()), (None, Some(at(30))));
+    assert_eq!(outcome(&kept, &Command::KeepDeadline, 29), "NotDue");
+    assert_eq!(outcome(&kept, &expire, 30), "no_answer, both told");
     assert_eq!(outcome(&asked, &expire, 32), "NotDue", "nobody is told meanwhile");
     assert_eq!(outcome(&asked, &Command::Accept { by: over_http("bo") }, 32), "active, caller told");
     for second in [33, 38, 43] {
@@ -945,11 +945,16 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_role().prop_map(|role| Command::Return { role }),
         Just(Command::Push),
         Just(Command::Verify),
-        Just(Command::Stand),
+        Just(Command::KeepDeadline),
         Just(Command::Doubt),
         Just(Command::Report),
-        (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(caller_present, callee_present, storm)| {
-            Command::Expire(PartyPresence { caller_present, callee_present, storm, unsure: storm && caller_present })
+        (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(caller_present, callee_present, mass_disconnect)| {
+            Command::Expire(PartyPresence {
+                caller_present,
+                callee_present,
+                mass_disconnect,
+                unsure: mass_disconnect && caller_present,
+            })
         }),
     ]
 }

@@ -11,7 +11,7 @@ use super::body::{Body, Unread, fields};
 use super::schema::{AcceptedRequest, CancelledRequest, EndedRequest, Guarded, Judged, RejectedRequest};
 use super::{Api, traced, unavailable};
 use crate::call::{CallId, Device, Refusal, UserId};
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::signaling::{BackendCommand, CommandAnswer, CommandOutcome, Failure};
 use crate::telemetry::trace;
 use crate::wire::Fields;
@@ -82,7 +82,7 @@ fn parties(fields: &Fields) -> Result<((CallId, String), UserId, UserId), Unread
 }
 
 async fn respond(answer: impl Future<Output = CommandOutcome>, absent: &'static str) -> Response {
-    if sabotage::is_on(Bug::DropOnDisconnect) {
+    if fault_injection::is_on(Bug::DropOnDisconnect) {
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     }
     let answer = answer.await;

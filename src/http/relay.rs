@@ -33,9 +33,9 @@ use crate::telemetry::metrics::{self, Limit, Relayed};
 
 /// Carries the proof that a request comes from another node; whatever comes in from outside under this name is
 /// dropped.
-const HOP_HEADER: &str = "x-signaling-hop";
+const PROOF_HEADER: &str = "x-signaling-hop";
 /// A proof older than this is none.
-const HOP_LIFE: Duration = Duration::from_secs(30);
+const PROOF_LIFE: Duration = Duration::from_secs(30);
 /// The engine's polls are a message or what else fits into one's length, in base64 at worst.
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 const OPEN_PACKET_LIMIT: usize = 64 * 1024;
@@ -127,7 +127,7 @@ impl Relay {
         Some(mac)
     }
 
-    fn hop(&self, target: &str) -> Option<HeaderValue> {
+    fn forward_proof(&self, target: &str) -> Option<HeaderValue> {
         let now = self.signaling.clock().now();
         let proof = self.sign(self.keys.first()?, now, target)?.finalize().into_bytes();
         let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -135,14 +135,16 @@ impl Relay {
     }
 
     /// Takes the proof off the request and says whether it is one.
-    fn is_hop(&self, headers: &mut HeaderMap, target: &str) -> bool {
-        let Some(value) = headers.remove(HOP_HEADER) else { return false };
+    fn has_forward_proof(&self, headers: &mut HeaderMap, target: &str) -> bool {
+        let Some(value) = headers.remove(PROOF_HEADER) else { return false };
         let Some((millis, proof)) = value.to_str().ok().and_then(|text| text.split_once('.')) else { return false };
         let Some(at) = millis.parse().ok().map(Timestamp::from_millis) else { return false };
         let now = self.signaling.clock().now();
         let proof: Option<Vec<u8>> =
             (0..proof.len()).step_by(2).map(|i| u8::from_str_radix(proof.get(i..i + 2)?, 16).ok()).collect();
-        let Some(proof) = proof.filter(|_| now.since(at) < HOP_LIFE && at.since(now) < HOP_LIFE) else { return false };
+        let Some(proof) = proof.filter(|_| now.since(at) < PROOF_LIFE && at.since(now) < PROOF_LIFE) else {
+            return false;
+        };
         self.keys.iter().any(|key| self.sign(key, at, target).is_some_and(|mac| mac.verify_slice(&proof).is_ok()))
     }
 
@@ -152,12 +154,13 @@ impl Relay {
             metrics::relayed(Relayed::Refused);
             return error(StatusCode::SERVICE_UNAVAILABLE, "Too many connections, please come back", "unavailable");
         }
-        let (Ok(uri), Some(hop)) = (format!("{address}{target}").parse::<Uri>(), self.hop(target)) else {
+        let (Ok(uri), Some(forward_proof)) = (format!("{address}{target}").parse::<Uri>(), self.forward_proof(target))
+        else {
             return unknown_session();
         };
         let client_side = request.extensions_mut().remove::<OnUpgrade>();
         *request.uri_mut() = uri;
-        request.headers_mut().insert(HOP_HEADER, hop);
+        request.headers_mut().insert(PROOF_HEADER, forward_proof);
         let answered = tokio::time::timeout(self.patience, self.client.request(request)).await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
@@ -223,7 +226,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         return next.run(request).await;
     }
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
-    let from_a_node = relay.is_hop(request.headers_mut(), &target);
+    let from_a_node = relay.has_forward_proof(request.headers_mut(), &target);
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
     if let Some(peer) = peer.as_ref().filter(|_| from_a_node) {
         peer.place.vouch();

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::node::NodeContext;
 use crate::call::{Call, CallId, Device, Milestone, Role, What};
 use crate::store::{CallStore, StoreError};
-use crate::telemetry::{metrics, tale};
+use crate::telemetry::{call_log, metrics};
 
 /// Gathered for so long: one command carries what all calls of this node have to say, unless a write of the call takes
 /// it along before.
@@ -42,7 +42,7 @@ impl Timeline {
 
     /// Adds to a call's history, best effort.
     pub fn note(&self, id: &CallId, milestone: Milestone) {
-        tale::noted(id, &milestone);
+        call_log::noted(id, &milestone);
         self.keep(id, milestone);
     }
 

@@ -60,7 +60,7 @@ impl State {
             match emit(socket, &item.event()) {
                 SendOutcome::Queued => self.ahead += 1,
                 // Calls filled it: the poll or the flush that empties it comes here again.
-                SendOutcome::Full => return self.waiting.put_back(item),
+                SendOutcome::Full => return self.waiting.push_front(item),
                 SendOutcome::Gone => self.waiting = Waiting::default(),
             }
         }
@@ -169,7 +169,7 @@ impl Waiting {
         Some(item)
     }
 
-    fn put_back(&mut self, item: Item) {
+    fn push_front(&mut self, item: Item) {
         self.count(&item);
         self.items.push_front(item);
     }

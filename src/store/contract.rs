@@ -86,7 +86,7 @@ pub fn known() -> Restored {
     Restored { written: false, without_line: false }
 }
 
-pub fn put_back() -> Restored {
+pub fn restored() -> Restored {
     Restored { written: true, without_line: false }
 }
 
@@ -415,9 +415,9 @@ contract! {
         assert_eq!(swap(&calls, &late, ended.version).await.over, ended.over, "it ended once");
 
         let far = ended.over + 1_000_000_000_000;
-        let put_back = Call { order: far, ..call("3", "eve", "fay", now) };
-        calls.restore(&put_back, &[]).await.unwrap();
-        assert_eq!(calls.load(&put_back.id).await.unwrap(), Some(put_back), "it keeps its order");
+        let restored = Call { order: far, ..call("3", "eve", "fay", now) };
+        calls.restore(&restored, &[]).await.unwrap();
+        assert_eq!(calls.load(&restored.id).await.unwrap(), Some(restored), "it keeps its order");
         let third = create(&calls, &call("4", "ana", "bo", now), now).await;
         assert!(third.order > far);
         calls.raise_order(third.order + 5).await.unwrap();
@@ -453,7 +453,7 @@ contract! {
         let first = call("lost", "ana", "bo", now);
         let accept = Command::Accept { by: by("bo") };
         let active = apply(&first, accept.clone(), now);
-        assert_eq!(calls.restore(&active, &[]).await.unwrap(), put_back(), "absent");
+        assert_eq!(calls.restore(&active, &[]).await.unwrap(), restored(), "absent");
         assert_eq!(calls.line(&user("ana")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.line(&user("bo")).await.unwrap(), Some(active.clone()));
         assert_eq!(calls.live_calls().await.unwrap(), 1);
@@ -461,7 +461,7 @@ contract! {
         assert_eq!(calls.load(&first.id).await.unwrap(), Some(active.clone()));
 
         let ended = apply(&active, Command::End { by: by("ana"), reason: None }, now);
-        assert_eq!(calls.restore(&ended, &[]).await.unwrap(), put_back(), "older");
+        assert_eq!(calls.restore(&ended, &[]).await.unwrap(), restored(), "older");
         for name in ["ana", "bo"] {
             assert_eq!(calls.line(&user(name)).await.unwrap(), None);
             let snapshot = calls.reconnect_snapshot(&user(name)).await.unwrap();
@@ -476,7 +476,7 @@ contract! {
         // Time ends one that nobody knows: whoever was in it was told how it ended.
         let unknown = Call { unvouched: true, ..apply(&call("unknown", "ana", "bo", now), accept, now) };
         let lost = unknown.ended(EndReason::Lost { party: Role::Caller }, None, None, now);
-        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), put_back());
+        assert_eq!(calls.restore(&lost, &[]).await.unwrap(), restored());
         assert_eq!(calls.reconnect_snapshot(&user("bo")).await.unwrap().outcomes.len(), 1, "not listed");
 
         // One that ended before is put back behind it.
@@ -486,7 +486,7 @@ contract! {
         if let State::Ended(end) = &mut earlier.state {
             end.at = Timestamp::from_millis(now.as_millis() - 5000);
         }
-        assert_eq!(calls.restore(&earlier, &[]).await.unwrap(), put_back());
+        assert_eq!(calls.restore(&earlier, &[]).await.unwrap(), restored());
         let snapshot = calls.reconnect_snapshot(&user("bo")).await.unwrap();
         assert_eq!(snapshot.last, Some(ended), "the newest is the newest");
         assert_eq!(snapshot.outcomes.len(), 2);
@@ -531,27 +531,27 @@ contract! {
     }
 
     /// What each node has put back after a loss is known to all, for that loss only.
-    async fn nodes_say_what_they_have_put_back(stores: Stores) {
+    async fn nodes_report_what_they_have_restored(stores: Stores) {
         let calls = stores.calls;
         let (first, second) = (Generation::new("first"), Generation::new("second"));
         let (one, two) = (NodeId::parse("n1").unwrap(), NodeId::parse("n2").unwrap());
-        let none = calls.have_put_back(&first, &one, PutBack::Nothing).await.unwrap();
+        let none = calls.report_restored(&first, &one, RestoreStage::Nothing).await.unwrap();
         if none.nodes.is_empty() {
             return; // In memory it lasts as long as its nodes.
         }
-        assert_eq!(none, PutBacks { nodes: vec![(one.clone(), PutBack::Nothing)], decided_since: None });
-        calls.have_put_back(&first, &one, PutBack::All).await.unwrap();
-        let mut said = calls.have_put_back(&first, &two, PutBack::Told).await.unwrap();
+        assert_eq!(none, RestoreReports { nodes: vec![(one.clone(), RestoreStage::Nothing)], decided_since: None });
+        calls.report_restored(&first, &one, RestoreStage::All).await.unwrap();
+        let mut said = calls.report_restored(&first, &two, RestoreStage::Told).await.unwrap();
         said.nodes.sort_by_key(|(node, _)| node.clone());
-        assert_eq!(said.nodes, [(one.clone(), PutBack::All), (two.clone(), PutBack::Told)]);
-        let said = calls.have_put_back(&first, &one, PutBack::Told).await.unwrap();
-        assert!(said.nodes.contains(&(one.clone(), PutBack::All)), "nothing is taken back");
+        assert_eq!(said.nodes, [(one.clone(), RestoreStage::All), (two.clone(), RestoreStage::Told)]);
+        let said = calls.report_restored(&first, &one, RestoreStage::Told).await.unwrap();
+        assert!(said.nodes.contains(&(one.clone(), RestoreStage::All)), "nothing is taken back");
         assert_eq!(said.decided_since, None);
-        calls.have_put_back(&first, &one, PutBack::Decides).await.unwrap();
-        let said = calls.have_put_back(&first, &two, PutBack::Told).await.unwrap();
-        assert!(said.nodes.contains(&(one, PutBack::Decides)) && said.decided_since.is_some(), "{said:?}");
-        let another = calls.have_put_back(&second, &two, PutBack::Told).await.unwrap();
-        assert_eq!(another, PutBacks { nodes: vec![(two, PutBack::Told)], decided_since: None });
+        calls.report_restored(&first, &one, RestoreStage::Decides).await.unwrap();
+        let said = calls.report_restored(&first, &two, RestoreStage::Told).await.unwrap();
+        assert!(said.nodes.contains(&(one, RestoreStage::Decides)) && said.decided_since.is_some(), "{said:?}");
+        let another = calls.report_restored(&second, &two, RestoreStage::Told).await.unwrap();
+        assert_eq!(another, RestoreReports { nodes: vec![(two, RestoreStage::Told)], decided_since: None });
     }
 
     /// Only what is over gives up its id, and only as it was seen.

@@ -149,7 +149,7 @@ impl Generation {
 
 /// How far a node is with putting back what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PutBack {
+pub enum RestoreStage {
     Nothing,
     /// What its own phones were told.
     Told,
@@ -160,8 +160,8 @@ pub enum PutBack {
 
 /// What nodes said of this life of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PutBacks {
-    pub nodes: Vec<(NodeId, PutBack)>,
+pub struct RestoreReports {
+    pub nodes: Vec<(NodeId, RestoreStage)>,
     /// How long ago the first of them decided again, by the store's clock.
     pub decided_since: Option<Duration>,
 }
@@ -252,12 +252,12 @@ pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
 
     /// Notes that `node` has put back so much of what it holds after a loss, and reads what all nodes said of this life
     /// of the store.
-    async fn have_put_back(
+    async fn report_restored(
         &self,
         generation: &Generation,
         node: &NodeId,
-        done: PutBack,
-    ) -> Result<PutBacks, StoreError>;
+        done: RestoreStage,
+    ) -> Result<RestoreReports, StoreError>;
 
     /// Makes every order handed out from now on larger than `order`: what nodes have heard of counts though the store
     /// lost it.

@@ -112,7 +112,7 @@ contract! {
         let (calls, outbox, now) = (stores.calls, stores.outbox, stores.now);
         let first = call("CALL_1", "ana", "bo", now);
         let messages = [event("1", "1.1", now), event("1", "1.3", now)];
-        assert_eq!(calls.restore(&first, &messages).await.unwrap(), crate::store::contract::put_back());
+        assert_eq!(calls.restore(&first, &messages).await.unwrap(), crate::store::contract::restored());
         assert_eq!(calls.restore(&first, &[event("1", "never", now)]).await.unwrap(), crate::store::contract::known());
         let claims = outbox.claim(Queue::Events, now, LEASE, 10).await.unwrap();
         let next = outbox.settle(&claims[0], &DONE, now).await.unwrap().unwrap();

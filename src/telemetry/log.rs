@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::tale;
+use super::call_log;
 use super::trace::Here;
 use super::who::{self, Users};
 use crate::call::NodeId;
@@ -28,10 +28,10 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard output; the first start of a process wins. `aloud`: the tale of each call at `info`.
+/// Starts logging to standard output; the first start of a process wins. `aloud`: the log of each call at `info`.
 pub fn start(format: LogFormat, level: &str, node: &NodeId, users: Users, aloud: bool) {
     who::start(users);
-    tale::start(aloud);
+    call_log::start(aloud);
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stdout().is_terminal();
     let json = match format {

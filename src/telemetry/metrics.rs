@@ -128,7 +128,7 @@ metrics_table! {
         /// Sessions ended because Laravel sent their user away.
         session_sent_away => "signaling_sessions_sent_away_total";
         /// Times that a large part of the cluster's sessions vanished at once.
-        storm => "signaling_storms_total";
+        mass_disconnect => "signaling_storms_total";
         /// Pushes that were asked for because no device of the callee confirmed the ring.
         push_required => "signaling_pushes_required_total";
         /// Users' tokens that Laravel refused when it was called back with them.

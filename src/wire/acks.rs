@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::FieldError;
 use crate::call::{Call, ErrorCode, Refusal, UserId};
 use crate::signaling::{Failure, Handed, Initiated};
+use crate::telemetry::call_log;
 use crate::telemetry::metrics;
-use crate::telemetry::tale;
 
 /// An acknowledgement that says no.
 pub struct Refused {
@@ -20,7 +20,7 @@ impl Refused {
     /// Counts it, and tells of it where somebody tries the server out.
     pub fn noted(&self, user: &UserId) {
         metrics::event_refused(self.code);
-        tale::refused(user, self.code.name());
+        call_log::refused(user, self.code.name());
     }
 }
 

@@ -45,8 +45,8 @@ fn two_lost_sockets_are_not_two_dead_phones() {
     assert_eq!(call.deadline(), Some(at(620)));
     assert_eq!(outcome(&call, &away(), 619), "NotDue");
     assert_eq!(outcome(&call, &away(), 620), "lost, both told");
-    let storm = Command::Expire(PartyPresence { storm: true, ..PartyPresence::default() });
-    assert_eq!(outcome(&call, &storm, 620), "lost, both told", "he had his time");
+    let mass_disconnect = Command::Expire(PartyPresence { mass_disconnect: true, ..PartyPresence::default() });
+    assert_eq!(outcome(&call, &mass_disconnect, 620), "lost, both told", "he had his time");
     // Whoever is seen is back, whatever became of the word of it.
     for (seen, role) in [
         (PartyPresence { caller_present: true, ..PartyPresence::default() }, Role::Caller),
@@ -80,7 +80,7 @@ fn two_lost_sockets_are_not_two_dead_phones() {
         (Command::Return { role: Role::Caller }, "active"),
         (Command::Push, "NotDue"),
         (Command::Verify, "active"),
-        (Command::Stand, "NotDue"),
+        (Command::KeepDeadline, "NotDue"),
         (Command::Report, "NotDue"),
     ];
     for (command, expected) in &commands {

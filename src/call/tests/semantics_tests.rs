@@ -136,7 +136,7 @@ fn concluded() -> Vec<Row> {
         ("`Push`: no session of the callee can confirm", with_push, Command::Push),
         ("`Verify`: somebody was told busy because of this call", as_it_is, Command::Verify),
         ("`Doubt`: the store came back older, no node knows the call", as_it_is, Command::Doubt),
-        ("`Stand`: the backend knows no better than the ring deadline", with_question, Command::Stand),
+        ("`KeepDeadline`: the backend knows no better than the ring deadline", with_question, Command::KeepDeadline),
         ("`Report`: the backend reports an end that happened here", as_it_is, Command::Report),
         ("`Expire`: no deadline is due", as_it_is, Command::Expire(PartyPresence::default())),
     ]
@@ -231,8 +231,8 @@ fn deadlines() -> String {
         call
     };
     let [away, back] = [PartyPresence::default(), PartyPresence { caller_present: true, ..PartyPresence::default() }];
-    let [storm, unsure] = [
-        PartyPresence { storm: true, ..PartyPresence::default() },
+    let [mass_disconnect, unsure] = [
+        PartyPresence { mass_disconnect: true, ..PartyPresence::default() },
         PartyPresence { unsure: true, ..PartyPresence::default() },
     ];
     let rows = [
@@ -244,14 +244,14 @@ fn deadlines() -> String {
         (
             "the same, much of the cluster vanished at once: two more minutes, once",
             left(&ringing(), Role::Caller, 3),
-            storm,
+            mass_disconnect,
             13,
         ),
         ("the same, the store failed writes a moment ago", left(&ringing(), Role::Caller, 3), unsure, 13),
         ("grace of a party to an accepted call, `acks` promised", alone.clone(), away, 70),
         ("the same, a session is there again", alone, back, 70),
         ("grace of a party, no `acks`", alone_deployed.clone(), away, 70),
-        ("the same, much of the cluster vanished at once: two more minutes, once", alone_deployed, storm, 70),
+        ("the same, much of the cluster vanished at once: two more minutes, once", alone_deployed, mass_disconnect, 70),
         ("grace of the second party, neither with `acks`", left(&doubted, Role::Callee, 80), away, 140),
         ("`LOST_CALL_SECS` of both being away", both.clone(), away, 680),
         ("the same, a session is there again", both, back, 680),

@@ -39,7 +39,7 @@ impl Inquiries {
             // Unavailable: asked again, by whoever fires the stored deadline.
             let Some(decided) = decided_elsewhere(&call, &asked) else { return };
             // Refused: something came in meanwhile. Failed: the stored question is asked.
-            drop(inquiries.commands.apply(&call.id, &decided.unwrap_or(Command::Stand)).await);
+            drop(inquiries.commands.apply(&call.id, &decided.unwrap_or(Command::KeepDeadline)).await);
         });
     }
 

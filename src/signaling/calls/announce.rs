@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bus::Envelope;
 use crate::call::{Audience, Call, Timestamp};
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::signaling::node::NodeContext;
 use crate::store::{Telling, Told};
 use crate::telemetry::trace;
@@ -36,7 +36,7 @@ pub fn expiry(call: &Call, now: Timestamp) -> Timestamp {
 impl Announcement {
     /// What the write of a call tells its audience.
     pub fn of(call: &Call, audience: Audience, node: &NodeContext) -> Self {
-        let (lost, now) = (sabotage::strikes(Bug::DropEnvelopes, 100), node.now());
+        let (lost, now) = (fault_injection::strikes(Bug::DropEnvelopes, 100), node.now());
         let expires_at = if lost { Timestamp::from_millis(0) } else { expiry(call, now) };
         let nonce = rand::random();
         let head = Envelope::head(now, expires_at, nonce, trace::traceparent().as_deref());

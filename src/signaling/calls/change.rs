@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::write::Swapped;
 use super::{Announced, Calls, Failure};
 use crate::call::{Audience, Call, CallId, Command, Refusal, State, milestones, refused, step};
-use crate::sabotage;
+use crate::fault_injection;
 use crate::telemetry::metrics;
 
 /// Lost swaps and lost replies in a row before a command is given up as unavailable.
@@ -111,7 +111,7 @@ impl Calls {
                 metrics::call_ended(&next);
                 self.node.traces.ended(&next);
             }
-            sabotage::after_swap(id).await;
+            fault_injection::after_swap(id).await;
             return Ok(Changed::Written(Box::new(Written { call: next, audience, decided_at, announced, refusal })));
         }
         tracing::warn!(call = %id, attempts = ATTEMPTS, "too many concurrent changes of one call");

@@ -3,7 +3,7 @@
 use super::{Announced, Announcement, Calls};
 use crate::call::{Audience, Call, EarlyCommand, milestones};
 use crate::store::{Created, StoreError};
-use crate::telemetry::tale;
+use crate::telemetry::call_log;
 use crate::telemetry::trace::{self, Kind};
 
 impl Calls {
@@ -30,7 +30,7 @@ impl Calls {
         let created = created?;
         if let (Created::Created(call), _) = &created {
             self.messages.posted(&messages);
-            tale::happened(call, &added);
+            call_log::happened(call, &added);
             // One that was over before it began has no other end.
             self.node.traces.ended(call);
         }

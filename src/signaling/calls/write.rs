@@ -6,7 +6,7 @@ use super::{Announced, Announcement, Calls, Failure};
 use crate::call::{Audience, Call, Milestone};
 use crate::store::{StoreError, Swap};
 use crate::telemetry::trace::{self, Kind};
-use crate::telemetry::{metrics, tale};
+use crate::telemetry::{call_log, metrics};
 
 /// A write of unknown outcome is read back after this pause, for so long: longer than a command may take.
 const READ_BACK_PAUSE: Duration = Duration::from_millis(100);
@@ -59,7 +59,7 @@ impl Calls {
             match trace::part("store: swap", Kind::Client, swap).await {
                 Ok((Swap::Done { over }, announced)) => {
                     self.messages.posted(&messages);
-                    tale::happened(next, added);
+                    call_log::happened(next, added);
                     return Ok(Swapped::Done(Box::new(Call { over, ..next.clone() }), announced));
                 }
                 Ok((Swap::Gone, _)) => return Ok(Swapped::Gone),

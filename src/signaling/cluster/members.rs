@@ -13,10 +13,10 @@ use crate::store::{Lease, SessionRecord};
 use crate::telemetry::metrics;
 
 /// A mass disconnect: this share of the cluster's sessions, and at least so many, vanish within the window.
-const STORM_SHARE: u64 = 5;
-const STORM_LEAST: u64 = 100;
-const STORM_WINDOW: Duration = Duration::from_secs(30);
-const STORM_LASTS: Duration = Duration::from_secs(120);
+const MASS_DISCONNECT_SHARE: u64 = 5;
+const MASS_DISCONNECT_LEAST: u64 = 100;
+const MASS_DISCONNECT_WINDOW: Duration = Duration::from_secs(30);
+const MASS_DISCONNECT_LASTS: Duration = Duration::from_secs(120);
 
 /// What this node knows of all nodes.
 pub struct Members {
@@ -38,7 +38,7 @@ struct Renewals {
     well_since: Option<Duration>,
     /// Sessions of the cluster over the last window.
     sessions: VecDeque<(Duration, u64)>,
-    storm_until: Option<Duration>,
+    mass_disconnect_until: Option<Duration>,
 }
 
 impl Members {
@@ -97,7 +97,7 @@ impl Members {
 
     /// A large part of the cluster's sessions vanished lately.
     pub fn is_mass_disconnect(&self) -> bool {
-        self.renewals.lock().storm_until.is_some_and(|until| until > self.node.clock.uptime())
+        self.renewals.lock().mass_disconnect_until.is_some_and(|until| until > self.node.clock.uptime())
     }
 
     /// Whether this node's lease was ever renewed.
@@ -161,17 +161,17 @@ fn tag_of(node: &NodeId) -> String {
 
 impl Renewals {
     fn count(&mut self, total: u64, now: Duration) {
-        while self.sessions.front().is_some_and(|(at, _)| now.saturating_sub(*at) > STORM_WINDOW) {
+        while self.sessions.front().is_some_and(|(at, _)| now.saturating_sub(*at) > MASS_DISCONNECT_WINDOW) {
             self.sessions.pop_front();
         }
         let most = self.sessions.iter().map(|(_, sessions)| *sessions).max().unwrap_or(0);
         let vanished = most.saturating_sub(total);
-        if vanished >= STORM_LEAST && vanished * STORM_SHARE > most {
-            if self.storm_until.is_none_or(|until| until <= now) {
-                metrics::storm();
+        if vanished >= MASS_DISCONNECT_LEAST && vanished * MASS_DISCONNECT_SHARE > most {
+            if self.mass_disconnect_until.is_none_or(|until| until <= now) {
+                metrics::mass_disconnect();
                 tracing::error!(most, total, "a large part of the cluster's sessions vanished, graces are prolonged");
             }
-            self.storm_until = Some(now + STORM_LASTS);
+            self.mass_disconnect_until = Some(now + MASS_DISCONNECT_LASTS);
         }
         self.sessions.push_back((now, total));
     }

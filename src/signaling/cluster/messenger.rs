@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Members;
 use crate::bus::{Body, Bus, Envelope};
 use crate::call::{Milestone, NodeId, Timestamp, What};
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::signaling::node::NodeContext;
 use crate::signaling::timeline::Timeline;
 use crate::telemetry::metrics;
@@ -57,7 +57,7 @@ impl Messenger {
     }
 
     async fn publish(&self, node: &NodeId, envelope: &mut Envelope) -> bool {
-        if sabotage::strikes(Bug::DropEnvelopes, 100) {
+        if fault_injection::strikes(Bug::DropEnvelopes, 100) {
             return true;
         }
         let publish = async {

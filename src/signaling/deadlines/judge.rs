@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::PresenceAtDeadline;
 use crate::call::{Call, CallId, Command, Refusal, Timestamp};
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::signaling::backend::Inquiries;
 use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
@@ -26,7 +26,7 @@ pub struct Judge {
 impl Judge {
     /// Judges a deadline: the rules decide what is due, if anything.
     pub async fn expire(&self, id: &CallId) {
-        if sabotage::is_on(Bug::LoseDeadline) {
+        if fault_injection::is_on(Bug::LoseDeadline) {
             return;
         }
         let call = match self.calls.load(id).await {

@@ -25,7 +25,7 @@ impl PresenceAtDeadline {
         let now = self.node.now();
         let unsure = self.registration.had_trouble_within(REGISTERED_WITHIN);
         let mut presence =
-            PartyPresence { storm: self.members.is_mass_disconnect(), unsure, ..PartyPresence::default() };
+            PartyPresence { mass_disconnect: self.members.is_mass_disconnect(), unsure, ..PartyPresence::default() };
         let both = call.are_both_away();
         let asked = call.asks_whether_back(now);
         if both || asked == Some(Role::Caller) || call.caller.grace_until.is_some_and(|grace| grace <= now) {

@@ -11,8 +11,8 @@ use crate::signaling::node::NodeContext;
 use crate::signaling::presence::{Presence, SubscribeError};
 use crate::signaling::sessions::Session;
 use crate::signaling::use_cases::{Dialing, Initiated, PhoneCommands};
+use crate::telemetry::call_log;
 use crate::telemetry::metrics::Departure;
-use crate::telemetry::tale;
 
 /// What phones say.
 pub struct Phones {
@@ -27,14 +27,14 @@ pub struct Phones {
 impl Phones {
     /// Makes a socket that was authenticated part of the cluster and tells what it missed.
     pub async fn connect(&self, session: &Arc<Session>) {
-        tale::came_or_went(&session.user, true);
+        call_log::came_or_went(&session.user, true);
         let (connections, session) = (Arc::clone(&self.connections), Arc::clone(session));
         self.node.to_its_end(async move { connections.connect(&session).await }).await;
     }
 
     /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
     pub async fn disconnect(&self, session: &Arc<Session>, found: Departure) {
-        tale::came_or_went(&session.user, false);
+        call_log::came_or_went(&session.user, false);
         let (connections, session) = (Arc::clone(&self.connections), Arc::clone(session));
         self.node.to_its_end(async move { connections.disconnect(&session, found).await }).await;
     }

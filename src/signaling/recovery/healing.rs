@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{Audience, Call, State};
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::calls::Calls;
 use crate::signaling::delivery::{Delivery, DirectDelivery};
@@ -65,7 +65,7 @@ impl Healing {
     }
 
     async fn look_for_unheard(&self) -> Result<(), StoreError> {
-        if sabotage::is_on(Bug::DropEnvelopes) {
+        if fault_injection::is_on(Bug::DropEnvelopes) {
             return Ok(());
         }
         for users in self.local.names().chunks(COMPARED_AT_ONCE) {
@@ -85,7 +85,7 @@ impl Healing {
     }
 
     async fn compare(&self, calls: &[Arc<Call>]) {
-        if sabotage::is_on(Bug::DropEnvelopes) {
+        if fault_injection::is_on(Bug::DropEnvelopes) {
             return;
         }
         for calls in calls.chunks(COMPARED_AT_ONCE) {

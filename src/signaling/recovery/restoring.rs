@@ -15,14 +15,14 @@ use crate::signaling::cluster::{Members, StoreIdentity, StoreLost};
 use crate::signaling::delivery::Delivery;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
-use crate::store::{CallStore, Generation, PutBack, StoreError};
+use crate::store::{CallStore, Generation, RestoreStage, StoreError};
 use crate::telemetry::metrics;
 
 /// While the store takes writes, the others have so long to put back what they hold: longer than until the next renewal of
 /// their leases, which is when they notice the loss at the latest.
-const ALL_PUT_BACK: Duration = Duration::from_secs(4);
+const ALL_RESTORED: Duration = Duration::from_secs(4);
 /// Of that, so long at least for what others only heard of: they all begin with it when they have given up the same dead node.
-const HEARD_PUT_BACK: Duration = Duration::from_secs(1);
+const HEARD_OF_RESTORED: Duration = Duration::from_secs(1);
 /// What the store fails is repeated for so long.
 const INSISTS_FOR: Duration = Duration::from_secs(30);
 const INSISTS_EVERY: Duration = Duration::from_millis(100);
@@ -67,7 +67,7 @@ impl Restoring {
     /// what was learned of the one before is true no more.
     async fn restore_held(self: Arc<Self>, generation: Generation) {
         let _restoring = self.identity.restoring();
-        match self.put_back(&generation).await {
+        match self.restore_own(&generation).await {
             Some((held, restored)) => {
                 metrics::calls_restored(restored);
                 tracing::info!(held, restored, "put calls back");
@@ -80,9 +80,9 @@ impl Restoring {
     /// write what their phones were told, then what they only heard of, where nobody claims the lines. A node that comes
     /// when the others no longer wait for it, say since it stood still, only heard of its calls too. Returns how many
     /// calls it held and wrote.
-    async fn put_back(&self, generation: &Generation) -> Option<(usize, u64)> {
+    async fn restore_own(&self, generation: &Generation) -> Option<(usize, u64)> {
         let (mut had, others) = (Duration::ZERO, self.members.others_lately());
-        let begins = || self.store.have_put_back(generation, &self.node.id, PutBack::Nothing);
+        let begins = || self.store.report_restored(generation, &self.node.id, RestoreStage::Nothing);
         let decided_since = self.insist(generation, begins).await?.decided_since;
         let now = self.node.now();
         let calls = self.cache.remembered(now);
@@ -94,7 +94,7 @@ impl Restoring {
         // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
         self.insist(generation, || self.store.raise_order(self.cache.newest_order())).await?;
         let mut restored = self.restore_all(generation, told).await?;
-        self.have_put_back(generation, PutBack::Told, &others, &mut had).await?;
+        self.report_restored(generation, RestoreStage::Told, &others, &mut had).await?;
         // By then others have answered that there is no such call. Not of one that began later, on a server that they had
         // left: nobody who was asked about it can have heard of it.
         let is_denied = |call: &Call| {
@@ -108,32 +108,33 @@ impl Restoring {
         let heard: Vec<_> = heard.collect().await;
         restored += self.restore_all(generation, here.into_iter().chain(heard).collect()).await?;
         self.miss(generation, &missed).await?;
-        had = had.min(ALL_PUT_BACK - HEARD_PUT_BACK);
-        self.have_put_back(generation, PutBack::All, &others, &mut had).await?;
+        had = had.min(ALL_RESTORED - HEARD_OF_RESTORED);
+        self.report_restored(generation, RestoreStage::All, &others, &mut had).await?;
         // Said before anything is decided: who comes later knows that it is late.
-        self.insist(generation, || self.store.have_put_back(generation, &self.node.id, PutBack::Decides)).await?;
+        self.insist(generation, || self.store.report_restored(generation, &self.node.id, RestoreStage::Decides))
+            .await?;
         Some((held, restored))
     }
 
     /// Says that this node has put back so much, and waits until the others known have, or had the time to: one may have
     /// died with the store. Nothing where the store was lost again.
-    async fn have_put_back(
+    async fn report_restored(
         &self,
         generation: &Generation,
-        done: PutBack,
+        done: RestoreStage,
         others: &[NodeId],
         had: &mut Duration,
     ) -> Option<()> {
         let mut looked = self.node.clock.elapsed();
-        while *had < ALL_PUT_BACK {
+        while *had < ALL_RESTORED {
             if !self.identity.is_still(generation) {
                 return None;
             }
-            match self.store.have_put_back(generation, &self.node.id, done).await {
+            match self.store.report_restored(generation, &self.node.id, done).await {
                 Ok(said) => {
-                    let is_done = |other| said.nodes.iter().any(|(node, put_back)| node == other && *put_back >= done);
+                    let is_done = |other| said.nodes.iter().any(|(node, progress)| node == other && *progress >= done);
                     // One that began while this node was cut off is known by what it says.
-                    if others.iter().all(is_done) && said.nodes.iter().all(|(_, put_back)| *put_back >= done) {
+                    if others.iter().all(is_done) && said.nodes.iter().all(|(_, restore_own)| *restore_own >= done) {
                         return Some(());
                     }
                     *had += self.node.since(looked).min(LOOK_COUNTS);

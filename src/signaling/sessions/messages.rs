@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::connection::Connection;
 use crate::bus::Message;
 use crate::call::{CallId, Timestamp};
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 
 /// Messages that wait while kept ones are read; the oldest go first.
 const WAITING: usize = 64;
@@ -43,7 +43,7 @@ impl MessageDeliveryState {
     pub fn deliver(&self, message: &Arc<Message>, phone: &Connection, now: Timestamp) -> MessageDelivery {
         let mut delivered = self.0.lock();
         let delivery = delivered.deliver(message);
-        if delivery == MessageDelivery::Now && !(message.keep && sabotage::strikes(Bug::LoseMessage, 3)) {
+        if delivery == MessageDelivery::Now && !(message.keep && fault_injection::strikes(Bug::LoseMessage, 3)) {
             phone.message(message, now);
         }
         delivery

@@ -13,7 +13,7 @@ use crate::call::{
     Actor, Call, CallId, Device, End, Notification, NotificationKind, Role, SealedToken, SessionId, Timestamp,
     TokenHash, UserId, held_until, notifications,
 };
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::telemetry::metrics;
 
 /// A phone that is told to ring so long after the end of the call rang for nobody.
@@ -150,7 +150,7 @@ impl Session {
             wanted(kind) && is_new && !(kind == NotificationKind::Busy && knows_busy)
         };
         let grace = Duration::from_millis(call.terms.call_grace);
-        let is_loud = call.request().is_some() && sabotage::is_on(Bug::LoudRequest);
+        let is_loud = call.request().is_some() && fault_injection::is_on(Bug::LoudRequest);
         let device = if is_loud { &call.party(role).device } else { &self.device };
         for notification in notifications(call, role, device, Some(&self.id)) {
             let kind = notification.kind();
@@ -159,8 +159,8 @@ impl Session {
             if call_state.knows(&notification) || !wanted(kind) || late {
                 continue;
             }
-            let is_lost = kind == NotificationKind::Incoming && sabotage::strikes(Bug::SaidBeforeEmit, 10)
-                || kind == NotificationKind::UpgradeResponse && sabotage::strikes(Bug::LoseAnswer, 3);
+            let is_lost = kind == NotificationKind::Incoming && fault_injection::strikes(Bug::SaidBeforeEmit, 10)
+                || kind == NotificationKind::UpgradeResponse && fault_injection::strikes(Bug::LoseAnswer, 3);
             if is_lost {
                 call_state.note(kind, notification.number());
                 continue;
@@ -170,7 +170,7 @@ impl Session {
             {
                 metrics::ghost_ring();
             }
-            if sabotage::strikes(Bug::EmitTwice, 50) {
+            if fault_injection::strikes(Bug::EmitTwice, 50) {
                 self.connection.inject(call, &notification, now);
             }
             let number = notification.number();
@@ -187,7 +187,7 @@ impl Session {
             if kind == NotificationKind::Incoming {
                 call_state.rung_at = now;
             }
-            if kind == NotificationKind::Cancelled && sabotage::is_on(Bug::LateIncoming) {
+            if kind == NotificationKind::Cancelled && fault_injection::is_on(Bug::LateIncoming) {
                 self.connection.inject(call, &Notification::Incoming, now);
             }
         }

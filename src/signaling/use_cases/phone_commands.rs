@@ -6,7 +6,7 @@ use super::retry_queue::{Owed, RetryQueue};
 use crate::call::{
     Actor, Audience, Call, CallId, Command, EarlyCommand, EarlyCommandKind, Notification, Refusal, UserId,
 };
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
 use crate::signaling::delivery::{DirectDelivery, HandOver, Handed, MessageContent};
@@ -60,10 +60,10 @@ impl PhoneCommands {
     /// A party of an accepted call asks for video, answers that, or goes back to audio.
     pub async fn switch_type(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
         match command {
-            Command::AnswerVideo { .. } if sabotage::strikes(Bug::UnwrittenAnswer, 3) => {
+            Command::AnswerVideo { .. } if fault_injection::strikes(Bug::UnwrittenAnswer, 3) => {
                 return self.calls.load(id).await?.ok_or(Failure::NotFound);
             }
-            Command::AnswerVideo { by, accepted: false, .. } if sabotage::is_on(Bug::Assent) => {
+            Command::AnswerVideo { by, accepted: false, .. } if fault_injection::is_on(Bug::Assent) => {
                 let assent = Command::AnswerVideo { by: by.clone(), accepted: true, reason: None };
                 return self.commands.apply(id, &assent).await;
             }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::BackendCommand;
 use crate::call::{CallId, Command, UserId};
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::signaling::node::NodeContext;
 use crate::telemetry::metrics;
 
@@ -84,7 +84,7 @@ impl RetryQueue {
     /// Returns the number of its place.
     fn push(&self, id: CallId, owed: Owed, since: Duration, in_hand: bool) -> u64 {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        if sabotage::is_on(Bug::ForgetQueue) {
+        if fault_injection::is_on(Bug::ForgetQueue) {
             return number;
         }
         let mut queue = self.waiting.lock();

@@ -8,7 +8,7 @@ use super::{MemoryStore, outcome_of};
 use crate::call::{Call, CallId, EarlyCommand, MILESTONES, Milestone, NodeId, Timestamp, UserId, Version};
 use crate::store::{
     CallStore, Created, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage, Outcome,
-    PutBack, PutBacks, ReconnectSnapshot, Restored, Retention, RingLimit, StoreError, Swap,
+    ReconnectSnapshot, RestoreReports, RestoreStage, Restored, Retention, RingLimit, StoreError, Swap,
 };
 
 const RING_WINDOW: Duration = Duration::from_secs(60);
@@ -381,9 +381,9 @@ impl CallStore for MemoryStore {
         Ok(Restored { written, without_line })
     }
 
-    async fn have_put_back(&self, _: &Generation, _: &NodeId, _: PutBack) -> Result<PutBacks, StoreError> {
+    async fn report_restored(&self, _: &Generation, _: &NodeId, _: RestoreStage) -> Result<RestoreReports, StoreError> {
         // It lasts as long as its nodes.
-        Ok(PutBacks::default())
+        Ok(RestoreReports::default())
     }
 
     async fn raise_order(&self, order: u64) -> Result<(), StoreError> {

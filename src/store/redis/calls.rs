@@ -15,7 +15,7 @@ use crate::call::{Call, CallId, EarlyCommand, Milestone, NodeId, Timestamp, User
 use crate::store::memory::outcome_of;
 use crate::store::{
     CallStore, Created, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxBounds, OutboxMessage,
-    PutBack, PutBacks, ReconnectSnapshot, Restored, Retention, StoreError, Swap,
+    ReconnectSnapshot, RestoreReports, RestoreStage, Restored, Retention, StoreError, Swap,
 };
 
 const LINES_AT_ONCE: usize = 512;
@@ -250,13 +250,13 @@ impl CallStore for RedisCalls {
         self.life.connection()
     }
 
-    async fn have_put_back(
+    async fn report_restored(
         &self,
         generation: &Generation,
         node: &NodeId,
-        done: PutBack,
-    ) -> Result<PutBacks, StoreError> {
-        self.life.have_put_back(&self.client, &self.tag, (generation, node, done)).await
+        done: RestoreStage,
+    ) -> Result<RestoreReports, StoreError> {
+        self.life.report_restored(&self.client, &self.tag, (generation, node, done)).await
     }
 
     async fn restore(&self, call: &Call, messages: &[OutboxMessage]) -> Result<Restored, StoreError> {

@@ -10,7 +10,7 @@ use super::reading::{Key, duration, json, number, order_in, parse_at, unexpected
 use super::telling::told;
 use super::{counters, outbox, script, timeline};
 use crate::call::{Call, EarlyCommand, Milestone, State, Timestamp, Version};
-use crate::sabotage::{self, Bug};
+use crate::fault_injection::{self, Bug};
 use crate::store::{CallStore, Created, OUTCOMES_PER_USER, OutboxMessage, StoreError, Swap, Telling, Told};
 
 /// A create that is carried out so long after it was sent has been given up by its writer: longer than a command waits
@@ -102,9 +102,9 @@ impl RedisCalls {
         milestones: &[Milestone],
         telling: Option<&Telling>,
     ) -> Result<(Swap, Option<Told>), StoreError> {
-        let overwrites = sabotage::is_on(Bug::SkipVersionCheck);
+        let overwrites = fault_injection::is_on(Bug::SkipVersionCheck);
         let seen = if overwrites { self.load(&next.id).await?.map_or(seen, |stored| stored.version) } else { seen };
-        let keeps_lines = sabotage::strikes(Bug::LeakLine, 10);
+        let keeps_lines = fault_injection::strikes(Bug::LeakLine, 10);
         let is_over = !next.is_live() && !keeps_lines;
         let keep = duration(if next.is_live() { self.retention.live } else { self.retention.ended });
         let telling = self.tells(telling);

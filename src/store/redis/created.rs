@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::calls::RedisCalls;
 use super::reading::{Key, early_command, optional, order_in, parse_at, unexpected};
 use crate::call::Call;
-use crate::sabotage;
+use crate::fault_injection;
 use crate::store::{Created, RingLimit, StoreError};
 use crate::telemetry::metrics::{self, Freed};
 
@@ -24,7 +24,7 @@ impl RedisCalls {
                 parts.next().inspect(|own| self.life.server_says(own));
                 let stuck: usize = stuck.parse().unwrap_or(0);
                 (0..stuck).for_each(|_| metrics::line_freed(Freed::Gone));
-                let order = order_in(order)? + sabotage::ahead();
+                let order = order_in(order)? + fault_injection::ahead();
                 let over = if call.is_live() { call.over } else { order };
                 Ok(Created::Created(Box::new(Call { order, over, ..call.clone() })))
             }

@@ -13,17 +13,21 @@ use super::connection::COMMAND_TIMEOUT;
 use super::reading::{duration, number, unexpected};
 use super::script;
 use crate::call::NodeId;
-use crate::store::{Generation, PutBack, PutBacks, StoreError};
+use crate::store::{Generation, RestoreReports, RestoreStage, StoreError};
 
 /// How often a connection that is being made again is looked at.
 const CONNECTION_PAUSE: Duration = Duration::from_millis(5);
 /// Who has put back what, after a loss: of use for seconds.
-const PUT_BACK_KEPT: Duration = Duration::from_secs(600);
+const PROGRESS_KEPT: Duration = Duration::from_secs(600);
 
 /// A node that slept through all of that must not take the loss for a new one.
 const DECIDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-const SAID: [(PutBack, &str); 4] =
-    [(PutBack::Nothing, "nothing"), (PutBack::Told, "told"), (PutBack::All, "all"), (PutBack::Decides, "decides")];
+const SAID: [(RestoreStage, &str); 4] = [
+    (RestoreStage::Nothing, "nothing"),
+    (RestoreStage::Told, "told"),
+    (RestoreStage::All, "all"),
+    (RestoreStage::Decides, "decides"),
+];
 
 /// Which life of the server this is, and whether it is reached: connections that were made again, counted when somebody
 /// asks.
@@ -108,21 +112,22 @@ impl Life {
         }
     }
 
-    pub async fn have_put_back(
+    pub async fn report_restored(
         &self,
         client: &Client,
         tag: &str,
-        (generation, node, done): (&Generation, &NodeId, PutBack),
-    ) -> Result<PutBacks, StoreError> {
+        (generation, node, done): (&Generation, &NodeId, RestoreStage),
+    ) -> Result<RestoreReports, StoreError> {
         let said = SAID.iter().find(|(said, _)| *said == done).map_or("nothing", |(_, word)| word);
-        let arguments = vec![node.as_str().into(), said.into(), duration(PUT_BACK_KEPT), duration(DECIDED_KEPT)];
+        let arguments = vec![node.as_str().into(), said.into(), duration(PROGRESS_KEPT), duration(DECIDED_KEPT)];
         let keys = ["restored", "decided"].map(|key| format!("{tag}{key}:{}", generation.name()));
         let reply: Vec<String> = script::PUT_BACK.run(client, keys.to_vec(), arguments).await?;
         let Some((since, nodes)) = reply.split_first() else { return Err(unexpected("put back", &reply)) };
         // A word of another version says less than any.
-        let done =
-            |word: &String| SAID.iter().find(|(_, known)| known == word).map_or(PutBack::Nothing, |(said, _)| *said);
+        let done = |word: &String| {
+            SAID.iter().find(|(_, known)| known == word).map_or(RestoreStage::Nothing, |(said, _)| *said)
+        };
         let nodes = nodes.chunks_exact(2).filter_map(|pair| Some((NodeId::parse(&pair[0]).ok()?, done(&pair[1]))));
-        Ok(PutBacks { nodes: nodes.collect(), decided_since: since.parse().ok().map(Duration::from_millis) })
+        Ok(RestoreReports { nodes: nodes.collect(), decided_since: since.parse().ok().map(Duration::from_millis) })
     }
 }

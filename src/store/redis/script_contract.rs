@@ -19,8 +19,8 @@ use crate::clock::{Clock, Shift};
 use crate::store::contract::test_server::Redis;
 use crate::store::contract::{UNLIMITED, apply, by, call, early_command, lease, milestone, session, user};
 use crate::store::{
-    CallStore, Claim, Counters, Created, Messages, NewMessage, Outbox, OutboxBounds, OutboxMessage, PutBack, Queue,
-    REPLAYED_AT_ONCE, Replayed, SessionStore, Settled, StoreError, Vacates, Vouches, Which,
+    CallStore, Claim, Counters, Created, Messages, NewMessage, Outbox, OutboxBounds, OutboxMessage, Queue,
+    REPLAYED_AT_ONCE, Replayed, RestoreStage, SessionStore, Settled, StoreError, Vacates, Vouches, Which,
 };
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -242,7 +242,7 @@ impl Stage {
             "raise" => self.calls.raise_order(1).await.unwrap(),
             "put back" => {
                 let life = self.calls.generation().await.unwrap();
-                drop(self.calls.have_put_back(&life, &node, PutBack::All).await.unwrap());
+                drop(self.calls.report_restored(&life, &node, RestoreStage::All).await.unwrap());
             }
             "vouch" => {
                 let life = self.calls.generation().await.unwrap();

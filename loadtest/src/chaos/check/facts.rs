@@ -11,7 +11,7 @@ pub const MILLI: u64 = 1000;
 /// After a fault nodes connect again, which takes up to 2 s and a command that times out in 2 s.
 const RECOVERY: u64 = 5 * SECOND;
 /// For so long nodes wait for those that have not put back anything.
-const PUT_BACK: u64 = 4 * SECOND;
+const RESTORED: u64 = 4 * SECOND;
 /// How much a store that lost data may have lost: what replication had not sent.
 const UNREPLICATED: u64 = 2 * SECOND;
 
@@ -239,7 +239,7 @@ impl<'a> Facts<'a> {
     /// Whether no deadline had to fire yet: a server that began again with its data is one that may have lost some, and all
     /// nodes have the time to put that back.
     pub fn deadlines_rest(&self, at: u64) -> bool {
-        let rest = self.terms.lease * MILLI + PUT_BACK + RECOVERY;
+        let rest = self.terms.lease * MILLI + RESTORED + RECOVERY;
         let mut restarts = self.troubles.iter().filter(|trouble| trouble.kind == "redis-restart");
         restarts.any(|restart| (restart.from..restart.until + rest).contains(&at))
     }

@@ -2,7 +2,7 @@ use super::*;
 
 const MESSAGE: &str = "call:message";
 
-impl Tale {
+impl Scenario {
     /// Ana's message is kept.
     fn writes(self, millis: u64, order: u64) -> Self {
         let kept = json!({"success": true, "state": "active", "kept": true, "order": order});
@@ -19,60 +19,61 @@ impl Tale {
     }
 
     fn hangs_up(self, millis: u64) -> Self {
-        let tale = self.sent(millis, BO, "call:end").acked(millis + 10, BO, "call:end", yes("ended"));
-        tale.heard(millis + 20, ANA, "call:ended")
+        let scenario = self.sent(millis, BO, "call:end").acked(millis + 10, BO, "call:end", yes("ended"));
+        scenario.heard(millis + 20, ANA, "call:ended")
     }
 }
 
 #[test]
 fn messages_that_come_in_order_break_no_rule() {
-    let tale = Tale::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11).told_both(3105, 11);
-    assert_eq!(tale.hangs_up(4000).broken(), CLEAN);
+    let scenario = Scenario::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11).told_both(3105, 11);
+    assert_eq!(scenario.hangs_up(4000).broken(), CLEAN);
     // Nobody waits for one in a call that is over.
-    assert_eq!(Tale::new().answered().writes(3000, 10).hangs_up(4000).broken(), CLEAN);
+    assert_eq!(Scenario::new().answered().writes(3000, 10).hangs_up(4000).broken(), CLEAN);
     // What was not acknowledged may never have come.
-    assert_eq!(Tale::new().answered().sent(3000, ANA, MESSAGE).hangs_up(30_000).broken(), CLEAN);
+    assert_eq!(Scenario::new().answered().sent(3000, ANA, MESSAGE).hangs_up(30_000).broken(), CLEAN);
 }
 
 #[test]
 fn a_message_comes_once_and_behind_those_before_it() {
-    let tale = Tale::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11);
-    let twice = tale.told_both(3105, 11).told(3110, BO, 11);
+    let scenario = Scenario::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11);
+    let twice = scenario.told_both(3105, 11).told(3110, BO, 11);
     assert_eq!(twice.hangs_up(4000).broken(), ["twice"]);
-    let tale = Tale::new().answered().writes(3000, 10).writes(3100, 11).told(3105, BO, 11).told(3110, BO, 10);
-    assert_eq!(tale.told(3105, BO_TOO, 10).told(3110, BO_TOO, 11).hangs_up(4000).broken(), ["message order"]);
+    let scenario = Scenario::new().answered().writes(3000, 10).writes(3100, 11).told(3105, BO, 11).told(3110, BO, 10);
+    assert_eq!(scenario.told(3105, BO_TOO, 10).told(3110, BO_TOO, 11).hangs_up(4000).broken(), ["message order"]);
 }
 
 #[test]
 fn nothing_that_is_kept_is_passed_over() {
-    let tale = Tale::new().answered().writes(3000, 10).writes(3100, 11).told_both(3105, 11);
-    assert_eq!(tale.hangs_up(4000).broken(), ["lost message", "lost message"]);
-    let lost = Tale::new().answered().writes(3000, 10).writes(3100, 11).fault(3050, 3060, "redis-wipe", "redis");
+    let scenario = Scenario::new().answered().writes(3000, 10).writes(3100, 11).told_both(3105, 11);
+    assert_eq!(scenario.hangs_up(4000).broken(), ["lost message", "lost message"]);
+    let lost = Scenario::new().answered().writes(3000, 10).writes(3100, 11).fault(3050, 3060, "redis-wipe", "redis");
     assert_eq!(lost.told_both(3105, 11).hangs_up(4000).broken(), CLEAN);
     // It comes behind the end to a phone that came back: what was kept is gone.
-    let over = Tale::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11).told(3105, BO_TOO, 11);
+    let over = Scenario::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11).told(3105, BO_TOO, 11);
     let over = over.close(3200, BO, 2).hangs_up(4000).ready(4100, BO, 4, "node 1", None, &[("CALL_1", "hung_up")]);
     let (phone, event, call, payload) = (BO.into(), MESSAGE.into(), "CALL_1".into(), json!({"order": 11}));
     assert_eq!(over.at(4200, What::Heard { phone, session: 4, event, call, payload }).broken(), CLEAN);
     // A phone that comes back is told again, and before anything later.
-    let back = |tale: Tale| {
+    let back = |scenario: Scenario| {
         let live = json!({"callId": "CALL_1", "role": "callee", "state": "active", "callType": "AUDIO"});
-        tale.close(3200, BO, 2).ready(3300, BO, 4, "node 1", Some(live), &[])
+        scenario.close(3200, BO, 2).ready(3300, BO, 4, "node 1", Some(live), &[])
     };
-    let told_in = |tale: Tale, order: u64| {
+    let told_in = |scenario: Scenario, order: u64| {
         let (phone, event, call, payload) = (BO.into(), MESSAGE.into(), "CALL_1".into(), json!({"order": order}));
-        tale.at(3400 + order, What::Heard { phone, session: 4, event, call, payload })
+        scenario.at(3400 + order, What::Heard { phone, session: 4, event, call, payload })
     };
-    let written = || Tale::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11).told_both(3105, 11);
+    let written =
+        || Scenario::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11).told_both(3105, 11);
     assert_eq!(told_in(back(written()), 11).hangs_up(4000).broken(), ["lost message"]);
     assert_eq!(told_in(told_in(back(written()), 10), 11).hangs_up(4000).broken(), CLEAN);
 }
 
 #[test]
 fn whoever_stays_in_the_call_is_told() {
-    let tale = || Tale::new().answered().writes(3000, 10).told(3005, BO_TOO, 10);
-    assert_eq!(tale().hangs_up(14_000).broken(), CLEAN);
-    assert_eq!(tale().hangs_up(20_000).broken(), ["lost message"]);
-    assert_eq!(tale().told(13_000, BO, 10).hangs_up(20_000).broken(), CLEAN);
-    assert_eq!(tale().fault(3000, 9000, "suspend", "node 2").hangs_up(20_000).broken(), CLEAN);
+    let scenario = || Scenario::new().answered().writes(3000, 10).told(3005, BO_TOO, 10);
+    assert_eq!(scenario().hangs_up(14_000).broken(), CLEAN);
+    assert_eq!(scenario().hangs_up(20_000).broken(), ["lost message"]);
+    assert_eq!(scenario().told(13_000, BO, 10).hangs_up(20_000).broken(), CLEAN);
+    assert_eq!(scenario().fault(3000, 9000, "suspend", "node 2").hangs_up(20_000).broken(), CLEAN);
 }

@@ -7,25 +7,25 @@ const ASKED: &str = "call:upgrade:request";
 const WENT_BACK: &str = "call:downgraded";
 
 /// Ana, who talks with Bo, asks him for video.
-fn asks() -> Tale {
-    let tale = Tale::new().answered().sent(3000, ANA, ASK).heard(3010, BO, ASKED);
-    tale.acked(3020, ANA, ASK, yes("active"))
+fn asks() -> Scenario {
+    let scenario = Scenario::new().answered().sent(3000, ANA, ASK).heard(3010, BO, ASKED);
+    scenario.acked(3020, ANA, ASK, yes("active"))
 }
 
 /// Bo agrees.
-fn agreed() -> Tale {
-    let tale = asks().says(3500, BO, true).heard_with(3510, ANA, ANSWER, accepted());
-    tale.acked(3520, BO, ANSWER, yes("active"))
+fn agreed() -> Scenario {
+    let scenario = asks().says(3500, BO, true).heard_with(3510, ANA, ANSWER, accepted());
+    scenario.acked(3520, BO, ANSWER, yes("active"))
 }
 
 /// Bo goes back to audio; whoever is to be told of it is not.
-fn back() -> Tale {
+fn back() -> Scenario {
     agreed().sent(4000, BO, BACK).acked(4010, BO, BACK, yes("active"))
 }
 
 /// Bo hangs up.
-fn over(tale: Tale, at: u64) -> Tale {
-    tale.sent(at, BO, "call:end").acked(at + 10, BO, "call:end", yes("ended")).heard(at + 20, ANA, "call:ended")
+fn over(scenario: Scenario, at: u64) -> Scenario {
+    scenario.sent(at, BO, "call:end").acked(at + 10, BO, "call:end", yes("ended")).heard(at + 20, ANA, "call:ended")
 }
 
 fn accepted() -> Value {
@@ -36,7 +36,7 @@ fn refused(reason: &str) -> Value {
     json!({"accepted": false, "reason": reason})
 }
 
-impl Tale {
+impl Scenario {
     fn says(mut self, millis: u64, phone: &str, answer: bool) -> Self {
         self = self.sent(millis, phone, ANSWER);
         if let Some(What::Sent { accepted, .. }) = self.0.last_mut().map(|entry| &mut entry.what) {
@@ -85,23 +85,24 @@ fn no_longer() -> Value {
 #[test]
 fn who_asks_for_video_hears_the_answer() {
     assert_eq!(over(asks(), 20_000).broken(), ["unanswered"]);
-    let timed_out = |tale: Tale, at| over(tale.heard_with(at, ANA, ANSWER, refused("No answer")), 60_000).broken();
+    let timed_out =
+        |scenario: Scenario, at| over(scenario.heard_with(at, ANA, ANSWER, refused("No answer")), 60_000).broken();
     assert_eq!(timed_out(asks(), 9_900), CLEAN);
     assert_eq!(timed_out(asks().fault(3000, 15_000, "suspend", "node 1"), 26_000), CLEAN);
     let unheard = asks().says(3500, BO, true).acked(3520, BO, ANSWER, yes("active"));
     assert_eq!(over(unheard, 30_000).broken(), ["two types", "unanswered"]);
     // What was not acknowledged may never have been asked.
-    assert_eq!(over(Tale::new().answered().sent(3000, ANA, ASK), 30_000).broken(), CLEAN);
+    assert_eq!(over(Scenario::new().answered().sent(3000, ANA, ASK), 30_000).broken(), CLEAN);
 }
 
 #[test]
 fn the_end_of_a_call_answers_what_is_asked() {
     assert_eq!(over(asks(), 5000).broken(), ["unanswered"]);
-    let told = |tale: Tale, at| tale.heard_with(at, ANA, ANSWER, refused("Call ended"));
+    let told = |scenario: Scenario, at| scenario.heard_with(at, ANA, ANSWER, refused("Call ended"));
     assert_eq!(over(told(asks(), 5010), 5000).broken(), CLEAN);
-    let her_end = |tale: Tale| {
-        let tale = tale.sent(5000, ANA, "call:end").acked(5010, ANA, "call:end", yes("ended"));
-        tale.heard(5010, BO, "call:ended")
+    let her_end = |scenario: Scenario| {
+        let scenario = scenario.sent(5000, ANA, "call:end").acked(5010, ANA, "call:end", yes("ended"));
+        scenario.heard(5010, BO, "call:ended")
     };
     assert_eq!(her_end(asks()).broken(), ["unanswered"]);
     assert_eq!(told(her_end(asks()), 5020).broken(), CLEAN);
@@ -111,12 +112,12 @@ fn the_end_of_a_call_answers_what_is_asked() {
 #[test]
 fn who_comes_back_is_told_of_the_answer() {
     let away = || {
-        let tale = asks().close(3100, ANA, 1).says(3500, BO, true).acked(3520, BO, ANSWER, yes("active"));
-        tale.back_with(6000, ANA, "VIDEO")
+        let scenario = asks().close(3100, ANA, 1).says(3500, BO, true).acked(3520, BO, ANSWER, yes("active"));
+        scenario.back_with(6000, ANA, "VIDEO")
     };
-    let over = |tale: Tale| {
-        let tale = tale.sent(40_000, BO, "call:end").acked(40_010, BO, "call:end", yes("ended"));
-        tale.told_in(40_020, ANA, 4, "call:ended", json!({})).broken()
+    let over = |scenario: Scenario| {
+        let scenario = scenario.sent(40_000, BO, "call:end").acked(40_010, BO, "call:end", yes("ended"));
+        scenario.told_in(40_020, ANA, 4, "call:ended", json!({})).broken()
     };
     assert_eq!(over(away().told_in(6010, ANA, 4, ANSWER, accepted())), CLEAN);
     assert_eq!(over(away()), ["unanswered"]);
@@ -135,9 +136,9 @@ fn nothing_about_video_is_told_more_often_than_it_was_said() {
     assert_eq!(over(agreed().heard(3011, BO, ASKED), 5000).broken(), ["twice"]);
     assert_eq!(over(agreed().heard(3600, ANA, WENT_BACK), 5000).broken(), ["twice"]);
     let again = asks().close(3100, BO, 2).back_with(4100, BO, "AUDIO").told_in(4110, BO, 4, ASKED, json!({}));
-    let tale = again.heard_with(7010, ANA, ANSWER, refused("No answer")).sent(8000, ANA, "call:end");
-    let tale = tale.acked(8010, ANA, "call:end", yes("ended")).told_in(8020, BO, 4, "call:ended", json!({}));
-    assert_eq!(tale.broken(), CLEAN);
+    let scenario = again.heard_with(7010, ANA, ANSWER, refused("No answer")).sent(8000, ANA, "call:end");
+    let scenario = scenario.acked(8010, ANA, "call:end", yes("ended")).told_in(8020, BO, 4, "call:ended", json!({}));
+    assert_eq!(scenario.broken(), CLEAN);
 }
 
 #[test]
@@ -166,9 +167,9 @@ fn both_sides_have_one_type() {
 fn a_word_that_lies_in_a_node_that_stands_still_counts_when_it_is_read() {
     let waits = agreed().fault(3900, 9000, "suspend", "node 2").sent(4000, BO, BACK).close(5000, BO, 2);
     let waits = waits.back_with(5500, BO, "VIDEO").heard(15_000, ANA, WENT_BACK);
-    let over = |tale: Tale, at| {
-        let tale = tale.sent(at, ANA, "call:end").acked(at + 10, ANA, "call:end", yes("ended"));
-        tale.told_in(at + 20, BO, 4, "call:ended", json!({})).broken()
+    let over = |scenario: Scenario, at| {
+        let scenario = scenario.sent(at, ANA, "call:end").acked(at + 10, ANA, "call:end", yes("ended"));
+        scenario.told_in(at + 20, BO, 4, "call:ended", json!({})).broken()
     };
     assert_eq!(over(waits, 24_000), CLEAN);
 }

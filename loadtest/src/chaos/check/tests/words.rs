@@ -2,18 +2,20 @@ use super::*;
 
 #[test]
 fn a_word_over_http_takes_effect() {
-    let rings = || Tale::new().rings();
-    let timed_out = |tale: Tale| {
-        let timeout = |tale: Tale, phone| tale.heard_with(13_000, phone, "call:cancelled", because("Timeout"));
-        timeout(timeout(tale, BO), BO_TOO).heard(13_000, ANA, "call:timeout")
+    let rings = || Scenario::new().rings();
+    let timed_out = |scenario: Scenario| {
+        let timeout =
+            |scenario: Scenario, phone| scenario.heard_with(13_000, phone, "call:cancelled", because("Timeout"));
+        timeout(timeout(scenario, BO), BO_TOO).heard(13_000, ANA, "call:timeout")
     };
     // Whoever gave up waiting is obeyed all the same.
     let gave_up =
         || rings().said(2000, ANA, "node 1", "call:cancel").answered_over_http(2500, ANA, "call:cancel", None);
     assert_eq!(timed_out(gave_up()).broken(), ["lost word"]);
-    let told = |tale: Tale, at| {
-        let told = |tale: Tale, phone| tale.heard_with(at, phone, "call:cancelled", because("Caller ended call"));
-        told(told(tale, BO), BO_TOO)
+    let told = |scenario: Scenario, at| {
+        let told =
+            |scenario: Scenario, phone| scenario.heard_with(at, phone, "call:cancelled", because("Caller ended call"));
+        told(told(scenario, BO), BO_TOO)
     };
     assert_eq!(told(gave_up(), 4000).broken(), CLEAN);
     // 503 says that it waits.
@@ -34,11 +36,12 @@ fn a_word_over_http_takes_effect() {
 #[test]
 fn an_accept_over_http_may_be_told_later_of_a_call_that_lasts() {
     let accepted = |told_at| {
-        let tale = Tale::new().rings().said(2000, BO, "node 2", "call:accept");
-        let tale = tale.answered_over_http(4500, BO, "call:accept", Some(503)).heard(told_at, ANA, "call:accepted");
-        let tale = tale.sent(40_000, ANA, "call:end").acked(40_010, ANA, "call:end", yes("ended"));
-        let told = |tale: Tale, phone| tale.heard(40_020, phone, "call:ended");
-        told(told(tale, BO), BO_TOO).broken()
+        let scenario = Scenario::new().rings().said(2000, BO, "node 2", "call:accept");
+        let scenario =
+            scenario.answered_over_http(4500, BO, "call:accept", Some(503)).heard(told_at, ANA, "call:accepted");
+        let scenario = scenario.sent(40_000, ANA, "call:end").acked(40_010, ANA, "call:end", yes("ended"));
+        let told = |scenario: Scenario, phone| scenario.heard(40_020, phone, "call:ended");
+        told(told(scenario, BO), BO_TOO).broken()
     };
     assert_eq!(accepted(9000), CLEAN);
     assert!(accepted(39_000).contains(&"lost word"));
@@ -46,18 +49,19 @@ fn an_accept_over_http_may_be_told_later_of_a_call_that_lasts() {
 
 #[test]
 fn a_call_ends_by_a_word_over_http() {
-    let said =
-        || Tale::new().answered().said(3000, BO, "node 2", "call:end").answered_over_http(3100, BO, "call:end", None);
+    let said = || {
+        Scenario::new().answered().said(3000, BO, "node 2", "call:end").answered_over_http(3100, BO, "call:end", None)
+    };
     assert_eq!(said().heard(60_000, ANA, "call:ended").broken(), ["lost word"]);
     assert_eq!(said().heard(4000, ANA, "call:ended").broken(), CLEAN);
 }
 
 #[test]
 fn a_phone_that_accepted_over_http_rings_no_more() {
-    let tale = Tale::new().rings().said(1500, BO, "node 2", "call:accept");
-    let tale = tale.answered_over_http(1510, BO, "call:accept", Some(200)).heard(1505, ANA, "call:accepted");
-    let tale = tale.sent(20_000, ANA, "call:end").acked(20_010, ANA, "call:end", yes("ended"));
+    let scenario = Scenario::new().rings().said(1500, BO, "node 2", "call:accept");
+    let scenario = scenario.answered_over_http(1510, BO, "call:accept", Some(200)).heard(1505, ANA, "call:accepted");
+    let scenario = scenario.sent(20_000, ANA, "call:end").acked(20_010, ANA, "call:end", yes("ended"));
     let elsewhere = because("Answered elsewhere");
-    let tale = tale.heard(20_020, BO, "call:ended").heard_with(20_020, BO_TOO, "call:cancelled", elsewhere);
-    assert_eq!(tale.broken(), CLEAN);
+    let scenario = scenario.heard(20_020, BO, "call:ended").heard_with(20_020, BO_TOO, "call:cancelled", elsewhere);
+    assert_eq!(scenario.broken(), CLEAN);
 }

@@ -1,4 +1,4 @@
-//! The tale of each call, a line a step: at `info` where somebody tries the server out, else at `debug`.
+//! The log of each call, a line a step: at `info` where somebody tries the server out, else at `debug`.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use crate::call::{Call, CallId, Milestone, Role, UserId, What};
 
 static ALOUD: OnceLock<bool> = OnceLock::new();
 
-/// Decides whether the tale is told at `info`; the first call of a process wins.
+/// Decides whether the log of calls is written at `info`; the first call of a process wins.
 pub(super) fn start(aloud: bool) {
     let _ = ALOUD.set(aloud);
 }

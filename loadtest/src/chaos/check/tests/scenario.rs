@@ -4,13 +4,13 @@ use crate::chaos::check::*;
 use crate::chaos::history::Terms;
 
 /// A history written by hand: Ana on one node, Bo with two phones on another, everybody connected at 0.
-pub struct Tale(pub Vec<Entry>);
+pub struct Scenario(pub Vec<Entry>);
 
 pub const ANA: &str = "ana";
 pub const BO: &str = "bo/a";
 pub const BO_TOO: &str = "bo/b";
 
-impl Tale {
+impl Scenario {
     pub fn new() -> Self {
         let terms = Terms { ring: 12_000, caller_grace: 5_000, call_grace: 20_000, lease: 10_000, asked: 4_000 };
         Self(Vec::new())
@@ -131,8 +131,8 @@ impl Tale {
     /// The names of the rules that were broken, when nothing happens for a minute more.
     pub fn broken(self) -> Vec<&'static str> {
         let last = self.0.iter().map(|entry| entry.at / 1000).max().unwrap_or(0);
-        let tale = self.at(last + 60_000, What::Settled { waited_ms: 0, open_calls: 0, away: 0 });
-        judge(&tale.0).violations.into_iter().map(|violation| violation.rule).collect()
+        let scenario = self.at(last + 60_000, What::Settled { waited_ms: 0, open_calls: 0, away: 0 });
+        judge(&scenario.0).violations.into_iter().map(|violation| violation.rule).collect()
     }
 }
 
