@@ -22,9 +22,9 @@ use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::fault_injection::{self, Bug};
 use crate::http::{
-    Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, OwnSessions, Readiness, RefusedSecrets,
-    Relay, SessionRequests, Terms, admin_router, api_limit, cors, engine_requests, guard, inspector_router, is_cut_off,
-    public_router, refuse_forwarded, route, serve, strangers_get_nothing,
+    Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, ListenerSettings, OwnSessions,
+    Readiness, RefusedSecrets, Relay, SessionRequests, admin_router, api_limit, cors, engine_requests, guard,
+    inspector_router, is_cut_off, public_router, refuse_forwarded, route, serve, strangers_get_nothing,
 };
 use crate::signaling::{self, Parts, Signaling};
 use crate::socket::{self, Edge, EventLimits, Pace, Wires};
@@ -232,7 +232,7 @@ impl App {
             .layer(cors(&config.allowed_origins))
             .layer(axum::middleware::from_fn(strangers_get_nothing));
         let router = if local_development { router.layer(axum::middleware::from_fn(refuse_forwarded)) } else { router };
-        let terms = Terms {
+        let settings = ListenerSettings {
             connections: Arc::clone(&connections),
             reading: config.reading,
             // A phone that stopped reading ends when a ping would have.
@@ -240,7 +240,7 @@ impl App {
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        tasks.spawn(serve(public, router, terms));
+        tasks.spawn(serve(public, router, settings));
 
         let readiness = Readiness::default();
         let inspector = config.inspector.then(|| inspector_router(Arc::clone(&signaling), readiness.clone()));

@@ -9,7 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{AppError, bind, local};
 use crate::config::Config;
-use crate::http::{ADMIN_CONNECTIONS, AdminDoor, ClientAddress, Connections, Terms, raise_descriptor_limit, serve};
+use crate::http::{
+    ADMIN_CONNECTIONS, AdminDoor, ClientAddress, Connections, ListenerSettings, raise_descriptor_limit, serve,
+};
 use crate::telemetry::metrics;
 
 /// A scraper that stopped reading.
@@ -31,14 +33,14 @@ impl AdminPort {
         let listener = bind("the admin port", SocketAddr::new(config.admin_host, config.admin_port)).await?;
         let (address, door, stop) = (local(&listener), AdminDoor::default(), CancellationToken::new());
         let descriptors = raise_descriptor_limit();
-        let terms = Terms {
+        let settings = ListenerSettings {
             connections: Arc::new(Connections::new(ADMIN_CONNECTIONS, 0, descriptors, ClientAddress::new(Vec::new()))),
             reading: config.reading,
             stuck_after: STUCK_AFTER,
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        tasks.spawn(serve(listener, door.router(), terms));
+        tasks.spawn(serve(listener, door.router(), settings));
         Ok(Self { address, door, descriptors, unless_started: stop.clone().drop_guard(), stop })
     }
 }

@@ -11,7 +11,7 @@ use super::laravel::Laravel;
 use crate::call::{CallId, UserId};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Terms, Verified, hash_of};
+use crate::laravel::{Confirmation, LaravelVerifier, Revoked, Verified, VerifierSettings, hash_of};
 use crate::signaling::Signaling;
 use crate::socket::{Authenticate, Authenticated};
 use crate::store::TokenStore;
@@ -79,14 +79,14 @@ pub(super) fn authenticator(
         return Arc::new(AnyToken);
     };
     let times = config.auth_times;
-    let terms = Terms {
+    let settings = VerifierSettings {
         fresh: times.cache,
         stale: times.stale,
         hold: times.hold,
         checks_per_second: times.checks_per_second,
         new_tokens_per_second: times.new_tokens_per_second,
     };
-    let (verifier, mut revoked) = LaravelVerifier::new(laravel.client, laravel.sealer, terms, tokens, clock.clone());
+    let (verifier, mut revoked) = LaravelVerifier::new(laravel.client, laravel.sealer, settings, tokens, clock.clone());
     let verifier = Arc::new(verifier);
     let run = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
         tasks.spawn(stop.clone().run_until_cancelled_owned(work));

@@ -26,8 +26,8 @@ pub(super) fn deliver(
         signaling.run_out(name, |stop| dispatcher::run(outbox, destination, clock.clone(), wake_up, traces, stop));
     };
     let mut endpoint = None;
-    if let Some(terms) = config.webhook.clone() {
-        let receiver = Arc::new(Endpoint::new(terms, Arc::clone(outbox), clock.clone())?);
+    if let Some(settings) = config.webhook.clone() {
+        let receiver = Arc::new(Endpoint::new(settings, Arc::clone(outbox), clock.clone())?);
         run("webhooks", Arc::new(Events(Arc::clone(&receiver))));
         run("pushes", Arc::new(Pushes(Arc::clone(&receiver))));
         endpoint = Some(receiver);

@@ -158,7 +158,7 @@ pub(super) fn expire_active(
         next.state = doubtful(until);
         if next.are_both_away() {
             // Counted from now: while no node was there to come back to, nobody was late.
-            let rest = call.terms.lost.saturating_sub(call.terms.call_grace);
+            let rest = call.timeouts.lost.saturating_sub(call.timeouts.call_grace);
             next.lost_at = Some(now + Duration::from_millis(rest));
             next.inquiry = first_question_about_absent(&next, now);
         }

@@ -27,8 +27,8 @@ impl CallId {
 impl Call {
     /// The id by which phones and the backend know it.
     pub fn known_id(&self) -> CallId {
-        let spelled = || CallId::parse(&self.spelled).ok();
-        Some(&self.id).filter(|id| !id.is_doubled()).cloned().or_else(spelled).unwrap_or_else(|| self.id.clone())
+        let wire_id = || CallId::parse(&self.wire_id).ok();
+        Some(&self.id).filter(|id| !id.is_doubled()).cloned().or_else(wire_id).unwrap_or_else(|| self.id.clone())
     }
 }
 

@@ -33,9 +33,9 @@ mod row;
 mod step;
 mod switching;
 mod talk;
-mod terms;
 mod time;
 mod timeline;
+mod timeouts;
 mod version;
 mod why;
 
@@ -57,9 +57,9 @@ pub use record::{Call, End, Party, Push, RingDetails, Role, State, UNNAMED};
 pub use row::{Asked, Row, RowStatus};
 pub use step::step;
 pub use switching::{Answer, Change, Media, NoVideo, Request, Switching};
-pub use terms::Terms;
 pub use time::Timestamp;
 pub use timeline::{MILESTONES, Milestone, What, milestones, refused};
+pub use timeouts::CallTimeouts;
 
 pub use version::Version;
 pub use why::{Span, Why, plain, why};

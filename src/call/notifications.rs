@@ -195,7 +195,7 @@ pub fn held_until(call: &Call, role: Role, acks: bool, kind: NotificationKind) -
     if role != Role::Callee || acks || kind != NotificationKind::Ended {
         return None;
     }
-    let late = end.late_accept.as_ref().map(|late| late.at + Duration::from_millis(call.terms.accept_hold));
+    let late = end.late_accept.as_ref().map(|late| late.at + Duration::from_millis(call.timeouts.accept_hold));
     late.or(end.hold_until)
 }
 

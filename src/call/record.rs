@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallId, Device, EndReason, Ender, Foreign, Inquiry, LateAccept, SealedToken, SessionId, Switching, Terms,
+    CallId, CallTimeouts, Device, EndReason, Ender, Foreign, Inquiry, LateAccept, SealedToken, SessionId, Switching,
     Timestamp, UserId, Verified, Version, foreign,
 };
 
@@ -21,7 +21,8 @@ pub struct Call {
     pub over: u64,
     pub id: CallId,
     /// The id as it was initiated (`CALL_123`), echoed to peers.
-    pub spelled: String,
+    #[serde(rename = "spelled")]
+    pub wire_id: String,
     pub version: Version,
     /// The nonce of the version it was created with, by which whoever dialled knows it; 0 from a node that kept none.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -41,7 +42,8 @@ pub struct Call {
     #[serde(rename = "offer")]
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "foreign::optional")]
     pub ring_details: Option<RingDetails>,
-    pub terms: Terms,
+    #[serde(rename = "terms")]
+    pub timeouts: CallTimeouts,
     /// Since when a device of the callee rings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rang_at: Option<Timestamp>,

@@ -56,8 +56,8 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             next.ring_details = None;
             next.inquiry = None;
             seat(&mut next, by);
-            grace_of_a_call(&mut next.caller, call.terms.call_grace);
-            let max = Duration::from_millis(call.terms.max);
+            grace_of_a_call(&mut next.caller, call.timeouts.call_grace);
+            let max = Duration::from_millis(call.timeouts.max);
             next.state = Active { accepted_at: now, until: Some(now + max), doubtful: false };
             if by.device.is_known() { Ok(Decision::tell_both(next)) } else { Ok(Decision::tell(next, Role::Caller)) }
         }
@@ -121,7 +121,7 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             // A cancel that met an accept: the callee must not be left alone with the clock running.
             let role = call.role_of(&by.user).ok_or(NotAParticipant)?;
             let mut next = hang_up(call, by, role, Verb::Cancel, reason.clone(), now);
-            let audible = *accepted_at + Duration::from_millis(call.terms.accept_hold);
+            let audible = *accepted_at + Duration::from_millis(call.timeouts.accept_hold);
             if let (Role::Caller, true, Ended(end)) = (role, now < audible, &mut next.state) {
                 end.hold_until = Some(audible);
             }
@@ -224,9 +224,9 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         // A ringing callee's absence changes nothing: the push rings it.
         (Trying | Ringing, Command::Leave { role: Role::Callee, .. }) => Err(NotDue.into()),
         (Trying | Ringing, Command::Leave { role: Role::Caller, at }) => {
-            leave(call, Role::Caller, *at, call.terms.caller_grace)
+            leave(call, Role::Caller, *at, call.timeouts.caller_grace)
         }
-        (Active { .. }, Command::Leave { role, at }) => leave(call, *role, *at, call.terms.call_grace),
+        (Active { .. }, Command::Leave { role, at }) => leave(call, *role, *at, call.timeouts.call_grace),
         (Ended(_), Command::Leave { .. }) => Err(NotDue.into()),
 
         (Trying | Ringing | Active { .. }, Command::Return { role }) => {

@@ -294,7 +294,7 @@ pub(super) fn request(call: &Call, by: &Actor, now: Timestamp) -> Result<Decisio
     if call.changes().len() >= CHANGES_AT_MOST {
         return Err(InvalidState.into());
     }
-    let until = now + Duration::from_millis(call.terms.asked);
+    let until = now + Duration::from_millis(call.timeouts.asked);
     let switching = next.switching_mut();
     switching.count += 1;
     let number = switching.count;

@@ -48,7 +48,7 @@ fn over_http(name: &str) -> Actor {
 fn trying() -> Call {
     Call {
         id: CallId::parse("CALL_1").unwrap(),
-        spelled: "CALL_1".into(),
+        wire_id: "CALL_1".into(),
         version: Version { counter: 1, nonce: 1 },
         order: 1,
         over: 0,
@@ -74,7 +74,7 @@ fn trying() -> Call {
         inquiry: None,
         lost_at: None,
         ring_details: Some(RingDetails::default()),
-        terms: Terms {
+        timeouts: CallTimeouts {
             caller_grace: 10_000,
             call_grace: 60_000,
             max: 14_400_000,
@@ -1046,7 +1046,7 @@ proptest! {
     ) {
         let mut call = Call { inquiry: Some(Inquiry { at: at(28), asked: 0 }), ..with_webhooks() };
         (call.caller.acks, call.caller.tokens) = (false, vec![SealedToken::new("t")]);
-        call.terms.lost = 3_600_000;
+        call.timeouts.lost = 3_600_000;
         let mut now = 0;
         for (command, pause) in commands {
             now += pause;

@@ -26,7 +26,7 @@ use crate::store::Retention;
 use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::trace;
-use crate::webhook::EndpointTerms;
+use crate::webhook::EndpointSettings;
 pub use options::{OPTIONS, Opt, Unknown, options_table};
 use reader::Reader;
 use sources::variables;
@@ -166,7 +166,7 @@ pub struct Config {
     pub policy: Policy,
     pub retention: Retention,
     /// Where milestones of calls are told; none: nowhere.
-    pub webhook: Option<EndpointTerms>,
+    pub webhook: Option<EndpointSettings>,
     pub log_format: LogFormat,
     /// Threads that serve phones; 0: as many as fit the cores.
     pub worker_threads: usize,
@@ -174,7 +174,7 @@ pub struct Config {
     /// How logs and traces name users.
     pub log_users: Users,
     /// Where traces go; none: nowhere.
-    pub traces: Option<trace::Terms>,
+    pub traces: Option<trace::ExporterSettings>,
     /// Set variables that look like ours and are none.
     pub unknown: Vec<Unknown>,
     /// The options as read, secrets hidden: what `--print-config` prints.

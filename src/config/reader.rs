@@ -23,7 +23,7 @@ use crate::store::{Retention, RingBudget};
 use crate::telemetry::Users;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::trace;
-use crate::webhook::{EndpointTerms, SigningSecret};
+use crate::webhook::{EndpointSettings, SigningSecret};
 
 /// Shorter keys could be found by trying.
 const USERS_KEY: usize = 16;
@@ -181,7 +181,7 @@ impl Reader {
         }
     }
 
-    fn webhook(&mut self) -> Option<EndpointTerms> {
+    fn webhook(&mut self) -> Option<EndpointSettings> {
         let url = self.text("WEBHOOK_URL");
         let list = self.secret("WEBHOOK_SECRET").unwrap_or_default();
         let allow_private = self.one_of("WEBHOOK_ALLOW_PRIVATE", &[("false", false), ("true", true)]);
@@ -195,11 +195,11 @@ impl Reader {
         if url.is_some() == list.is_empty() {
             self.errors.push("WEBHOOK_URL and WEBHOOK_SECRET need each other".into());
         }
-        let terms = EndpointTerms { url: url?, secrets, allow_private };
-        if let Err(error) = terms.check() {
+        let settings = EndpointSettings { url: url?, secrets, allow_private };
+        if let Err(error) = settings.check() {
             self.errors.push(error.to_string());
         }
-        Some(terms)
+        Some(settings)
     }
 
     fn log_users(&mut self) -> Users {
@@ -212,7 +212,7 @@ impl Reader {
         if hashed { Users::Hashed(key.into_bytes()) } else { Users::Plain }
     }
 
-    fn traces(&mut self) -> Option<trace::Terms> {
+    fn traces(&mut self) -> Option<trace::ExporterSettings> {
         let endpoint = self.text("OTEL_EXPORTER_OTLP_ENDPOINT");
         let headers = self.secret("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
         let service = self.text("OTEL_SERVICE_NAME").unwrap_or_default();
@@ -226,12 +226,16 @@ impl Reader {
             let (name, value) = item.split_once('=').unwrap_or_default();
             (name.trim().to_owned(), unescaped(value.trim()).unwrap_or_else(|| "\n".into()))
         };
-        let terms =
-            trace::Terms { endpoint: endpoint?, headers: items(&headers).map(header).collect(), service, ratio };
-        if let Err(error) = terms.check() {
+        let settings = trace::ExporterSettings {
+            endpoint: endpoint?,
+            headers: items(&headers).map(header).collect(),
+            service,
+            ratio,
+        };
+        if let Err(error) = settings.check() {
             self.errors.push(error.to_string());
         }
-        Some(terms)
+        Some(settings)
     }
 
     /// The value, or the content of the file that `<NAME>_FILE` names. An empty value counts as none.

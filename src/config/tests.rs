@@ -205,10 +205,10 @@ fn traces_are_off_until_they_have_an_address() {
     assert!(with("", "a=b", "").unwrap().traces.is_none());
     let config = with("https://c.test:4318/", "authorization=Basic%20aHVzaA==, x-scope=1", "0.25").unwrap();
     assert!(!format!("{config:?}").contains("aHVzaA") && config.shown["OTEL_EXPORTER_OTLP_HEADERS"] == "***");
-    let terms = config.traces.unwrap();
-    assert_eq!(terms.ratio, 0.25);
-    assert_eq!(terms.headers[0], ("authorization".into(), "Basic aHVzaA==".into()));
-    assert_eq!(terms.headers[1], ("x-scope".into(), "1".into()));
+    let settings = config.traces.unwrap();
+    assert_eq!(settings.ratio, 0.25);
+    assert_eq!(settings.headers[0], ("authorization".into(), "Basic aHVzaA==".into()));
+    assert_eq!(settings.headers[1], ("x-scope".into(), "1".into()));
     for (endpoint, headers, ratio) in [
         ("collector:4318", "", ""),
         ("https://user:hush@c.test", "", ""),

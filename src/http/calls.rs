@@ -34,9 +34,9 @@ pub(super) async fn initiate(State(api): State<Arc<Api>>, body: Body) -> Result<
 }
 
 async fn ring(api: &Api, caller: &UserId, request: Initiate) -> Response {
-    let spelled = request.spelled.clone();
+    let wire_id = request.wire_id.clone();
     let answer = match api.signaling.backend.initiate(caller, request).await {
-        Ok(answer) => initiated(&spelled, &answer),
+        Ok(answer) => initiated(&wire_id, &answer),
         Err(failure @ Failure::Unavailable) => {
             trace::note("outcome", || failure.code().name());
             return unavailable();
@@ -82,7 +82,7 @@ pub(super) fn record(call: &Call, timeline: &[Milestone]) -> CallRecord {
     let end = call.end();
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     CallRecord {
-        call_id: call.spelled.clone(),
+        call_id: call.wire_id.clone(),
         seq: events_so_far(call).last().map_or(1, |event| event.seq),
         state: call.state.name(),
         caller_id: call.caller.user.to_string(),

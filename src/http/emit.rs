@@ -26,9 +26,9 @@ const USER_ABSENT: &str = "User not connected";
     request_body = AcceptedRequest, responses(Judged, Guarded))]
 pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
-    let ((id, spelled), caller, receiver) = parties(&fields)?;
+    let ((id, wire_id), caller, receiver) = parties(&fields)?;
     let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
-    let command = BackendCommand::Accepted { spelled, caller, receiver: receiver.clone(), device };
+    let command = BackendCommand::Accepted { wire_id, caller, receiver: receiver.clone(), device };
     let answer = api.signaling.backend.obey(&id, command);
     Ok(traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(answer, CALLER_ABSENT)).await)
 }
@@ -40,9 +40,9 @@ pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<
     request_body = CancelledRequest, responses(Judged, Guarded))]
 pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
-    let ((id, spelled), receiver) = (fields.call_id()?, fields.user("receiverId")?);
+    let ((id, wire_id), receiver) = (fields.call_id()?, fields.user("receiverId")?);
     let answer =
-        api.signaling.backend.obey(&id, BackendCommand::Cancelled { spelled, receiver, reason: fields.reason() });
+        api.signaling.backend.obey(&id, BackendCommand::Cancelled { wire_id, receiver, reason: fields.reason() });
     Ok(traced(&api, "POST /api/emit/call-cancelled", &id, None, respond(answer, USER_ABSENT)).await)
 }
 
@@ -53,8 +53,8 @@ pub(super) async fn cancelled(State(api): State<Arc<Api>>, body: Body) -> Result
     request_body = RejectedRequest, responses(Judged, Guarded))]
 pub(super) async fn rejected(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
-    let ((id, spelled), caller, receiver) = parties(&fields)?;
-    let command = BackendCommand::Rejected { spelled, caller, receiver: receiver.clone(), reason: fields.reason() };
+    let ((id, wire_id), caller, receiver) = parties(&fields)?;
+    let command = BackendCommand::Rejected { wire_id, caller, receiver: receiver.clone(), reason: fields.reason() };
     let answer = api.signaling.backend.obey(&id, command);
     Ok(traced(&api, "POST /api/emit/call-rejected", &id, Some(&receiver), respond(answer, CALLER_ABSENT)).await)
 }

@@ -47,7 +47,7 @@ pub struct Peer {
 
 /// What a port is served with.
 #[derive(Clone)]
-pub struct Terms {
+pub struct ListenerSettings {
     pub connections: Arc<Connections>,
     pub reading: ReadingTimes,
     /// A peer that stopped reading for so long is cut off.
@@ -58,19 +58,19 @@ pub struct Terms {
 }
 
 /// Serves `router` to whoever connects, until it is stopped.
-pub async fn serve(listener: TcpListener, router: Router, terms: Terms) {
+pub async fn serve(listener: TcpListener, router: Router, settings: ListenerSettings) {
     // Layers are put around the fallback now, once, and not for each request: the engine is one of them.
     let router: Router = router.with_state(());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = terms.stop.cancelled() => return,
+            () = settings.stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, address)) => match terms.connections.admit(address.ip()) {
+            Ok((stream, address)) => match settings.connections.admit(address.ip()) {
                 Ok(place) => {
-                    tune(&stream, terms.stuck_after);
-                    terms.tasks.spawn(hold(stream, address, Arc::new(place), router.clone(), terms.clone()));
+                    tune(&stream, settings.stuck_after);
+                    settings.tasks.spawn(hold(stream, address, Arc::new(place), router.clone(), settings.clone()));
                 }
                 Err(full) => turn_away(&stream, full),
             },
@@ -99,16 +99,16 @@ fn turn_away(stream: &TcpStream, full: NoPlace) {
 }
 
 /// Serves one connection until it ends, is over its time, or has become a websocket.
-async fn hold(stream: TcpStream, address: SocketAddr, place: Arc<Place>, router: Router, terms: Terms) {
+async fn hold(stream: TcpStream, address: SocketAddr, place: Arc<Place>, router: Router, settings: ListenerSettings) {
     let stream = WiredStream::new(stream);
     let peer = Peer { address, wire: stream.wire().clone(), place: Arc::clone(&place) };
-    let reading = Reading::new(terms.reading, terms.connections);
+    let reading = Reading::new(settings.reading, settings.connections);
     place.is_read(&reading, &peer.wire);
     let stream = TokioIo::new(Watched::new(stream, Arc::clone(&reading), place));
     let service = Requests { router, peer, reading: Arc::clone(&reading) };
     let serving = http1::Builder::new().max_buf_size(HEAD_LIMIT).serve_connection(stream, service).with_upgrades();
     let mut serving = pin!(serving);
-    let mut stopped = pin!(terms.stop.cancelled());
+    let mut stopped = pin!(settings.stop.cancelled());
     let mut is_stopping = false;
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     let cut: Option<Cut> = std::future::poll_fn(|context| {
@@ -199,14 +199,14 @@ mod tests {
         let (sender, mut seen) = mpsc::unbounded_channel();
         let see = async |State(sender): State<mpsc::UnboundedSender<Bytes>>, body: Bytes| sender.send(body).unwrap();
         let router = Router::new().route("/", post(see)).with_state(sender);
-        let terms = Terms {
+        let settings = ListenerSettings {
             connections: Arc::new(Connections::new(0, 0, 1024, ClientAddress::new(Vec::new()))),
             reading: ReadingTimes::default(),
             stuck_after: Duration::from_secs(20),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        let _serving = terms.tasks.spawn(serve(TcpListener::from_std(listener).unwrap(), router, terms.clone()));
+        let _serving = settings.tasks.spawn(serve(TcpListener::from_std(listener).unwrap(), router, settings.clone()));
         for number in 0..REQUESTS {
             let next = tokio::time::timeout(Duration::from_secs(10), seen.recv()).await;
             next.unwrap_or_else(|_| panic!("{number} of {REQUESTS} requests were seen"));

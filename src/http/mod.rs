@@ -57,7 +57,7 @@ pub use engine::{EngineDoor, engine_requests};
 pub use gate::{ApiLimit, Bounds, Gate, api_limit, guard};
 pub use health::Counts;
 pub use inspector::{AskError, ask_about, inspector_router};
-pub use listener::{Peer, Terms, serve};
+pub use listener::{ListenerSettings, Peer, serve};
 pub use relay::{Relay, route};
 pub use sessions::SessionRequests;
 pub use standing::{Readiness, is_cut_off};

@@ -25,7 +25,7 @@ const USERS_AT_ONCE: usize = 1000;
     Guarded,
 ))]
 pub(super) async fn online_many(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
-    let users = body::fields(&body)?.users_as_spelled("userIds", USERS_AT_ONCE)?;
+    let users = body::fields(&body)?.users_with_wire_ids("userIds", USERS_AT_ONCE)?;
     let (texts, users): (Vec<String>, Vec<UserId>) = users.into_iter().unzip();
     let Ok(online) = api.signaling.backend.who_is_online(&users).await else { return Ok(unavailable()) };
     let users: Map<String, Value> = texts.into_iter().zip(online.into_iter().map(|(_, is)| is.into())).collect();

@@ -266,7 +266,7 @@ impl Callbacks {
         let body = json!({
             "receiverId": call.callee.user,
             "callerId": call.caller.user,
-            "callId": call.spelled,
+            "callId": call.wire_id,
             "reason": reason,
         });
         let (path, secret) = ("calls/notify-cancelled", self.secret.as_deref());

@@ -17,4 +17,4 @@ pub use callbacks::Callbacks;
 pub use client::{Client, ClientError, Confirmation, Identity};
 pub use seal::Sealer;
 pub use token::hash_of;
-pub use verifier::{LaravelVerifier, Revoked, Terms, Verified};
+pub use verifier::{LaravelVerifier, Revoked, Verified, VerifierSettings};

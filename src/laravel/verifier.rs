@@ -35,7 +35,7 @@ pub enum Verified {
 
 /// Times and rates of token verification.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct VerifierSettings {
     /// A verified token is not asked for again for this long.
     pub fresh: Duration,
     /// After that, and as long as its last session is not longer gone than this, it is accepted at once and checked
@@ -63,7 +63,7 @@ pub struct LaravelVerifier {
     sealer: Option<Arc<Sealer>>,
     tokens: Arc<dyn TokenStore>,
     clock: Clock,
-    terms: Terms,
+    settings: VerifierSettings,
     known: Mutex<HashMap<TokenHash, KnownToken>>,
     asking: Mutex<HashMap<TokenHash, Arc<OnceCell<Whose>>>>,
     checks: Checks,
@@ -76,7 +76,7 @@ impl LaravelVerifier {
     pub fn new(
         client: Arc<Client>,
         sealer: Option<Arc<Sealer>>,
-        terms: Terms,
+        settings: VerifierSettings,
         tokens: Arc<dyn TokenStore>,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Revoked>) {
@@ -85,9 +85,9 @@ impl LaravelVerifier {
             client,
             sealer,
             tokens,
-            strangers: Strangers::new(terms.new_tokens_per_second, clock.clone()),
+            strangers: Strangers::new(settings.new_tokens_per_second, clock.clone()),
             clock,
-            terms,
+            settings,
             known: Mutex::default(),
             asking: Mutex::default(),
             checks: Checks::default(),
@@ -106,7 +106,7 @@ impl LaravelVerifier {
     pub async fn verify(&self, token: &str, user: &UserId, from: IpAddr) -> Verified {
         let hash = hash_of(token);
         let started = self.clock.elapsed();
-        let hold = self.terms.hold.mul_f64(rand::random_range(0.8..1.0));
+        let hold = self.settings.hold.mul_f64(rand::random_range(0.8..1.0));
         let mut held = None;
         loop {
             let answer = match self.remembered(&hash).await {
@@ -163,14 +163,14 @@ impl LaravelVerifier {
 
     /// Keeps the tokens of live sessions acceptable for another stale time.
     pub async fn keep_alive(&self, tokens: &[TokenHash]) {
-        if let Err(error) = self.tokens.touch(tokens, self.terms.stale).await {
+        if let Err(error) = self.tokens.touch(tokens, self.settings.stale).await {
             tracing::debug!(%error, "keeping the tokens of live sessions failed");
         }
     }
 
     /// Checks stale tokens at a fixed rate for as long as the node lives, none while Laravel fails.
     pub async fn check_in_background(&self) {
-        let pause = Duration::from_secs(1) / self.terms.checks_per_second.max(1);
+        let pause = Duration::from_secs(1) / self.settings.checks_per_second.max(1);
         loop {
             tokio::time::sleep(pause).await;
             metrics::waiting_checks(self.checks.len());
@@ -178,7 +178,7 @@ impl LaravelVerifier {
                 continue;
             }
             let Some((hash, token)) = self.checks.take() else { continue };
-            let until = self.clock.elapsed() + self.terms.hold;
+            let until = self.clock.elapsed() + self.settings.hold;
             match self.ask_once(&token, hash, Lane::Checks, Trust::Known, until).await {
                 Whose::Valid(_) => {}
                 Whose::Invalid => {
@@ -246,12 +246,12 @@ impl LaravelVerifier {
             }
             Ok(None) => None,
             // Without the store this node's own memory has to do.
-            Err(_) => own.filter(|known| self.age(known) < self.terms.stale),
+            Err(_) => own.filter(|known| self.age(known) < self.settings.stale),
         }
     }
 
     fn is_fresh(&self, known: &KnownToken) -> bool {
-        self.age(known) < self.terms.fresh
+        self.age(known) < self.settings.fresh
     }
 
     fn age(&self, known: &KnownToken) -> Duration {
@@ -319,9 +319,9 @@ impl LaravelVerifier {
         let known = KnownToken { user: identity.user.clone(), name: identity.name.clone(), verified_at: now };
         self.remember(hash, known.clone());
         // Once more where the first attempt failed: what is not shared is asked of Laravel again by other nodes.
-        let first = self.tokens.put(&hash, &known, self.terms.stale).await;
+        let first = self.tokens.put(&hash, &known, self.settings.stale).await;
         if first.is_err()
-            && let Err(error) = self.tokens.put(&hash, &known, self.terms.stale).await
+            && let Err(error) = self.tokens.put(&hash, &known, self.settings.stale).await
         {
             tracing::debug!(%error, "sharing a verified token failed");
         }

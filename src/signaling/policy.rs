@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::Terms;
+use crate::call::CallTimeouts;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
@@ -37,10 +37,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    pub(super) fn terms(&self, caller_acks: bool) -> Terms {
+    pub(super) fn timeouts(&self, caller_acks: bool) -> CallTimeouts {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let caller_grace = if caller_acks { self.caller_grace } else { self.caller_grace_without_acks };
-        Terms {
+        CallTimeouts {
             caller_grace: millis(caller_grace),
             call_grace: millis(self.call_grace),
             max: millis(self.call_max),

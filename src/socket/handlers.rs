@@ -254,7 +254,7 @@ async fn initiate(
             return refuse(session, ack, acks::invalid(&error));
         }
     };
-    let (id, spelled) = (request.id.clone(), request.spelled.clone());
+    let (id, wire_id) = (request.id.clone(), request.wire_id.clone());
     match known(edge, caller, &request).await {
         Some(false) => return refuse(session, ack, acks::contradicted()),
         Some(true) => {
@@ -267,9 +267,9 @@ async fn initiate(
         Ok(answered) => {
             metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
             let overtaken = !session.acks && session.was_told_accepted(&id);
-            answer(session, ack, &acks::initiated(&spelled, &answered));
+            answer(session, ack, &acks::initiated(&wire_id, &answered));
             if let Initiated::Busy { .. } = answered {
-                session.notify_busy(&id, &spelled);
+                session.notify_busy(&id, &wire_id);
             }
             edge.signaling.phones.after_initiate(session, &id, &answered, overtaken).await;
         }
@@ -314,7 +314,7 @@ async fn command(
     arrived: Duration,
 ) {
     let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.reason())));
-    let ((id, spelled), reason) = match read {
+    let ((id, wire_id), reason) = match read {
         Ok(read) => read,
         Err(error) => {
             return refuse(session, ack, acks::invalid(&error));
@@ -332,16 +332,16 @@ async fn command(
         metrics::event_done(timed, signaling.clock().elapsed().saturating_sub(arrived));
     }
     match &judged {
-        Ok(call) => answer(session, ack, &acks::done(&spelled, call)),
+        Ok(call) => answer(session, ack, &acks::done(&wire_id, call)),
         Err(failure) => refuse(session, ack, acks::failed(failure)),
     }
     match judged {
         Ok(_) if event == "call:reject" => {
-            session.sender().reject_confirmed(&spelled);
+            session.sender().reject_confirmed(&wire_id);
         }
         Err(Failure::Refused { refusal, call }) => signaling.phones.answer_refused(session, refusal, &call),
         Err(Failure::NotFound) if event == "call:reject" => {
-            signaling.phones.reject_unknown(session, &id, &spelled, reason)
+            signaling.phones.reject_unknown(session, &id, &wire_id, reason)
         }
         Ok(_) | Err(Failure::NotFound | Failure::Unavailable | Failure::RateLimited { .. }) => {}
     }

@@ -19,8 +19,8 @@ pub(super) async fn relay(edge: &Arc<Edge>, session: &Arc<Session>, payload: Opt
         Ok((fields.call_id()?, content))
     });
     match read {
-        Ok(((id, spelled), content)) => match edge.signaling.phones.message(&session.actor(), &id, content).await {
-            Ok(handed) => answer(session, ack, &acks::handed(&spelled, &handed)),
+        Ok(((id, wire_id), content)) => match edge.signaling.phones.message(&session.actor(), &id, content).await {
+            Ok(handed) => answer(session, ack, &acks::handed(&wire_id, &handed)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },
         Err(error) => refuse(session, ack, acks::invalid(&error)),

@@ -32,7 +32,7 @@ pub(super) async fn switch(
     }
     let by = session.actor();
     let read = Fields::new(payload).and_then(|fields| {
-        let (id, spelled) = fields.call_id()?;
+        let (id, wire_id) = fields.call_id()?;
         let command = match event {
             "call:upgrade:response" => {
                 Command::AnswerVideo { by, accepted: fields.flag("accepted")?, reason: fields.reason() }
@@ -40,11 +40,11 @@ pub(super) async fn switch(
             "call:downgrade" => Command::Downgrade { by },
             _ => Command::RequestVideo { by },
         };
-        Ok((id, spelled, command))
+        Ok((id, wire_id, command))
     });
     match read {
-        Ok((id, spelled, command)) => match edge.signaling.phones.switch_type(&id, command).await {
-            Ok(call) => answer(session, ack, &acks::done(&spelled, &call)),
+        Ok((id, wire_id, command)) => match edge.signaling.phones.switch_type(&id, command).await {
+            Ok(call) => answer(session, ack, &acks::done(&wire_id, &call)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },
         Err(error) => refuse(session, ack, acks::invalid(&error)),

@@ -13,7 +13,8 @@ use super::memory::MemoryStore;
 use super::redis::{RedisCalls, RedisSessions, RedisTokens, connect};
 use super::*;
 use crate::call::{
-    Actor, Command, EarlyCommandKind, EndReason, MILESTONES, Party, Push, Role, State, Terms, TokenHash, What, step,
+    Actor, CallTimeouts, Command, EarlyCommandKind, EndReason, MILESTONES, Party, Push, Role, State, TokenHash, What,
+    step,
 };
 use crate::clock::Clock;
 
@@ -95,7 +96,7 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         order: 0,
         over: 0,
         id: CallId::parse(id).unwrap(),
-        spelled: id.into(),
+        wire_id: id.into(),
         version: Version { counter: 1, nonce: rand::random() },
         born: 0,
         outbox_seed: 0,
@@ -105,7 +106,7 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         callee: Party::new(user(callee)),
         call_type: Some("AUDIO".into()),
         ring_details: None,
-        terms: Terms { caller_grace: 1, call_grace: 1, max: 1, accept_hold: 1, lost: 1, asked: 1 },
+        timeouts: CallTimeouts { caller_grace: 1, call_grace: 1, max: 1, accept_hold: 1, lost: 1, asked: 1 },
         rang_at: None,
         push: Push::Unwanted,
         unvouched: false,
@@ -242,7 +243,7 @@ contract! {
                 let snapshot = calls.reconnect_snapshot(&user(name)).await.unwrap();
                 assert_eq!(snapshot.line, None);
                 assert_eq!(snapshot.last.as_ref(), Some(&ended));
-                assert_eq!(snapshot.outcomes[0].spelled, id);
+                assert_eq!(snapshot.outcomes[0].wire_id, id);
                 assert_eq!(snapshot.outcomes[0].reason, "rejected");
                 assert!(snapshot.outcomes.len() <= OUTCOMES_PER_USER);
             }

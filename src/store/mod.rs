@@ -106,7 +106,8 @@ pub enum Swap {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub call_id: CallId,
-    pub spelled: String,
+    #[serde(rename = "spelled")]
+    pub wire_id: String,
     pub reason: String,
     pub ended_at: Timestamp,
 }

@@ -29,7 +29,7 @@ const UNTIL_SWITCHED_ON: Duration = Duration::from_secs(60);
 
 /// Where webhooks go.
 #[derive(Clone, Debug)]
-pub struct EndpointTerms {
+pub struct EndpointSettings {
     pub url: String,
     /// The first two sign; never empty.
     pub secrets: Vec<SigningSecret>,
@@ -72,7 +72,7 @@ enum Attempt {
     Gone,
 }
 
-impl EndpointTerms {
+impl EndpointSettings {
     /// Whether such an address may be sent to at all.
     pub fn check(&self) -> Result<Url, EndpointError> {
         let url = Url::parse(&self.url).map_err(|_| EndpointError::Url)?;
@@ -93,15 +93,15 @@ impl EndpointTerms {
 
 impl Endpoint {
     #[expect(clippy::disallowed_methods, reason = "the one home of webhook clients")]
-    pub fn new(terms: EndpointTerms, outbox: Arc<dyn Outbox>, clock: Clock) -> Result<Self, EndpointError> {
-        let url = terms.check()?;
+    pub fn new(settings: EndpointSettings, outbox: Arc<dyn Outbox>, clock: Clock) -> Result<Self, EndpointError> {
+        let url = settings.check()?;
         let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             // A proxy would resolve the name instead.
             .no_proxy()
             .pool_max_idle_per_host(RECORDS_AT_ONCE)
             .user_agent(concat!("onlycare-signaling/", env!("CARGO_PKG_VERSION")));
-        if !terms.allow_private {
+        if !settings.allow_private {
             http = http.dns_resolver(Arc::new(PublicOnly));
         }
         let name = Sha256::digest(url.as_str().as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -109,7 +109,7 @@ impl Endpoint {
             http: http.build()?,
             url,
             name,
-            secrets: terms.secrets.into_iter().take(2).collect(),
+            secrets: settings.secrets.into_iter().take(2).collect(),
             pace: Pace::new(RECORDS_AT_ONCE),
             outbox,
             clock,
@@ -325,8 +325,8 @@ mod tests {
         let clock = Clock::system();
         let outbox = Arc::new(MemoryStore::new(clock.clone(), UNLIMITED));
         let secrets = vec![SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()];
-        let terms = EndpointTerms { url: "https://localhost:1/hook".into(), secrets, allow_private: false };
-        let endpoint = Endpoint::new(terms, outbox, clock).unwrap();
+        let settings = EndpointSettings { url: "https://localhost:1/hook".into(), secrets, allow_private: false };
+        let endpoint = Endpoint::new(settings, outbox, clock).unwrap();
         let Attempt::Failed { error, .. } = endpoint.attempt(&claim(0), second).await else { panic!("delivered") };
         assert!(error.contains("localhost resolves to private addresses only"), "{error}");
     }

@@ -7,6 +7,6 @@ mod schedule;
 mod signature;
 mod upkeep;
 
-pub use endpoint::{Endpoint, EndpointError, EndpointTerms, Events, Pushes};
+pub use endpoint::{Endpoint, EndpointError, EndpointSettings, Events, Pushes};
 pub use signature::{InvalidSecret, SigningSecret};
 pub use upkeep::run_upkeep;

@@ -24,13 +24,13 @@ impl Refused {
     }
 }
 
-pub fn done(spelled: &str, call: &Call) -> Value {
-    json!({"success": true, "callId": spelled, "state": call.state.name()})
+pub fn done(wire_id: &str, call: &Call) -> Value {
+    json!({"success": true, "callId": wire_id, "state": call.state.name()})
 }
 
 /// To whom a message was handed: nobody, where no device of the other side is there.
-pub fn handed(spelled: &str, handed: &Handed) -> Value {
-    let mut ack = done(spelled, &handed.call);
+pub fn handed(wire_id: &str, handed: &Handed) -> Value {
+    let mut ack = done(wire_id, &handed.call);
     let to = json!({"userId": handed.to, "devices": handed.devices});
     ack["handedTo"] = if handed.devices > 0 { json!([to]) } else { json!([]) };
     ack["order"] = handed.order.into();
@@ -49,10 +49,10 @@ pub fn presence(users: &[(UserId, bool)]) -> Value {
     json!({"success": true, "users": users})
 }
 
-pub fn initiated(spelled: &str, answer: &Initiated) -> Value {
+pub fn initiated(wire_id: &str, answer: &Initiated) -> Value {
     match answer {
         Initiated::Ringing | Initiated::Settled(_) => {
-            json!({"success": true, "callId": spelled, "message": "Call initiated successfully"})
+            json!({"success": true, "callId": wire_id, "message": "Call initiated successfully"})
         }
         Initiated::Offline => {
             json!({"success": false, "error": "User offline - FCM notification sent", "useFcmFallback": true})

@@ -11,7 +11,7 @@ pub type Event<'a> = (&'a str, Value);
 
 /// What is said about a call, as the phone reads it.
 pub fn call_event(call: &Call, notification: &Notification, now: Timestamp, repeat: bool) -> Event<'static> {
-    let id = call.spelled.as_str();
+    let id = call.wire_id.as_str();
     let timestamp = now.as_millis();
     match notification {
         Notification::Incoming => ("call:incoming", incoming(call, now)),
@@ -114,7 +114,7 @@ pub fn ready_event(ready: &Ready) -> Event<'static> {
         .iter()
         .map(|outcome| {
             json!({
-                "callId": outcome.spelled,
+                "callId": outcome.wire_id,
                 "reason": outcome.reason,
                 "endedAt": outcome.ended_at.as_millis(),
             })
@@ -130,7 +130,7 @@ pub fn ready_event(ready: &Ready) -> Event<'static> {
             Role::Caller => "caller",
             Role::Callee => "callee",
         };
-        let mut snapshot = json!({"callId": call.spelled, "role": role, "state": call.state, "peerId": call.peer});
+        let mut snapshot = json!({"callId": call.wire_id, "role": role, "state": call.state, "peerId": call.peer});
         if let Some(call_type) = &call.call_type {
             snapshot["callType"] = call_type.as_str().into();
         }
@@ -146,7 +146,7 @@ fn incoming(call: &Call, now: Timestamp) -> Value {
     let ring_details = call.ring_details.clone().unwrap_or_default();
     let further: Map<String, Value> = serde_json::from_str(&ring_details.extra).unwrap_or_default();
     let mut payload = json!({
-        "callId": call.spelled,
+        "callId": call.wire_id,
         "callerId": call.caller.user,
         "callerName": ring_details.caller_name,
         "callType": call.call_type,

@@ -75,7 +75,7 @@ impl Fields {
         self.text(name).and_then(|text| if text.is_empty() { Err(FieldError::Missing(name)) } else { Ok(text) })
     }
 
-    /// The call's id in its normal form, and as it was spelled.
+    /// The call's id in its normal form, and its wire id.
     pub fn call_id(&self) -> Result<(CallId, String), FieldError> {
         let text = self.filled("callId")?;
         let id = CallId::parse(text).map_err(|error| FieldError::Id("callId", error))?;
@@ -98,7 +98,7 @@ impl Fields {
     /// The users of a subscription, each once.
     pub fn users(&self, name: &'static str, most: usize) -> Result<Vec<UserId>, FieldError> {
         let mut users = Vec::new();
-        for (_, user) in self.users_as_spelled(name, most)? {
+        for (_, user) in self.users_with_wire_ids(name, most)? {
             if !users.contains(&user) {
                 users.push(user);
             }
@@ -107,7 +107,7 @@ impl Fields {
     }
 
     /// A list of users, and how it spells each.
-    pub fn users_as_spelled(&self, name: &'static str, most: usize) -> Result<Vec<(String, UserId)>, FieldError> {
+    pub fn users_with_wire_ids(&self, name: &'static str, most: usize) -> Result<Vec<(String, UserId)>, FieldError> {
         let list = self.0.get(name).and_then(Value::as_array).ok_or(FieldError::NoList(name))?;
         if list.len() > most {
             return Err(FieldError::TooMany(name, most));
@@ -229,7 +229,7 @@ pub fn command_alone(text: &str) -> Option<String> {
 
 /// Reads `call:initiate`. A call that the callee's ring screen could not show is refused here, complete or not at all.
 pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Result<Initiate, FieldError> {
-    let (id, spelled) = fields.call_id()?;
+    let (id, wire_id) = fields.call_id()?;
     let receiver = fields.user("receiverId")?;
     if receiver == *caller {
         return Err(FieldError::OneselfCalled);
@@ -244,7 +244,7 @@ pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Resu
         caller_name: caller_name.to_owned(),
         extra: extra(fields.0)?,
     };
-    Ok(Initiate { id, spelled, receiver, call_type: Some(call_type), ring_details, ring_timeout: None, named: false })
+    Ok(Initiate { id, wire_id, receiver, call_type: Some(call_type), ring_details, ring_timeout: None, named: false })
 }
 
 /// Every further field, without nulls and without those that `call:incoming` sets itself.

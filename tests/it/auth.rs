@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use onlycare_signaling::app::App;
 use onlycare_signaling::call::{CallId, UserId};
 use onlycare_signaling::clock::Clock;
-use onlycare_signaling::laravel::{Client, Confirmation, LaravelVerifier, Terms, Verified};
+use onlycare_signaling::laravel::{Client, Confirmation, LaravelVerifier, Verified, VerifierSettings};
 use onlycare_signaling::store::memory::MemoryStore;
 use serde_json::json;
 
@@ -93,7 +93,8 @@ async fn backend_trouble_closes_the_transport_and_burns_nobody() {
 async fn five_failures_of_any_kind_open_the_breaker() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
-    let terms = Terms { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
+    let settings =
+        VerifierSettings { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
     let (ana, bo) = (UserId::parse("USR_ana").unwrap(), UserId::parse("USR_bo").unwrap());
     let (call, from) = (CallId::parse("1").unwrap(), IpAddr::from([198, 51, 100, 1]));
     for mood in [Mood::TooManyRequests, Mood::Html, Mood::Unrelated401, Mood::Broken, Mood::Redirect] {
@@ -101,7 +102,7 @@ async fn five_failures_of_any_kind_open_the_breaker() {
         let timeout = Duration::from_secs(5);
         let client = Client::new(&format!("http://{}", laravel.address), timeout, clock.clone()).unwrap();
         let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
-        let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, terms, tokens, clock);
+        let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock);
         laravel.mood(mood);
         for attempt in 0..10 {
             assert_eq!(verifier.verify(&format!("token-{attempt}"), &ana, from).await, Verified::Unavailable);
@@ -118,11 +119,12 @@ async fn five_failures_of_any_kind_open_the_breaker() {
 async fn a_throttled_user_slows_nobody_else_down() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
-    let terms = Terms { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
+    let settings =
+        VerifierSettings { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
     let (laravel, clock) = (Laravel::start().await, Clock::system());
     let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
     let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
-    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, terms, tokens, clock);
+    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock);
     laravel.row_of_all(json!({"status": "CONNECTING"}));
     let users: Vec<UserId> = (0..8).map(|place| UserId::parse(&format!("USR_{place}")).unwrap()).collect();
     let token = |user: &UserId, which: usize| format!("token-of-{user}#{which}");
@@ -230,10 +232,11 @@ async fn the_wait_for_a_place_is_part_of_the_hold() {
     laravel.pause_tokens(Duration::from_secs(3));
     let minute = Duration::from_secs(60);
     let hold = Duration::from_secs(1);
-    let terms = Terms { fresh: minute, stale: minute, hold, checks_per_second: 1, new_tokens_per_second: 100 };
+    let settings =
+        VerifierSettings { fresh: minute, stale: minute, hold, checks_per_second: 1, new_tokens_per_second: 100 };
     let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
     let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
-    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, terms, tokens, clock);
+    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock);
     let started = Instant::now();
     let verified = join_all((0..64).map(|place| {
         let verifier = &verifier;

@@ -84,7 +84,7 @@ async fn settled(cluster: &Cluster, id: &str, caller: Move, callee: Move) -> Cal
 
 /// Each side heard exactly what the one final state says.
 async fn judge(call: &Call, ana: &Phone, bo: &Phone, mine: &Value, other: &Value, moves: (Move, Move)) -> &'static str {
-    let id = call.spelled.as_str();
+    let id = call.wire_id.as_str();
     let Some(end) = call.end() else {
         expect(ana, "call:accepted", id).await;
         ana.end(id).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use onlycare_signaling::telemetry::trace::Terms;
+use onlycare_signaling::telemetry::trace::ExporterSettings;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -15,12 +15,12 @@ use crate::harness::receiver::Receiver;
 use crate::harness::{Backend, Cluster};
 use crate::on_each_backend;
 
-fn terms(url: String) -> Terms {
-    Terms { endpoint: url, headers: Vec::new(), service: "signaling".into(), ratio: 1.0 }
+fn settings(url: String) -> ExporterSettings {
+    ExporterSettings { endpoint: url, headers: Vec::new(), service: "signaling".into(), ratio: 1.0 }
 }
 
 async fn traced(backend: Backend, nodes: usize, collector: &Collector) -> Cluster {
-    Cluster::tuned(backend, nodes, |config| config.traces = Some(terms(collector.url()))).await
+    Cluster::tuned(backend, nodes, |config| config.traces = Some(settings(collector.url()))).await
 }
 
 fn named<'a>(spans: &'a [Seen], name: &str) -> Vec<&'a Seen> {
@@ -92,7 +92,7 @@ async fn a_node_without_traces_sends_nothing() {
     let count = std::sync::atomic::AtomicUsize::new(0);
     let cluster = Cluster::tuned(Backend::Memory, 2, |config| {
         let second = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
-        config.traces = second.then(|| terms(collector.url()));
+        config.traces = second.then(|| settings(collector.url()));
         config.redis_prefix = "p".into();
     })
     .await;
@@ -118,7 +118,7 @@ async fn a_node_without_traces_sends_nothing() {
 async fn a_call_is_traced_as_a_whole_or_not_at_all() {
     let collector = Collector::start().await;
     let half = |config: &mut onlycare_signaling::config::Config| {
-        config.traces = Some(Terms { ratio: 0.5, ..terms(collector.url()) });
+        config.traces = Some(ExporterSettings { ratio: 0.5, ..settings(collector.url()) });
     };
     let cluster = Cluster::tuned(Backend::Memory, 2, half).await;
     let ana = cluster.phone(0, &unique("ana")).await;
@@ -140,7 +140,7 @@ async fn a_call_is_traced_as_a_whole_or_not_at_all() {
 async fn what_the_backend_says_and_hears_is_in_the_trace() {
     let (collector, receiver) = (Collector::start().await, Receiver::start().await);
     let cluster = Cluster::tuned(Backend::Memory, 2, |config| {
-        config.traces = Some(terms(collector.url()));
+        config.traces = Some(settings(collector.url()));
         receiver.hears_of(config);
     })
     .await;
@@ -182,7 +182,7 @@ async fn a_question_to_laravel_lies_below_its_event() {
     let checked = config(&[("AUTH", "laravel"), ("LARAVEL_API_URL", &url), ("INITIATE_CHECK", "enforce")]);
     let cluster = Cluster::tuned(Backend::Memory, 1, |config| {
         (config.auth, config.initiate_check) = (checked.auth.clone(), checked.initiate_check);
-        config.traces = Some(terms(collector.url()));
+        config.traces = Some(settings(collector.url()));
     })
     .await;
     let ana = cluster.phone(0, &unique("ana")).await;
@@ -202,7 +202,7 @@ async fn a_dead_collector_is_in_nobodys_way() {
     let silent = Collector::start().await;
     silent.fall_silent();
     for url in [silent.url(), "http://127.0.0.1:9".into()] {
-        let cluster = Cluster::tuned(Backend::Memory, 2, |config| config.traces = Some(terms(url.clone()))).await;
+        let cluster = Cluster::tuned(Backend::Memory, 2, |config| config.traces = Some(settings(url.clone()))).await;
         let ana = cluster.phone(0, &unique("ana")).await;
         let bo = cluster.phone(1, &unique("bo")).await;
         ana.completes_call(&bo).await;

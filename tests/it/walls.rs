@@ -24,7 +24,7 @@ const LARGE: &[(&str, &str, &str)] = &[
     ("call", "Call", "the stored record: its fields are its format, its methods derive from them alone"),
     ("call", "Party", "a part of the stored record"),
     ("config", "Reader", "a method for each kind of value an option has"),
-    ("signaling", "Policy", "the options that rooms need; one method derives the terms of a call"),
+    ("signaling", "Policy", "the options that rooms need; one method derives the timeouts of a call"),
     ("app", "App", "what a running node is stopped by, in its order"),
     ("http", "Relay", "to be split: whom to ask, how to pass on, what came back"),
     ("laravel", "Account", "to be split: counts of a client and what it is owed"),

@@ -95,7 +95,7 @@ fn phones_have_their_time_after_an_outage_of_all_nodes() {
     let judged = after(&after(&gone, away(), 1000), away(), 1000);
     assert_eq!(judged.lost_at, Some(at(1540)));
     let mut hasty = gone.clone();
-    hasty.terms.lost = 1_000;
+    hasty.timeouts.lost = 1_000;
     let hasty = after(&after(&hasty, away(), 70), away(), 70);
     assert_eq!((hasty.lost_at, outcome(&hasty, &away(), 70).as_str()), (Some(at(70)), "lost, both told"));
 }
@@ -104,7 +104,7 @@ fn phones_have_their_time_after_an_outage_of_all_nodes() {
 #[test]
 fn the_backend_is_asked_whether_it_goes_on() {
     let mut call = with_token(deployed());
-    call.terms.lost = 3_600_000;
+    call.timeouts.lost = 3_600_000;
     let mut call = both_away(&call);
     for asked in 1..=10 {
         let next = 80 + u64::from(asked) * 60;

@@ -104,7 +104,7 @@ pub(super) fn text(call: &Call, timeline: &[Milestone], now: Timestamp) -> Strin
         steps.iter().filter_map(of).map(|text| text.chars().count()).max().unwrap_or_default()
     };
     let (parties, nodes) = (width(|step| step.party.as_ref()), width(|step| step.node.as_ref()));
-    let mut text = format!("{}: {} calls {}", call.spelled, call.caller.user, call.callee.user);
+    let mut text = format!("{}: {} calls {}", call.wire_id, call.caller.user, call.callee.user);
     if let Some(call_type) = &call.call_type {
         let _ = write!(text, ", {}", plain(call_type));
     }

@@ -58,7 +58,7 @@ pub(super) fn shown(user: &UserId, person: &Person) -> Shown {
         connected_at: session.connected_at.as_millis(),
     };
     let ended = |outcome: &crate::signaling::Outcome| Ended {
-        call_id: outcome.spelled.clone(),
+        call_id: outcome.wire_id.clone(),
         reason: outcome.reason.clone(),
         ended_at: outcome.ended_at.as_millis(),
     };

@@ -30,7 +30,7 @@ impl Rejections {
         self: &Arc<Self>,
         session: &Arc<Session>,
         id: &CallId,
-        spelled: &str,
+        wire_id: &str,
         reason: Option<String>,
     ) {
         let by = session.actor();
@@ -39,15 +39,15 @@ impl Rejections {
             return;
         }
         let (rejections, session) = (Arc::clone(self), Arc::clone(session));
-        let (id, spelled) = (id.clone(), spelled.to_owned());
+        let (id, wire_id) = (id.clone(), wire_id.to_owned());
         self.node.spawn(async move {
             let Asked::Row(row) = rejections.questions.ask(&id, &[token], EARLY_COMMAND_PATIENCE).await else { return };
             let known = row.receiver.as_ref() == Some(&by.user);
             if !known || !matches!(row.status, RowStatus::Open | RowStatus::Rejected) {
                 return;
             }
-            match rejections.record(&by, &row, &id, &spelled, reason).await {
-                Ok(()) => drop(session.sender().reject_confirmed(&spelled)),
+            match rejections.record(&by, &row, &id, &wire_id, reason).await {
+                Ok(()) => drop(session.sender().reject_confirmed(&wire_id)),
                 Err(failure) => tracing::warn!(call = %id, ?failure, "a rejection before its call was only kept"),
             }
         });
@@ -58,7 +58,7 @@ impl Rejections {
         by: &Actor,
         row: &Row,
         id: &CallId,
-        spelled: &str,
+        wire_id: &str,
         reason: Option<String>,
     ) -> Result<(), Failure> {
         let Some(caller) = row.caller.clone().filter(|caller| *caller != by.user) else { return Ok(()) };
@@ -66,7 +66,7 @@ impl Rejections {
         let told = row.status == RowStatus::Rejected;
         let device = if told { Device::Unknown } else { by.device.clone() };
         let ender = Ender { role: Role::Callee, device, verb: Verb::Reject };
-        let mut call = self.new_calls.by_backend(id, spelled, &caller, &by.user);
+        let mut call = self.new_calls.by_backend(id, wire_id, &caller, &by.user);
         call.push = Push::Unwanted;
         call.callee.tokens = by.token.iter().cloned().collect();
         let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.node.now());
@@ -75,7 +75,7 @@ impl Rejections {
             return Ok(());
         }
         let reason = reason.unwrap_or_else(|| "User declined".into());
-        self.direct.send(&caller, DirectEvent::Rejected { call_id: spelled.to_owned(), reason }).await?;
+        self.direct.send(&caller, DirectEvent::Rejected { call_id: wire_id.to_owned(), reason }).await?;
         Ok(())
     }
 }

@@ -107,7 +107,7 @@ fn data(call: &Call, event: &Event) -> Value {
         data.insert("expiresAt".into(), call.ring_until.as_millis().into());
     }
     let mut put = |name: &str, value: Value| drop(data.insert(name.into(), value));
-    put("callId", call.spelled.as_str().into());
+    put("callId", call.wire_id.as_str().into());
     put("seq", event.seq.into());
     put("state", call.state.name().into());
     put("callerId", call.caller.user.as_str().into());

@@ -19,7 +19,7 @@ const ASKED_AHEAD: Duration = Duration::from_secs(2);
 pub struct Initiate {
     pub id: CallId,
     /// The id as it was sent.
-    pub spelled: String,
+    pub wire_id: String,
     pub receiver: UserId,
     pub call_type: Option<String>,
     pub ring_details: RingDetails,
@@ -44,7 +44,7 @@ impl NewCalls {
             order: 0,
             over: 0,
             id: request.id,
-            spelled: request.spelled,
+            wire_id: request.wire_id,
             version: Version::default().next(born),
             born,
             outbox_seed: rand::random(),
@@ -61,7 +61,7 @@ impl NewCalls {
             callee: Party::new(request.receiver),
             call_type: request.call_type,
             ring_details: Some(request.ring_details),
-            terms: self.node.policy.terms(by.acks),
+            timeouts: self.node.policy.timeouts(by.acks),
             rang_at: None,
             push: if self.node.policy.webhooks { Push::Due(now + PUSH_PATIENCE) } else { Push::Unwanted },
             unvouched: false,
@@ -80,10 +80,10 @@ impl NewCalls {
     }
 
     /// A call that only Laravel knows of, before its outcome.
-    pub fn by_backend(&self, id: &CallId, spelled: &str, caller: &UserId, receiver: &UserId) -> Call {
+    pub fn by_backend(&self, id: &CallId, wire_id: &str, caller: &UserId, receiver: &UserId) -> Call {
         let request = Initiate {
             id: id.clone(),
-            spelled: spelled.to_owned(),
+            wire_id: wire_id.to_owned(),
             receiver: receiver.clone(),
             call_type: None,
             ring_details: RingDetails::default(),

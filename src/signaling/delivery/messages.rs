@@ -148,7 +148,7 @@ impl DirectDelivery {
 
 fn message_of(call: &Call, by: Role, content: MessageContent) -> Message {
     Message {
-        call_id: call.spelled.clone(),
+        call_id: call.wire_id.clone(),
         sender: call.party(by).user.clone(),
         data: content.data,
         id: content.id,

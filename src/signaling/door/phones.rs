@@ -115,8 +115,8 @@ impl Phones {
     }
 
     /// A call was rejected that nobody initiated here.
-    pub fn reject_unknown(&self, session: &Arc<Session>, id: &CallId, spelled: &str, reason: Option<String>) {
-        self.rejections.reject_unknown(session, id, spelled, reason);
+    pub fn reject_unknown(&self, session: &Arc<Session>, id: &CallId, wire_id: &str, reason: Option<String>) {
+        self.rejections.reject_unknown(session, id, wire_id, reason);
     }
 
     /// Whether the user is party to this call and it is live; when the store can't tell, it is.

@@ -15,7 +15,7 @@ pub struct Ready {
 /// The live call of the user who connected.
 #[derive(Clone, Debug)]
 pub struct ReadyCall {
-    pub spelled: String,
+    pub wire_id: String,
     pub role: Role,
     pub state: &'static str,
     pub peer: UserId,
@@ -28,7 +28,7 @@ impl ReadyCall {
     pub fn of(call: &Call, user: &UserId, now: Timestamp) -> Option<Self> {
         let role = call.role_of(user)?;
         Some(Self {
-            spelled: call.spelled.clone(),
+            wire_id: call.wire_id.clone(),
             role,
             state: call.state.name(),
             peer: call.party(role.other()).user.clone(),

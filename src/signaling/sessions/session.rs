@@ -149,7 +149,7 @@ impl Session {
             let is_new = is_newest || matches!(kind, NotificationKind::Cancelled | NotificationKind::Ended);
             wanted(kind) && is_new && !(kind == NotificationKind::Busy && knows_busy)
         };
-        let grace = Duration::from_millis(call.terms.call_grace);
+        let grace = Duration::from_millis(call.timeouts.call_grace);
         let is_loud = call.request().is_some() && fault_injection::is_on(Bug::LoudRequest);
         let device = if is_loud { &call.party(role).device } else { &self.device };
         for notification in notifications(call, role, device, Some(&self.id)) {
@@ -198,9 +198,9 @@ impl Session {
     }
 
     /// Notifies it that the callee of its own dial is busy, if a replay has not.
-    pub fn notify_busy(&self, id: &CallId, spelled: &str) {
+    pub fn notify_busy(&self, id: &CallId, wire_id: &str) {
         let mut state = self.delivered.calls.lock();
-        if state.busy.as_ref() != Some(id) && self.sender().busy(spelled) {
+        if state.busy.as_ref() != Some(id) && self.sender().busy(wire_id) {
             state.busy = Some(id.clone());
         }
     }

@@ -20,11 +20,11 @@ pub type CommandOutcome = Result<CommandAnswer, Failure>;
 #[derive(Clone, Debug, PartialEq)]
 pub enum BackendCommand {
     /// The callee accepted; `device` where Laravel knows it.
-    Accepted { spelled: String, caller: UserId, receiver: UserId, device: Option<Device> },
+    Accepted { wire_id: String, caller: UserId, receiver: UserId, device: Option<Device> },
     /// The caller cancelled.
-    Cancelled { spelled: String, receiver: UserId, reason: Option<String> },
+    Cancelled { wire_id: String, receiver: UserId, reason: Option<String> },
     /// The callee rejected.
-    Rejected { spelled: String, caller: UserId, receiver: UserId, reason: Option<String> },
+    Rejected { wire_id: String, caller: UserId, receiver: UserId, reason: Option<String> },
     /// It ended, by one party or by nobody in particular.
     Ended { by: Option<UserId>, reason: Option<String> },
 }

@@ -31,14 +31,14 @@ impl BackendOutcomes {
     /// Does what Laravel says.
     pub async fn obey(&self, id: &CallId, command: &BackendCommand) -> CommandOutcome {
         match command.clone() {
-            BackendCommand::Accepted { spelled, caller, receiver, device } => {
-                self.accepted(id, &spelled, &caller, &receiver, device).await
+            BackendCommand::Accepted { wire_id, caller, receiver, device } => {
+                self.accepted(id, &wire_id, &caller, &receiver, device).await
             }
-            BackendCommand::Cancelled { spelled, receiver, reason } => {
-                self.cancelled(id, &spelled, &receiver, reason).await
+            BackendCommand::Cancelled { wire_id, receiver, reason } => {
+                self.cancelled(id, &wire_id, &receiver, reason).await
             }
-            BackendCommand::Rejected { spelled, caller, receiver, reason } => {
-                self.rejected(id, &spelled, &caller, &receiver, reason).await
+            BackendCommand::Rejected { wire_id, caller, receiver, reason } => {
+                self.rejected(id, &wire_id, &caller, &receiver, reason).await
             }
             BackendCommand::Ended { by, reason } => self.ended(id, by.as_ref(), reason).await,
         }
@@ -53,7 +53,7 @@ impl BackendOutcomes {
     async fn accepted(
         &self,
         id: &CallId,
-        spelled: &str,
+        wire_id: &str,
         caller: &UserId,
         receiver: &UserId,
         device: Option<Device>,
@@ -66,7 +66,7 @@ impl BackendOutcomes {
                 Err(Failure::NotFound) => {}
                 judged => return self.answer(judged, caller).await,
             }
-            let mut call = self.new_calls.by_backend(id, spelled, caller, receiver);
+            let mut call = self.new_calls.by_backend(id, wire_id, caller, receiver);
             let now = self.node.now();
             call.ring_details = None;
             call.push = Push::Unwanted;
@@ -96,7 +96,7 @@ impl BackendOutcomes {
     }
 
     /// The caller cancelled over REST.
-    async fn cancelled(&self, id: &CallId, spelled: &str, receiver: &UserId, reason: Option<String>) -> CommandOutcome {
+    async fn cancelled(&self, id: &CallId, wire_id: &str, receiver: &UserId, reason: Option<String>) -> CommandOutcome {
         let mut id = id.clone();
         let caller = match self.calls.cached_or_stored(&id).await? {
             Some(call) if call.callee.user == *receiver => call.caller.user,
@@ -124,7 +124,7 @@ impl BackendOutcomes {
                     Some(call) => call.caller.user,
                     None => {
                         let reason = reason.unwrap_or_else(|| "Caller ended call".into());
-                        let event = DirectEvent::Cancelled { call_id: spelled.to_owned(), reason };
+                        let event = DirectEvent::Cancelled { call_id: wire_id.to_owned(), reason };
                         return Ok(CommandAnswer::Emitted(self.direct.send(receiver, event).await?));
                     }
                 }
@@ -149,7 +149,7 @@ impl BackendOutcomes {
     async fn rejected(
         &self,
         id: &CallId,
-        spelled: &str,
+        wire_id: &str,
         caller: &UserId,
         receiver: &UserId,
         reason: Option<String>,
@@ -161,14 +161,14 @@ impl BackendOutcomes {
             judged => return self.answer(judged, caller).await,
         }
         let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
-        let call = self.new_calls.by_backend(id, spelled, caller, receiver);
+        let call = self.new_calls.by_backend(id, wire_id, caller, receiver);
         let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.node.now());
         if let Created::Exists(_) = self.calls.create_settled(&call).await? {
             let judged = self.commands.apply(id, &reject).await;
             return self.answer(judged, caller).await;
         }
         let reason = reason.unwrap_or_else(|| "User declined".into());
-        let event = DirectEvent::Rejected { call_id: spelled.to_owned(), reason };
+        let event = DirectEvent::Rejected { call_id: wire_id.to_owned(), reason };
         Ok(CommandAnswer::Emitted(self.direct.send(caller, event).await?))
     }
 

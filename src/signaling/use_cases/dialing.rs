@@ -32,7 +32,7 @@ pub enum Initiated {
     /// An early command was waiting, or an accept came first: the outcome follows the answer.
     Settled(Box<Call>),
     Busy {
-        /// The call, as spelled, in which the receiver rings the dialer.
+        /// The wire id of the call in which the receiver rings the dialer.
         ringing: Option<String>,
     },
 }
@@ -133,7 +133,7 @@ impl Dialing {
                                 self.commands.verify(&line);
                                 return self.answer_busy(call, None).await;
                             }
-                            Contention::Glare => return self.answer_busy(call, Some(line.spelled.clone())).await,
+                            Contention::Glare => return self.answer_busy(call, Some(line.wire_id.clone())).await,
                         }
                     }
                 }

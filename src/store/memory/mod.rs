@@ -58,7 +58,7 @@ pub(in crate::store) fn outcome_of(call: &Call) -> Option<Outcome> {
     let end = call.end().filter(|end| !(call.unvouched && nobody_said_so(end)))?;
     Some(Outcome {
         call_id: call.id.clone(),
-        spelled: call.spelled.clone(),
+        wire_id: call.wire_id.clone(),
         reason: end.reason.name().to_owned(),
         ended_at: end.at,
     })

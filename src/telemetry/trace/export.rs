@@ -31,7 +31,7 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// Where traces go.
 #[derive(Clone, PartialEq)]
-pub struct Terms {
+pub struct ExporterSettings {
     /// Without `/v1/traces`.
     pub endpoint: String,
     /// They may hold secrets.
@@ -41,9 +41,9 @@ pub struct Terms {
     pub ratio: f64,
 }
 
-impl fmt::Debug for Terms {
+impl fmt::Debug for ExporterSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Terms({}, {} headers, {})", self.endpoint, self.headers.len(), self.ratio)
+        write!(f, "ExporterSettings({}, {} headers, {})", self.endpoint, self.headers.len(), self.ratio)
     }
 }
 
@@ -61,7 +61,7 @@ pub enum TraceError {
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
-impl Terms {
+impl ExporterSettings {
     /// Whether traces can be sent so.
     pub fn check(&self) -> Result<(), TraceError> {
         let url = Url::parse(&self.endpoint).map_err(|_| TraceError::Endpoint)?;
@@ -95,12 +95,12 @@ struct State {
 }
 
 impl Exporter {
-    pub fn start(terms: &Terms, node: &NodeId) -> Result<Self, TraceError> {
+    pub fn start(settings: &ExporterSettings, node: &NodeId) -> Result<Self, TraceError> {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{}/v1/traces", terms.endpoint.trim_end_matches('/')))
-            .with_headers(terms.headers.iter().cloned().collect())
+            .with_endpoint(format!("{}/v1/traces", settings.endpoint.trim_end_matches('/')))
+            .with_headers(settings.headers.iter().cloned().collect())
             .with_timeout(TIMEOUT)
             .with_http_client(Collector::new()?)
             .build()?;
@@ -108,7 +108,7 @@ impl Exporter {
         let mut delivery = Delivery { exporter, state: Arc::clone(&state) };
         delivery.set_resource(
             &Resource::builder_empty()
-                .with_service_name(terms.service.clone())
+                .with_service_name(settings.service.clone())
                 .with_attributes([
                     KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
                     KeyValue::new("service.instance.id", node.to_string()),
@@ -257,8 +257,8 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", deaf.local_addr().unwrap());
-        let terms = Terms { endpoint, headers: Vec::new(), service: "s".into(), ratio: 1.0 };
-        let exporter = Exporter::start(&terms, &NodeId::parse("n").unwrap()).unwrap();
+        let settings = ExporterSettings { endpoint, headers: Vec::new(), service: "s".into(), ratio: 1.0 };
+        let exporter = Exporter::start(&settings, &NodeId::parse("n").unwrap()).unwrap();
         for _ in 0..QUEUE + 100 {
             exporter.take(span());
         }

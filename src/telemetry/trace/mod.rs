@@ -16,7 +16,7 @@ use super::who::Who;
 use crate::call::{Call, NodeId, SessionId};
 use crate::clock::Clock;
 use export::Exporter;
-pub use export::{Terms, TraceError};
+pub use export::{ExporterSettings, TraceError};
 pub(super) use here::Here;
 pub use here::carry;
 use ids::{CallTraces, Place};
@@ -31,16 +31,21 @@ const NOTES: usize = 32;
 pub struct Traces(Option<Arc<Tracer>>);
 
 impl Traces {
-    /// Starts sending to a collector; without terms there is nothing to send. `cluster` is told apart from others by
+    /// Starts sending to a collector; without settings there is nothing to send. `cluster` is told apart from others by
     /// its name.
-    pub fn start(terms: Option<&Terms>, node: &NodeId, cluster: &str, clock: &Clock) -> Result<Self, TraceError> {
-        let Some(terms) = terms else { return Ok(Self::default()) };
+    pub fn start(
+        settings: Option<&ExporterSettings>,
+        node: &NodeId,
+        cluster: &str,
+        clock: &Clock,
+    ) -> Result<Self, TraceError> {
+        let Some(settings) = settings else { return Ok(Self::default()) };
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION"));
         Ok(Self(Some(Arc::new(Tracer {
             clock: clock.clone(),
-            calls: CallTraces::new(cluster, terms.ratio),
+            calls: CallTraces::new(cluster, settings.ratio),
             scope: scope.build(),
-            exporter: Exporter::start(terms, node)?,
+            exporter: Exporter::start(settings, node)?,
         }))))
     }
 

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// The times a call was created under, in milliseconds: stored with it, so that nodes with different settings agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
+pub struct CallTimeouts {
     pub caller_grace: u64,
     pub call_grace: u64,
     pub max: u64,
