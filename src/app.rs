@@ -27,7 +27,7 @@ use crate::http::{
     inspector_router, is_cut_off, public_router, refuse_forwarded, route, serve, strangers_get_nothing,
 };
 use crate::signaling::{self, Parts, Signaling};
-use crate::socket::{self, Edge, EventLimits, Pace, Wires};
+use crate::socket::{self, EventLimits, Pace, SocketServer, Wires};
 use crate::store::WakeUp;
 use crate::telemetry::metrics;
 use crate::telemetry::trace::{TraceError, Traces};
@@ -121,7 +121,7 @@ impl App {
         shared: Shared,
         tasks: TaskTracker,
     ) -> Result<Self, AppError> {
-        let AdminPort { address: admin_address, door, stop, descriptors, unless_started } = admin;
+        let AdminPort { address: admin_address, switch, stop, descriptors, unless_started } = admin;
         let public = reserve("the public port", SocketAddr::new(config.host, config.port))?;
         let public_address = public.local_addr().unwrap_or(SocketAddr::new(config.host, config.port));
         let address = own_address(&config, public_address)?;
@@ -173,7 +173,7 @@ impl App {
         };
         let unanswered = config.ping_interval + config.ping_timeout;
         let wires = Arc::new(Wires::new(2 * unanswered + config.auth_times.hold));
-        let edge = Edge {
+        let server = SocketServer {
             signaling: Arc::clone(&signaling),
             authenticate: Arc::clone(&authenticate),
             initiate_check: config.initiate_check,
@@ -187,7 +187,7 @@ impl App {
             ping_timeout: config.ping_timeout,
             connect_timeout: config.auth_times.hold + Duration::from_secs(2),
         };
-        let (sockets, io) = socket::engine(edge, pace);
+        let (sockets, io) = socket::engine(server, pace);
         let to_engine = Arc::new(EngineDoor::new(sockets, tasks.clone(), stop.clone()));
         let own = OwnSessions::new(
             Arc::clone(&wires),
@@ -244,7 +244,7 @@ impl App {
 
         let readiness = Readiness::default();
         let inspector = config.inspector.then(|| inspector_router(Arc::clone(&signaling), readiness.clone()));
-        door.open(admin_router(Arc::clone(&signaling), readiness.clone(), inspector));
+        switch.open(admin_router(Arc::clone(&signaling), readiness.clone(), inspector));
         signaling.run("standing", readiness.clone().keep(Arc::clone(&signaling)));
         let to_clean = Arc::clone(&wires);
         let (cleaned, counted) = (Arc::clone(&gate), Arc::clone(&connections));

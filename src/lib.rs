@@ -3,7 +3,7 @@
 //! - [`call`]: the rules of a call, pure
 //! - [`store`], [`bus`]: what nodes share, and how they reach each other
 //! - [`signaling`]: the use cases
-//! - [`socket`], [`http`]: the edges, for phones and for Laravel
+//! - [`socket`], [`http`]: the transports, for phones and for Laravel
 //! - [`laravel`]: token verification
 //! - `fairness`: what strangers get of what is scarce
 //! - [`dispatcher`], [`webhook`]: from the outbox to the backend

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::{AppError, bind, local};
 use crate::config::Config;
 use crate::http::{
-    ADMIN_CONNECTIONS, AdminDoor, ClientAddress, Connections, ListenerSettings, raise_descriptor_limit, serve,
+    ADMIN_CONNECTIONS, AdminSwitch, ClientAddress, Connections, ListenerSettings, raise_descriptor_limit, serve,
 };
 use crate::telemetry::metrics;
 
@@ -19,7 +19,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(25);
 
 pub(super) struct AdminPort {
     pub address: SocketAddr,
-    pub door: AdminDoor,
+    pub switch: AdminSwitch,
     pub stop: CancellationToken,
     /// How many the process may have open.
     pub descriptors: u64,
@@ -31,7 +31,7 @@ impl AdminPort {
     pub async fn open(config: &Config, tasks: &TaskTracker) -> Result<Self, AppError> {
         metrics::start()?;
         let listener = bind("the admin port", SocketAddr::new(config.admin_host, config.admin_port)).await?;
-        let (address, door, stop) = (local(&listener), AdminDoor::default(), CancellationToken::new());
+        let (address, switch, stop) = (local(&listener), AdminSwitch::default(), CancellationToken::new());
         let descriptors = raise_descriptor_limit();
         let settings = ListenerSettings {
             connections: Arc::new(Connections::new(ADMIN_CONNECTIONS, 0, descriptors, ClientAddress::new(Vec::new()))),
@@ -40,7 +40,7 @@ impl AdminPort {
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        tasks.spawn(serve(listener, door.router(), settings));
-        Ok(Self { address, door, descriptors, unless_started: stop.clone().drop_guard(), stop })
+        tasks.spawn(serve(listener, switch.router(), settings));
+        Ok(Self { address, switch, descriptors, unless_started: stop.clone().drop_guard(), stop })
     }
 }

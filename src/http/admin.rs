@@ -24,22 +24,22 @@ use crate::telemetry::metrics;
 
 /// What the admin port answers with: little before the node started, all after.
 #[derive(Clone, Default)]
-pub struct AdminDoor(Arc<OnceLock<Router>>);
+pub struct AdminSwitch(Arc<OnceLock<Router>>);
 
-impl AdminDoor {
+impl AdminSwitch {
     pub fn open(&self, router: Router) {
         // A second call changes nothing.
         let _ = self.0.set(router);
     }
 
     pub fn router(&self) -> Router {
-        let door = Arc::clone(&self.0);
+        let switch = Arc::clone(&self.0);
         let before = Router::new()
             .route("/live", get(live))
             .route("/metrics", get(render))
             .fallback(async || error(StatusCode::SERVICE_UNAVAILABLE, STARTING, "unavailable"));
         Router::new().fallback(async move |request: Request| {
-            let router = door.get().unwrap_or(&before).clone();
+            let router = switch.get().unwrap_or(&before).clone();
             router.oneshot(request).await
         })
     }

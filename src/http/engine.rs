@@ -63,7 +63,7 @@ impl EngineDoor {
 }
 
 /// Serves what is for the engine.
-pub async fn engine_requests(State(door): State<Arc<EngineDoor>>, request: Request, next: Next) -> Response {
+pub async fn engine_requests(State(switch): State<Arc<EngineDoor>>, request: Request, next: Next) -> Response {
     if !is_for_the_engine(request.uri().path()) {
         return next.run(request).await;
     }
@@ -79,7 +79,7 @@ pub async fn engine_requests(State(door): State<Arc<EngineDoor>>, request: Reque
     }
     let accept = accept_key(&parts.method, &parts.headers).filter(|_| opens == Some(OPENS_BY_WEBSOCKET));
     let upgrade = match (accept, upgrade) {
-        (Some(accept), Some(upgrade)) => return door.open(accept, upgrade, kept),
+        (Some(accept), Some(upgrade)) => return switch.open(accept, upgrade, kept),
         (_, upgrade) => upgrade,
     };
     let mut small = Request::new(body);
@@ -98,7 +98,7 @@ pub async fn engine_requests(State(door): State<Arc<EngineDoor>>, request: Reque
         kept.insert(upgrade);
     }
     *small.extensions_mut() = kept;
-    door.engine.answer(small).await.map(Body::new)
+    switch.engine.answer(small).await.map(Body::new)
 }
 
 fn is_for_the_engine(path: &str) -> bool {

@@ -1,4 +1,4 @@
-//! The edge towards Laravel and operators.
+//! The transport towards Laravel and operators.
 
 mod access;
 mod address;
@@ -50,7 +50,7 @@ use utoipa_axum::routes;
 
 pub use access::{Access, RefusedSecrets, refuse_forwarded};
 pub use address::ClientAddress;
-pub use admin::{AdminDoor, admin_router};
+pub use admin::{AdminSwitch, admin_router};
 pub use connections::{ADMIN_CONNECTIONS, Connections, raise_descriptor_limit};
 pub use cors::{cors, strangers_get_nothing};
 pub use engine::{EngineDoor, engine_requests};

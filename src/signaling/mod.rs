@@ -1,12 +1,12 @@
 //! One node's part of the cluster, in rooms: structs that own what they need and call only what lies below them. From
 //! the ground up:
 //!
-//! - `node`, `policy`, `timeline`, `call_cache`, `sessions`, `cluster`, `directory`: time and tasks, what is known of calls,
-//!   who is connected here, how the node stands among the others, who is connected anywhere;
+//! - `node`, `policy`, `timeline`, `call_cache`, `sessions`, `cluster`, `directory`: time and tasks, what is known of
+//!   calls, who is connected here, how the node stands among the others, who is connected anywhere;
 //! - `calls`: how a call changes; `delivery`: who is told; `commands`: both;
 //! - `presence`, `connections`, `backend`, `use_cases`: coming and going, and what phones and Laravel ask for;
 //! - `recovery`, `deadlines`, `upkeep`, `inbox`: what happens though nobody asks;
-//! - `start` and `door`: builds all of it; what the edges may ask.
+//! - `start` and `interface`: builds all of it; what the transports may ask.
 //!
 //! Knows the traits of store and bus, neither Redis nor sockets.
 
@@ -19,8 +19,8 @@ mod connections;
 mod deadlines;
 mod delivery;
 mod directory;
-mod door;
 mod inbox;
+mod interface;
 mod node;
 mod policy;
 mod presence;
@@ -37,7 +37,7 @@ pub use backend::BackendCallTable;
 pub use calls::{Failure, Initiate};
 pub use cluster::Waiting;
 pub use delivery::{Handed, MessageContent};
-pub use door::{LivePage, NodeView, Person, Signaling};
+pub use interface::{LivePage, NodeView, Person, Signaling};
 pub use policy::Policy;
 pub use presence::{MAX_SUBSCRIPTIONS, SubscribeError};
 pub use sessions::{EventSender, NewSession, Ready, ReadyCall, SendOutcome, Session};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::socket::DisconnectReason;
 
-use super::Edge;
+use super::SocketServer;
 use super::event_queue::EventQueue;
 use super::handlers::{Inlet, disconnected};
 use super::transports::Transport;
@@ -87,28 +87,28 @@ impl fmt::Display for Denied {
 /// Runs before the CONNECT packet is answered. A transport has one: a refusal ends it as soon as it was heard, and what
 /// else is sent on it reaches nobody. The client takes a refusal for final and leaves by itself; for one that stays the
 /// stream ends without a Close frame, whose answer only a friend would give.
-pub(super) async fn admit(edge: &Arc<Edge>, socket: SocketRef, auth: TryData<Value>) -> Result<(), Denied> {
+pub(super) async fn admit(server: &Arc<SocketServer>, socket: SocketRef, auth: TryData<Value>) -> Result<(), Denied> {
     let transport = socket.req_parts().extensions.get::<Transport>().cloned().unwrap_or_else(Transport::unknown);
     if !transport.is_first_connect() {
         let denied = deny(Handshake::Repeated, "Authentication failed");
-        if !edge.wires.was_refused(&socket.id.to_string()) {
+        if !server.wires.was_refused(&socket.id.to_string()) {
             // It had a session, and its phone opens another transport for the next.
-            close(edge, &socket);
+            close(server, &socket);
         }
         tokio::time::sleep(UNTIL_THE_TRANSPORT_CLOSES).await;
         return Err(denied);
     }
-    let admitted = judge(edge, &socket, &transport, auth).await;
+    let admitted = judge(server, &socket, &transport, auth).await;
     match &admitted {
         Ok(()) => transport.accepted(),
-        Err(_) => edge.wires.refuse(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>()),
+        Err(_) => server.wires.refuse(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>()),
     }
     admitted
 }
 
 /// Handlers are set here: an event may follow the answer at once.
 async fn judge(
-    edge: &Arc<Edge>,
+    server: &Arc<SocketServer>,
     socket: &SocketRef,
     transport: &Transport,
     TryData(auth): TryData<Value>,
@@ -126,15 +126,15 @@ async fn judge(
         None => Device::Unnamed,
     };
     let acks = auth["acks"] == true || auth["acks"] == "true";
-    let authenticate = edge.authenticate.authenticate(token, &user, transport.address());
-    match edge.signaling.traces().run("authenticate", Kind::Internal, About::user(&user), authenticate).await {
+    let authenticate = server.authenticate.authenticate(token, &user, transport.address());
+    match server.signaling.traces().run("authenticate", Kind::Internal, About::user(&user), authenticate).await {
         Authenticated::Yes { name, token: hash, sealed } => {
             let name = name.unwrap_or_else(|| UNNAMED.into());
-            let bearer = (edge.initiate_check != InitiateCheck::Off).then(|| token.into());
+            let bearer = (server.initiate_check != InitiateCheck::Off).then(|| token.into());
             let caller = Caller { user, name, device, acks, token: hash, sealed, bearer };
             socket.extensions.insert(Arc::new(EventQueue::new(caller)));
-            socket.on_fallback(Inlet::new(Arc::clone(edge)));
-            let gone = Arc::clone(edge);
+            socket.on_fallback(Inlet::new(Arc::clone(server)));
+            let gone = Arc::clone(server);
             socket.on_disconnect(async move |socket: SocketRef, reason: DisconnectReason| {
                 disconnected(&gone, &socket, reason).await;
             });
@@ -143,7 +143,7 @@ async fn judge(
         Authenticated::No => Err(deny(Handshake::InvalidToken, "Invalid token")),
         Authenticated::Unavailable => {
             let denied = deny(Handshake::Unavailable, "Authentication failed");
-            close(edge, socket);
+            close(server, socket);
             tokio::time::sleep(UNTIL_THE_TRANSPORT_CLOSES).await;
             Err(denied)
         }
@@ -151,8 +151,8 @@ async fn judge(
 }
 
 /// Closes the transport of a socket: its phone opens another where it comes back.
-pub(super) fn close(edge: &Edge, socket: &SocketRef) {
-    edge.wires.close(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>());
+pub(super) fn close(server: &SocketServer, socket: &SocketRef) {
+    server.wires.close(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>());
 }
 
 fn deny(outcome: Handshake, text: &'static str) -> Denied {

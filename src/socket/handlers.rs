@@ -14,7 +14,7 @@ use super::emitter::{PhoneSender, send_outcome};
 use super::event_queue::{EventQueue, Incoming, Places};
 use super::news::News;
 use super::wire::Wire;
-use super::{Caller, Edge, InitiateCheck, messages, video};
+use super::{Caller, InitiateCheck, SocketServer, messages, video};
 use crate::call::{Actor, Call, CallId, SessionId};
 use crate::signaling::{Failure, Initiate, Initiated, MAX_SUBSCRIPTIONS, NewSession, Session, SubscribeError};
 use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
@@ -36,11 +36,11 @@ const ENFORCE_PATIENCE: Duration = Duration::from_secs(1);
 const WHEN_QUEUE_IS_FULL: Duration = Duration::from_secs(1);
 
 /// Takes every event of a socket, in the order in which they arrived.
-pub(super) struct Inlet(Arc<Edge>);
+pub(super) struct Inlet(Arc<SocketServer>);
 
 impl Inlet {
-    pub fn new(edge: Arc<Edge>) -> Self {
-        Self(edge)
+    pub fn new(server: Arc<SocketServer>) -> Self {
+        Self(server)
     }
 }
 
@@ -75,12 +75,12 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
 }
 
 /// An authenticated socket becomes a session.
-pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
+pub(super) async fn connected(server: &Arc<SocketServer>, socket: SocketRef) {
     let Some(queue) = socket.extensions.get::<Arc<EventQueue>>() else { return };
     let caller = queue.caller.clone();
     let id = SessionId::from_random(rand::random());
     let news = Arc::new(News::new(socket.clone()));
-    edge.wires.feed(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>(), &news);
+    server.wires.feed(&socket.id.to_string(), socket.req_parts().extensions.get::<Wire>(), &news);
     let sender = PhoneSender {
         socket,
         confirms_as: caller.acks.then(|| Actor {
@@ -90,9 +90,9 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
             session: Some(id.clone()),
             token: caller.sealed.clone(),
         }),
-        signaling: Arc::downgrade(&edge.signaling),
-        tasks: edge.tasks.clone(),
-        wires: Arc::clone(&edge.wires),
+        signaling: Arc::downgrade(&server.signaling),
+        tasks: server.tasks.clone(),
+        wires: Arc::clone(&server.wires),
         news,
     };
     let new_session = NewSession {
@@ -102,30 +102,30 @@ pub(super) async fn connected(edge: &Arc<Edge>, socket: SocketRef) {
         acks: caller.acks,
         token: caller.token,
         sealed: caller.sealed,
-        connected_at: edge.signaling.clock().now(),
+        connected_at: server.signaling.clock().now(),
     };
     let session = Arc::new(Session::new(new_session, Box::new(sender)));
     metrics::handshake(Handshake::Accepted);
     let about = About::session(&session.user, &session.id);
     let connecting =
-        edge.signaling.traces().run("connect", Kind::Internal, about, edge.signaling.phones.connect(&session));
+        server.signaling.traces().run("connect", Kind::Internal, about, server.signaling.phones.connect(&session));
     survived(&session, connecting).await;
     match queue.open(session) {
-        Ok(Some(session)) => drain(edge, queue, session),
+        Ok(Some(session)) => drain(server, queue, session),
         Ok(None) => {}
         // It left while it was registered.
-        Err((session, cause)) => leave(edge, &session, cause).await,
+        Err((session, cause)) => leave(server, &session, cause).await,
     }
 }
 
-pub(super) async fn disconnected(edge: &Arc<Edge>, socket: &SocketRef, reason: DisconnectReason) {
+pub(super) async fn disconnected(server: &Arc<SocketServer>, socket: &SocketRef, reason: DisconnectReason) {
     let Some(queue) = socket.extensions.get::<Arc<EventQueue>>() else { return };
     if reason == DisconnectReason::ClientNSDisconnect {
-        super::auth::close(edge, socket);
+        super::auth::close(server, socket);
     }
     let cause = cause_of(reason);
     if let Some(session) = queue.close(cause) {
-        leave(edge, &session, cause).await;
+        leave(server, &session, cause).await;
     }
 }
 
@@ -141,47 +141,44 @@ fn cause_of(reason: DisconnectReason) -> Departure {
     }
 }
 
-async fn leave(edge: &Arc<Edge>, session: &Arc<Session>, cause: Departure) {
-    let about = About::session(&session.user, &session.id);
-    edge.signaling
-        .traces()
-        .run("disconnect", Kind::Internal, about, edge.signaling.phones.disconnect(session, cause))
-        .await;
+async fn leave(server: &Arc<SocketServer>, session: &Arc<Session>, cause: Departure) {
+    let (signaling, about) = (&server.signaling, About::session(&session.user, &session.id));
+    signaling.traces().run("disconnect", Kind::Internal, about, signaling.phones.disconnect(session, cause)).await;
 }
 
 /// Takes the event from the user's allowance. A hang-up of his own live call has an allowance of its own.
 async fn allowed(
-    edge: &Arc<Edge>,
+    server: &Arc<SocketServer>,
     session: &Arc<Session>,
     event: &str,
     payload: Option<&Value>,
 ) -> Result<(), Duration> {
     if event == messages::EVENT {
-        return edge.limits.message(&session.user).inspect_err(|_| metrics::limited(Limit::Messages));
+        return server.limits.message(&session.user).inspect_err(|_| metrics::limited(Limit::Messages));
     }
-    let Err(wait) = edge.limits.event(&session.user) else { return Ok(()) };
+    let Err(wait) = server.limits.event(&session.user) else { return Ok(()) };
     if !HANG_UPS.contains(&event) {
         metrics::limited(Limit::Events);
         return Err(wait);
     }
-    if let Err(wait) = edge.limits.hang_up(&session.user) {
+    if let Err(wait) = server.limits.hang_up(&session.user) {
         metrics::limited(Limit::HangUps);
         return Err(wait);
     }
     let id = payload.and_then(|payload| payload["callId"].as_str()).and_then(|id| CallId::parse(id).ok());
     let own = match id {
-        Some(id) => edge.signaling.phones.is_own_live_call(&session.user, &id).await,
+        Some(id) => server.signaling.phones.is_own_live_call(&session.user, &id).await,
         None => false,
     };
     if own { Ok(()) } else { Err(wait).inspect_err(|_| metrics::limited(Limit::Events)) }
 }
 
 /// Handles the events of a line one after the other until none waits.
-fn drain(edge: &Arc<Edge>, queue: Arc<EventQueue>, session: Arc<Session>) {
-    let edge = Arc::clone(edge);
-    edge.tasks.clone().spawn(async move {
+fn drain(server: &Arc<SocketServer>, queue: Arc<EventQueue>, session: Arc<Session>) {
+    let server = Arc::clone(server);
+    server.tasks.clone().spawn(async move {
         while let Some(incoming) = queue.pop() {
-            survived(&session, handle(&edge, &session, &queue.caller, incoming)).await;
+            survived(&session, handle(&server, &session, &queue.caller, incoming)).await;
         }
     });
 }
@@ -195,7 +192,7 @@ async fn survived(session: &Session, work: impl Future<Output = ()>) {
     }
 }
 
-async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incoming: Incoming) {
+async fn handle(server: &Arc<SocketServer>, session: &Arc<Session>, caller: &Caller, incoming: Incoming) {
     let Incoming { text, ack, arrived, .. } = incoming;
     let Some(parts) = read_json::<Vec<Value>>(text.as_bytes(), CONTAINERS) else {
         return refuse(session, ack, acks::invalid_text("payload can't be read"));
@@ -208,12 +205,12 @@ async fn handle(edge: &Arc<Edge>, session: &Arc<Session>, caller: &Caller, incom
     let name = EVENTS.into_iter().chain(video::EVENTS).find(|known| *known == event);
     let id = payload.as_ref().filter(|_| name.is_some()).and_then(|payload| payload["callId"].as_str());
     let about = About { call: id.and_then(|id| CallId::parse(id).ok()), ..About::session(&session.user, &session.id) };
-    let work = dispatch(edge, session, caller, event, payload, ack, arrived);
-    edge.signaling.traces().run(name.unwrap_or("event"), Kind::Server, about, work).await;
+    let work = dispatch(server, session, caller, event, payload, ack, arrived);
+    server.signaling.traces().run(name.unwrap_or("event"), Kind::Server, about, work).await;
 }
 
 async fn dispatch(
-    edge: &Arc<Edge>,
+    server: &Arc<SocketServer>,
     session: &Arc<Session>,
     caller: &Caller,
     event: &str,
@@ -221,19 +218,19 @@ async fn dispatch(
     ack: Option<AckSender>,
     arrived: Duration,
 ) {
-    if let Err(wait) = allowed(edge, session, event, payload.as_ref()).await {
+    if let Err(wait) = allowed(server, session, event, payload.as_ref()).await {
         return refuse(session, ack, acks::rate_limited(wait));
     }
     match event {
-        "call:initiate" => initiate(edge, session, caller, payload, ack, arrived).await,
+        "call:initiate" => initiate(server, session, caller, payload, ack, arrived).await,
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
-            command(edge, session, event, payload, ack, arrived).await;
+            command(server, session, event, payload, ack, arrived).await;
         }
-        "call:message" => messages::relay(edge, session, payload, ack).await,
+        "call:message" => messages::relay(server, session, payload, ack).await,
         "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" | "call:downgrade" => {
-            video::switch(edge, session, event, payload, ack).await;
+            video::switch(server, session, event, payload, ack).await;
         }
-        "presence:subscribe" | "presence:unsubscribe" => presence(edge, session, event, payload, ack).await,
+        "presence:subscribe" | "presence:unsubscribe" => presence(server, session, event, payload, ack).await,
         _ => {
             refuse(session, ack, acks::invalid_text("unknown event"));
         }
@@ -241,7 +238,7 @@ async fn dispatch(
 }
 
 async fn initiate(
-    edge: &Arc<Edge>,
+    server: &Arc<SocketServer>,
     session: &Arc<Session>,
     caller: &Caller,
     payload: Option<Value>,
@@ -255,7 +252,7 @@ async fn initiate(
         }
     };
     let (id, wire_id) = (request.id.clone(), request.wire_id.clone());
-    match known(edge, caller, &request).await {
+    match known(server, caller, &request).await {
         Some(false) => return refuse(session, ack, acks::contradicted()),
         Some(true) => {
             request.named = true;
@@ -263,15 +260,15 @@ async fn initiate(
         }
         None => {}
     }
-    match edge.signaling.phones.initiate(&session.actor(), request).await {
+    match server.signaling.phones.initiate(&session.actor(), request).await {
         Ok(answered) => {
-            metrics::event_done(Timed::Initiate, edge.signaling.clock().elapsed().saturating_sub(arrived));
+            metrics::event_done(Timed::Initiate, server.signaling.clock().elapsed().saturating_sub(arrived));
             let overtaken = !session.acks && session.was_told_accepted(&id);
             answer(session, ack, &acks::initiated(&wire_id, &answered));
             if let Initiated::Busy { .. } = answered {
                 session.notify_busy(&id, &wire_id);
             }
-            edge.signaling.phones.after_initiate(session, &id, &answered, overtaken).await;
+            server.signaling.phones.after_initiate(session, &id, &answered, overtaken).await;
         }
         Err(failure) => refuse(session, ack, acks::failed(&failure)),
     }
@@ -279,9 +276,9 @@ async fn initiate(
 
 /// Compares an initiate with the backend, as far as it is configured; absent where the initiate does not wait for it, or
 /// it can't tell in time.
-async fn known(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> Option<bool> {
+async fn known(server: &Arc<SocketServer>, caller: &Caller, request: &Initiate) -> Option<bool> {
     let bearer = caller.bearer.clone()?;
-    let (asking, user) = (Arc::clone(edge), caller.user.clone());
+    let (asking, user) = (Arc::clone(server), caller.user.clone());
     let (id, receiver) = (request.id.clone(), request.receiver.clone());
     let asked = async move {
         let known = asking.authenticate.knows_call(&bearer, &id, &user, &receiver).await;
@@ -295,10 +292,10 @@ async fn known(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> Option<
         }
         known
     };
-    match edge.initiate_check {
+    match server.initiate_check {
         InitiateCheck::Off => None,
         InitiateCheck::Observe => {
-            edge.tasks.spawn(carry(asked));
+            server.tasks.spawn(carry(asked));
             None
         }
         InitiateCheck::Enforce => tokio::time::timeout(ENFORCE_PATIENCE, asked).await.ok().flatten(),
@@ -306,7 +303,7 @@ async fn known(edge: &Arc<Edge>, caller: &Caller, request: &Initiate) -> Option<
 }
 
 async fn command(
-    edge: &Arc<Edge>,
+    server: &Arc<SocketServer>,
     session: &Arc<Session>,
     event: &str,
     payload: Option<Value>,
@@ -320,7 +317,7 @@ async fn command(
             return refuse(session, ack, acks::invalid(&error));
         }
     };
-    let (signaling, by) = (&edge.signaling, session.actor());
+    let (signaling, by) = (&server.signaling, session.actor());
     let (timed, judged): (Timed, Result<Call, Failure>) = match event {
         "call:ringing" => (Timed::Ringing, signaling.phones.alert(by, &id).await),
         "call:accept" => (Timed::Accept, signaling.phones.accept(by, &id).await),
@@ -348,7 +345,7 @@ async fn command(
 }
 
 async fn presence(
-    edge: &Arc<Edge>,
+    server: &Arc<SocketServer>,
     session: &Arc<Session>,
     event: &str,
     payload: Option<Value>,
@@ -360,13 +357,13 @@ async fn presence(
             return refuse(session, ack, acks::invalid(&error));
         }
     };
-    if let Err(wait) = edge.limits.presence_ids(&session.user, users.len()) {
+    if let Err(wait) = server.limits.presence_ids(&session.user, users.len()) {
         metrics::limited(Limit::PresenceIds);
         return refuse(session, ack, acks::rate_limited(wait));
     }
     let answered = match event {
-        "presence:subscribe" => edge.signaling.phones.subscribe(session, &users).await,
-        _ => edge.signaling.phones.unsubscribe(session, &users).await,
+        "presence:subscribe" => server.signaling.phones.subscribe(session, &users).await,
+        _ => server.signaling.phones.unsubscribe(session, &users).await,
     };
     match answered {
         Ok(users) => answer(session, ack, &acks::presence(&users)),

@@ -5,21 +5,26 @@ use std::sync::Arc;
 use serde_json::Value;
 use socketioxide::extract::AckSender;
 
-use super::Edge;
+use super::SocketServer;
 use super::handlers::{answer, refuse};
 use crate::signaling::{MessageContent, Session};
 use crate::wire::{Fields, acks};
 
 pub(super) const EVENT: &str = "call:message";
 
-pub(super) async fn relay(edge: &Arc<Edge>, session: &Arc<Session>, payload: Option<Value>, ack: Option<AckSender>) {
+pub(super) async fn relay(
+    server: &Arc<SocketServer>,
+    session: &Arc<Session>,
+    payload: Option<Value>,
+    ack: Option<AckSender>,
+) {
     let read = Fields::new(payload).and_then(|fields| {
         let content =
             MessageContent { data: fields.data()?, keep: fields.optional_flag("keep")?, id: fields.message_id()? };
         Ok((fields.call_id()?, content))
     });
     match read {
-        Ok(((id, wire_id), content)) => match edge.signaling.phones.message(&session.actor(), &id, content).await {
+        Ok(((id, wire_id), content)) => match server.signaling.phones.message(&session.actor(), &id, content).await {
             Ok(handed) => answer(session, ack, &acks::handed(&wire_id, &handed)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },

@@ -1,4 +1,4 @@
-//! The edge towards phones: Socket.IO in, use cases called, wire events out.
+//! The transport towards phones: Socket.IO in, use cases called, wire events out.
 
 mod auth;
 mod emitter;
@@ -39,8 +39,8 @@ const READ_BUFFER: usize = 256;
 /// How long a phone has to acknowledge `call:incoming`.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the edge is built from.
-pub struct Edge {
+/// What the Socket.IO server is built from.
+pub struct SocketServer {
     pub signaling: Arc<Signaling>,
     pub authenticate: Arc<dyn Authenticate>,
     pub initiate_check: InitiateCheck,
@@ -61,7 +61,7 @@ pub struct Pace {
 }
 
 /// Builds the engine of `/socket.io/`.
-pub fn engine(edge: Edge, pace: Pace) -> (Engine, SocketIo) {
+pub fn engine(server: SocketServer, pace: Pace) -> (Engine, SocketIo) {
     let (service, io) = SocketIo::builder()
         .ping_interval(pace.ping_interval)
         .ping_timeout(pace.ping_timeout)
@@ -74,10 +74,10 @@ pub fn engine(edge: Edge, pace: Pace) -> (Engine, SocketIo) {
         .max_buffer_size(OUTGOING_LIMIT)
         .transports([TransportType::Polling, TransportType::Websocket])
         .build_svc();
-    let edge = Arc::new(edge);
-    let connected = Arc::clone(&edge);
+    let server = Arc::new(server);
+    let connected = Arc::clone(&server);
     let on_connect = async move |socket| handlers::connected(&connected, socket).await;
-    let authenticate = async move |socket, auth| auth::admit(&edge, socket, auth).await;
+    let authenticate = async move |socket, auth| auth::admit(&server, socket, auth).await;
     io.ns("/", on_connect.with(authenticate));
     (Engine::new(service), io)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use socketioxide::extract::AckSender;
 
-use super::Edge;
+use super::SocketServer;
 use super::handlers::{answer, refuse};
 use crate::call::Command;
 use crate::signaling::Session;
@@ -18,13 +18,13 @@ pub(super) const EVENTS: [&str; 5] =
 /// Asks the other side for video, answers it, or goes back to audio. Whom it concerns is in the record: of the payload
 /// only the call counts, and the answer.
 pub(super) async fn switch(
-    edge: &Arc<Edge>,
+    server: &Arc<SocketServer>,
     session: &Arc<Session>,
     event: &str,
     payload: Option<Value>,
     ack: Option<AckSender>,
 ) {
-    if !edge.video_switch {
+    if !server.video_switch {
         return match event {
             "call:downgrade" => refuse(session, ack, acks::invalid_text("unknown event")),
             _ => answer(session, ack, &acks::not_supported()),
@@ -43,7 +43,7 @@ pub(super) async fn switch(
         Ok((id, wire_id, command))
     });
     match read {
-        Ok((id, wire_id, command)) => match edge.signaling.phones.switch_type(&id, command).await {
+        Ok((id, wire_id, command)) => match server.signaling.phones.switch_type(&id, command).await {
             Ok(call) => answer(session, ack, &acks::done(&wire_id, &call)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },

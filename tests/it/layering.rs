@@ -156,13 +156,13 @@ fn files_can_be_read_in_a_sitting() {
     }
 }
 
-/// Whatever changes something runs in a task of the node: the doors leave the edges no other way.
+/// Whatever changes something runs in a task of the node: the interfaces leave the transports no other way.
 #[test]
 fn what_changes_something_outlives_who_asked() {
     let sources = sources();
     let rooms = &sources.iter().find(|(name, _)| name == "signaling/mod.rs").expect("it exists").1;
     let open: Vec<&str> = rooms.lines().filter(|line| line.starts_with("pub mod ")).collect();
-    assert!(open.is_empty(), "the edges reach a room beside the doors: {open:?}");
+    assert!(open.is_empty(), "a transport reaches a room beside the interfaces: {open:?}");
     let only_reads = [
         "is_own_live_call",
         "who_is_online",
@@ -176,8 +176,8 @@ fn what_changes_something_outlives_who_asked() {
     ];
     let harmless = ["dead_letters", "renew_once_more", "address_of"];
     let mut asked = 0;
-    for (name, door) in sources.iter().filter(|(name, _)| name.starts_with("signaling/door/")) {
-        for way in door.split("    pub async fn ").skip(1) {
+    for (name, interface) in sources.iter().filter(|(name, _)| name.starts_with("signaling/interface/")) {
+        for way in interface.split("    pub async fn ").skip(1) {
             let known = way.split('(').next().unwrap_or_default();
             let is_question = only_reads.iter().chain(&harmless).any(|question| *question == known);
             assert!(

@@ -1,5 +1,5 @@
-//! The doors of this node, one for each who asks. Whatever changes something runs in a task of the node: who asked waits
-//! for the result and may vanish meanwhile, as an HTTP client does that loses patience. There is no other way in.
+//! The interfaces of this node, one for each who asks. Whatever changes something runs in a task of the node: who asked
+//! waits for the result and may vanish meanwhile, as an HTTP client does that loses patience. There is no other way in.
 
 mod backend;
 mod cluster;
@@ -22,7 +22,7 @@ pub use inspection::{Inspection, LivePage, NodeView, Person};
 pub use operators::Operators;
 pub use phones::Phones;
 
-/// What the edges may ask of this node.
+/// What the transports may ask of this node.
 pub struct Signaling {
     pub(super) node: Arc<NodeContext>,
     pub phones: Phones,
