@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bus::Envelope;
 use crate::call::{Call, Callback, EarlyCommand, End, Milestone};
-use crate::store::{KnownToken, Lease, OutboxMessage, Outcome, SessionRecord};
+use crate::store::{CallOutcome, KnownToken, Lease, OutboxMessage, SessionRecord};
 
 /// What is read there comes from Laravel or from who asks over HTTP; all else is stored or sent between nodes.
 const FROM_OUTSIDE: [&str; 2] = ["http", "laravel"];
@@ -23,7 +23,7 @@ type Read = fn(&Value) -> Result<Value, String>;
 const TYPES: [(&str, Read); 11] = [
     ("call", read::<Call>),
     ("end", read::<End>),
-    ("outcome", read::<Outcome>),
+    ("outcome", read::<CallOutcome>),
     ("milestone", read::<Milestone>),
     ("verdict", read::<EarlyCommand>),
     ("callback", read::<Callback>),

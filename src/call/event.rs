@@ -4,15 +4,15 @@ use super::{Call, EndReason, Media, Push, Role, Timestamp, UserId};
 
 /// A milestone of a call, told at least once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub kind: EventKind,
+pub struct WebhookEvent {
+    pub kind: WebhookEventKind,
     /// Rises within a call. The same milestone has the same number whenever it is derived.
     pub seq: u64,
     pub at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EventKind {
+pub enum WebhookEventKind {
     Initiated,
     /// The callee has to be woken by push.
     PushRequired,
@@ -30,68 +30,68 @@ pub enum EventKind {
     Ended,
 }
 
-impl EventKind {
+impl WebhookEventKind {
     /// The webhook's type.
     pub fn name(self) -> &'static str {
         match self {
-            EventKind::Initiated => "call.initiated",
-            EventKind::PushRequired => "call.push_required",
-            EventKind::Ringing => "call.ringing",
-            EventKind::Accepted => "call.accepted",
-            EventKind::Verify => "call.verify",
-            EventKind::Upgraded => "call.upgraded",
-            EventKind::Downgraded => "call.downgraded",
-            EventKind::Rejected => "call.rejected",
-            EventKind::Cancelled => "call.cancelled",
-            EventKind::Missed => "call.missed",
-            EventKind::Ended => "call.ended",
+            WebhookEventKind::Initiated => "call.initiated",
+            WebhookEventKind::PushRequired => "call.push_required",
+            WebhookEventKind::Ringing => "call.ringing",
+            WebhookEventKind::Accepted => "call.accepted",
+            WebhookEventKind::Verify => "call.verify",
+            WebhookEventKind::Upgraded => "call.upgraded",
+            WebhookEventKind::Downgraded => "call.downgraded",
+            WebhookEventKind::Rejected => "call.rejected",
+            WebhookEventKind::Cancelled => "call.cancelled",
+            WebhookEventKind::Missed => "call.missed",
+            WebhookEventKind::Ended => "call.ended",
         }
     }
 }
 
 /// What happened between two records of a call, in order.
-pub fn events(before: Option<&Call>, after: &Call) -> Vec<Event> {
+pub fn events(before: Option<&Call>, after: &Call) -> Vec<WebhookEvent> {
     let known = before.map(events_so_far).unwrap_or_default();
-    let is_new = |event: &Event| !known.iter().any(|known| (known.seq, known.kind) == (event.seq, event.kind));
+    let is_new = |event: &WebhookEvent| !known.iter().any(|known| (known.seq, known.kind) == (event.seq, event.kind));
     events_so_far(after).into_iter().filter(is_new).collect()
 }
 
 /// Every milestone that the record still shows, in order: what a call that was put back after a loss of the store
 /// has to tell again.
-pub fn events_so_far(call: &Call) -> Vec<Event> {
-    let mut events = vec![Event { kind: EventKind::Initiated, seq: 1, at: call.created_at }];
+pub fn events_so_far(call: &Call) -> Vec<WebhookEvent> {
+    let mut events = vec![WebhookEvent { kind: WebhookEventKind::Initiated, seq: 1, at: call.created_at }];
     if let Push::Asked(at) = call.push {
-        events.push(Event { kind: EventKind::PushRequired, seq: 2, at });
+        events.push(WebhookEvent { kind: WebhookEventKind::PushRequired, seq: 2, at });
     }
     if let Some(at) = call.rang_at {
-        events.push(Event { kind: EventKind::Ringing, seq: 3, at });
+        events.push(WebhookEvent { kind: WebhookEventKind::Ringing, seq: 3, at });
     }
     if let Some(at) = call.accepted_at() {
-        events.push(Event { kind: EventKind::Accepted, seq: 4, at });
+        events.push(WebhookEvent { kind: WebhookEventKind::Accepted, seq: 4, at });
     }
     // The part of the history that repeats, questions and changes of the type; the end comes behind it.
     let repeated = call.verified.map_or(0, |verified| verified.times);
     for change in call.changes() {
-        let kind = if change.to == Media::Audio { EventKind::Downgraded } else { EventKind::Upgraded };
-        events.push(Event { kind, seq: change.seq, at: change.at });
+        let kind = if change.to == Media::Audio { WebhookEventKind::Downgraded } else { WebhookEventKind::Upgraded };
+        events.push(WebhookEvent { kind, seq: change.seq, at: change.at });
     }
     let is_change = call.changes().last().is_some_and(|last| last.seq == 4 + repeated);
     if let (Some(last), false) = (call.verified, is_change) {
-        events.push(Event { kind: EventKind::Verify, seq: 4 + repeated, at: last.at });
+        events.push(WebhookEvent { kind: WebhookEventKind::Verify, seq: 4 + repeated, at: last.at });
     }
     if let Some(end) = call.end() {
-        events.push(Event { kind: kind_of(end.reason), seq: 5 + repeated, at: end.at });
+        events.push(WebhookEvent { kind: kind_of(end.reason), seq: 5 + repeated, at: end.at });
     }
     events
 }
 
-fn kind_of(reason: EndReason) -> EventKind {
+fn kind_of(reason: EndReason) -> WebhookEventKind {
     match reason {
-        EndReason::Cancelled | EndReason::Superseded | EndReason::CallerGone => EventKind::Cancelled,
-        EndReason::Rejected => EventKind::Rejected,
-        EndReason::NoAnswer | EndReason::Busy => EventKind::Missed,
+        EndReason::Cancelled | EndReason::Superseded | EndReason::CallerGone => WebhookEventKind::Cancelled,
+        EndReason::Rejected => WebhookEventKind::Rejected,
+        EndReason::NoAnswer | EndReason::Busy => WebhookEventKind::Missed,
         EndReason::HungUp { .. } | EndReason::Lost { .. } | EndReason::MaxDuration | EndReason::Other(_) => {
-            EventKind::Ended
+            WebhookEventKind::Ended
         }
     }
 }

@@ -49,7 +49,7 @@ pub use contend::{Contention, contend, gives_way};
 pub use count::{Counted, Picture, Statistics, counted, minute};
 pub use early_command::{EarlyCommand, EarlyCommandKind, resolve};
 pub use end::{EndReason, Ender, LateAccept, Verb};
-pub use event::{Event, EventKind, events, events_so_far};
+pub use event::{WebhookEvent, WebhookEventKind, events, events_so_far};
 pub use foreign::{Foreign, Verbatim};
 pub use id::{CallId, Device, InvalidId, NodeId, SealedToken, SessionId, TokenHash, UserId};
 pub use notifications::{Notification, NotificationKind, held_until, is_stale_ring, notifications};

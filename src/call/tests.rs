@@ -542,7 +542,7 @@ fn what_the_backend_is_told_of_a_call() {
     assert_eq!(told(&[&call, &pushed, &ringing, &active, &asked, &twice, &ended]), all);
     // What is put back after a loss of the store has the same numbers, as far as the record still shows it.
     assert_eq!(told(&[&ended]), [&all[..4], &all[5..]].concat());
-    assert_eq!(events_so_far(&ended)[3], Event { kind: EventKind::Accepted, seq: 4, at: at(2) });
+    assert_eq!(events_so_far(&ended)[3], WebhookEvent { kind: WebhookEventKind::Accepted, seq: 4, at: at(2) });
 
     let terminal = |call: &Call, command, now| told(&[call, &after(call, command, now)]).pop().unwrap();
     let expire = Command::Expire(PartyPresence::default());

@@ -91,7 +91,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::call::{EndReason, EventKind, State, What};
+    use crate::call::{EndReason, State, WebhookEventKind, What};
 
     fn operations(document: &Value) -> Vec<Value> {
         let paths = document["paths"].as_object().unwrap();
@@ -157,6 +157,6 @@ mod tests {
         assert_eq!(hooks.len() - calls.len(), 2, "presence");
         // One of each is at hand, so that a changed form is noticed here.
         assert_eq!((State::Trying.name(), EndReason::Busy.name()), ("trying", "busy"));
-        assert_eq!((What::Created.name(), EventKind::Ended.name()), ("created", "call.ended"));
+        assert_eq!((What::Created.name(), WebhookEventKind::Ended.name()), ("created", "call.ended"));
     }
 }

@@ -32,7 +32,7 @@ mod upkeep;
 mod use_cases;
 
 pub use crate::bus::{DirectEvent, Message};
-pub use crate::store::{DeadLetter, Outcome, Page, Replayed, SessionRecord, Which};
+pub use crate::store::{CallOutcome, DeadLetter, Page, Replayed, SessionRecord, Which};
 pub use backend::BackendCallTable;
 pub use calls::{Failure, Initiate};
 pub use cluster::Waiting;

@@ -14,7 +14,7 @@ use crate::signaling::{DirectEvent, Message};
 use crate::signaling::{EventSender, Ready, SendOutcome, Signaling};
 use crate::telemetry::metrics::Departure;
 use crate::telemetry::{carry, metrics};
-use crate::wire::events::{Event, busy, call_event, direct_event, message_event, ready_event, reject_confirmed};
+use crate::wire::events::{WireEvent, busy, call_event, direct_event, message_event, ready_event, reject_confirmed};
 
 /// Speaks to one phone over its socket.
 pub(super) struct PhoneSender {
@@ -27,7 +27,7 @@ pub(super) struct PhoneSender {
     pub news: Arc<News>,
 }
 
-pub(super) fn emit(socket: &SocketRef, (name, payload): &Event<'_>) -> SendOutcome {
+pub(super) fn emit(socket: &SocketRef, (name, payload): &WireEvent<'_>) -> SendOutcome {
     send_outcome(&socket.emit(name, payload))
 }
 
@@ -41,7 +41,7 @@ pub(super) fn send_outcome<T>(sent: &Result<T, SendError>) -> SendOutcome {
 }
 
 impl PhoneSender {
-    fn emit(&self, event: &Event<'_>) -> SendOutcome {
+    fn emit(&self, event: &WireEvent<'_>) -> SendOutcome {
         emit(&self.socket, event)
     }
 
@@ -49,7 +49,7 @@ impl PhoneSender {
         self.socket.req_parts().extensions.get::<Wire>()
     }
 
-    fn emit_confirmed(&self, (name, payload): &Event<'_>, by: Actor, id: CallId) -> SendOutcome {
+    fn emit_confirmed(&self, (name, payload): &WireEvent<'_>, by: Actor, id: CallId) -> SendOutcome {
         let sent = self.socket.emit_with_ack::<_, Value>(name, payload);
         let send_outcome = send_outcome(&sent);
         let Ok(acknowledged) = sent else { return send_outcome };

@@ -20,7 +20,7 @@ use crate::signaling::{Failure, Initiate, Initiated, MAX_SUBSCRIPTIONS, NewSessi
 use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{About, Who, carry};
-use crate::wire::acks::{self, Refused};
+use crate::wire::acks::{self, RefusedAck};
 use crate::wire::{CONTAINERS, FieldError, Fields, command_alone, drop_claims, read_initiate, read_json};
 
 /// No event of the contract comes near this; what is larger is not even parsed, but for a hang-up.
@@ -375,7 +375,7 @@ async fn presence(
 }
 
 /// Counted whether it is heard or not: the deployed app asks for hardly any acknowledgement.
-pub(super) fn refuse(session: &Session, ack: Option<AckSender>, refused: Refused) {
+pub(super) fn refuse(session: &Session, ack: Option<AckSender>, refused: RefusedAck) {
     refused.noted(&session.user);
     answer(session, ack, &refused.body);
 }
@@ -389,7 +389,7 @@ pub(super) fn answer(session: &Session, ack: Option<AckSender>, body: &Value) {
 
 /// Refuses what came faster than it can be looked at. A phone that does not read these answers either floods, and loses
 /// them.
-fn turn_away(ack: Option<AckSender>, refused: &Refused) {
+fn turn_away(ack: Option<AckSender>, refused: &RefusedAck) {
     metrics::event_refused(refused.code);
     if let Some(ack) = ack {
         let _ = ack.send(&refused.body);

@@ -10,7 +10,7 @@ use super::emitter::emit;
 use crate::call::{Timestamp, UserId};
 use crate::signaling::{MAX_SUBSCRIPTIONS, SendOutcome};
 use crate::telemetry::metrics;
-use crate::wire::events::{Event, presence_event};
+use crate::wire::events::{WireEvent, presence_event};
 
 /// News in the engine's queue of one phone. It is thought empty again a moment before it is, so twice as many may be in
 /// it; the rest is for calls.
@@ -75,7 +75,7 @@ pub(super) enum Item {
 }
 
 impl Item {
-    fn event(&self) -> Event<'_> {
+    fn event(&self) -> WireEvent<'_> {
         match self {
             Item::Presence { user, online, at } => presence_event(user, *online, *at),
             Item::App { name, payload } => (name, payload.clone()),

@@ -104,7 +104,7 @@ pub enum Swap {
 
 /// An ended call, as `session:ready` lists it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct CallOutcome {
     pub call_id: CallId,
     #[serde(rename = "spelled")]
     pub wire_id: String,
@@ -122,7 +122,7 @@ pub struct ReconnectSnapshot {
     /// There is one that this version can't read.
     pub taken: bool,
     /// His last ended calls, newest first.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<CallOutcome>,
     /// The record of the newest outcome, while it is kept.
     pub last: Option<Call>,
     /// The newest order that was handed out: what ends from now on ends later than this read. 0 where it is unknown.

@@ -11,12 +11,12 @@ use crate::telemetry::call_log;
 use crate::telemetry::metrics;
 
 /// An acknowledgement that says no.
-pub struct Refused {
+pub struct RefusedAck {
     pub code: ErrorCode,
     pub body: Value,
 }
 
-impl Refused {
+impl RefusedAck {
     /// Counts it, and tells of it where somebody tries the server out.
     pub fn noted(&self, user: &UserId) {
         metrics::event_refused(self.code);
@@ -67,7 +67,7 @@ pub fn initiated(wire_id: &str, answer: &Initiated) -> Value {
     }
 }
 
-pub fn failed(failure: &Failure) -> Refused {
+pub fn failed(failure: &Failure) -> RefusedAck {
     match failure {
         Failure::NotFound => error("Call not found", failure.code()),
         Failure::RateLimited { wait } => rate_limited(*wait),
@@ -99,11 +99,11 @@ pub fn outcome(ack: &Value) -> String {
     word.to_owned()
 }
 
-pub fn invalid(invalid: &FieldError) -> Refused {
+pub fn invalid(invalid: &FieldError) -> RefusedAck {
     invalid_text(&invalid.to_string())
 }
 
-pub fn invalid_text(text: &str) -> Refused {
+pub fn invalid_text(text: &str) -> RefusedAck {
     error(text, ErrorCode::InvalidPayload)
 }
 
@@ -111,17 +111,17 @@ pub fn not_supported() -> Value {
     json!({"success": false, "error": "Not supported"})
 }
 
-pub fn contradicted() -> Refused {
+pub fn contradicted() -> RefusedAck {
     error("Call is not known to the backend", ErrorCode::NotAParticipant)
 }
 
 /// `wait` until the next is free.
-pub fn rate_limited(wait: Duration) -> Refused {
+pub fn rate_limited(wait: Duration) -> RefusedAck {
     let mut ack = error("Too many requests", ErrorCode::RateLimited);
     ack.body["retryAfterMs"] = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1).into();
     ack
 }
 
-fn error(text: &str, code: ErrorCode) -> Refused {
-    Refused { code, body: json!({"success": false, "error": text, "code": code.name()}) }
+fn error(text: &str, code: ErrorCode) -> RefusedAck {
+    RefusedAck { code, body: json!({"success": false, "error": text, "code": code.name()}) }
 }

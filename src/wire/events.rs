@@ -7,10 +7,10 @@ use crate::signaling::Ready;
 use crate::signaling::{DirectEvent, Message};
 
 /// An event's name and payload.
-pub type Event<'a> = (&'a str, Value);
+pub type WireEvent<'a> = (&'a str, Value);
 
 /// What is said about a call, as the phone reads it.
-pub fn call_event(call: &Call, notification: &Notification, now: Timestamp, repeat: bool) -> Event<'static> {
+pub fn call_event(call: &Call, notification: &Notification, now: Timestamp, repeat: bool) -> WireEvent<'static> {
     let id = call.wire_id.as_str();
     let timestamp = now.as_millis();
     match notification {
@@ -59,20 +59,20 @@ pub fn call_event(call: &Call, notification: &Notification, now: Timestamp, repe
     }
 }
 
-pub fn busy(call_id: &str) -> Event<'static> {
+pub fn busy(call_id: &str) -> WireEvent<'static> {
     ("call:busy", json!({"callId": call_id}))
 }
 
-pub fn reject_confirmed(call_id: &str) -> Event<'static> {
+pub fn reject_confirmed(call_id: &str) -> WireEvent<'static> {
     ("call:reject:confirmed", json!({"callId": call_id}))
 }
 
-pub fn presence_event(user: &UserId, online: bool, now: Timestamp) -> Event<'static> {
+pub fn presence_event(user: &UserId, online: bool, now: Timestamp) -> WireEvent<'static> {
     let name = if online { "user:online" } else { "user:offline" };
     (name, json!({"userId": user, "timestamp": now.as_millis()}))
 }
 
-pub fn direct_event(event: &DirectEvent, now: Timestamp) -> Event<'_> {
+pub fn direct_event(event: &DirectEvent, now: Timestamp) -> WireEvent<'_> {
     let timestamp = now.as_millis();
     match event {
         DirectEvent::Cancelled { call_id, reason } => {
@@ -87,7 +87,7 @@ pub fn direct_event(event: &DirectEvent, now: Timestamp) -> Event<'_> {
 }
 
 /// What the other side said, with the time at which it did.
-pub fn message_event(message: &Message, now: Timestamp) -> Event<'static> {
+pub fn message_event(message: &Message, now: Timestamp) -> WireEvent<'static> {
     // An order counts microseconds; an older node gives none.
     let said_at = if message.order > 0 { message.order / 1000 } else { now.as_millis() };
     let mut payload = json!({
@@ -108,7 +108,7 @@ pub fn message_event(message: &Message, now: Timestamp) -> Event<'static> {
     ("call:message", payload)
 }
 
-pub fn ready_event(ready: &Ready) -> Event<'static> {
+pub fn ready_event(ready: &Ready) -> WireEvent<'static> {
     let ended: Vec<Value> = ready
         .ended
         .iter()

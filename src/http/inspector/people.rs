@@ -57,7 +57,7 @@ pub(super) fn shown(user: &UserId, person: &Person) -> Shown {
         acks: session.acks,
         connected_at: session.connected_at.as_millis(),
     };
-    let ended = |outcome: &crate::signaling::Outcome| Ended {
+    let ended = |outcome: &crate::signaling::CallOutcome| Ended {
         call_id: outcome.wire_id.clone(),
         reason: outcome.reason.clone(),
         ended_at: outcome.ended_at.as_millis(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, Event, EventKind, Role, Timestamp, UserId, callbacks, events};
+use crate::call::{Call, Role, Timestamp, UserId, WebhookEvent, WebhookEventKind, callbacks, events};
 use crate::signaling::node::NodeContext;
 use crate::store::{OutboxMessage, Queue, WakeUp};
 use crate::telemetry::metrics;
@@ -74,8 +74,8 @@ impl OutboxMessages {
     }
 }
 
-fn webhook(call: &Call, event: &Event, now: Timestamp) -> OutboxMessage {
-    let push = event.kind == EventKind::PushRequired;
+fn webhook(call: &Call, event: &WebhookEvent, now: Timestamp) -> OutboxMessage {
+    let push = event.kind == WebhookEventKind::PushRequired;
     let body = json!({
         "type": event.kind.name(),
         "timestamp": event.at.rfc3339(),
@@ -92,9 +92,9 @@ fn webhook(call: &Call, event: &Event, now: Timestamp) -> OutboxMessage {
     }
 }
 
-fn data(call: &Call, event: &Event) -> Value {
+fn data(call: &Call, event: &WebhookEvent) -> Value {
     let mut data = Map::new();
-    if event.kind == EventKind::PushRequired
+    if event.kind == WebhookEventKind::PushRequired
         && let Some(ring_details) = &call.ring_details
     {
         // What the app's ring screen needs, as `call:incoming` would carry it; own fields win.
@@ -122,7 +122,7 @@ fn data(call: &Call, event: &Event) -> Value {
     if let Some(at) = call.accepted_at() {
         put("acceptedAt", at.as_millis().into());
     }
-    if let EventKind::Upgraded | EventKind::Downgraded = event.kind
+    if let WebhookEventKind::Upgraded | WebhookEventKind::Downgraded = event.kind
         && let Some(change) = call.changes().iter().find(|change| change.seq == event.seq)
     {
         put("from", change.from().name().into());

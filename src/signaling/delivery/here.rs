@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Delivery, NOTICE_TTL};
 use crate::call::{Call, NO_ACKS, NotificationKind, Role, State, Timestamp, UserId, What, is_stale_ring};
 use crate::signaling::sessions::Session;
-use crate::telemetry::metrics::{self, Outcome};
+use crate::telemetry::metrics::{self, ToldOutcome};
 use crate::telemetry::trace;
 
 impl Delivery {
@@ -51,15 +51,17 @@ impl Delivery {
                     metrics::rung(since(call.created_at), self.local.holds(&call.caller.user), session.acks);
                 }
                 (NotificationKind::Accepted, State::Active { accepted_at, .. }) => {
-                    metrics::outcome_told(Outcome::Accepted, since(*accepted_at));
+                    metrics::outcome_told(ToldOutcome::Accepted, since(*accepted_at));
                 }
                 (NotificationKind::Rejected, State::Ended(end)) => {
-                    metrics::outcome_told(Outcome::Rejected, since(end.at))
+                    metrics::outcome_told(ToldOutcome::Rejected, since(end.at))
                 }
                 (NotificationKind::Cancelled, State::Ended(end)) => {
-                    metrics::outcome_told(Outcome::Cancelled, since(end.at))
+                    metrics::outcome_told(ToldOutcome::Cancelled, since(end.at))
                 }
-                (NotificationKind::Ended, State::Ended(end)) => metrics::outcome_told(Outcome::Ended, since(end.at)),
+                (NotificationKind::Ended, State::Ended(end)) => {
+                    metrics::outcome_told(ToldOutcome::Ended, since(end.at))
+                }
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use crate::call::{Call, NodeId, UserId};
 use crate::signaling::cluster::Members;
 use crate::signaling::directory::Directory;
 use crate::signaling::node::NodeContext;
-use crate::store::{CallStore, Generation, Lease, Outcome, SessionRecord, StoreError};
+use crate::store::{CallOutcome, CallStore, Generation, Lease, SessionRecord, StoreError};
 
 /// About so many live calls at once,
 const BITE: usize = 50;
@@ -52,7 +52,7 @@ pub struct Person {
     /// There is one that this version can't read.
     pub taken: bool,
     /// His last ended calls, newest first.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<CallOutcome>,
 }
 
 /// What an operator may look at.

@@ -1,7 +1,7 @@
 //! What a phone is told right after it connected.
 
 use crate::call::{Call, Role, Timestamp, UserId};
-use crate::store::Outcome;
+use crate::store::CallOutcome;
 
 /// What a phone is told right after it connected.
 #[derive(Clone, Debug)]
@@ -9,7 +9,7 @@ pub struct Ready {
     pub session_id: String,
     pub server_time: Timestamp,
     pub call: Option<ReadyCall>,
-    pub ended: Vec<Outcome>,
+    pub ended: Vec<CallOutcome>,
 }
 
 /// The live call of the user who connected.

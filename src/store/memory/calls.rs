@@ -7,7 +7,7 @@ use super::owed::Owed;
 use super::{MemoryStore, outcome_of};
 use crate::call::{Call, CallId, EarlyCommand, MILESTONES, Milestone, NodeId, Timestamp, UserId, Version};
 use crate::store::{
-    CallStore, Created, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage, Outcome,
+    CallOutcome, CallStore, Created, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage,
     ReconnectSnapshot, RestoreReports, RestoreStage, Restored, Retention, RingLimit, StoreError, Swap,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Calls {
     garbage: BTreeSet<(Timestamp, CallId)>,
     keep_until: HashMap<CallId, Timestamp>,
     early_commands: HashMap<UserId, Vec<(CallId, EarlyCommand)>>,
-    outcomes: HashMap<UserId, Vec<Outcome>>,
+    outcomes: HashMap<UserId, Vec<CallOutcome>>,
     notices: HashMap<UserId, Notice>,
     /// Start of the minute and rings in it, by caller and callee.
     rings: HashMap<(UserId, UserId), (Timestamp, u32)>,

@@ -149,7 +149,7 @@ pub enum Timed {
 
 /// What a phone learns of the other side.
 #[derive(Clone, Copy, Debug)]
-pub enum Outcome {
+pub enum ToldOutcome {
     Accepted,
     Rejected,
     Cancelled,
@@ -330,7 +330,7 @@ pub fn rung(after: Duration, local: bool, acks: bool) {
     RUNG[usize::from(acks)].increment(1);
 }
 
-pub fn outcome_told(outcome: Outcome, after: Duration) {
+pub fn outcome_told(outcome: ToldOutcome, after: Duration) {
     static HANDLES: LazyLock<[Histogram; 4]> = LazyLock::new(|| {
         ["accepted", "rejected", "cancelled", "ended"]
             .map(|event| histogram!("signaling_outcome_delivery_seconds", "event" => event))
