@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::harness::cluster::{config, get};
+use crate::harness::cluster::{SECRET, config, get, post};
 use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::{Redis, shared};
@@ -337,6 +337,32 @@ async fn a_ring_that_began_in_a_gap_of_the_bus_is_found() {
     }
     assert_eq!(bo.expect("call:incoming").await["callId"], id.as_str());
     ana.cancel(&id).await;
+}
+
+/// So is what was kept in a call that began meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_kept_in_a_gap_of_the_bus_is_found() {
+    let (nodes, bus) = unruly_with(|config| config.policy.heal_active = Duration::from_secs(3600)).await;
+    let (ana, bo) = apart(&nodes).await;
+    bus.lose.store(true, Ordering::SeqCst);
+    let id = unique_call();
+    let ring = json!({
+        "callId": id, "callerId": ana.user, "callerName": "Ana", "receiverId": bo.user, "callType": "AUDIO",
+        "channelName": "call_1", "agoraToken": "agora",
+    });
+    let rung = post(nodes[1].public, "/api/calls", Some(SECRET), ring).await;
+    assert_eq!(rung.0, 200, "{rung:?}");
+    bo.expect("call:incoming").await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    let said = bo.ask("call:message", json!({"callId": id, "data": 1, "keep": true})).await;
+    assert_eq!(said["kept"], true, "{said}");
+    let inboxes: Vec<_> = bus.inboxes.lock().values().cloned().collect();
+    for inbox in inboxes {
+        inbox.send(Inbound::Gap).await.expect("the node reads");
+    }
+    assert_eq!(ana.expect("call:accepted").await["callId"], id.as_str());
+    assert_eq!(ana.expect("call:message").await["data"], 1);
+    bo.end(&id).await;
 }
 
 /// The ring was lost with what told it; the caller's return brings it.

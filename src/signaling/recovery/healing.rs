@@ -78,6 +78,11 @@ impl Healing {
                 };
                 if let Some(call) = call.filter(|call| call.is_live() && !self.calls.identity.may_be_revived(call)) {
                     self.delivery.learn_healed(&call).await;
+                    // What was said in it meanwhile was heard no more than the call.
+                    let stored = self.store.versions(std::slice::from_ref(&id)).await?;
+                    if let Some((_, kept)) = stored.into_iter().next().flatten() {
+                        self.direct.heal(&call, kept);
+                    }
                 }
             }
         }
