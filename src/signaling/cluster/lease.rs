@@ -97,6 +97,15 @@ impl OwnLease {
         matches!(tokio::time::timeout(PATIENCE, ended).await, Ok(Ok(rounds)) if rounds.went_through)
     }
 
+    /// Waits for the renewal under way, if there is one: false where that takes too long. It registers the sessions that it
+    /// found when it began.
+    pub async fn comes_to_rest(&self) -> bool {
+        let mut rounds = self.rounds.subscribe();
+        let begun = rounds.borrow_and_update().begun;
+        let ended = rounds.wait_for(|rounds| rounds.ended >= begun);
+        matches!(tokio::time::timeout(RENEWAL_PATIENCE, ended).await, Ok(Ok(_)))
+    }
+
     /// Works for as long as it takes, and renews the lease meanwhile: a store that answers slowly must not let it run out
     /// behind thousands of registrations. Absent where it did run out, and the work was given up.
     pub async fn renewing<T>(&self, epoch: u64, work: impl Future<Output = T>) -> Option<T> {

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::Connections;
 use crate::signaling::call_cache::CallCache;
-use crate::signaling::cluster::Registration;
+use crate::signaling::cluster::{OwnLease, Registration};
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
 use crate::signaling::timeline::Timeline;
@@ -37,6 +37,7 @@ pub struct Leaving {
     pub cache: Arc<CallCache>,
     pub timeline: Arc<Timeline>,
     pub registration: Arc<Registration>,
+    pub lease: Arc<OwnLease>,
     pub connections: Arc<Connections>,
 }
 
@@ -85,6 +86,10 @@ impl Leaving {
                 self.connections.disconnect(&session, Departure::Stopped).await
             })
             .await;
+        // A registration of all that is under way removes what has left meanwhile, unless it is cut short by the stop.
+        if !self.lease.comes_to_rest().await {
+            self.registration.leave_the_lease();
+        }
         // What the store fails others sweep, since the lease stays.
         stream::iter(self.registration.leftovers())
             .for_each_concurrent(AT_ONCE, |left| async move { drop(self.sessions.unregister(&left).await) })

@@ -169,6 +169,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         cache: Arc::clone(&cache),
         timeline: Arc::clone(&timeline),
         registration: Arc::clone(&registration),
+        lease: Arc::clone(&lease),
         connections: Arc::clone(&connections),
     });
 
