@@ -48,6 +48,10 @@ impl Connections {
         }
         let now = self.node.now();
         let recent = snapshot.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
+        // An id may be another call's since, which is live.
+        let live = snapshot.line.as_ref().map(|call| &call.id);
+        let over = recent.clone().map(|outcome| &outcome.call_id).filter(|id| Some(*id) != live);
+        session.greeted(over.cloned().collect(), snapshot.order);
         session.sender().ready(&Ready {
             session_id: session.id.to_string(),
             server_time: now,

@@ -15,6 +15,8 @@ pub struct DeliveryState {
     aside: Option<CallDeliveryState>,
     /// The last call of which it was told that its callee is busy, with the answer to its own dial or by replay.
     pub busy: Option<CallId>,
+    /// The calls of which `session:ready` said that they are over, and the newest order of the store then.
+    over: (Vec<CallId>, u64),
 }
 
 /// What a session was told of one call.
@@ -90,9 +92,24 @@ impl DeliveryState {
         known.into_iter().flatten().any(|told| told.call.as_ref() == Some(id))
     }
 
+    /// `session:ready` says that these calls are over, when the store's newest order was this.
+    pub fn greeted(&mut self, over: Vec<CallId>, order: u64) {
+        self.over = (over, order);
+    }
+
+    /// A node that had not heard of the end would tell a phone, which has just been told, that the call was accepted. An id
+    /// may be a newer call's since.
+    fn was_over(&self, call: &Call) -> bool {
+        let (over, order) = &self.over;
+        call.is_live() && call.rank() <= *order && over.contains(&call.id)
+    }
+
     /// What was told of this call, and whether it is older than the newest and was live when that came; absent where it, or
     /// this version of it, is too old.
     pub fn turn_to(&mut self, call: &Call) -> Option<(&mut CallDeliveryState, bool)> {
+        if self.was_over(call) {
+            return None;
+        }
         if self.before.as_ref().is_some_and(|before| before.is_of(call)) {
             return self.before.as_mut().and_then(|before| before.advance_to(call).then_some((before, false)));
         }
@@ -156,5 +173,16 @@ mod tests {
         assert!(told.turn_to(&over(&newer)).is_some_and(|(_, is_newest)| is_newest));
         assert!(told.turn_to(&over(&dialled("3", 4))).is_some_and(|(_, is_newest)| is_newest), "nobody is in a call");
         assert!(told.turn_to(&over(&newer)).is_none(), "and it is the newest now");
+    }
+
+    /// A caller came back, was told that his ring had ended, and then by a node that knew an older record that it was accepted.
+    #[test]
+    fn what_the_greeting_said_is_over_is_over() {
+        let (live, reused) = (dialled("1", 2), dialled("1", 4));
+        let mut state = DeliveryState::default();
+        state.greeted(vec![live.id.clone()], 3);
+        assert!(state.turn_to(&live).is_none());
+        assert!(state.turn_to(&over(&live)).is_some(), "how it ended may be told");
+        assert!(state.turn_to(&reused).is_some(), "another call by the same id");
     }
 }

@@ -205,6 +205,11 @@ impl Session {
         }
     }
 
+    /// What `session:ready` is about to say is over, by the newest order of the store, is not live to this session any more.
+    pub fn greeted(&self, over: Vec<CallId>, order: u64) {
+        self.delivered.calls.lock().greeted(over, order);
+    }
+
     /// From now on nothing older than this is sent.
     pub fn turn_to(&self, call: &Call) {
         self.delivered.calls.lock().turn_to(call);
