@@ -9,6 +9,7 @@ use std::time::Duration;
 use onlycare_signaling::app::App;
 use onlycare_signaling::call::NodeId;
 use onlycare_signaling::config::{Config, ConfigError, Standing, options_table};
+use onlycare_signaling::dispatcher::causes;
 use onlycare_signaling::http::ask_about;
 use onlycare_signaling::shutdown::Signals;
 use onlycare_signaling::telemetry::{self, Users};
@@ -105,18 +106,8 @@ fn fail(error: &dyn Error) -> ExitCode {
 
 /// Why a node that was to serve does not: a line of the log, as all that it says.
 fn fatal(error: &dyn Error) -> ExitCode {
-    tracing::error!("{}", with_causes(error));
+    tracing::error!("{}", causes(error));
     ExitCode::FAILURE
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// Each of what is wrong is a line of the log, in the format that was asked for as far as that could be read.
