@@ -149,6 +149,14 @@ struct UnrulyBus {
 }
 
 impl UnrulyBus {
+    /// Tells every node that it may have missed something.
+    async fn had_a_gap(&self) {
+        let inboxes: Vec<_> = self.inboxes.lock().values().cloned().collect();
+        for inbox in inboxes {
+            inbox.send(Inbound::Gap).await.expect("the node reads");
+        }
+    }
+
     fn deliver(&self, node: &NodeId, envelope: &Envelope) -> usize {
         let inbox = self.inboxes.lock().get(node).cloned();
         inbox.map_or(0, |inbox| usize::from(inbox.try_send(Inbound::Envelope(envelope.clone())).is_ok()))
@@ -331,10 +339,7 @@ async fn a_ring_that_began_in_a_gap_of_the_bus_is_found() {
     bus.lose.store(true, Ordering::SeqCst);
     let id = unique_call();
     ana.call(&id, &bo.user).await;
-    let inboxes: Vec<_> = bus.inboxes.lock().values().cloned().collect();
-    for inbox in inboxes {
-        inbox.send(Inbound::Gap).await.expect("the node reads");
-    }
+    bus.had_a_gap().await;
     assert_eq!(bo.expect("call:incoming").await["callId"], id.as_str());
     ana.cancel(&id).await;
 }
@@ -356,10 +361,7 @@ async fn a_message_kept_in_a_gap_of_the_bus_is_found() {
     assert_eq!(bo.accept(&id).await["success"], true);
     let said = bo.ask("call:message", json!({"callId": id, "data": 1, "keep": true})).await;
     assert_eq!(said["kept"], true, "{said}");
-    let inboxes: Vec<_> = bus.inboxes.lock().values().cloned().collect();
-    for inbox in inboxes {
-        inbox.send(Inbound::Gap).await.expect("the node reads");
-    }
+    bus.had_a_gap().await;
     assert_eq!(ana.expect("call:accepted").await["callId"], id.as_str());
     assert_eq!(ana.expect("call:message").await["data"], 1);
     bo.end(&id).await;

@@ -19,28 +19,33 @@ const ONE_LEASE: Duration = Duration::from_secs(15);
 /// Longer than nodes wait for each other before they decide.
 const LONGER_THAN_NODES_WAIT: Duration = Duration::from_secs(6);
 
+/// Plays a story that a machine which stands still for too long spoils, which it says by false.
+async fn once_in_three(story: impl AsyncFn() -> bool, spoiled: &str) {
+    for _ in 0..3 {
+        if story().await {
+            return;
+        }
+    }
+    panic!("{spoiled}");
+}
+
 /// A node that missed the last word of a call has the store to itself after a loss: it puts back what it knows, and
 /// decides nothing on that before the others are back. What is said to it meanwhile waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_loss_nobody_decides_before_all_put_back() {
     // The other node has a second to come back: a machine that stands still longer gives it another chance.
-    for _ in 0..3 {
-        if the_last_word_counts(Duration::ZERO).await {
-            return;
-        }
-    }
-    panic!("the last word of a call was lost three times");
+    once_in_three(async || the_last_word_counts(Duration::ZERO).await, "the last word of a call was lost three times")
+        .await;
 }
 
 /// A store that comes back empty and refuses writes: nobody could put anything back, so nobody waited for it yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_store_that_refuses_writes_is_not_judged() {
-    for _ in 0..3 {
-        if the_last_word_counts(LONGER_THAN_NODES_WAIT).await {
-            return;
-        }
-    }
-    panic!("the last word of a call was lost three times");
+    once_in_three(
+        async || the_last_word_counts(LONGER_THAN_NODES_WAIT).await,
+        "the last word of a call was lost three times",
+    )
+    .await;
 }
 
 /// Who dials, loses the connection while a loss keeps the dial waiting, comes back and dials somebody else, rings that
@@ -48,12 +53,7 @@ async fn a_wiped_store_that_refuses_writes_is_not_judged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dial_that_a_loss_kept_waiting_does_not_ring_after_a_newer_one() {
     // The nodes wait four seconds for each other: a machine that stands still longer gives it another chance.
-    for _ in 0..3 {
-        if the_newer_dial_rings_alone().await {
-            return;
-        }
-    }
-    panic!("no dial was kept waiting");
+    once_in_three(async || the_newer_dial_rings_alone().await, "no dial was kept waiting").await;
 }
 
 /// False where the older dial rang before the newer one was dialled.
