@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::handover::Handover;
-use super::handshake::accept_key;
+use super::handshake::{accept_key, parameter};
 use crate::socket::{Engine, Transport, Wire};
 
 /// What the engine reads of a head.
@@ -107,11 +107,10 @@ fn is_for_the_engine(path: &str) -> bool {
 
 /// What the engine reads of a request by which it opens a session; absent for any other.
 fn opened_by(method: &Method, query: &str) -> Option<&'static str> {
-    let first = |name| query.split('&').find_map(|pair| pair.strip_prefix(name));
-    if *method != Method::GET || first("sid=").is_some() || first("EIO=") != Some("4") {
+    if *method != Method::GET || parameter(query, "sid").is_some() || parameter(query, "EIO") != Some("4") {
         return None;
     }
-    match first("transport=")? {
+    match parameter(query, "transport")? {
         "polling" => Some(OPENS_BY_POLLING),
         "websocket" => Some(OPENS_BY_WEBSOCKET),
         _ => None,
@@ -121,7 +120,7 @@ fn opened_by(method: &Method, query: &str) -> Option<&'static str> {
 /// What the engine reads of a request by which a session of this id moves to a websocket.
 pub(super) fn upgraded_by(uri: &Uri, id: &str) -> Uri {
     let query = uri.query().unwrap_or_default();
-    let is_understood = query.split('&').find_map(|pair| pair.strip_prefix("EIO=")) == Some("4");
+    let is_understood = parameter(query, "EIO") == Some("4");
     let short = is_understood.then(|| format!("{OPENS_BY_WEBSOCKET}&sid={id}").parse().ok());
     short.flatten().unwrap_or_else(|| uri.clone())
 }

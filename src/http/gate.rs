@@ -14,6 +14,7 @@ use governor::middleware::NoOpMiddleware;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 
+use super::handshake::parameter;
 use super::per_address::PerAddress;
 use super::{ClientAddress, Peer, Relay, come_back, error};
 use crate::fairness::Fairness;
@@ -128,7 +129,7 @@ pub async fn guard(
 
 fn opens_a_socket(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
-    request.uri().path().starts_with("/socket.io") && !query.split('&').any(|pair| pair.starts_with("sid="))
+    request.uri().path().starts_with("/socket.io") && parameter(query, "sid").is_none()
 }
 
 /// Limits of HTTP requests by client address.

@@ -22,6 +22,11 @@ pub(super) fn accept_key(method: &Method, headers: &HeaderMap) -> Option<HeaderV
     HeaderValue::from_str(&BASE64_STANDARD.encode(digest.finish())).ok()
 }
 
+/// The first of this name in a query, as it is written.
+pub(super) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

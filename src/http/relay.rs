@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::handshake::parameter;
 use super::peers::client;
 use super::pipe::pipe;
 use super::sessions::{SessionName, SessionRequests};
@@ -289,10 +290,6 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
             unknown_session()
         }
     }
-}
-
-fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Adds the node's tag to the session id in the engine's open packet; from now on requests may name it.
