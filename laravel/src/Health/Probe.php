@@ -35,6 +35,18 @@ final class Probe
         return is_string($callId) && str_starts_with($callId, self::CALL) ? $callId : null;
     }
 
+    /**
+     * Before anybody is asked to leave a mark. Laravel's file cache takes an entry whose file was just created, and
+     * is still empty, for one that has expired, and removes it: who looks for a mark while it is first written would
+     * lose it.
+     */
+    public function expect(string $key, string ...$marks): void
+    {
+        foreach ($marks as $how) {
+            $this->cache()->put($this->key($key, $how), 0, self::SECONDS);
+        }
+    }
+
     public function mark(string $key, string $how): void
     {
         $this->cache()->put($this->key($key, $how), 1, self::SECONDS);
@@ -42,7 +54,7 @@ final class Probe
 
     public function has(string $key, string $how): bool
     {
-        return $this->cache()->has($this->key($key, $how));
+        return (int) $this->cache()->get($this->key($key, $how)) === 1;
     }
 
     private function cache(): Cache

@@ -100,6 +100,7 @@ final class WebhookChecks
         foreach ($queues as $queue) {
             $started = microtime(true);
             try {
+                $this->probe->expect("$key/$queue", Probe::HANDLED);
                 $this->bus->dispatch((new Heartbeat("$key/$queue"))
                     ->onConnection($this->config->get('websocket.webhook_connection'))
                     ->onQueue($queue));
@@ -122,6 +123,7 @@ final class WebhookChecks
     {
         $call = Probe::callId();
         $started = microtime(true);
+        $this->probe->expect($call, Probe::ARRIVED, Probe::HANDLED);
         try {
             $this->signaling->callRejected($call, 'signaling-check-1', 'signaling-check-2');
         } catch (SignalingException $failure) {
