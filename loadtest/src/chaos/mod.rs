@@ -271,7 +271,7 @@ async fn read_types(world: &World, fleet: &Fleet, history: &History) -> anyhow::
 
 /// Lets every user be rung once, by another who is idle, and asks the nodes what they count.
 async fn probe(world: &Arc<World>, fleet: &Fleet, history: &History) -> anyhow::Result<()> {
-    const AT_ONCE: usize = 20;
+    const AT_ONCE: usize = 60;
     let users = world.users();
     for parity in 0..2 {
         let callers: Vec<usize> = (0..users).filter(|user| user % 2 == parity).collect();
