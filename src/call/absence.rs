@@ -12,20 +12,21 @@ use super::{Call, Decision, EndReason, Party, PartyPresence, Push, Refused, Role
 const PROLONGED: Duration = Duration::from_secs(120);
 
 pub(super) fn leave(call: &Call, role: Role, at: Timestamp, grace: u64) -> Result<Decision, Refused> {
-    if call.party(role).absent_since.is_some() {
-        return Err(NotDue.into());
-    }
     // Who dialled or accepted was there then, whatever is found out of an earlier session only now.
     let seen = match role {
         Role::Caller => call.created_at,
         Role::Callee => call.accepted_at().unwrap_or(call.created_at),
     };
     let at = at.max(seen);
+    // Of several sessions that are found to have left, the last one counts.
+    if call.party(role).absent_since.is_some_and(|since| since >= at) {
+        return Err(NotDue.into());
+    }
     let mut next = call.clone();
     let party = next.party_mut(role);
     party.attended = true;
     party.absent_since = Some(at);
-    party.grace_until = Some(at + Duration::from_millis(grace));
+    party.grace_until = party.grace_until.max(Some(at + Duration::from_millis(grace)));
     Ok(Decision::quiet(next))
 }
 

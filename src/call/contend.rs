@@ -1,5 +1,5 @@
 use super::State::{Active, Ended, Ringing, Trying};
-use super::{Actor, Call, Role, UserId};
+use super::{Actor, Call, Role, Timestamp, UserId};
 
 /// What a line that is taken means for a new call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,14 @@ pub fn contend(line: &Call, dialer: &Actor, receiver: &UserId) -> Contention {
 }
 
 impl Call {
+    /// When a party dialled or accepted this call, while it is live; absent for whom it only rings.
+    pub fn taken_up_at(&self, user: &UserId) -> Option<Timestamp> {
+        match self.role_of(user).filter(|_| self.is_live())? {
+            Role::Caller => Some(self.created_at),
+            Role::Callee => self.accepted_at(),
+        }
+    }
+
     /// Whether an initiate of this call's id asks for what this call is. A call that an accept over HTTP created has no
     /// type yet; the app spells types in either case.
     pub fn is_dialled_as(&self, receiver: &UserId, call_type: Option<&str>) -> bool {

@@ -137,11 +137,14 @@ impl Notification {
         }
     }
 
-    /// Whether it is too old to be sent: a request that is over, an answer of longer ago than `grace`.
-    pub fn is_stale(&self, grace: Duration, now: Timestamp) -> bool {
+    /// Whether it is too old to be sent: a request that is over, an answer that was given longer than `grace` before the
+    /// session connected.
+    pub fn is_stale(&self, grace: Duration, now: Timestamp, connected_at: Timestamp) -> bool {
         match self {
             Notification::UpgradeRequest { until, .. } => *until <= now,
-            Notification::UpgradeResponse { at, .. } | Notification::Downgraded { at, .. } => now.since(*at) > grace,
+            Notification::UpgradeResponse { at, .. } | Notification::Downgraded { at, .. } => {
+                connected_at.since(*at) > grace
+            }
             Notification::Incoming
             | Notification::Ringing
             | Notification::Accepted

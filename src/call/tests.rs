@@ -421,6 +421,20 @@ fn an_active_call_outlives_absence_without_proof() {
     assert!(matches!(returned.state, State::Active { doubtful: false, .. }));
 }
 
+/// After a loss the store had an old session of a node that was dead: swept, it made the party absent from before he left.
+#[test]
+fn of_several_sessions_that_left_the_last_one_counts() {
+    let away = Command::Expire(PartyPresence::default());
+    let first = after(&active(), Command::Leave { role: Role::Caller, at: at(10) }, 20);
+    let last = after(&first, Command::Leave { role: Role::Caller, at: at(15) }, 20);
+    assert_eq!((last.caller.absent_since, last.deadline()), (Some(at(15)), Some(at(75))));
+    for second in [10, 15] {
+        assert_eq!(outcome(&last, &Command::Leave { role: Role::Caller, at: at(second) }, 21), "NotDue", "{second}");
+    }
+    assert_eq!(outcome(&last, &away, 74), "NotDue");
+    assert_eq!(outcome(&last, &away, 75), "lost, both told");
+}
+
 #[test]
 fn the_maximum_ends_a_call_or_makes_it_doubtful() {
     let away = Command::Expire(PartyPresence::default());

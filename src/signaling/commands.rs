@@ -39,7 +39,7 @@ impl Commands {
         let written = match self.calls.change(id, command).await? {
             Changed::Not(call) => return Ok(*call),
             Changed::Refused(refusal, call) => {
-                self.delivery.learn_if_known(&call);
+                self.delivery.learn_if_news(&call);
                 return Err(Failure::Refused { refusal, call });
             }
             Changed::Written(written) => *written,

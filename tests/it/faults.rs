@@ -106,6 +106,26 @@ async fn a_lost_reply_of_create_is_read_back() {
     bo.expect("call:cancelled").await;
 }
 
+/// A dial that waited for the store would end the ring that its user has dialled since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_waited_gives_way_to_a_later_one() {
+    let (nodes, proxy) = proxied().await;
+    let (ana, bo) = apart(&nodes).await;
+    let tablet = Phone::connect(nodes[1].public, Profile::of(&ana.user)).await;
+    let (earlier, later) = (unique_call(), unique_call());
+    proxy.delay(Duration::from_millis(800));
+    let dialled_anew = async {
+        tokio::time::sleep(Duration::from_millis(400)).await; // the time between the two words
+        tablet.rings(&later, &bo).await
+    };
+    let (waited, _) = tokio::join!(ana.call(&earlier, &bo.user), dialled_anew);
+    assert_eq!(waited["code"], "unavailable", "{waited}");
+    proxy.mend();
+    bo.assert_nothing_more().await;
+    assert_eq!(bo.accept(&later).await["success"], true);
+    tablet.expect("call:accepted").await;
+}
+
 /// Hang-ups are never refused: what a phone says while the store is away is applied when it is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hang_up_waits_for_the_store() {
@@ -295,6 +315,33 @@ async fn a_lost_timeout_heals() {
         assert_eq!(bo.expect_within("call:cancelled", Duration::from_secs(4)).await["reason"], "Timeout");
         bus.lose.store(false, Ordering::SeqCst);
     }
+}
+
+/// Who connects reads a call of which its node has heard nothing: so the others there are told of it too, since comparing
+/// finds nothing new any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_for_one_phone_is_told_to_the_others() {
+    let (nodes, bus) = unruly_with(|config| config.policy.heal_active = Duration::from_secs(60)).await;
+    let (ana, bo) = apart(&nodes).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    bus.lose.store(true, Ordering::SeqCst);
+    assert_eq!(bo.end(&id).await["success"], true);
+    ana.assert_nothing_more().await;
+    let tablet = Phone::connect(nodes[0].public, Profile::of(&ana.user)).await;
+    for phone in [&ana, &tablet] {
+        assert_eq!(phone.expect("call:ended").await["callId"], id.as_str());
+    }
+    // And of a call that it did not know of at all.
+    let next = unique_call();
+    bo.call(&next, &ana.user).await;
+    let another = Phone::connect(nodes[0].public, Profile::of(&ana.user)).await;
+    for phone in [&ana, &tablet, &another] {
+        assert_eq!(phone.expect("call:incoming").await["callId"], next.as_str());
+    }
+    bus.lose.store(false, Ordering::SeqCst);
 }
 
 /// A lost ring heals too: until a device confirms, the caller's node tells it again.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, select_all};
 use onlycare_signaling::app::{App, AppError};
+use serde_json::json;
 
 use crate::harness::cluster::{config, get};
 use crate::harness::phone::{Profile, unique, unique_call};
@@ -298,4 +299,40 @@ async fn many_dials_to_a_silent_store_are_answered() {
     for ack in acks {
         assert_eq!(ack["code"], "unavailable", "{ack}");
     }
+}
+
+/// His `session:ready` can list nothing: when the store takes writes again he hears how each of his user's calls ended,
+/// though another of its devices had the newest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_while_writes_are_refused_hears_how_every_call_ended() {
+    let redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let user = unique("bo");
+    let device = async |name: &str| Phone::open(cluster.address(1), Profile::of(&user).device(name)).await;
+    let ana = cluster.phone(0, &unique("ana")).await;
+    let talks = async |bo: &Phone| {
+        bo.expect("session:ready").await;
+        let id = unique_call();
+        ana.rings(&id, bo).await;
+        bo.accept(&id).await;
+        ana.expect("call:accepted").await;
+        id
+    };
+    let phone = device("phone").await;
+    let first = talks(&phone).await;
+    phone.vanish();
+    ana.end(&first).await;
+    let tablet = device("tablet").await;
+    let second = talks(&tablet).await;
+    ana.end(&second).await;
+    tablet.expect("call:ended").await;
+
+    assert_eq!(redis.command(&["ACL", "SETUSER", "default", "-@write"]), "OK");
+    let phone = device("phone").await;
+    assert_eq!(phone.expect("session:ready").await["ended"], json!([]));
+    assert_eq!(redis.command(&["ACL", "SETUSER", "default", "+@all"]), "OK");
+    assert_eq!(phone.expect_within("call:ended", RECOVERY).await["callId"], *first);
+    assert_eq!(phone.expect("call:cancelled").await["callId"], *second, "answered elsewhere");
+    phone.assert_nothing_more().await;
+    cluster.close().await;
 }

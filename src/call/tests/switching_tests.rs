@@ -221,11 +221,12 @@ fn what_each_side_hears_of_a_switch() {
     assert_eq!(notified(&back, Role::Callee, "b1"), []);
     let own = after(&on_video(), downgrade(ana()), 6);
     assert_eq!(notified(&own, Role::Caller, "a1"), [], "she took it back herself");
-    // What is old is no news to who comes back.
     let minute = Duration::from_secs(60);
-    assert!(!response(1, None, 4).is_stale(minute, at(64)) && response(1, None, 4).is_stale(minute, at(65)));
+    // What is old is no news to who comes back; who was there is told it, however late it is found.
+    let is_stale_to = |connected_at| response(1, None, 4).is_stale(minute, at(500), connected_at);
+    assert!(!is_stale_to(at(2)) && !is_stale_to(at(64)) && is_stale_to(at(65)));
     let request = Notification::UpgradeRequest { number: 1, by: user("ana"), until: at(33) };
-    assert!(!request.is_stale(minute, at(32)) && request.is_stale(minute, at(33)));
+    assert!(!request.is_stale(minute, at(32), at(0)) && request.is_stale(minute, at(33), at(0)));
 }
 
 #[test]

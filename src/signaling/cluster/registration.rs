@@ -23,7 +23,7 @@ pub struct Registration {
     made: AtomicU64,
     begin_anew: AtomicBool,
     /// Sessions that left while the store failed, and whether something else stays behind.
-    leftovers: Mutex<Vec<SessionRecord>>,
+    leftovers: Mutex<Vec<(SessionRecord, Timestamp)>>,
     leaves_something: AtomicBool,
     ages: Mutex<Ages>,
 }
@@ -96,20 +96,20 @@ impl Registration {
         self.ages.lock().refreshed_at = self.node.clock.uptime();
     }
 
-    /// The sessions to be removed, a copy: each stays until it is.
-    pub fn leftovers(&self) -> Vec<SessionRecord> {
+    /// The sessions to be removed, and when each left; a copy: each stays until it is.
+    pub fn leftovers(&self) -> Vec<(SessionRecord, Timestamp)> {
         self.leftovers.lock().clone()
     }
 
     pub fn is_removed(&self, session: &SessionRecord) {
-        self.leftovers.lock().retain(|left| left != session);
+        self.leftovers.lock().retain(|(left, _)| left != session);
     }
 
-    /// Keeps a session whose removal failed, to be removed with the next renewal.
-    pub fn remove_later(&self, session: SessionRecord) {
+    /// Keeps a session whose removal failed, to be removed with the next renewal; the first time counts as that it left.
+    pub fn remove_later(&self, session: SessionRecord, left_at: Timestamp) {
         let mut leftovers = self.leftovers.lock();
-        if !leftovers.contains(&session) {
-            leftovers.push(session);
+        if leftovers.iter().all(|(left, _)| *left != session) {
+            leftovers.push((session, left_at));
         }
     }
 

@@ -34,9 +34,10 @@ impl Absences {
         }
     }
 
-    /// Stores the grace of a party whose device has no session left since `at`, then looks again: a session that
-    /// came in between would otherwise be overlooked by both. An error: the store failed, it is to be done again.
-    pub async fn begin(&self, gone: &SessionRecord, at: Timestamp) -> Result<(), StoreError> {
+    /// Stores the grace of a party whose device has no session left since `left_at`, then looks again: a session that
+    /// came in between would otherwise be overlooked by both. Where nobody knows when it left, that is now, unless another
+    /// of its sessions did before. An error: the store failed, it is to be done again.
+    pub async fn begin(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<(), StoreError> {
         self.presence.post_presence(&gone.user, false);
         self.identity.all_restored().await?;
         let call = match self.store.line(&gone.user).await {
@@ -49,6 +50,11 @@ impl Absences {
         if !call.party(role).device.matches(&gone.device) || self.directory.is_present(&call, role).await {
             return Ok(());
         }
+        let at = match (left_at, call.party(role).absent_since) {
+            (Some(at), _) => at,
+            (None, None) => self.commands.node.now(),
+            (None, Some(_)) => return Ok(()),
+        };
         match self.commands.apply(&call.id, &Command::Leave { role, at }).await {
             Ok(_) if self.directory.is_present(&call, role).await => {
                 // Refused where somebody else saw him first or the call ended meanwhile.

@@ -92,22 +92,22 @@ impl Connections {
         }
         metrics::departed(session.sender().departure(found));
         metrics::sessions(self.local.len());
-        let record = self.registrar.record_of(session);
+        let (record, left_at) = (self.registrar.record_of(session), self.node.now());
         match self.registrar.sessions.unregister(&record).await {
             Ok(true) => self.presence.went_away(&session.user).await,
             Ok(false) => {}
             Err(error) => {
                 tracing::debug!(session = %session.id, %error, "removing a session failed, to be repeated");
-                self.registration.remove_later(record.clone());
+                self.registration.remove_later(record.clone(), left_at);
             }
         }
         if self.registration.had_trouble_within(LATE_WRITES) {
             // A registration that failed may run after its removal: it is removed once more.
-            self.registration.remove_later(record.clone());
+            self.registration.remove_later(record.clone(), left_at);
         }
         self.presence.unsubscribe_all_of(session).await;
-        if self.absences.begin(&record, self.node.now()).await.is_err() {
-            self.registration.remove_later(record);
+        if self.absences.begin(&record, Some(left_at)).await.is_err() {
+            self.registration.remove_later(record, left_at);
         }
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use super::{Registrar, Replay};
 use crate::signaling::presence::Presence;
 use crate::signaling::sessions::Session;
-use crate::store::{Registered, StoreError};
+use crate::store::{ReconnectSnapshot, Registered, StoreError};
 
 /// Sessions that a node registers again at the same time.
 const AT_ONCE: usize = 64;
@@ -44,9 +44,27 @@ impl Registering {
     async fn tell_missed(&self, session: &Arc<Session>, registered: &Registered) -> Result<(), StoreError> {
         let snapshot = self.registrar.calls.reconnect_snapshot(&session.user).await?;
         self.registrar.evict_surplus(&session.id, &registered.sessions, snapshot.line.as_ref()).await;
+        if !session.has_joined() {
+            self.tell_earlier(session, &snapshot).await?;
+        }
         self.replay.replay(session, &snapshot).await;
         if snapshot.order > 0 {
             session.joined(snapshot.order);
+        }
+        Ok(())
+    }
+
+    /// Tells a session that connected while the store was away, whose `session:ready` was empty, of the ends before the
+    /// newest: another device may have had that call.
+    async fn tell_earlier(&self, session: &Arc<Session>, snapshot: &ReconnectSnapshot) -> Result<(), StoreError> {
+        let newest = usize::from(snapshot.line.is_none());
+        for outcome in snapshot.outcomes.iter().skip(newest).rev() {
+            match self.registrar.calls.load(&outcome.call_id).await {
+                Ok(Some(call)) => self.replay.replay_earlier(session, &call),
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                // Expired, or of a version that this one can't read.
+                Ok(None) | Err(_) => {}
+            }
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ impl Registrar {
             return registered;
         }
         if registered.is_err() || self.sessions.unregister(&record).await.is_err() {
-            self.registration.remove_later(record);
+            self.registration.remove_later(record, self.node.now());
         }
         registered.map(|registered| Registered { written: false, ..registered })
     }

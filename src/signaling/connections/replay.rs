@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::call::NotificationKind;
+use crate::call::{Call, End, NotificationKind};
 use crate::signaling::cluster::StoreIdentity;
 use crate::signaling::delivery::{Delivery, DirectDelivery, NOTICE_TTL};
 use crate::signaling::sessions::Session;
@@ -23,7 +23,8 @@ impl Replay {
             if self.identity.may_be_revived(call) {
                 return;
             }
-            self.delivery.cache.see(call, now);
+            // `session:ready` has shown it, whatever is told of it.
+            session.turn_to(call);
             // A device that was away when another answered may still show the ring.
             let answered_lately =
                 call.accepted_at().is_some_and(|at| now.since(at) <= self.delivery.node.policy.call_grace);
@@ -40,6 +41,7 @@ impl Replay {
                 | NotificationKind::Busy => false,
             });
             self.direct.catch_up(session, call, snapshot.kept);
+            self.delivery.learn_beside(session, call);
             return;
         }
         let Some(last) = &snapshot.last else { return };
@@ -47,7 +49,7 @@ impl Replay {
         let age = now.since(end.at);
         if age <= NOTICE_TTL.max(self.delivery.node.policy.call_grace) {
             // After a loss this node may be the last that knows of the end.
-            self.delivery.cache.see(last, now);
+            self.delivery.learn_beside(session, last);
         }
         let mut unheard = false;
         if age <= NOTICE_TTL && last.caller.user == session.user {
@@ -58,15 +60,8 @@ impl Replay {
         let was_here = session.was_here_at_the_end(last);
         unheard |= was_here && !last.version.is_first();
         unheard |= last.caller.user == session.user && session.asked_in_vain(end, NOTICE_TTL);
-        // Of what ended lately when it connected, though the store was away since; to the deployed app, which aborts any
-        // screen on it, only while it is recent.
-        let age = if session.acks { session.connected_at.since(end.at) } else { age };
-        let recent = age <= self.delivery.node.policy.call_grace;
-        // Without `acks` lost sockets are not dead phones: what nobody said is not told to one that comes back.
-        let unproven = last.is_presumed_over() && !session.acks;
         self.delivery.tell_session(session, last, |kind| match kind {
-            NotificationKind::Cancelled => recent,
-            NotificationKind::Ended => recent && !unproven,
+            NotificationKind::Cancelled | NotificationKind::Ended => self.is_wanted(session, last, end, kind),
             NotificationKind::Rejected | NotificationKind::Timeout | NotificationKind::Busy => unheard,
             NotificationKind::Incoming | NotificationKind::Ringing | NotificationKind::Accepted => false,
             // Else whoever asked for video while the store was lost would hear of the end alone.
@@ -75,6 +70,26 @@ impl Replay {
         });
         if is_notice {
             self.delivery.notices.is_told(&session.user).await;
+        }
+    }
+    /// Tells a session whose `session:ready` could list nothing how a call before its user's newest ended. Before
+    /// [`Self::replay`]: what is older than the last that was told is dropped.
+    pub fn replay_earlier(&self, session: &Arc<Session>, call: &Call) {
+        let Some(end) = call.end() else { return };
+        self.delivery.tell_session(session, call, |kind| self.is_wanted(session, call, end, kind));
+    }
+
+    /// Whether this, of a call that is over, is told to a session that connects.
+    fn is_wanted(&self, session: &Session, call: &Call, end: &End, kind: NotificationKind) -> bool {
+        // Of what ended lately when it connected, though the store was away since; to the deployed app, which aborts any
+        // screen on it, only while it is recent.
+        let connected_at = if session.acks { session.connected_at } else { self.delivery.node.now() };
+        let recent = connected_at.since(end.at) <= self.delivery.node.policy.call_grace;
+        match kind {
+            NotificationKind::Cancelled => recent,
+            // Without `acks` lost sockets are not dead phones: what nobody said is not told to one that comes back.
+            NotificationKind::Ended => recent && (session.acks || !call.is_presumed_over()),
+            _ => false,
         }
     }
 }

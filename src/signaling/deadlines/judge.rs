@@ -42,7 +42,7 @@ impl Judge {
             Err(_) => return,
         };
         // Whoever changed it may have told nobody here.
-        self.commands.delivery.learn_if_known(&call);
+        self.commands.delivery.learn_if_news(&call);
         let Some(deadline) = call.deadline() else { return };
         if deadline > self.node.now() {
             // Offered before its time: it is without a line, perhaps.

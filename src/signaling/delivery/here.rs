@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Delivery, NOTICE_TTL};
-use crate::call::{Call, NO_ACKS, NotificationKind, Role, State, Timestamp, UserId, What, is_stale_ring};
+use crate::call::{Call, NO_ACKS, NotificationKind, Role, SessionId, State, Timestamp, UserId, What, is_stale_ring};
 use crate::signaling::sessions::Session;
 use crate::telemetry::metrics::{self, ToldOutcome};
 use crate::telemetry::trace;
@@ -11,8 +11,15 @@ use crate::telemetry::trace;
 impl Delivery {
     /// Tells the user's sessions on this node what they have not heard yet; true where there was something to tell.
     pub fn tell_here(self: &Arc<Self>, call: &Call, user: &UserId) -> bool {
+        self.tell_here_but(call, user, None)
+    }
+
+    /// The same, but for one session.
+    pub(super) fn tell_here_but(self: &Arc<Self>, call: &Call, user: &UserId, but: Option<&SessionId>) -> bool {
         let mut told = false;
-        for session in self.local.of(user).iter().filter(|session| !session.sender().greeting.holds(call)) {
+        let sessions = self.local.of(user);
+        let others = sessions.iter().filter(|session| but != Some(&session.id));
+        for session in others.filter(|session| !session.sender().greeting.holds(call)) {
             told |= self.tell_news(session, call);
         }
         told
@@ -81,8 +88,9 @@ impl Delivery {
         call: &Call,
         wanted: impl Fn(NotificationKind) -> bool,
     ) -> Vec<NotificationKind> {
-        // What a store that came back older says of a call that nobody knows is no news,
-        if call.unvouched && call.is_live() {
+        // What a store that came back older says of a call that nobody knows is no news, nor is its end, but to who was
+        // shown it as live,
+        if call.unvouched && (call.is_live() || !session.met_live(&call.id)) {
             return Vec::new();
         }
         // nor is the end of a ring that was over long ago, to a screen that looks at no id.

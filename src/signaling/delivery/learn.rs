@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Delivery;
 use crate::call::{Call, UserId};
 use crate::signaling::calls::ended_unheard;
+use crate::signaling::sessions::Session;
 use crate::telemetry::trace::Kind;
 use crate::telemetry::{About, metrics};
 
@@ -19,13 +20,28 @@ impl Delivery {
         }
     }
 
-    /// A call that is known here and has changed unnoticed is told; others are only noted.
-    pub fn learn_if_known(self: &Arc<Self>, call: &Call) {
-        match self.cache.last_seen(&call.id) {
-            Some(seen) if seen.version != call.version => {
-                self.learn(call);
+    /// A call that was read and is live, or was here, is told where it has changed unnoticed; others are only noted.
+    pub fn learn_if_news(self: &Arc<Self>, call: &Call) {
+        if self.is_news(call) {
+            self.learn(call);
+        } else {
+            self.cache.see(call, self.node.now());
+        }
+    }
+
+    /// Comparing finds nothing to tell in what the cache has seen: who reads a record tells what this node had not.
+    fn is_news(&self, call: &Call) -> bool {
+        self.cache.last_seen(&call.id).map_or(call.is_live(), |seen| seen.version != call.version)
+    }
+
+    /// The same for a call that was read for a session which connects, and is told to that one by replay.
+    pub fn learn_beside(self: &Arc<Self>, session: &Session, call: &Call) {
+        let is_news = self.is_news(call);
+        self.cache.see(call, self.node.now());
+        if is_news {
+            for user in [&call.caller.user, &call.callee.user] {
+                self.tell_here_but(call, user, Some(&session.id));
             }
-            Some(_) | None => self.cache.see(call, self.node.now()),
         }
     }
 

@@ -65,8 +65,9 @@ impl Delivery {
         self.cache.see(call, self.node.now());
         // Who acted hears nothing, and nothing older either: no accept after his own cancel. His other devices here
         // are told at once what that older word would have been.
-        for session in [&call.caller.user, &call.callee.user].into_iter().flat_map(|user| self.local.of(user)) {
-            session.turn_to(call);
+        if !call.unvouched {
+            let parties = [&call.caller.user, &call.callee.user];
+            parties.into_iter().flat_map(|user| self.local.of(user)).for_each(|session| session.turn_to(call));
         }
         for role in [Role::Caller, Role::Callee].into_iter().filter(|role| !audience.includes(*role)) {
             self.tell_here(call, &call.party(role).user);

@@ -1,6 +1,7 @@
 //! After a loss of the store: restarted empty, or a failover that lost the last writes. Nodes restore what they hold
 //! of live calls; nothing is decided and no deadline judged before all of them had the time to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::Vouching;
-use crate::call::{Audience, Call, NodeId, State, UserId};
+use crate::call::{Audience, Call, CallId, NodeId, State, UserId};
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::calls::{Calls, ended_unheard};
 use crate::signaling::cluster::{Members, StoreIdentity, StoreLost};
@@ -87,8 +88,11 @@ impl Restoring {
         let now = self.node.now();
         let calls = self.cache.remembered(now);
         let held = calls.len();
-        // Without a session of either party nobody told this node how the call went on.
-        let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
+        // Without a session of either party, or since it had one again, nobody told this node how the call went on.
+        let is_here = |call: &Call| {
+            let is_watched = self.cache.last_seen(&call.id).is_some();
+            is_watched && [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user))
+        };
         let is_told = |call: &Arc<Call>| !call.is_live() || decided_since.is_none() && is_here(call);
         let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
         // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
@@ -101,8 +105,11 @@ impl Restoring {
             decided_since.is_some_and(|since| since >= self.node.policy.lease && now.since(call.created_at) >= since)
         };
         let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied(call);
-        let heard = self.with_free_lines(generation, heard).await?;
-        let (missed, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(too_late);
+        let taken = self.with_taken_lines(generation, &heard).await?;
+        // Another call is its user's now, or one of an old copy that nobody knows: a ring is over then, of an accepted call
+        // that is settled when it is back.
+        let is_missed = |call: &Arc<Call>| too_late(call) || call.is_ringing() && taken.contains(&call.id);
+        let (missed, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(is_missed);
         let (here, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(|call| !is_denied(call) && is_here(call));
         let heard = stream::iter(heard).map(|call| self.as_far_as_known(call)).buffer_unordered(AT_ONCE);
         let heard: Vec<_> = heard.collect().await;
@@ -194,14 +201,14 @@ impl Restoring {
         Arc::new(Call { unvouched: true, state, ..Call::clone(&call) })
     }
 
-    /// Those whose lines no other call has.
-    async fn with_free_lines(&self, generation: &Generation, mut calls: Vec<Arc<Call>>) -> Option<Vec<Arc<Call>>> {
+    /// Those of which another call has a line.
+    async fn with_taken_lines(&self, generation: &Generation, calls: &[Arc<Call>]) -> Option<HashSet<CallId>> {
         let users: Vec<UserId> =
             calls.iter().flat_map(|call| [call.caller.user.clone(), call.callee.user.clone()]).collect();
         let lines = self.insist(generation, || self.store.lines(&users)).await?;
-        let mut pairs = lines.chunks_exact(2);
-        calls.retain(|call| pairs.next().is_some_and(|pair| pair.iter().flatten().all(|id| *id == call.id)));
-        Some(calls)
+        let pairs = calls.iter().zip(lines.chunks_exact(2));
+        let taken = pairs.filter(|(call, pair)| pair.iter().flatten().any(|id| *id != call.id));
+        Some(taken.map(|(call, _)| call.id.clone()).collect())
     }
 
     /// Ends the rings that no other node has put back, as unanswered.

@@ -92,6 +92,12 @@ impl DeliveryState {
         known.into_iter().flatten().any(|told| told.call.as_ref() == Some(id))
     }
 
+    /// Whether it was here while that call was live.
+    pub fn met_live(&self, id: &CallId) -> bool {
+        let known = [Some(&self.newest), self.before.as_ref()];
+        known.into_iter().flatten().any(|told| told.met_live && told.call.as_ref() == Some(id))
+    }
+
     /// `session:ready` says that these calls are over, when the store's newest order was this.
     pub fn greeted(&mut self, over: Vec<CallId>, order: u64) {
         self.over = (over, order);

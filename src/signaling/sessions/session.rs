@@ -113,6 +113,11 @@ impl Session {
         let _ = self.delivered.joined.compare_exchange(0, order.max(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Whether the store answered since it connected: else `session:ready` said nothing of its user's calls.
+    pub fn has_joined(&self) -> bool {
+        self.delivered.joined.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether the call ended after this session had joined. One that could not join yet was here if it connected
     /// before, by the store's time.
     pub fn was_here_at_the_end(&self, call: &Call) -> bool {
@@ -125,7 +130,7 @@ impl Session {
 
     /// Whether it came this soon after the end and could not be told what its user missed: the store was away.
     pub fn asked_in_vain(&self, end: &End, soon: Duration) -> bool {
-        self.delivered.joined.load(Ordering::Relaxed) == 0 && self.connected_at.since(end.at) <= soon
+        !self.has_joined() && self.connected_at.since(end.at) <= soon
     }
 
     /// Sends to its phone.
@@ -154,8 +159,8 @@ impl Session {
         let device = if is_loud { &call.party(role).device } else { &self.device };
         for notification in notifications(call, role, device, Some(&self.id)) {
             let kind = notification.kind();
-            let late =
-                kind == NotificationKind::Incoming && call.ring_until <= now || notification.is_stale(grace, now);
+            let late = kind == NotificationKind::Incoming && call.ring_until <= now
+                || notification.is_stale(grace, now, self.connected_at);
             if call_state.knows(&notification) || !wanted(kind) || late {
                 continue;
             }
@@ -239,6 +244,11 @@ impl Session {
     pub fn knows(&self, call: &CallId) -> bool {
         let call_state = &self.delivered.calls.lock().newest;
         call_state.met_live && call_state.call.as_ref() == Some(call)
+    }
+
+    /// Whether it was told of the call, or turned to it, while it was live; a newer one may have come since.
+    pub fn met_live(&self, call: &CallId) -> bool {
+        self.delivered.calls.lock().met_live(call)
     }
 
     pub fn was_told_accepted(&self, call: &CallId) -> bool {

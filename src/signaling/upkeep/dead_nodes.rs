@@ -101,7 +101,7 @@ impl DeadNodes {
     /// Starts the absence of a user's devices that were on a dead node; false where the store failed that.
     async fn dealt_with(&self, sessions: &[SessionRecord], lease: &Lease) -> bool {
         for session in sessions {
-            if self.absences.begin(session, lease.expires_at).await.is_err() {
+            if self.absences.begin(session, Some(lease.expires_at)).await.is_err() {
                 return false;
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::OwnPast;
+use crate::call::Timestamp;
 use crate::signaling::cluster::{OwnLease, Registration, StoreIdentity};
 use crate::signaling::connections::{Absences, Registering};
 use crate::signaling::node::NodeContext;
@@ -116,8 +117,8 @@ impl LeaseTask {
     }
 
     /// Removes sessions that left while the store failed.
-    async fn unregister(&self, left: &[SessionRecord]) -> Result<(), StoreError> {
-        let removals = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |session| async move {
+    async fn unregister(&self, left: &[(SessionRecord, Timestamp)]) -> Result<(), StoreError> {
+        let removals = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |(session, _)| async move {
             self.sessions.unregister(session).await?;
             self.absences.presence.went_away(&session.user).await;
             Ok(())
@@ -127,9 +128,9 @@ impl LeaseTask {
 
     /// Begins what follows for those of them that were in a call, after whatever lives is registered; each is forgotten here
     /// only when that is done.
-    async fn are_absent(&self, left: &[SessionRecord]) -> Result<(), StoreError> {
-        let absences = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |session| async move {
-            self.absences.begin(session, self.node.now()).await?;
+    async fn are_absent(&self, left: &[(SessionRecord, Timestamp)]) -> Result<(), StoreError> {
+        let absences = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |(session, left_at)| async move {
+            self.absences.begin(session, Some(*left_at)).await?;
             self.registration.is_removed(session);
             Ok(())
         });

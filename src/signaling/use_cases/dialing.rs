@@ -8,8 +8,8 @@ use super::claims::{Claimed, Claims};
 use super::guard::{Dial, DialGuard};
 use super::retry_queue::{Owed, RetryQueue};
 use crate::call::{
-    Actor, Audience, Call, CallId, Command, Contention, Device, EndReason, Push, Role, State, UserId, What, contend,
-    resolve,
+    Actor, Audience, Call, CallId, Command, Contention, Device, EndReason, Push, Role, State, Timestamp, UserId, What,
+    contend, resolve,
 };
 use crate::signaling::backend::Inquiries;
 use crate::signaling::calls::{Announced, Calls, Failure, Initiate, NewCalls};
@@ -36,6 +36,9 @@ pub enum Initiated {
         ringing: Option<String>,
     },
 }
+
+/// So much later than another a word was said for certain: more than the clocks of two nodes differ by.
+const SAID_AFTER: Duration = Duration::from_millis(250);
 
 /// Dials.
 pub struct Dialing {
@@ -121,6 +124,12 @@ impl Dialing {
                 // Nobody here can say whether it gives way.
                 Created::Taken => return self.answer_busy(call, None).await,
                 Created::Busy { caller, callee } => {
+                    let is_later = |at: Timestamp| at.since(call.created_at) > SAID_AFTER;
+                    let lines = [&caller, &callee].into_iter().flatten();
+                    if lines.filter_map(|line| line.taken_up_at(&by.user)).any(is_later) {
+                        tracing::info!(call = %call.id, "a dial that waited gives way to what its user has taken up since");
+                        return Err(Failure::Unavailable);
+                    }
                     // The callee's line first: only a dial that rings may end a call of the dialer's own.
                     for line in [callee, caller].into_iter().flatten() {
                         match contend(&line, by, &call.callee.user) {
