@@ -18,8 +18,9 @@ pub(super) fn leave(call: &Call, role: Role, at: Timestamp, grace: u64) -> Resul
         Role::Callee => call.accepted_at().unwrap_or(call.created_at),
     };
     let at = at.max(seen);
-    // Of several sessions that are found to have left, the last one counts.
-    if call.party(role).absent_since.is_some_and(|since| since >= at) {
+    // Of several sessions that are found to have left, the last one counts, until the absence is judged.
+    let is_judged = matches!(call.state, Active { doubtful: true, .. });
+    if call.party(role).absent_since.is_some_and(|since| since >= at || is_judged) {
         return Err(NotDue.into());
     }
     let mut next = call.clone();

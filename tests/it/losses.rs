@@ -112,7 +112,9 @@ async fn a_call_of_which_one_party_is_absent_goes_on_after_a_loss() {
     .await;
     redis.restart();
     let dialled = unique_call();
-    assert_eq!(cleo.call(&dialled, &bo.user).await["busy"], true);
+    let answer = cleo.call(&dialled, &bo.user).await;
+    let record = cluster.shared.calls.load(&stored).await;
+    assert_eq!(answer["busy"], true, "{answer} {record:?}");
     cleo.expect("call:busy").await;
     let back = cluster.phone(0, &user).await;
     assert_eq!(bo.end(&id).await["success"], true);

@@ -56,7 +56,11 @@ impl Members {
     pub fn may_live(&self, session: &SessionRecord) -> bool {
         let now = self.node.now();
         let leases = self.leases.read();
-        let Some(lease) = leases.get(&session.node) else { return true };
+        let Some(lease) = leases.get(&session.node) else {
+            // It began since this node read the leases: if the store is lost now, it is one to wait for.
+            self.seen.lock().insert(session.node.clone(), self.node.clock.uptime());
+            return true;
+        };
         if lease.epoch != session.epoch {
             // Registered again since, or a lease newer than what was read last.
             return session.epoch > lease.epoch;
@@ -182,7 +186,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::signaling::Policy;
-    use crate::store::contract::lease;
+    use crate::store::contract::{lease, session};
 
     /// A node that was cut off for longer than a lease came back to an emptied store, waited for nobody, and decided on
     /// what it had missed the end of.
@@ -207,5 +211,7 @@ mod tests {
         clock.advance(policy.lease_renewal);
         renew(&["n1"]);
         assert_eq!(others(), [""; 0]);
+        assert!(members.may_live(&session(1, "ana", "n3", 1)));
+        assert_eq!(others(), ["n3"], "begun since, by a session it has");
     }
 }

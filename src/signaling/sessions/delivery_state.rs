@@ -19,6 +19,20 @@ pub struct DeliveryState {
     over: (Vec<CallId>, u64),
 }
 
+/// Something that [`super::Session::notify`] leaves to be sent later.
+pub struct Held {
+    pub notification: Notification,
+    pub at: Timestamp,
+}
+
+/// What [`super::Session::notify`] did.
+#[derive(Default)]
+pub struct Notified {
+    pub sent: Vec<NotificationKind>,
+    pub held: Vec<Held>,
+    pub deaf: bool,
+}
+
 /// What a session was told of one call.
 #[derive(Default)]
 pub struct CallDeliveryState {

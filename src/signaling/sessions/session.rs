@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::EventSender;
 use super::connection::Connection;
-use super::delivery_state::DeliveryState;
+use super::delivery_state::{DeliveryState, Held, Notified};
 use super::messages::MessageDeliveryState;
 use crate::call::{
     Actor, Call, CallId, Device, End, Notification, NotificationKind, Role, SealedToken, SessionId, Timestamp,
@@ -56,20 +56,6 @@ struct Delivered {
     /// The newest order of the store when it had registered and read what its user missed; 0 until then. What ended
     /// after that is told to it as to anybody who was there, what ended before by replay, if at all.
     joined: AtomicU64,
-}
-
-/// Something that [`Session::notify`] leaves to be sent later.
-pub struct Held {
-    pub notification: Notification,
-    pub at: Timestamp,
-}
-
-/// What [`Session::notify`] did.
-#[derive(Default)]
-pub struct Notified {
-    pub sent: Vec<NotificationKind>,
-    pub held: Vec<Held>,
-    pub deaf: bool,
 }
 
 impl Session {

@@ -75,6 +75,11 @@ impl Court<'_> {
             let turned = self.facts.turned_from(phone, self.call);
             let freed = self.shares.get(phone).and_then(|share| share.freed).map(|(at, _)| at);
             let over = [turned, freed, self.ended].into_iter().flatten().min().unwrap_or(u64::MAX);
+            let heard_of_end = self.call.lines.iter().find(|line| match &line.what {
+                What::Heard { phone: who, event, .. } => who == phone && event == "call:ended",
+                _ => false,
+            });
+            let heard_over = heard_of_end.map(|line| line.at).into_iter().chain(self.ended).min().unwrap_or(u64::MAX);
             for id in &known.sessions {
                 let Some(session) = self.facts.sessions.get(id) else { continue };
                 let told = told.get(&(*phone, *id)).map(Vec::as_slice).unwrap_or_default();
@@ -82,9 +87,9 @@ impl Court<'_> {
                     if told.iter().any(|told| told.order == one.order) {
                         continue;
                     }
-                    // One may come behind the end, and what is kept went with that.
+                    // One may come behind the end that this phone has heard, and what is kept went with that.
                     let later = told.iter().find(|told| told.order > one.order).map(|told| told.at);
-                    let later = later.filter(|at| self.ended.is_none_or(|ended| *at < ended));
+                    let later = later.filter(|at| *at < heard_over);
                     let calm = self.facts.calm(session, one.at, HEARD_WITHIN).filter(|due| *due < over);
                     let Some(due) = later.into_iter().chain(calm).min() else { continue };
                     // What is kept goes with the data of the store.

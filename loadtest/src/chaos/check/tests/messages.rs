@@ -54,6 +54,15 @@ fn nothing_that_is_kept_is_passed_over() {
     let over = over.close(3200, BO, 2).hangs_up(4000).ready(4100, BO, 4, "node 1", None, &[("CALL_1", "hung_up")]);
     let (phone, event, call, payload) = (BO.into(), MESSAGE.into(), "CALL_1".into(), json!({"order": 11}));
     assert_eq!(over.at(4200, What::Heard { phone, session: 4, event, call, payload }).broken(), CLEAN);
+    // Nor is it passed over where the ender has his answer later than the others hear of the end.
+    let (event, call) = ("call:ended".to_owned(), "CALL_1".to_owned());
+    let payload = json!({"reason": "Remote user ended call"});
+    let over = Scenario::new().answered().writes(3000, 10).told_both(3005, 10).writes(3100, 11).told(3105, BO_TOO, 11);
+    let over = over.close(3200, BO, 2).ready(3990, BO, 4, "node 1", None, &[]);
+    let over = over.at(3995, What::Heard { phone: BO.into(), session: 4, event, call, payload });
+    let (phone, event, call, payload) = (BO.into(), MESSAGE.into(), "CALL_1".into(), json!({"order": 11}));
+    let over = over.at(3998, What::Heard { phone, session: 4, event, call, payload });
+    assert_eq!(over.hangs_up(4000).broken(), CLEAN);
     // A phone that comes back is told again, and before anything later.
     let back = |scenario: Scenario| {
         let live = json!({"callId": "CALL_1", "role": "callee", "state": "active", "callType": "AUDIO"});
