@@ -18,6 +18,7 @@ pub struct Proxy {
     /// Added to each reply.
     delay: Arc<Mutex<Duration>>,
     target: Arc<Mutex<u16>>,
+    held: Arc<Mutex<Duration>>,
 }
 
 impl Proxy {
@@ -29,6 +30,7 @@ impl Proxy {
             marker: Arc::default(),
             is_cut: Arc::new(watch::Sender::new(false)),
             delay: Arc::default(),
+            held: Arc::default(),
             target: Arc::new(Mutex::new(target)),
         };
         let accepting = proxy.clone();
@@ -61,8 +63,14 @@ impl Proxy {
         self.is_cut.send_replace(true);
     }
 
+    /// Replies come so late.
     pub fn delay(&self, delay: Duration) {
         *self.delay.lock() = delay;
+    }
+
+    /// Requests reach the server so late, one after the other.
+    pub fn hold_requests(&self, time: Duration) {
+        *self.held.lock() = time;
     }
 
     pub fn mend(&self) {
@@ -100,6 +108,8 @@ impl Proxy {
                 read = from_client.read(&mut request) => {
                     let Some(read) = read.ok().filter(|read| *read > 0) else { return };
                     let marked = self.strikes(&request[..read]);
+                    let held = *self.held.lock();
+                    tokio::time::sleep(held).await; // the trouble itself
                     if to_server.write_all(&request[..read]).await.is_err() {
                         return;
                     }
