@@ -115,7 +115,7 @@ async fn a_dial_that_waited_gives_way_to_a_later_one() {
         let (ana, bo) = apart(&nodes).await;
         let tablet = Phone::connect(nodes[1].public, Profile::of(&ana.user)).await;
         let (earlier, later) = (unique_call(), unique_call());
-        proxy.hold_requests(Duration::from_millis(1200));
+        proxy.hold_request_of(&earlier, Duration::from_millis(1200));
         let dialled_anew = async {
             tokio::time::sleep(Duration::from_millis(700)).await; // the time between the two words
             tablet.call(&later, &bo.user).await

@@ -87,9 +87,9 @@ impl CallDeliveryState {
         self.call.as_ref() == Some(&call.id) && self.rank == call.rank()
     }
 
-    /// False where more was told already.
+    /// False where more was told already; what is over does not come to life.
     fn advance_to(&mut self, call: &Call) -> bool {
-        if call.version.counter < self.version {
+        if call.version.counter < self.version || self.is_over && call.is_live() {
             return false;
         }
         self.version = call.version.counter;
@@ -134,12 +134,15 @@ impl DeliveryState {
             return self.before.as_mut().and_then(|before| before.advance_to(call).then_some((before, false)));
         }
         if !self.newest.is_of(call) {
-            if self.newest.call.is_some() && call.rank() < self.newest.rank {
+            // What was told to be over does not ring any more.
+            let newest_told = self.aside.as_ref().map_or(0, |aside| aside.rank).max(self.newest.rank);
+            if self.newest.call.is_some() && call.rank() < newest_told {
                 metrics::older_call_dropped();
                 return None;
             }
-            if self.newest.is_live() && !call.is_live() {
-                let aside = self.aside.take().filter(|aside| aside.is_of(call));
+            let is_aside = self.aside.as_ref().is_some_and(|aside| aside.is_of(call));
+            if is_aside || self.newest.is_live() && !call.is_live() {
+                let aside = self.aside.take().filter(|_| is_aside);
                 let aside = self.aside.insert(aside.unwrap_or_else(|| CallDeliveryState::of(call)));
                 return aside.advance_to(call).then_some((aside, true));
             }
@@ -180,6 +183,12 @@ mod tests {
         aside.note(NotificationKind::Busy, None);
         assert!(told.turn_to(&busy).is_some_and(|(aside, _)| aside.was_sent(NotificationKind::Busy)), "and not twice");
         assert!(told.turn_to(&live).is_some_and(|(_, is_newest)| is_newest), "the live call goes on");
+        // What was read before they ended comes late, and rings nobody.
+        assert!(told.turn_to(&dialled("2", 2)).is_none(), "it is known to be over");
+        let busy_too = over(&dialled("4", 4));
+        assert!(told.turn_to(&busy_too).is_some_and(|(_, is_newest)| is_newest));
+        assert!(told.turn_to(&dialled("3", 3)).is_none(), "older than what was told");
+        assert!(told.turn_to(&dialled("5", 5)).is_some_and(|(_, is_newest)| is_newest));
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Dialing {
                     seen = early_commands;
                 }
                 // Nobody here can say whether it gives way.
-                Created::Taken => return self.answer_busy(call, None).await,
+                Created::Taken => return self.answer_busy(by, call, None).await,
                 Created::Busy { caller, callee } => {
                     let is_later = |at: Timestamp| at.since(call.created_at) > SAID_AFTER;
                     let lines = [&caller, &callee].into_iter().flatten();
@@ -140,9 +140,9 @@ impl Dialing {
                                 if by.session.is_some() && self.inquiries.is_over_elsewhere(&line, by).await => {}
                             Contention::Busy => {
                                 self.commands.verify(&line);
-                                return self.answer_busy(call, None).await;
+                                return self.answer_busy(by, call, None).await;
                             }
-                            Contention::Glare => return self.answer_busy(call, Some(line.wire_id.clone())).await,
+                            Contention::Glare => return self.answer_busy(by, call, Some(line.wire_id.clone())).await,
                         }
                     }
                 }
@@ -210,11 +210,18 @@ impl Dialing {
     }
 
     /// Records a busy call as ended, so that an accept by push meets a call that is over.
-    async fn answer_busy(&self, mut call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
-        call = call.ended(EndReason::Busy, None, None, self.node.now());
-        self.calls.create_settled(&call).await?;
-        metrics::call_ended(&call);
-        Ok(Initiated::Busy { ringing })
+    async fn answer_busy(&self, by: &Actor, call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
+        let busy = call.ended(EndReason::Busy, None, None, self.node.now());
+        match self.calls.create_settled(&busy).await? {
+            // A first attempt, whose reply was lost, rang before the store was; its node has put it back meanwhile.
+            Created::Exists(own) if own.born == call.born && own.is_live() => {
+                self.initiate_again(by, &call, *own).await
+            }
+            _ => {
+                metrics::call_ended(&busy);
+                Ok(Initiated::Busy { ringing })
+            }
+        }
     }
 
     /// What follows the answer to an initiate: an outcome that was waiting, or an accept that had overtaken the answer.

@@ -18,7 +18,7 @@ pub struct Proxy {
     /// Added to each reply.
     delay: Arc<Mutex<Duration>>,
     target: Arc<Mutex<u16>>,
-    held: Arc<Mutex<Duration>>,
+    held: Arc<Mutex<Option<(Vec<u8>, Duration)>>>,
 }
 
 impl Proxy {
@@ -68,9 +68,9 @@ impl Proxy {
         *self.delay.lock() = delay;
     }
 
-    /// Requests reach the server so late, one after the other.
-    pub fn hold_requests(&self, time: Duration) {
-        *self.held.lock() = time;
+    /// The next request that contains `marker` reaches the server so late, and what comes after it.
+    pub fn hold_request_of(&self, marker: &str, time: Duration) {
+        *self.held.lock() = Some((marker.as_bytes().to_vec(), time));
     }
 
     pub fn mend(&self) {
@@ -108,8 +108,10 @@ impl Proxy {
                 read = from_client.read(&mut request) => {
                     let Some(read) = read.ok().filter(|read| *read > 0) else { return };
                     let marked = self.strikes(&request[..read]);
-                    let held = *self.held.lock();
-                    tokio::time::sleep(held).await; // the trouble itself
+                    let held = self.held.lock().take_if(|(marker, _)| contains(&request[..read], marker));
+                    if let Some((_, time)) = held {
+                        tokio::time::sleep(time).await; // the trouble itself
+                    }
                     if to_server.write_all(&request[..read]).await.is_err() {
                         return;
                     }
@@ -129,10 +131,14 @@ impl Proxy {
 
     fn strikes(&self, bytes: &[u8]) -> bool {
         let mut marker = self.marker.lock();
-        let found = marker.as_ref().is_some_and(|marker| bytes.windows(marker.len()).any(|window| window == marker));
+        let found = marker.as_ref().is_some_and(|marker| contains(bytes, marker));
         if found {
             *marker = None;
         }
         found
     }
+}
+
+fn contains(bytes: &[u8], marker: &[u8]) -> bool {
+    bytes.windows(marker.len()).any(|window| window == marker)
 }
