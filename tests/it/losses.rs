@@ -411,6 +411,29 @@ async fn a_registration_that_runs_after_its_removal_does_not_stay() {
     panic!("who left stays online");
 }
 
+/// A registration whose node gave it up runs in the store that came back, when its epoch was swept already: the phone that
+/// left since would be online for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_registered_late_under_an_epoch_that_is_over_goes() {
+    let redis = Redis::start();
+    let cluster = Cluster::on(&[redis.url()]).await;
+    let bo = cluster.phone(0, &unique("bo")).await;
+    let (sessions, user) = (&cluster.shared.sessions, UserId::parse(&bo.user).unwrap());
+    let of_bo = async || sessions.sessions(&user).await.ok()?.into_iter().next();
+    let before = of_bo().await.expect("he is registered");
+    assert_eq!(redis.command(&["FLUSHALL"]), "OK");
+    let is_again = async || of_bo().await.is_some_and(|session| session.epoch > before.epoch);
+    until("he is registered under a new epoch", ONE_LEASE, is_again).await;
+    tokio::time::sleep(Duration::from_secs(1)).await; // the old one is swept with the same renewal
+    let id = SessionId::from_random(4711);
+    let gone = SessionRecord { id, user: UserId::parse(&unique("gone")).unwrap(), ..before };
+    sessions.register(&gone).await.unwrap();
+    let is_alone = async || sessions.online_users().await.is_ok_and(|online| online == [user.clone()]);
+    until("who left is gone", ONE_LEASE, is_alone).await;
+    assert!(bo.keep_connected() && of_bo().await.is_some());
+    cluster.close().await;
+}
+
 on_each_backend! {
     /// A node began a new epoch, after a loss or a lapsed lease, and died before it had swept the one before, or before its
     /// lease had come to the new one.

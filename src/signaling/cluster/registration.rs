@@ -13,6 +13,8 @@ use crate::store::SessionRecord;
 
 /// Registered again this often, so that presence outlives the store's garbage collection.
 const REFRESH: Duration = Duration::from_secs(3600);
+/// What was sent to a store that failed may run so long after it is well again, on a connection that was given up.
+pub const LATE_WRITES: Duration = Duration::from_secs(10);
 
 /// What this node has in the store and owes it.
 pub struct Registration {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Absences, Registrar, Replay};
-use crate::signaling::cluster::Registration;
+use crate::signaling::cluster::{LATE_WRITES, Registration};
 use crate::signaling::node::NodeContext;
 use crate::signaling::presence::Presence;
 use crate::signaling::sessions::{LocalSessions, Ready, ReadyCall, Session};
@@ -13,8 +13,6 @@ use crate::telemetry::metrics::{self, Departure};
 
 /// How old an outcome may be to be listed for who connects.
 const OUTCOMES_FOR: Duration = Duration::from_secs(600);
-/// What was sent to a store that failed may run so long after it is well again, on a connection that was given up.
-const LATE_WRITES: Duration = Duration::from_secs(10);
 
 /// Takes sockets in and lets them go.
 pub struct Connections {

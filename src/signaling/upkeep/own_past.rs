@@ -1,13 +1,13 @@
 //! What earlier epochs of this node left in the store: those of a process before it under the same name, and its own that
 //! come to life again with a store that comes back older.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::signaling::cluster::Registration;
+use crate::signaling::cluster::{LATE_WRITES, Registration};
 use crate::signaling::connections::Absences;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
@@ -25,14 +25,15 @@ pub struct OwnPast {
     pub local: Arc<LocalSessions>,
     pub registration: Arc<Registration>,
     pub absences: Arc<Absences>,
-    /// Epochs that may have left something.
-    pub epochs: Mutex<BTreeSet<u64>>,
+    /// Epochs that may have left something, and when each was over, by the clock's uptime.
+    pub epochs: Mutex<BTreeMap<u64, Duration>>,
 }
 
 impl OwnPast {
     /// All that live are registered under the present epoch: what these have left is to be removed.
     pub fn is_over(&self, epochs: impl IntoIterator<Item = u64>) {
-        self.epochs.lock().extend(epochs);
+        let over_at = self.node.clock.uptime();
+        self.epochs.lock().extend(epochs.into_iter().map(|epoch| (epoch, over_at)));
     }
 
     pub fn is_swept(&self) -> bool {
@@ -44,13 +45,15 @@ impl OwnPast {
     pub async fn sweep(&self, own: Lease) -> Result<(), StoreError> {
         let present = self.registration.epoch();
         self.epochs.lock().remove(&present);
-        let past: Vec<u64> = self.epochs.lock().iter().copied().collect();
-        for epoch in past {
+        let past = self.epochs.lock().clone();
+        for (epoch, over_at) in past {
+            // A registration that failed may run after this sweep.
+            let is_late = self.node.clock.uptime().saturating_sub(over_at) >= LATE_WRITES;
             let lease = Lease { epoch, ..own.clone() };
             loop {
                 let swept = self.sessions.sweep(&lease, self.node.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
                 if swept.sessions.is_empty() {
-                    if swept.claimed == 0 {
+                    if swept.claimed == 0 && is_late {
                         self.epochs.lock().remove(&epoch);
                     }
                     break;

@@ -18,8 +18,11 @@ pub struct Proxy {
     /// Added to each reply.
     delay: Arc<Mutex<Duration>>,
     target: Arc<Mutex<u16>>,
-    held: Arc<Mutex<Option<(Vec<u8>, Duration)>>>,
+    held: Arc<Mutex<Option<Held>>>,
 }
+
+/// What a request contains that reaches the server so late.
+type Held = (Vec<u8>, Duration);
 
 impl Proxy {
     pub async fn before(target: u16) -> Self {
