@@ -126,7 +126,7 @@ pub const ROWS: &[Row] = &[
     row("descriptors", "1,000 silent connections to a node with 400 files", 30, &[AtMost("cut_max_s", HEAD)])
         .with_files(400),
     row("long-ids", "session ids of 20 KB, one connection, 30 MB", 20, &[AtMost("grown_per_sent_percent", 10.0)]),
-    row("made-up-ids", "session ids that nobody was given, 20,000", 25, &[AtMost("bytes_per_request", 100.0)]),
+    row("made-up-ids", "session ids that nobody was given, 40,000", 25, &[AtMost("bytes_per_request", 100.0)]),
     row(
         "refused-connect",
         "10 transports that CONNECT with made-up tokens again and again",

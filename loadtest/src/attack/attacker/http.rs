@@ -19,7 +19,7 @@ pub fn knows(name: &str) -> bool {
 pub async fn attack(name: &str, attacker: &Arc<Attacker>) {
     match name {
         "long-ids" => attacker.ask_for_sessions(20_000, 1_500, 1).await,
-        "made-up-ids" => drop(join_all((0..4).map(|_| attacker.ask_for_sessions(16, 5_000, 4))).await),
+        "made-up-ids" => drop(join_all((0..4).map(|_| attacker.ask_for_sessions(16, 10_000, 4))).await),
         "api-flood" => drop(join_all((0..10).map(|number| attacker.ask_the_api(number))).await),
         "handshakes" => drop(join_all((0..50).map(|number| attacker.shake_hands(number))).await),
         _ => {}
