@@ -101,7 +101,7 @@ fn lost_envelopes_without_healing_are_noticed() {
 
 #[test]
 fn a_swap_without_its_version_check_is_noticed() {
-    are_noticed(&NO_FAULT, "skip_version_check", ["2", "6s", "25"], &[&["two accepts", "disagreement"]]);
+    are_noticed(&NO_FAULT, "skip_version_check", ["2", "12s", "25"], &[&["two accepts", "disagreement"]]);
 }
 
 #[test]
@@ -139,11 +139,11 @@ fn a_node_that_gives_up_without_the_store_is_noticed() {
 #[test]
 fn what_is_told_wrongly_is_noticed() {
     let rules: [&[&str]; 4] = [&["busy at rest"], &["twice"], &["late ring"], &["lost message"]];
-    are_noticed(&NO_FAULT, "leak_line,emit_twice,late_incoming,lose_message", ["2", "6s", "25"], &rules);
+    are_noticed(&NO_FAULT, "leak_line,emit_twice,late_incoming,lose_message", ["2", "10s", "25"], &rules);
 }
 
 #[test]
 fn switches_to_video_that_go_wrong_are_noticed() {
     let rules: [&[&str]; 4] = [&["unanswered"], &["two types"], &["wrong answer"], &["stranger"]];
-    are_noticed(&NO_FAULT, "lose_answer,unwritten_answer,assent,loud_request", ["2", "5s", "40"], &rules);
+    are_noticed(&NO_FAULT, "lose_answer,unwritten_answer,assent,loud_request", ["2", "12s", "40"], &rules);
 }

@@ -1,5 +1,10 @@
+use std::time::Duration;
+
 use super::State::{Active, Ended, Ringing, Trying};
-use super::{Actor, Call, Role, Timestamp, UserId};
+use super::{Actor, Call, Role, UserId};
+
+/// So much later than another a word was said for certain: more than the clocks of two nodes differ by.
+pub const SAID_LATER: Duration = Duration::from_millis(250);
 
 /// What a line that is taken means for a new call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +60,14 @@ pub fn contend(line: &Call, dialer: &Actor, receiver: &UserId) -> Contention {
 }
 
 impl Call {
-    /// When a party dialled or accepted this call, while it is live; absent for whom it only rings.
-    pub fn taken_up_at(&self, user: &UserId) -> Option<Timestamp> {
-        match self.role_of(user).filter(|_| self.is_live())? {
-            Role::Caller => Some(self.created_at),
-            Role::Callee => self.accepted_at(),
-        }
+    /// Whether who dialled has taken up this live call, as its caller or by accepting, after he said that.
+    pub fn overtakes(&self, dialled: &Call) -> bool {
+        let taken_up_at = match self.role_of(&dialled.caller.user).filter(|_| self.is_live()) {
+            Some(Role::Caller) => Some(self.created_at),
+            Some(Role::Callee) => self.accepted_at(),
+            None => None,
+        };
+        taken_up_at.is_some_and(|at| at.since(dialled.created_at) > SAID_LATER)
     }
 
     /// Whether an initiate of this call's id asks for what this call is. A call that an accept over HTTP created has no

@@ -45,7 +45,7 @@ pub use callback::{Ask, Callback, Left, callbacks, left_to_say};
 pub use cause::{Cause, NO_ACKS};
 pub use code::ErrorCode;
 pub use command::{Actor, Command, Decision, PartyPresence, Refusal, Refused};
-pub use contend::{Contention, contend, gives_way};
+pub use contend::{Contention, SAID_LATER, contend, gives_way};
 pub use count::{Counted, Picture, Statistics, counted, minute};
 pub use early_command::{EarlyCommand, EarlyCommandKind, resolve};
 pub use end::{EndReason, Ender, LateAccept, Verb};

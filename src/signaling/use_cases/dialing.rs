@@ -8,7 +8,7 @@ use super::claims::{Claimed, Claims};
 use super::guard::{Dial, DialGuard};
 use super::retry_queue::{Owed, RetryQueue};
 use crate::call::{
-    Actor, Audience, Call, CallId, Command, Contention, Device, EndReason, Push, Role, State, Timestamp, UserId, What,
+    Actor, Audience, Call, CallId, Command, Contention, Device, EndReason, Push, Role, SAID_LATER, State, UserId, What,
     contend, resolve,
 };
 use crate::signaling::backend::Inquiries;
@@ -36,9 +36,6 @@ pub enum Initiated {
         ringing: Option<String>,
     },
 }
-
-/// So much later than another a word was said for certain: more than the clocks of two nodes differ by.
-const SAID_AFTER: Duration = Duration::from_millis(250);
 
 /// Dials.
 pub struct Dialing {
@@ -79,6 +76,7 @@ impl Dialing {
         may_exist: &mut Option<CallId>,
     ) -> Result<Initiated, Failure> {
         let (mut seen, mut repeated) = (Vec::new(), false);
+        let said_at = self.node.clock.elapsed();
         for _ in 0..ATTEMPTS {
             self.calls.identity.all_restored().await?;
             // Who would ring now heard nothing for as long as a ring lasts.
@@ -124,9 +122,8 @@ impl Dialing {
                 // Nobody here can say whether it gives way.
                 Created::Taken => return self.answer_busy(by, call, None).await,
                 Created::Busy { caller, callee } => {
-                    let is_later = |at: Timestamp| at.since(call.created_at) > SAID_AFTER;
-                    let lines = [&caller, &callee].into_iter().flatten();
-                    if lines.filter_map(|line| line.taken_up_at(&by.user)).any(is_later) {
+                    let has_waited = self.node.since(said_at) > SAID_LATER;
+                    if has_waited && [&caller, &callee].into_iter().flatten().any(|line| line.overtakes(&call)) {
                         tracing::info!(call = %call.id, "a dial that waited gives way to what its user has taken up since");
                         return Err(Failure::Unavailable);
                     }
