@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use crate::call::{Call, CallId, State, Timestamp, UserId};
 use crate::telemetry::metrics;
 
-/// Calls that ended, or that left this node, are remembered for so long, and so many of them.
-const PAST_FOR: Duration = Duration::from_secs(60);
-const PAST_CAPACITY: usize = 10_000;
+/// Ended calls are remembered for so long, and so many of them.
+const ENDED_FOR: Duration = Duration::from_secs(60);
+const ENDED_CAPACITY: usize = 10_000;
 
 /// The live calls this node has to do with: their last seen record, their local timer, and when they were last
 /// compared with the store. A cache: only a swap may trust it.
@@ -30,8 +30,8 @@ pub struct CallCache {
 struct Entries {
     calls: HashMap<CallId, Cached>,
     timers: BTreeSet<(Timestamp, CallId)>,
-    /// Calls that lately ended, or went on without this node: a store that lost them is told again.
-    past: HashMap<CallId, Arc<Call>>,
+    /// Calls that ended lately: a store that lost the end is told again.
+    ended: HashMap<CallId, Arc<Call>>,
     /// When they did, oldest first.
     buried: VecDeque<(Timestamp, CallId)>,
 }
@@ -50,7 +50,7 @@ impl CallCache {
         self.newest.fetch_max(call.order.max(call.over), Ordering::Relaxed);
         let mut entries = self.entries.lock();
         let live = entries.calls.get(&call.id).map(|cached| &cached.call);
-        let known = live.or_else(|| entries.past.get(&call.id));
+        let known = live.or_else(|| entries.ended.get(&call.id));
         if known.is_some_and(|known| call.is_before(known)) {
             return;
         }
@@ -58,11 +58,8 @@ impl CallCache {
         entries.set_timer(&call.id, None);
         if !call.is_live() {
             entries.calls.remove(&call.id);
-            entries.bury(Arc::new(call.clone()), now);
+            entries.bury(call, now);
             return;
-        }
-        if entries.past.remove(&call.id).is_some() {
-            entries.buried.retain(|(_, id)| *id != call.id);
         }
         let cached = Cached { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false };
         entries.calls.insert(call.id.clone(), cached);
@@ -78,25 +75,22 @@ impl CallCache {
         self.newest.load(Ordering::Relaxed)
     }
 
-    /// Nobody here has to do with a live call any more: it is no longer watched, and for a while remembered.
-    pub fn leave(&self, id: &CallId, now: Timestamp) {
+    pub fn forget(&self, id: &CallId) {
         let mut entries = self.entries.lock();
         entries.set_timer(id, None);
-        if let Some(left) = entries.calls.remove(id) {
-            entries.bury(left.call, now);
-        }
+        entries.calls.remove(id);
     }
 
     pub fn last_seen(&self, id: &CallId) -> Option<Arc<Call>> {
         self.entries.lock().calls.get(id).map(|cached| Arc::clone(&cached.call))
     }
 
-    /// The last records seen: of live calls, and of those that ended or went on without this node within the last minute.
+    /// The last records seen: of live calls, and of those that ended within the last minute.
     pub fn remembered(&self, now: Timestamp) -> Vec<Arc<Call>> {
         let entries = self.entries.lock();
-        let recent = entries.buried.iter().filter(|(at, _)| now.since(*at) <= PAST_FOR);
-        let past = recent.filter_map(|(_, id)| entries.past.get(id));
-        entries.calls.values().map(|cached| &cached.call).chain(past).cloned().collect()
+        let recent = entries.buried.iter().filter(|(at, _)| now.since(*at) <= ENDED_FOR);
+        let ended = recent.filter_map(|(_, id)| entries.ended.get(id));
+        entries.calls.values().map(|cached| &cached.call).chain(ended).cloned().collect()
     }
 
     /// Notes whether a call could be told to everybody it was for.
@@ -164,16 +158,15 @@ impl CallCache {
 }
 
 impl Entries {
-    fn bury(&mut self, call: Arc<Call>, now: Timestamp) {
-        let passed = |(at, _): &(Timestamp, CallId)| now.since(*at) > PAST_FOR;
-        while self.buried.len() >= PAST_CAPACITY || self.buried.front().is_some_and(passed) {
+    fn bury(&mut self, call: &Call, now: Timestamp) {
+        let passed = |(at, _): &(Timestamp, CallId)| now.since(*at) > ENDED_FOR;
+        while self.buried.len() >= ENDED_CAPACITY || self.buried.front().is_some_and(passed) {
             if let Some((_, id)) = self.buried.pop_front() {
-                self.past.remove(&id);
+                self.ended.remove(&id);
             }
         }
-        let id = call.id.clone();
-        if self.past.insert(id.clone(), call).is_none() {
-            self.buried.push_back((now, id));
+        if self.ended.insert(call.id.clone(), Arc::new(call.clone())).is_none() {
+            self.buried.push_back((now, call.id.clone()));
         }
     }
 
@@ -194,25 +187,6 @@ mod tests {
     use crate::call::{Actor, Command};
     use crate::store::contract::{apply, call};
 
-    /// A store that loses it has it from this node, as long as one that knows how it went on would remember its end.
-    #[test]
-    fn what_goes_on_without_this_node_is_remembered_for_a_while() {
-        let now = Timestamp::from_millis(1_000_000);
-        let trying = call("1", "ana", "bo", now);
-        let cache = CallCache::default();
-        cache.see(&trying, now);
-        for _ in 0..2 {
-            cache.leave(&trying.id, now);
-            assert!(cache.last_seen(&trying.id).is_none() && cache.take_unchecked(now, PAST_FOR, PAST_FOR).is_empty());
-            assert_eq!(cache.remembered(now).len(), 1);
-            cache.see(&trying, now);
-            assert!(cache.last_seen(&trying.id).is_some());
-            assert_eq!(cache.remembered(now).len(), 1, "once");
-        }
-        cache.leave(&trying.id, now);
-        assert_eq!(cache.remembered(now + PAST_FOR + Duration::from_secs(1)).len(), 0);
-    }
-
     /// What was read before the end may arrive after it: put back after a loss, it would take the lines of newer calls.
     #[test]
     fn what_is_older_than_the_end_does_not_come_to_life() {
@@ -229,7 +203,7 @@ mod tests {
         assert!(cache.last_seen(&ended.id).is_none() && cache.next_timer().is_none());
         let remembered: Vec<_> = cache.remembered(now).iter().map(|call| call.version).collect();
         assert_eq!(remembered, [ended.version], "once");
-        cache.see(&call("2", "cleo", "dan", now), now + PAST_FOR + Duration::from_secs(1));
-        assert_eq!(cache.remembered(now + PAST_FOR + Duration::from_secs(1)).len(), 1, "only the live one");
+        cache.see(&call("2", "cleo", "dan", now), now + ENDED_FOR + Duration::from_secs(1));
+        assert_eq!(cache.remembered(now + ENDED_FOR + Duration::from_secs(1)).len(), 1, "only the live one");
     }
 }

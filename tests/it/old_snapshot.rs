@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use onlycare_signaling::call::CallId;
+use onlycare_signaling::config::Config;
 use serde_json::json;
 
 use crate::harness::cluster::{SECRET, get_with};
@@ -144,7 +145,9 @@ async fn what_ended_long_before_the_loss_is_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_whose_line_a_revived_one_has_is_not_forgotten() {
     let mut redis = Redis::start();
-    let mut cluster = Cluster::on(&[redis.url(), redis.url(), redis.url()]).await;
+    // What is compared while nobody is here is forgotten.
+    let tune = |config: &mut Config| config.policy.heal_ringing = Duration::from_secs(60);
+    let mut cluster = Cluster::on_tuned(&[redis.url(), redis.url(), redis.url()], tune).await;
     let (ana, bo) = (cluster.phone(2, &unique("ana")).await, cluster.phone(2, &unique("bo")).await);
     let (revived, newer) = (unique_call(), unique_call());
     ana.rings(&revived, &bo).await;

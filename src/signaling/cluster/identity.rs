@@ -223,10 +223,7 @@ impl StoreIdentity {
 
     fn known_active(&self) -> Vec<CallId> {
         let remembered = self.cache.remembered(self.node.now()).into_iter();
-        let is_here = |call: &Call| {
-            let is_watched = self.cache.last_seen(&call.id).is_some();
-            is_watched && [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user))
-        };
+        let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
         let known = remembered.filter(|call| matches!(call.state, State::Active { .. }) && is_here(call));
         known.map(|call| call.id.clone()).collect()
     }

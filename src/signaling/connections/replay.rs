@@ -20,11 +20,11 @@ impl Replay {
     pub async fn replay(&self, session: &Arc<Session>, snapshot: &ReconnectSnapshot) {
         let now = self.delivery.node.now();
         if let Some(call) = &snapshot.line {
+            // `session:ready` has shown it, whatever is told of it: its end is news.
+            session.turn_to(call);
             if self.identity.may_be_revived(call) {
                 return;
             }
-            // `session:ready` has shown it, whatever is told of it.
-            session.turn_to(call);
             // A device that was away when another answered may still show the ring.
             let answered_lately =
                 call.accepted_at().is_some_and(|at| now.since(at) <= self.delivery.node.policy.call_grace);

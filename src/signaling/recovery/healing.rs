@@ -105,7 +105,7 @@ impl Healing {
                     Some((version, _)) if version == call.version => {
                         // Nobody here has to do with it: the index has its deadline.
                         if !parties.iter().any(|user| self.local.holds(user)) && !self.cache.is_untold(&call.id) {
-                            self.cache.leave(&call.id, self.node.now());
+                            self.cache.forget(&call.id);
                         } else if self.may_not_have_rung(call) {
                             self.delivery.tell(call, Audience::CALLEE).await;
                         }

@@ -88,11 +88,8 @@ impl Restoring {
         let now = self.node.now();
         let calls = self.cache.remembered(now);
         let held = calls.len();
-        // Without a session of either party, or since it had one again, nobody told this node how the call went on.
-        let is_here = |call: &Call| {
-            let is_watched = self.cache.last_seen(&call.id).is_some();
-            is_watched && [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user))
-        };
+        // Without a session of either party nobody told this node how the call went on.
+        let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
         let is_told = |call: &Arc<Call>| !call.is_live() || decided_since.is_none() && is_here(call);
         let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
         // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
