@@ -342,7 +342,9 @@ async fn nothing_is_stored_for_made_up_session_ids() {
         }
     }
     let (stored, named) = (node.wires().stored(), node.wires().transports().named());
-    assert_eq!((stored, named), (before, 1), "after {asked} requests");
+    // The wanderer, who does not poll, may be given up meanwhile.
+    let is_bounded = stored <= before && named <= 1;
+    assert!(is_bounded, "{stored} and {named} after {asked} requests, {before} before");
 }
 
 /// One answer of a connection that stays open.
