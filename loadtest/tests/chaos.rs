@@ -65,7 +65,7 @@ fn chaos(name: &str, seed: &str, arguments: &[&str]) -> (Output, String, Value) 
 fn are_noticed(faults: &[&str], bugs: &str, load: [&str; 3], rules: &[&[&str]]) {
     let [nodes, duration, rate] = load;
     let sabotage = format!("SABOTAGE={bugs}");
-    let arguments = ["--nodes", nodes, "--duration", duration, "--rate", rate];
+    let arguments = ["--nodes", nodes, "--duration", duration, "--rate", rate, "--settle", "20s"];
     let arguments = [&arguments[..], faults, &["--node-env", &sabotage]].concat();
     let mut unnoticed = rules.to_vec();
     let mut said = String::new();

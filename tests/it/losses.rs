@@ -20,7 +20,7 @@ const ONE_LEASE: Duration = Duration::from_secs(15);
 const LONGER_THAN_NODES_WAIT: Duration = Duration::from_secs(6);
 
 /// Plays a story that a machine which stands still for too long spoils, which it says by false.
-async fn once_in_three(story: impl AsyncFn() -> bool, spoiled: &str) {
+pub async fn once_in_three(story: impl AsyncFn() -> bool, spoiled: &str) {
     for _ in 0..3 {
         if story().await {
             return;
@@ -113,8 +113,7 @@ async fn a_call_of_which_one_party_is_absent_goes_on_after_a_loss() {
     redis.restart();
     let dialled = unique_call();
     let answer = cleo.call(&dialled, &bo.user).await;
-    let record = cluster.shared.calls.load(&stored).await;
-    assert_eq!(answer["busy"], true, "{answer} {record:?}");
+    assert_eq!(answer["busy"], true, "{answer}");
     cleo.expect("call:busy").await;
     let back = cluster.phone(0, &user).await;
     assert_eq!(bo.end(&id).await["success"], true);
@@ -424,12 +423,13 @@ async fn what_is_registered_late_under_an_epoch_that_is_over_goes() {
     assert_eq!(redis.command(&["FLUSHALL"]), "OK");
     let is_again = async || of_bo().await.is_some_and(|session| session.epoch > before.epoch);
     until("he is registered under a new epoch", ONE_LEASE, is_again).await;
-    tokio::time::sleep(Duration::from_secs(1)).await; // the old one is swept with the same renewal
-    let id = SessionId::from_random(4711);
-    let gone = SessionRecord { id, user: UserId::parse(&unique("gone")).unwrap(), ..before };
-    sessions.register(&gone).await.unwrap();
     let is_alone = async || sessions.online_users().await.is_ok_and(|online| online == [user.clone()]);
-    until("who left is gone", ONE_LEASE, is_alone).await;
+    // When the first is gone its epoch was swept, with the second still to come.
+    for late in [1, 2] {
+        let (id, user) = (SessionId::from_random(late), UserId::parse(&unique("gone")).unwrap());
+        sessions.register(&SessionRecord { id, user, ..before.clone() }).await.unwrap();
+        until("who left is gone", ONE_LEASE, is_alone).await;
+    }
     assert!(bo.keep_connected() && of_bo().await.is_some());
     cluster.close().await;
 }

@@ -10,25 +10,12 @@ use Illuminate\Cache\Repository;
 use Illuminate\Contracts\Cache\Factory as Caches;
 use Illuminate\Filesystem\Filesystem;
 use OnlyCare\Signaling\Health\Probe;
+use OnlyCare\Signaling\Tests\Support\Stage;
 use OnlyCare\Signaling\Tests\TestCase;
 
 /** The marks of a check, in the cache that Laravel has where nobody chose one: files. */
 final class ProbeTest extends TestCase
 {
-    private string $folder;
-
-    protected function setUp(): void
-    {
-        parent::setUp();
-        $this->folder = sys_get_temp_dir() . '/signaling-probe-' . bin2hex(random_bytes(6));
-    }
-
-    protected function tearDown(): void
-    {
-        (new Filesystem())->deleteDirectory($this->folder);
-        parent::tearDown();
-    }
-
     public function test_a_mark_that_is_looked_for_while_it_is_written(): void
     {
         $expected = false;
@@ -64,7 +51,7 @@ final class ProbeTest extends TestCase
                 return $written;
             }
         };
-        $caches = new class (new Repository(new FileStore($files, $this->folder))) implements Caches {
+        $caches = new class (new Repository(new FileStore($files, Stage::get()->folder . '/probe'))) implements Caches {
             public function __construct(private readonly Repository $files)
             {
             }

@@ -47,13 +47,13 @@ impl OwnPast {
         self.epochs.lock().remove(&present);
         let past = self.epochs.lock().clone();
         for (epoch, over_at) in past {
-            // A registration that failed may run after this sweep.
-            let is_late = self.node.clock.uptime().saturating_sub(over_at) >= LATE_WRITES;
+            // Before that a registration that failed may still run after the sweep.
+            let is_complete = self.node.clock.uptime().saturating_sub(over_at) >= LATE_WRITES;
             let lease = Lease { epoch, ..own.clone() };
             loop {
                 let swept = self.sessions.sweep(&lease, self.node.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
                 if swept.sessions.is_empty() {
-                    if swept.claimed == 0 && is_late {
+                    if swept.claimed == 0 && is_complete {
                         self.epochs.lock().remove(&epoch);
                     }
                     break;
