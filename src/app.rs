@@ -209,8 +209,8 @@ impl App {
             stop.clone(),
         ));
         metrics::sessions_limit(limits.sessions);
-        let gate =
-            Arc::new(Gate::new(Arc::clone(&signaling), transports, Arc::clone(&relay), addresses.clone(), bounds));
+        let (alive, known) = (Arc::clone(&signaling), addresses.clone());
+        let gate = Arc::new(Gate::new(alive, transports, Arc::clone(&relay), known, bounds, &tasks, &stop));
         let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
         let local_development = config.auth == Auth::LocalDevelopment;
         let api = Arc::new(Api {

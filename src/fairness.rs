@@ -119,18 +119,25 @@ impl Fairness {
 
     /// Takes one, or says when there may be one.
     pub fn take(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
-        self.take_counted(address, 1.0, now)
+        let weight = self.ask(address, now);
+        self.take_weighing(weight, now)
     }
 
     /// Like [`Fairness::take`], for who was refused and has not gone: it was counted when it came.
     pub fn take_again(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
-        self.take_counted(address, 0.0, now)
+        let weight = self.state.lock().ask(address, 0.0, now);
+        self.take_weighing(weight, now)
     }
 
-    fn take_counted(&self, address: IpAddr, count: f64, now: Duration) -> Result<(), Duration> {
+    /// Counts what an address asks for; says how much that was lately, by what the address is.
+    pub fn ask(&self, address: IpAddr, now: Duration) -> f64 {
+        self.state.lock().ask(address, 1.0, now)
+    }
+
+    /// Takes one for an address that asked for so much lately, or says when there may be one.
+    pub fn take_weighing(&self, weight: f64, now: Duration) -> Result<(), Duration> {
         let mut state = self.state.lock();
         state.pass_to(now, self.full);
-        let weight = state.ask(address, count, now);
         let kept = KEPT.iter().find(|(most, _)| weight <= *most).map_or(KEPT_FROM_THE_HEAVIEST, |(_, kept)| *kept);
         let missing = (kept * self.full).min(self.full - 1.0) + 1.0 - state.saved;
         // What was added up may lack a rounding error.

@@ -36,8 +36,8 @@ options! {
     "MAX_SESSIONS", "50000", "transports of this node, whether they are sessions yet or not; beyond it handshakes get 503; 0: no limit (metric `signaling_limited_total{limit=\"sessions\"}`)";
     "MAX_CONNECTIONS", "0", "connections to the public port; beyond it they are closed at once; 0, and never more: half of what `RLIMIT_NOFILE` leaves beside a reserve (`limit=\"connections\"`)";
     "MAX_CONNECTIONS_PER_ADDRESS", "8192", "of these from one client address, at most half of all; proxies in `TRUSTED_PROXIES` and other nodes are exempt; 0: no limit (`limit=\"connections_of_address\"`)";
-    "HANDSHAKES_PER_SECOND", "500", "new sockets a second on this node, else 503; 0: no limit (`limit=\"handshakes\"`)";
-    "HANDSHAKES_PER_ADDRESS_PER_SECOND", "400", "new sockets a second from one client address, else 503; 0: no limit (`limit=\"address\"`)";
+    "HANDSHAKES_PER_SECOND", "5000", "new sockets a second on this node at most; below it they are let in as the node keeps up, within 250 ms, wait up to 10 s, and get 503 then; 0: no limit at all (`limit=\"handshakes\"`)";
+    "HANDSHAKES_PER_ADDRESS_PER_SECOND", "2000", "new sockets a second from one client address, else 503; 0: no limit (`limit=\"address\"`)";
     "SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", "2000", "polls, posts and upgrades of open sessions a second from one client address, else 503; 0: no limit (`limit=\"session_requests\"`)";
     "EVENTS_PER_MINUTE", "100", "call events a minute of one user, else ack `rate_limited`; 0: no limit (`limit=\"events\"`; for hang-ups of one's own live call 10 a second, `limit=\"hang_ups\"`)";
     "MESSAGES_PER_MINUTE", "240", "messages between the parties of calls (`call:message`) a minute of one user on a node, and of one side of a call on all, apart from call events, else ack `rate_limited`; 0: no limit (`limit=\"messages\"`)";

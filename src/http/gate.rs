@@ -1,5 +1,5 @@
-//! What stands before Socket.IO: handshakes per second of the node, shared fairly, and of an address, sessions of the node. A refusal
-//! is a 503 with a hint, never a CONNECT_ERROR: the client comes back by itself.
+//! What stands before Socket.IO: handshakes of the node, as it keeps up with them, and of an address, sessions of the node. A
+//! refusal is a 503 with a hint, never a CONNECT_ERROR: the client comes back by itself.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,25 +11,29 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use governor::middleware::NoOpMiddleware;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 
+use super::admission::Admission;
 use super::handshake::parameter;
 use super::per_address::PerAddress;
 use super::{ClientAddress, Peer, Relay, come_back, error};
-use crate::fairness::Fairness;
 use crate::signaling::Signaling;
 use crate::socket::{Transport, Transports};
 use crate::telemetry::metrics::{self, Handshake, Limit};
 
 /// A full node is not full a second later.
 const WHEN_FULL: Duration = Duration::from_secs(5);
+const WHEN_BUSY: Duration = Duration::from_secs(1);
 /// Another node takes the client at once, if its load balancer asks one.
 const WHEN_DRAINING: Duration = Duration::ZERO;
 
 /// Bounds of new sockets; 0 means none.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// However well the node keeps up.
     pub handshakes_per_second: u32,
     /// Generous: carrier NAT puts thousands of phones behind one address.
     pub handshakes_per_address: u32,
@@ -41,8 +45,7 @@ pub struct Gate {
     transports: Arc<Transports>,
     relay: Arc<Relay>,
     addresses: ClientAddress,
-    /// What the node takes a second, and who gets it.
-    fairness: Option<Arc<Fairness>>,
+    admission: Option<Admission>,
     address: PerAddress,
     sessions: usize,
     closed: AtomicBool,
@@ -55,13 +58,19 @@ impl Gate {
         relay: Arc<Relay>,
         addresses: ClientAddress,
         bounds: Bounds,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
     ) -> Self {
+        let admission = Some(bounds.handshakes_per_second).filter(|limit| *limit > 0).map(|limit| {
+            let clock = signaling.clock().clone();
+            Admission::new(limit, clock, Arc::clone(&transports), tasks.clone(), stop.clone())
+        });
         Self {
             signaling,
             transports,
             relay,
             addresses,
-            fairness: Some(bounds.handshakes_per_second).filter(|limit| *limit > 0).map(Fairness::new).map(Arc::new),
+            admission,
             address: PerAddress::new(bounds.handshakes_per_address),
             sessions: bounds.sessions,
             closed: AtomicBool::new(false),
@@ -71,38 +80,49 @@ impl Gate {
     /// No new socket from now on: the node lets its phones go.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        if let Some(admission) = &self.admission {
+            admission.close();
+        }
     }
 
     /// Forgets addresses whose allowance is whole again.
     pub fn clean(&self) {
         self.address.clean();
-        if let Some(fairness) = &self.fairness {
-            fairness.clean(self.signaling.clock().elapsed());
+        if let Some(admission) = &self.admission {
+            admission.fairness().clean(self.signaling.clock().elapsed());
         }
     }
 
-    fn refuses(&self, client: IpAddr) -> Option<(Limit, Duration)> {
+    /// Returns when a handshake of this client may go on; why not, and when it may be tried again, where it may not.
+    async fn let_in(&self, client: IpAddr) -> Result<(), (Limit, Duration)> {
+        self.refuses_all()?;
+        let Some(admission) = &self.admission else { return self.address_refuses(client) };
+        let weight = admission.fairness().ask(client, self.signaling.clock().elapsed());
+        self.address_refuses(client)?;
+        let is_let_in = admission.let_in(weight).await;
+        self.refuses_all()?;
+        if is_let_in { Ok(()) } else { Err((Limit::Handshakes, WHEN_BUSY)) }
+    }
+
+    fn refuses_all(&self) -> Result<(), (Limit, Duration)> {
         if self.closed.load(Ordering::Relaxed) {
-            return Some((Limit::Draining, WHEN_DRAINING));
+            return Err((Limit::Draining, WHEN_DRAINING));
         }
         // A relay costs a node two connections.
         let load = self.transports.open() + 2 * self.relay.websockets();
         if self.sessions > 0 && load >= self.sessions {
-            return Some((Limit::Sessions, WHEN_FULL));
+            return Err((Limit::Sessions, WHEN_FULL));
         }
-        let now = self.signaling.clock().elapsed();
-        if let Some(wait) = self.address.refuses(client) {
-            if let Some(fairness) = &self.fairness {
-                fairness.note(client, 1, now);
-            }
-            return Some((Limit::Address, wait));
-        }
-        let wait = self.fairness.as_ref()?.take(client, now).err()?;
-        Some((Limit::Handshakes, wait))
+        Ok(())
+    }
+
+    fn address_refuses(&self, client: IpAddr) -> Result<(), (Limit, Duration)> {
+        self.address.refuses(client).map_or(Ok(()), |wait| Err((Limit::Address, wait)))
     }
 
     fn begin(&self, client: IpAddr) -> Transport {
-        let fairness = self.fairness.as_ref().map(|fairness| (Arc::clone(fairness), self.signaling.clock().clone()));
+        let fairness = self.admission.as_ref();
+        let fairness = fairness.map(|admission| (Arc::clone(admission.fairness()), self.signaling.clock().clone()));
         self.transports.begin(client, fairness)
     }
 }
@@ -118,7 +138,7 @@ pub async fn guard(
         return next.run(request).await;
     }
     let client = gate.addresses.of(peer.address.ip(), request.headers());
-    if let Some((limit, wait)) = gate.refuses(client) {
+    if let Err((limit, wait)) = gate.let_in(client).await {
         metrics::limited(limit);
         metrics::handshake(Handshake::Limited);
         return come_back("Too many connections, please come back", wait);

@@ -3,6 +3,7 @@
 mod access;
 mod address;
 mod admin;
+mod admission;
 mod body;
 mod calls;
 mod connections;

@@ -109,7 +109,9 @@ pub(super) async fn connected(server: &Arc<SocketServer>, socket: SocketRef) {
     let about = About::session(&session.user, &session.id);
     let connecting =
         server.signaling.traces().run("connect", Kind::Internal, about, server.signaling.phones.connect(&session));
+    let began = server.signaling.clock().elapsed();
     survived(&session, connecting).await;
+    server.wires.transports().served(server.signaling.clock().elapsed().saturating_sub(began));
     match queue.open(session) {
         Ok(Some(session)) => drain(server, queue, session),
         Ok(None) => {}

@@ -1,7 +1,8 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -29,6 +30,8 @@ pub struct Transports {
     open: AtomicUsize,
     /// Those that further requests may name.
     named: Mutex<HashSet<EngineId>>,
+    /// Microseconds from an accepted CONNECT to a session that is ready, lately.
+    served: AtomicU64,
 }
 
 impl Transports {
@@ -53,6 +56,18 @@ impl Transports {
     /// Whether the engine has this session, and its client has been told the id.
     pub fn is_live(&self, id: EngineId) -> bool {
         self.named.lock().contains(&id)
+    }
+
+    /// How long sessions took lately from an accepted CONNECT until they were ready.
+    pub fn served_within(&self) -> Duration {
+        Duration::from_micros(self.served.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn served(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX / 8);
+        // One that is lost to another task does no harm.
+        let lately = self.served.load(Ordering::Relaxed);
+        self.served.store((7 * lately + took) / 8, Ordering::Relaxed);
     }
 
     /// How many sessions further requests may name.

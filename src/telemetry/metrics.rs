@@ -151,6 +151,8 @@ metrics_table! {
         connections => "signaling_connections";
         /// Beyond so many they are closed at once: `MAX_CONNECTIONS`, or what descriptors allow.
         connections_limit => "signaling_connections_limit";
+        /// Handshakes that wait until the node keeps up.
+        handshakes_waiting => "signaling_handshakes_waiting";
         /// 1 while the node lets its sessions go, else 0.
         draining => "signaling_draining";
         /// 1 while this node hears its own channel, else 0.
@@ -187,6 +189,8 @@ metrics_table! {
         webhook_answered => "signaling_webhook_seconds";
         /// How long Laravel took to answer a token check.
         token_asked => "signaling_token_check_seconds";
+        /// How long handshakes waited that were not let in at once, refused ones included.
+        handshake_waited => "signaling_handshake_wait_seconds";
     }
     labelled {
         /// Sockets that wanted to be sessions, by outcome: let in, beyond a limit, refused for what they brought, or `repeated`: another CONNECT on a transport that had its one.
