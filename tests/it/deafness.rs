@@ -41,7 +41,10 @@ async fn a_call_finds_its_way_past_a_flood_of_presence() {
         witness.expect("user:offline").await;
     }
     let (ana, id) = (cluster.phone(1, &unique("ana")).await, unique_call());
+    let beside = cluster.phone(0, &bo).await;
     assert_eq!(ana.call(&id, &bo).await["success"], true);
+    // Both are told in one step.
+    assert_eq!(beside.expect("call:incoming").await["callId"], id.as_str());
 
     let mut told: HashMap<String, bool> = HashMap::new();
     let (mut polls, mut rang) = (0, None);
@@ -60,7 +63,7 @@ async fn a_call_finds_its_way_past_a_flood_of_presence() {
     assert_eq!(rang, Some((1, json!(id))), "the call is in the first thing that he reads");
     assert!(users.iter().all(|user| told[user] != gone.contains(user)), "the newest state of each");
     ana.cancel(&id).await;
-    drop((ana, witness, friends));
+    drop((ana, beside, witness, friends));
 }
 
 /// A burst that is larger than any queue reaches a phone that reads, whole and in order.
