@@ -93,7 +93,7 @@ async fn connect(crowd: &Crowd, options: &Avalanche) -> anyhow::Result<Vec<Line>
     for index in 0..options.phones {
         turn.tick().await;
         let (who, transport) = (Who::phone_of(&crowd.user(index)), options.transport);
-        dials.spawn(async move { (index, dial::dial(node, None, transport, &who).await) });
+        dials.spawn(async move { (index, dial::dial(node, dial::source(node, index), transport, &who).await) });
     }
     while let Some(dialed) = dials.join_next().await {
         let (index, line) = dialed?;
@@ -132,7 +132,7 @@ async fn come_back(
         tokio::time::sleep(pause.mul_f64(share)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         let node = nodes[(index + attempt as usize) % nodes.len()];
-        match tokio::time::timeout(CONNECT_WITHIN, dial::dial(node, None, transport, who)).await {
+        match tokio::time::timeout(CONNECT_WITHIN, dial::dial(node, dial::source(node, index), transport, who)).await {
             Ok(Ok(line)) => {
                 let back = Return { tries: attempt, took: since.elapsed(), node: Some(node), failures };
                 return (back, Some(line));

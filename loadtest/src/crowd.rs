@@ -101,7 +101,7 @@ impl Crowd {
                     Some(planned) => {
                         let (node, who) = (self.nodes[next % self.nodes.len()], Who::phone_of(&self.user(next)));
                         let (transport, index) = (self.transport, next);
-                        let source = dial::source(index * transport.connections());
+                        let source = dial::source(node, index);
                         dials.spawn(async move {
                             let line = dial::dial(node, source, transport, &who).await;
                             (index, planned, Instant::now(), line)

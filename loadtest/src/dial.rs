@@ -98,13 +98,12 @@ pub async fn dial(
     tokio::time::timeout(PATIENCE, dialed).await.map_err(|_| late())?
 }
 
-/// The address from which the `index`th connection of a run comes (loopback only): an address has some 28,000 ports.
-pub fn source(index: usize) -> Option<Ipv4Addr> {
-    const PER_ADDRESS: usize = 20_000;
-    match u8::try_from(index / PER_ADDRESS) {
-        Ok(0) | Err(_) => None,
-        Ok(block) => Some(Ipv4Addr::new(127, 0, 0, block.saturating_add(1))),
-    }
+/// The address from which the `index`th phone of a run comes to a node on loopback: one of many, since a node holds each
+/// address to what phones behind one may need, and an address has some 28,000 ports.
+pub fn source(node: SocketAddr, index: usize) -> Option<Ipv4Addr> {
+    const ADDRESSES: usize = 200;
+    let host = u8::try_from(index % ADDRESSES + 1).ok().filter(|_| node.is_ipv4() && node.ip().is_loopback())?;
+    Some(Ipv4Addr::new(127, 0, 1, host))
 }
 
 async fn by_websocket(node: SocketAddr, source: Option<Ipv4Addr>, who: &Who) -> Result<Line, Failure> {
@@ -221,9 +220,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_change_every_twenty_thousand() {
-        assert_eq!(source(19_999), None);
-        assert_eq!(source(20_000), Some(Ipv4Addr::new(127, 0, 0, 2)));
-        assert_eq!(source(45_000), Some(Ipv4Addr::new(127, 0, 0, 3)));
+    fn sources_go_round() {
+        let from = |index| source("127.0.0.1:1".parse().unwrap(), index);
+        assert_eq!(from(0), Some(Ipv4Addr::new(127, 0, 1, 1)));
+        assert_eq!(from(199), Some(Ipv4Addr::new(127, 0, 1, 200)));
+        assert_eq!(from(200), from(0));
+        assert_eq!(source("192.0.2.1:1".parse().unwrap(), 0), None, "another machine is reached from this one's own");
     }
 }
