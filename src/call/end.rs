@@ -78,6 +78,11 @@ impl EndReason {
         }
     }
 
+    /// Somebody said so: else only time ended it, or a newer call that took its place.
+    pub fn is_said(self) -> bool {
+        !matches!(self, EndReason::Lost { .. } | EndReason::MaxDuration)
+    }
+
     /// Of another version: what depends on the reason is that version's to judge.
     pub fn is_foreign(self) -> bool {
         matches!(self, EndReason::Other(_))

@@ -27,14 +27,13 @@ impl Directory {
 
     /// Those of a user's sessions whose nodes may be alive.
     pub fn alive(&self, user: &UserId, mut sessions: Vec<SessionRecord>) -> Vec<SessionRecord> {
-        sessions.retain(|session| {
-            if session.node == self.node.id {
-                self.local.has(user, &session.id)
-            } else {
-                self.members.may_live(session)
-            }
-        });
+        sessions.retain(|session| self.is_here(user, session).unwrap_or_else(|| self.members.may_live(session)));
         sessions
+    }
+
+    /// Of this node its own sessions are known; nothing of a session of another.
+    fn is_here(&self, user: &UserId, session: &SessionRecord) -> Option<bool> {
+        (session.node == self.node.id).then(|| self.local.has(user, &session.id))
     }
 
     pub async fn is_online(&self, user: &UserId) -> Result<bool, StoreError> {
@@ -53,6 +52,17 @@ impl Directory {
             Ok(sessions) => sessions.iter().any(|session| party.device.matches(&session.device)),
             Err(_) => true,
         }
+    }
+
+    /// Whether the party's device still has a session when another has left. One that only a lease which has run out speaks
+    /// for is none: if it is dead it left before that other, and whoever sweeps it would say so.
+    pub async fn is_still_there(&self, call: &Call, role: Role) -> bool {
+        let party = call.party(role);
+        let stays = |session: &SessionRecord| {
+            let vouched_for = || self.members.is_vouched_for(session);
+            party.device.matches(&session.device) && self.is_here(&party.user, session).unwrap_or_else(vouched_for)
+        };
+        self.store.sessions(&party.user).await.map_or(true, |sessions| sessions.iter().any(stays))
     }
 
     /// The id of the user's newest session, opaque to its reader.

@@ -121,6 +121,43 @@ async fn a_call_of_which_one_party_is_absent_goes_on_after_a_loss() {
     bo.assert_nothing_more().await;
 }
 
+/// Both parties lose the connection while the store is away, and it comes back empty. Their node was told of all that was
+/// decided; put back as one that nobody knows, the call ended as lost with the first dial, long before its grace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_parties_left_while_the_store_was_away_goes_on() {
+    let mut redis = Redis::start();
+    let cluster = Cluster::on_tuned(&[redis.url(), redis.url()], |config| config.inspector = true).await;
+    let (ana, bo, id) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await, unique_call());
+    let (cleo, anas, bos) = (cluster.phone(1, &unique("cleo")).await, ana.user.clone(), bo.user.clone());
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    redis.stop();
+    ana.vanish();
+    bo.vanish();
+    let is_left = async || get(cluster.nodes[0].admin, "/inspector/node").await.1["sessions"] == 0;
+    until("they have left, and the store does not know", ONE_LEASE, is_left).await;
+    redis.restart();
+    let stored = CallId::parse(&id).expect("a call id");
+    let is_put_back = async || matches!(cluster.shared.calls.load(&stored).await, Ok(Some(_)));
+    until("it is put back", ONE_LEASE, is_put_back).await;
+    let mut answer = json!(null);
+    let is_answered = async || {
+        answer = cleo.call(&unique_call(), &bos).await;
+        answer["code"] != "unavailable"
+    };
+    until("node 1 decides again", ONE_LEASE, is_answered).await;
+    assert_eq!(answer["busy"], true, "{answer}");
+    assert_eq!(cluster.state(&id).await.0, "active");
+    let (ana, bo) = (cluster.phone(0, &anas).await, cluster.phone(1, &bos).await);
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    assert_eq!(bo.expect("call:ended").await["reason"], "Remote user ended call");
+    for phone in [&ana, &bo] {
+        phone.assert_nothing_more().await;
+    }
+}
+
 /// False where the node that missed the last word decided before the other was back. The store refuses writes for so long.
 async fn the_last_word_counts(refuses: Duration) -> bool {
     let mut redis = Redis::start();
@@ -345,6 +382,41 @@ async fn a_ring_that_is_put_back_too_late_is_over() {
     cluster.close().await;
 }
 
+/// No node had a phone of a call when the store was lost: nobody vouches for it, and its end is told to phones that were shown
+/// it. One that came back while its node could not reach the store was shown nothing, and heard nothing of the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_shown_nothing_hears_the_end_of_a_call_that_nobody_vouched_for() {
+    let redis = Redis::start();
+    let far = Proxy::before(redis.port).await;
+    let urls = [redis.url(), format!("redis://{}", far.address)];
+    // What is compared while nobody is here is forgotten.
+    let cluster = Cluster::on_tuned(&urls, |config| config.policy.heal_active = Duration::from_secs(60)).await;
+    let (ana, bo, id) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    let users = [ana.user.clone(), bo.user.clone()];
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    ana.vanish();
+    bo.vanish();
+    let stored = CallId::parse(&id).expect("a call id");
+    let load = async || cluster.shared.calls.load(&stored).await.ok().flatten();
+    until("both are absent", ONE_LEASE, async || {
+        load().await.is_some_and(|call| call.caller.absent_since.is_some() && call.callee.absent_since.is_some())
+    })
+    .await;
+    assert_eq!(redis.command(&["FLUSHALL"]), "OK");
+    until("it is put back", ONE_LEASE, async || load().await.is_some_and(|call| call.unvouched)).await;
+    // She is greeted when both nodes have put back what they held.
+    let ana = cluster.phone(0, &users[0]).await;
+    far.cut();
+    let bo = cluster.phone(1, &users[1]).await;
+    until("it is over", ONE_LEASE, async || ana.end(&id).await["success"] == true).await;
+    far.mend();
+    assert_eq!(bo.expect_within("call:ended", ONE_LEASE).await["callId"], id.as_str());
+    bo.completes_call(&ana).await;
+    cluster.close().await;
+}
+
 /// A sweeper claimed what an earlier epoch of a node had left, and died: the node removes it when the claim has run out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_sweeper_had_claimed_does_not_stay() {
@@ -460,6 +532,45 @@ on_each_backend! {
         }
         let is_swept = async || cluster.shared.sessions.online_users().await.unwrap().is_empty();
         until("all of its sessions are swept", ONE_LEASE, is_swept).await;
+        cluster.close().await;
+    }
+
+    /// A node that had gone left a session behind, as one of an old copy of the store does, and nobody was well enough to call
+    /// it dead when the user's own session left: the absence was dated by the lease of that node, and its grace was over.
+    async fn who_left_last_is_away_since_then(backend: Backend) {
+        let cluster = Cluster::tuned(backend, 1, |config| {
+            config.policy.lease = Duration::from_secs(4);
+            config.policy.lease_renewal = Duration::from_millis(500);
+            config.policy.caller_grace = Duration::from_secs(60);
+            config.inspector = true;
+        })
+        .await;
+        let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+        let (sessions, clock, id) = (&cluster.shared.sessions, &cluster.clock, unique_call());
+        let user = UserId::parse(&ana.user).unwrap();
+        let of_ana = sessions.sessions(&user).await.unwrap().remove(0);
+        let (dead, epoch) = (NodeId::parse("dead").unwrap(), 1);
+        let left = SessionRecord { id: SessionId::from_random(7), node: dead.clone(), epoch, ..of_ana };
+        sessions.register(&left).await.unwrap();
+        let (address, probe) = ("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1/ready".to_owned());
+        let lease = Lease { node: dead, epoch, address, probe, expires_at: clock.now(), sessions: 1 };
+        sessions.renew(&lease, Duration::from_millis(1), None).await.unwrap();
+        ana.rings(&id, &bo).await;
+        let nodes = async || get(cluster.nodes[0].admin, "/inspector/nodes").await.1["nodes"].as_array().map(Vec::len);
+        until("its lease is read, or it is swept", ONE_LEASE, async || {
+            nodes().await == Some(2) || sessions.sessions(&user).await.unwrap().len() == 1
+        })
+        .await;
+        let before = clock.now();
+        ana.vanish();
+        let call = CallId::parse(&id).unwrap();
+        let away = async || cluster.shared.calls.load(&call).await.unwrap().unwrap().caller.absent_since;
+        until("she is away", ONE_LEASE, async || away().await.is_some()).await;
+        assert!(away().await >= Some(before), "{:?} is before {before:?}", away().await);
+        until("the dead are swept", ONE_LEASE, async || sessions.sessions(&user).await.unwrap().is_empty()).await;
+        assert!(away().await >= Some(before), "the sweep changes nothing of it");
+        assert_eq!(bo.reject(&id).await["success"], true);
+        drop(bo);
         cluster.close().await;
     }
 }

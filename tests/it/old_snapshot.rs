@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use onlycare_signaling::call::CallId;
+use onlycare_signaling::call::{Call, CallId, Timestamp};
 use onlycare_signaling::config::Config;
+use onlycare_signaling::store::Swap;
 use serde_json::json;
 
-use crate::harness::cluster::{SECRET, get_with};
+use crate::harness::cluster::{SECRET, get, get_with};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::redis::Redis;
 use crate::harness::{Cluster, Phone, until};
@@ -140,6 +141,55 @@ async fn what_ended_long_before_the_loss_is_over() {
     cluster.close().await;
 }
 
+/// A call that was accepted and began over a minute ago.
+async fn old_call(cluster: &Cluster, caller: &Phone, callee: &Phone) -> String {
+    let id = unique_call();
+    caller.rings(&id, callee).await;
+    let key = CallId::parse(&id).unwrap();
+    let call = cluster.shared.calls.load(&key).await.unwrap().unwrap();
+    let created_at = Timestamp::from_millis(call.created_at.as_millis() - 90_000);
+    let older = Call { version: call.version.next(7), created_at, ..call.clone() };
+    let swapped = cluster.shared.calls.swap(&older, call.version, &[], &[]).await.unwrap();
+    assert!(matches!(swapped, Swap::Done { .. }));
+    assert_eq!(callee.accept(&id).await["success"], true);
+    caller.expect("call:accepted").await;
+    id
+}
+
+/// Both parties of a call lose the connection while the store is away, and it comes back with an old copy that has the call:
+/// their node vouches for it. Of another, whose parties had left before the copy was made, no node knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_parties_left_while_the_store_was_away_is_vouched_for() {
+    let mut redis = Redis::start();
+    let tune = |config: &mut Config| config.inspector = true;
+    let cluster = Cluster::on_tuned(&[redis.url(), redis.url()], tune).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let (cleo, dan) = (cluster.phone(0, &unique("cleo")).await, cluster.phone(0, &unique("dan")).await);
+    let (eve, bos) = (cluster.phone(1, &unique("eve")).await, bo.user.clone());
+    let (known, unknown) = (old_call(&cluster, &ana, &bo).await, old_call(&cluster, &cleo, &dan).await);
+    let load = async |id: &str| cluster.shared.calls.load(&CallId::parse(id).unwrap()).await.ok().flatten();
+    cleo.vanish();
+    dan.vanish();
+    let are_absent = async |id: &str| {
+        let parties = load(id).await.map(|call| [call.caller.absent_since, call.callee.absent_since]);
+        parties.is_some_and(|absent| absent.iter().all(Option::is_some))
+    };
+    until("cleo and dan are absent", TWO_LEASES, async || are_absent(&unknown).await).await;
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    redis.stop();
+    ana.vanish();
+    bo.vanish();
+    let is_left = async || get(cluster.nodes[0].admin, "/inspector/node").await.1["sessions"] == 0;
+    until("they have left, and the store does not know", TWO_LEASES, is_left).await;
+    redis.restart();
+    let is_doubted = async || load(&unknown).await.is_some_and(|call| call.unvouched);
+    until("the other is doubted", TWO_LEASES, is_doubted).await;
+    let dialled = eve.call(&unique_call(), &bos).await;
+    assert_eq!(dialled["busy"], true, "{dialled}");
+    let call = load(&known).await.expect("it is there");
+    assert!(call.is_live() && !call.unvouched, "{call:?}");
+}
+
 /// The line of a call that a node only heard of is taken by one of the old copy, which nobody knows: what phones say of it
 /// afterwards is answered by what became of it, not that there is no such call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,6 +226,7 @@ async fn a_call_whose_line_a_revived_one_has_is_not_forgotten() {
     let cleo = cluster.phone(1, &callee).await;
     let answer = cleo.accept(&newer).await;
     assert_eq!((&answer["code"], &answer["state"]), (&json!("invalid_state"), &json!("ended")), "{answer}");
+    assert_eq!(answer["reason"], "busy", "it gave way to another call, and did not time out");
     let ana = cluster.phone(0, &user).await;
     assert_eq!(ana.end(&revived).await["success"], true);
     let online = [user.as_str(), &callee];

@@ -1,10 +1,13 @@
 //! Calls that are new to the store.
 
-use super::{Announced, Announcement, Calls};
-use crate::call::{Audience, Call, EarlyCommand, milestones};
+use super::{Announced, Announcement, Calls, NewCalls};
+use crate::call::{Audience, Call, EarlyCommand, milestones, resolve};
 use crate::store::{Created, StoreError};
 use crate::telemetry::call_log;
 use crate::telemetry::trace::{self, Kind};
+
+/// Early commands that come between in a row before a call is given up that is settled.
+const ATTEMPTS: u32 = 16;
 
 impl Calls {
     /// Creates a call together with its outbox messages, and tells other nodes of it in the same step if it rings.
@@ -37,11 +40,21 @@ impl Calls {
         Ok(created)
     }
 
-    /// Creates a call that is settled: early commands that wait for it change nothing.
+    /// Creates a call that is settled: what phones said of it before it was known changes nothing. Where the backend had
+    /// reported its end then, its receiver was told so: that is how it ended, and it exists.
     pub async fn create_settled(&self, call: &Call) -> Result<Created, StoreError> {
-        match self.create(call, &[]).await?.0 {
-            Created::EarlyCommands(early_commands) => Ok(self.create(call, &early_commands).await?.0),
-            created => Ok(created),
+        let (mut over, mut seen): (Option<Call>, _) = (None, Vec::new());
+        for _ in 0..ATTEMPTS {
+            let (created, _) = self.create(over.as_ref().unwrap_or(call), &seen).await?;
+            match created {
+                Created::EarlyCommands(early_commands) => seen = early_commands,
+                Created::Created(ended) if over.is_some() => return Ok(Created::Exists(ended)),
+                created => return Ok(created),
+            }
+            let is_told = |early: &&EarlyCommand| early.trusted && early.user == call.callee.user;
+            let told: Vec<_> = seen.iter().filter(is_told).cloned().collect();
+            over = Some(resolve(&NewCalls::trying(call), &told)).filter(|resolved| !resolved.is_live());
         }
+        Ok(Created::EarlyCommands(seen))
     }
 }

@@ -26,7 +26,7 @@ pub use announce::{Announced, Announcement, expiry};
 pub use change::{Changed, Written};
 pub use failure::Failure;
 pub use messages::OutboxMessages;
-pub use new::{Initiate, NewCalls, ended_unheard};
+pub use new::{Initiate, NewCalls, ended_busy, ended_unheard};
 
 /// The calls of the store, as this node changes them.
 pub struct Calls {

@@ -75,7 +75,7 @@ impl NewCalls {
     }
 
     /// The call as if no early command had been seen yet.
-    pub fn trying(&self, call: &Call) -> Call {
+    pub fn trying(call: &Call) -> Call {
         Call { callee: Party::new(call.callee.user.clone()), state: State::Trying, ..call.clone() }
     }
 
@@ -92,6 +92,12 @@ impl NewCalls {
         };
         self.dialled(&Actor::over_http(caller, None), request)
     }
+}
+
+/// The end of a ring that lost its line with the store to another call.
+pub fn ended_busy(call: &Call, now: Timestamp) -> Call {
+    let ended = call.ended(EndReason::Busy, None, None, now);
+    Call { version: call.version.next(0), ..ended }
 }
 
 /// The end of a call of which nobody knows how it ended.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::Registration;
-use crate::call::{Call, CallId, State};
+use crate::call::{Call, CallId, State, UserId};
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The store is another than before, or lost writes.
 pub struct StoreLost {
     pub generation: Generation,
-    /// The accepted calls that this node knew with a session of theirs before it read anything else of that store.
+    /// The accepted calls of which this node was told, before it read anything else of that store.
     pub known: Vec<CallId>,
 }
 
@@ -223,9 +223,16 @@ impl StoreIdentity {
 
     fn known_active(&self) -> Vec<CallId> {
         let remembered = self.cache.remembered(self.node.now()).into_iter();
-        let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
-        let known = remembered.filter(|call| matches!(call.state, State::Active { .. }) && is_here(call));
+        let known = remembered.filter(|call| matches!(call.state, State::Active { .. }) && self.is_told_of(call));
         known.map(|call| call.id.clone()).collect()
+    }
+
+    /// Whether this node is told how the call goes on: a session of a party is here. Or it has left, and the store does not
+    /// have that yet: who left while the store was away, or before all was put back, was here for as long as anything was
+    /// decided.
+    pub fn is_told_of(&self, call: &Call) -> bool {
+        let is_told = |user: &UserId| self.local.holds(user) || self.registration.is_leaving(user);
+        is_told(&call.caller.user) || is_told(&call.callee.user)
     }
 
     /// Whether a call that the store says is accepted may have ended long ago: nothing is told of it then.

@@ -68,6 +68,15 @@ impl Members {
         lease.expires_at > now || !self.is_well(lease.expires_at)
     }
 
+    /// Whether a session may be alive, and its lease had not run out when this node read it last. Of one that had run out, a
+    /// node that is not well can't say that it is dead; but where it is, the sweep dates it by that lease.
+    pub fn is_vouched_for(&self, session: &SessionRecord) -> bool {
+        let read_at = self.renewals.lock().last.map(|(at, _)| at);
+        let had_run_out = |lease: &Lease| lease.epoch == session.epoch && Some(lease.expires_at) <= read_at;
+        let is_over = self.leases.read().get(&session.node).is_some_and(had_run_out);
+        !is_over && self.may_live(session)
+    }
+
     pub fn is_dead(&self, node: &NodeId) -> bool {
         let now = self.node.now();
         let expired = self.leases.read().get(node).map(|lease| lease.expires_at);
@@ -213,5 +222,36 @@ mod tests {
         assert_eq!(others(), [""; 0]);
         assert!(members.may_live(&session(1, "ana", "n3", 1)));
         assert_eq!(others(), ["n3"], "begun since, by a session it has");
+    }
+
+    /// In an old copy of the store a node that had gone long ago has sessions: nobody is well enough to call it dead for a
+    /// lease, and its user's own session left meanwhile.
+    #[test]
+    fn a_lease_that_had_run_out_vouches_for_nobody() {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let policy = Policy::for_tests();
+        let (traces, tasks, stop) = Default::default();
+        let id = NodeId::parse("n1").unwrap();
+        let members = Members::new(Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop }));
+        let of = |epoch| session(1, "ana", "n2", epoch);
+        let said = || (members.may_live(&of(1)), members.is_vouched_for(&of(1)));
+        assert_eq!(said(), (true, true), "nothing was read yet");
+        let renew = |expires_at| {
+            let own = Lease { expires_at: clock.now() + policy.lease, ..lease("n1", 1) };
+            members.renewed(vec![own, Lease { expires_at, ..lease("n2", 1) }], true);
+        };
+        let expires_at = clock.now() + policy.lease_renewal;
+        renew(expires_at);
+        clock.advance(policy.lease_renewal * 2);
+        assert_eq!(said(), (true, true), "it had not run out when it was read: the other may have renewed it since");
+        renew(expires_at);
+        assert_eq!(said(), (true, false));
+        assert!(members.is_vouched_for(&of(2)), "registered again since");
+        assert!(members.is_vouched_for(&session(1, "ana", "n3", 1)), "on a node that began since");
+        for _ in 0..4 {
+            clock.advance(policy.lease_renewal);
+            renew(expires_at);
+        }
+        assert_eq!(said(), (false, false), "this node is well");
     }
 }

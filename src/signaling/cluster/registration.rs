@@ -1,13 +1,14 @@
 //! What this node has in the store and owes it: the epoch of its sessions, what is to be registered again, what is to be
 //! removed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::call::Timestamp;
+use crate::call::{Timestamp, UserId};
 use crate::signaling::node::NodeContext;
 use crate::store::SessionRecord;
 
@@ -24,10 +25,34 @@ pub struct Registration {
     wanted: AtomicU64,
     made: AtomicU64,
     begin_anew: AtomicBool,
-    /// Sessions that left while the store failed, and whether something else stays behind.
-    leftovers: Mutex<Vec<(SessionRecord, Timestamp)>>,
+    left: Mutex<Left>,
+    /// Whether something else stays behind than sessions.
     leaves_something: AtomicBool,
     ages: Mutex<Ages>,
+}
+
+/// Sessions that left, and not all of it is in the store.
+#[derive(Default)]
+struct Left {
+    /// Those that left while the store failed, and when each did.
+    leftovers: Vec<(SessionRecord, Timestamp)>,
+    /// How many of a user: these, and the ones that are being removed.
+    of: HashMap<UserId, usize>,
+}
+
+impl Left {
+    fn add(&mut self, user: &UserId) {
+        *self.of.entry(user.clone()).or_default() += 1;
+    }
+
+    fn remove(&mut self, user: &UserId) {
+        if let Some(count) = self.of.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                self.of.remove(user);
+            }
+        }
+    }
 }
 
 /// By the monotonic clock.
@@ -37,6 +62,18 @@ struct Ages {
     trouble_at: Option<Duration>,
 }
 
+/// A session is on its way out, until this is dropped.
+pub struct Departing<'a> {
+    registration: &'a Registration,
+    user: &'a UserId,
+}
+
+impl Drop for Departing<'_> {
+    fn drop(&mut self) {
+        self.registration.left.lock().remove(self.user);
+    }
+}
+
 impl Registration {
     pub fn new(node: Arc<NodeContext>) -> Self {
         Self {
@@ -44,7 +81,7 @@ impl Registration {
             wanted: AtomicU64::new(0),
             made: AtomicU64::new(0),
             begin_anew: AtomicBool::new(false),
-            leftovers: Mutex::default(),
+            left: Mutex::default(),
             leaves_something: AtomicBool::new(false),
             ages: Mutex::new(Ages { refreshed_at: node.clock.uptime(), trouble_at: None }),
             node,
@@ -100,19 +137,37 @@ impl Registration {
 
     /// The sessions to be removed, and when each left; a copy: each stays until it is.
     pub fn leftovers(&self) -> Vec<(SessionRecord, Timestamp)> {
-        self.leftovers.lock().clone()
+        self.left.lock().leftovers.clone()
     }
 
     pub fn is_removed(&self, session: &SessionRecord) {
-        self.leftovers.lock().retain(|(left, _)| left != session);
+        let mut left = self.left.lock();
+        let before = left.leftovers.len();
+        left.leftovers.retain(|(leftover, _)| leftover != session);
+        if left.leftovers.len() < before {
+            left.remove(&session.user);
+        }
     }
 
     /// Keeps a session whose removal failed, to be removed with the next renewal; the first time counts as that it left.
     pub fn remove_later(&self, session: SessionRecord, left_at: Timestamp) {
-        let mut leftovers = self.leftovers.lock();
-        if leftovers.iter().all(|(left, _)| *left != session) {
-            leftovers.push((session, left_at));
+        let mut left = self.left.lock();
+        if left.leftovers.iter().all(|(leftover, _)| *leftover != session) {
+            left.add(&session.user);
+            left.leftovers.push((session, left_at));
         }
+    }
+
+    /// A session of this user leaves: begun before it is gone from here, and held until the store has all that follows, or
+    /// [`Registration::remove_later`] has it.
+    pub fn leaving<'a>(&'a self, user: &'a UserId) -> Departing<'a> {
+        self.left.lock().add(user);
+        Departing { registration: self, user }
+    }
+
+    /// Whether a session of this user has left of which the store may not have all yet.
+    pub fn is_leaving(&self, user: &UserId) -> bool {
+        self.left.lock().of.contains_key(user)
     }
 
     /// Something of this node stays in the store: its lease must expire, not end.
@@ -121,7 +176,7 @@ impl Registration {
     }
 
     pub fn leaves_something(&self) -> bool {
-        self.leaves_something.load(Ordering::Relaxed) || !self.leftovers.lock().is_empty()
+        self.leaves_something.load(Ordering::Relaxed) || !self.left.lock().leftovers.is_empty()
     }
 
     /// The store failed what this node wrote.

@@ -47,7 +47,7 @@ impl Absences {
             Err(error) => return Err(error),
         };
         let Some(role) = call.role_of(&gone.user) else { return Ok(()) };
-        if !call.party(role).device.matches(&gone.device) || self.directory.is_present(&call, role).await {
+        if !call.party(role).device.matches(&gone.device) || self.directory.is_still_there(&call, role).await {
             return Ok(());
         }
         let at = match (left_at, call.party(role).absent_since) {
@@ -56,7 +56,7 @@ impl Absences {
             (None, Some(_)) => return Ok(()),
         };
         match self.commands.apply(&call.id, &Command::Leave { role, at }).await {
-            Ok(_) if self.directory.is_present(&call, role).await => {
+            Ok(_) if self.directory.is_still_there(&call, role).await => {
                 // Refused where somebody else saw him first or the call ended meanwhile.
                 let _ = self.commands.apply(&call.id, &Command::Return { role }).await;
                 Ok(())

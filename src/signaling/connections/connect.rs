@@ -85,6 +85,7 @@ impl Connections {
 
     /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
     pub async fn disconnect(&self, session: &Arc<Session>, found: Departure) {
+        let _leaving = self.registration.leaving(&session.user);
         if !self.local.remove(session) {
             return;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::{Body, DirectEvent};
-use crate::call::UserId;
+use crate::call::{CallId, NotificationKind, UserId};
 use crate::signaling::cluster::Messenger;
 use crate::signaling::directory::Directory;
 use crate::signaling::node::NodeContext;
@@ -44,7 +44,22 @@ impl DirectDelivery {
             return;
         }
         for session in self.local.of(user) {
-            session.sender().direct(event, self.node.now());
+            let send = || session.sender().direct(event, self.node.now());
+            if let Some((id, kind)) = ahead_of(event) {
+                session.notify_ahead(&id, kind, send);
+            } else {
+                send();
+            }
         }
     }
+}
+
+/// Of which call it says what, where the record that the call may get says the same.
+fn ahead_of(event: &DirectEvent) -> Option<(CallId, NotificationKind)> {
+    let (id, kind) = match event {
+        DirectEvent::Cancelled { call_id, .. } => (call_id, NotificationKind::Cancelled),
+        DirectEvent::Rejected { call_id, .. } => (call_id, NotificationKind::Rejected),
+        DirectEvent::Message(_) | DirectEvent::App { .. } => return None,
+    };
+    Some((CallId::parse(id).ok()?, kind))
 }

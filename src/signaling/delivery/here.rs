@@ -89,8 +89,10 @@ impl Delivery {
         wanted: impl Fn(NotificationKind) -> bool,
     ) -> Vec<NotificationKind> {
         // What a store that came back older says of a call that nobody knows is no news, nor is its end, but to who was
-        // shown it as live,
-        if call.unvouched && (call.is_live() || !session.met_live(&call.id)) {
+        // shown it as live, or nothing at all: the store was away, and his `session:ready` would have listed such an end,
+        let is_listed = || call.end().is_some_and(|end| end.reason.is_said());
+        let may_show_it = || session.met_live(&call.id) || !session.has_joined() && is_listed();
+        if call.unvouched && (call.is_live() || !may_show_it()) {
             return Vec::new();
         }
         // nor is the end of a ring that was over long ago, to a screen that looks at no id.

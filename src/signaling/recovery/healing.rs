@@ -97,14 +97,13 @@ impl Healing {
             let ids: Vec<_> = calls.iter().map(|call| call.id.clone()).collect();
             let Ok(stored) = self.store.versions(&ids).await else { return };
             for (call, stored) in calls.iter().zip(stored) {
-                let parties = [&call.caller.user, &call.callee.user];
                 if let Some((_, kept)) = stored {
                     self.direct.heal(call, kept);
                 }
                 match stored {
                     Some((version, _)) if version == call.version => {
                         // Nobody here has to do with it: the index has its deadline.
-                        if !parties.iter().any(|user| self.local.holds(user)) && !self.cache.is_untold(&call.id) {
+                        if !self.calls.identity.is_told_of(call) && !self.cache.is_untold(&call.id) {
                             self.cache.forget(&call.id);
                         } else if self.may_not_have_rung(call) {
                             self.delivery.tell(call, Audience::CALLEE).await;

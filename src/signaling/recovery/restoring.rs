@@ -9,13 +9,12 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::Vouching;
-use crate::call::{Audience, Call, CallId, NodeId, State, UserId};
+use crate::call::{Audience, Call, CallId, NodeId, State, Timestamp, UserId};
 use crate::signaling::call_cache::CallCache;
-use crate::signaling::calls::{Calls, ended_unheard};
+use crate::signaling::calls::{Calls, ended_busy, ended_unheard};
 use crate::signaling::cluster::{Members, StoreIdentity, StoreLost};
 use crate::signaling::delivery::Delivery;
 use crate::signaling::node::NodeContext;
-use crate::signaling::sessions::LocalSessions;
 use crate::store::{CallStore, Generation, RestoreStage, StoreError};
 use crate::telemetry::metrics;
 
@@ -39,7 +38,6 @@ pub struct Restoring {
     pub node: Arc<NodeContext>,
     pub store: Arc<dyn CallStore>,
     pub cache: Arc<CallCache>,
-    pub local: Arc<LocalSessions>,
     pub members: Arc<Members>,
     pub identity: Arc<StoreIdentity>,
     pub calls: Arc<Calls>,
@@ -89,8 +87,7 @@ impl Restoring {
         let calls = self.cache.remembered(now);
         let held = calls.len();
         // Without a session of either party nobody told this node how the call went on.
-        let is_here = |call: &Call| [&call.caller, &call.callee].iter().any(|party| self.local.holds(&party.user));
-        let is_told = |call: &Arc<Call>| !call.is_live() || decided_since.is_none() && is_here(call);
+        let is_told = |call: &Arc<Call>| !call.is_live() || decided_since.is_none() && self.identity.is_told_of(call);
         let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
         // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
         self.insist(generation, || self.store.raise_order(self.cache.newest_order())).await?;
@@ -103,15 +100,18 @@ impl Restoring {
         };
         let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied(call);
         let taken = self.with_taken_lines(generation, &heard).await?;
-        // Another call is its user's now, or one of an old copy that nobody knows: a ring is over then, of an accepted call
+        // Another call is its user's now, or one of an old copy that nobody knows: a ring gives way then, of an accepted call
         // that is settled when it is back.
-        let is_missed = |call: &Arc<Call>| too_late(call) || call.is_ringing() && taken.contains(&call.id);
-        let (missed, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(is_missed);
-        let (here, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(|call| !is_denied(call) && is_here(call));
+        let gave_way = |call: &Arc<Call>| call.is_ringing() && taken.contains(&call.id);
+        let (missed, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(too_late);
+        let (busy, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(gave_way);
+        let is_here = |call: &Arc<Call>| !is_denied(call) && self.identity.is_told_of(call);
+        let (here, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(is_here);
         let heard = stream::iter(heard).map(|call| self.as_far_as_known(call)).buffer_unordered(AT_ONCE);
         let heard: Vec<_> = heard.collect().await;
         restored += self.restore_all(generation, here.into_iter().chain(heard).collect()).await?;
-        self.miss(generation, &missed).await?;
+        self.miss(generation, &missed, ended_unheard).await?;
+        self.miss(generation, &busy, ended_busy).await?;
         had = had.min(ALL_RESTORED - HEARD_OF_RESTORED);
         self.report_restored(generation, RestoreStage::All, &others, &mut had).await?;
         // Said before anything is decided: who comes later knows that it is late.
@@ -208,8 +208,13 @@ impl Restoring {
         Some(taken.map(|(call, _)| call.id.clone()).collect())
     }
 
-    /// Ends the rings that no other node has put back, as unanswered.
-    async fn miss(&self, generation: &Generation, rings: &[Arc<Call>]) -> Option<()> {
+    /// Ends the rings that no other node has put back.
+    async fn miss(
+        &self,
+        generation: &Generation,
+        rings: &[Arc<Call>],
+        end: fn(&Call, Timestamp) -> Call,
+    ) -> Option<()> {
         for rings in rings.chunks(AT_ONCE) {
             let ids: Vec<_> = rings.iter().map(|call| call.id.clone()).collect();
             // With the store away they are compared later, and found to be gone.
@@ -222,9 +227,10 @@ impl Restoring {
                 return None;
             }
             for (call, _) in rings.iter().zip(stored).filter(|(_, stored)| stored.is_none()) {
-                let missed = ended_unheard(call, self.node.now());
+                let missed = end(call, self.node.now());
                 if self.calls.restore(&missed).await.is_ok_and(|restored| restored.written) {
-                    tracing::warn!(call = %call.id, "a ring is put back too late: it ends as unanswered");
+                    let reason = missed.end().map(|end| end.reason.name());
+                    tracing::warn!(call = %call.id, reason, "a ring is put back too late or without its line: it is over");
                     self.delivery.tell(&missed, Audience::BOTH).await;
                 }
             }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::call::{Call, CallId, Notification, NotificationKind, Timestamp};
 use crate::telemetry::metrics;
 
+/// Of so many events it is remembered that they were said without a record.
+const AHEAD: usize = 8;
+
 /// The last a session was told: what is older, repeated or of an older call is not sent; but for the end of the call it
 /// was in when it heard of a newer one.
 #[derive(Default)]
@@ -13,8 +16,9 @@ pub struct DeliveryState {
     before: Option<CallDeliveryState>,
     /// A newer call that was over when the session first heard of it: who is in a call is not in that one.
     aside: Option<CallDeliveryState>,
-    /// The last call of which it was told that its callee is busy, with the answer to its own dial or by replay.
-    pub busy: Option<CallId>,
+    /// What was said of calls beside their records, the last few: that the callee is busy, with the answer to its own dial
+    /// or by replay; what the backend said of a call that the store did not have, and that may be initiated yet.
+    ahead: Vec<(CallId, NotificationKind)>,
     /// The calls of which `session:ready` said that they are over, and the newest order of the store then.
     over: (Vec<CallId>, u64),
 }
@@ -112,6 +116,27 @@ impl DeliveryState {
         known.into_iter().flatten().any(|told| told.met_live && told.call.as_ref() == Some(id))
     }
 
+    /// Whether it was told this of the call, by its record or without.
+    pub fn knows(&self, id: &CallId, kind: NotificationKind) -> bool {
+        let known = [Some(&self.newest), self.before.as_ref(), self.aside.as_ref()];
+        known.into_iter().flatten().any(|told| told.call.as_ref() == Some(id) && told.was_sent(kind))
+            || self.ahead.iter().any(|(of, said)| of == id && *said == kind)
+    }
+
+    /// It is told this of a call without its record.
+    pub fn note_ahead(&mut self, id: &CallId, kind: NotificationKind) {
+        if self.ahead.len() == AHEAD {
+            self.ahead.remove(0);
+        }
+        self.ahead.push((id.clone(), kind));
+    }
+
+    /// What this record says and was told without it. Of a call that is live nothing was: it may ring, and end anew.
+    pub fn told_ahead(&self, call: &Call) -> Vec<NotificationKind> {
+        let of_call = self.ahead.iter().filter(|(id, _)| !call.is_live() && *id == call.id);
+        of_call.map(|(_, kind)| *kind).collect()
+    }
+
     /// `session:ready` says that these calls are over, when the store's newest order was this.
     pub fn greeted(&mut self, over: Vec<CallId>, order: u64) {
         self.over = (over, order);
@@ -129,6 +154,9 @@ impl DeliveryState {
     pub fn turn_to(&mut self, call: &Call) -> Option<(&mut CallDeliveryState, bool)> {
         if self.was_over(call) {
             return None;
+        }
+        if call.is_live() {
+            self.ahead.retain(|(id, _)| *id != call.id);
         }
         if self.before.as_ref().is_some_and(|before| before.is_of(call)) {
             return self.before.as_mut().and_then(|before| before.advance_to(call).then_some((before, false)));
@@ -202,6 +230,29 @@ mod tests {
         assert!(told.turn_to(&over(&newer)).is_some_and(|(_, is_newest)| is_newest));
         assert!(told.turn_to(&over(&dialled("3", 4))).is_some_and(|(_, is_newest)| is_newest), "nobody is in a call");
         assert!(told.turn_to(&over(&newer)).is_none(), "and it is the newest now");
+    }
+
+    /// The backend cancelled a call before it was initiated; when it was, a replay told the same phone once more.
+    #[test]
+    fn what_was_said_before_its_record_is_known() {
+        let (kind, call) = (NotificationKind::Cancelled, dialled("1", 1));
+        let mut told = DeliveryState::default();
+        assert!(!told.knows(&call.id, kind) && told.told_ahead(&over(&call)).is_empty());
+        told.note_ahead(&call.id, kind);
+        assert!(told.knows(&call.id, kind), "said again, it is no news");
+        assert!(!told.knows(&call.id, NotificationKind::Rejected) && !told.knows(&dialled("2", 2).id, kind));
+        assert_eq!(told.told_ahead(&over(&call)), [kind]);
+        assert!(told.told_ahead(&over(&dialled("2", 2))).is_empty());
+        // It rings all the same, where what came before it was lost: its end is news.
+        assert!(told.told_ahead(&call).is_empty());
+        assert!(told.turn_to(&call).is_some());
+        assert!(told.told_ahead(&over(&call)).is_empty());
+        let (state, _) = told.turn_to(&over(&call)).expect("it is told");
+        state.note(kind, None);
+        assert!(told.knows(&call.id, kind), "from its record");
+        (10..30).for_each(|id| told.note_ahead(&dialled(&id.to_string(), id).id, kind));
+        assert_eq!(told.ahead.len(), AHEAD, "bounded, the newest stay");
+        assert!(told.knows(&dialled("29", 29).id, kind) && !told.knows(&dialled("10", 10).id, kind));
     }
 
     /// A caller came back, was told that his ring had ended, and then by a node that knew an older record that it was accepted.

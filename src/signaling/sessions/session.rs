@@ -134,11 +134,11 @@ impl Session {
         let mut notified = Notified::default();
         let Some(role) = call.role_of(&self.user) else { return notified };
         let mut state = self.delivered.calls.lock();
-        let knows_busy = state.busy.as_ref() == Some(&call.id);
+        let ahead = state.told_ahead(call);
         let Some((call_state, is_newest)) = state.turn_to(call) else { return notified };
         let wanted = |kind| {
             let is_new = is_newest || matches!(kind, NotificationKind::Cancelled | NotificationKind::Ended);
-            wanted(kind) && is_new && !(kind == NotificationKind::Busy && knows_busy)
+            wanted(kind) && is_new && !ahead.contains(&kind)
         };
         let grace = Duration::from_millis(call.timeouts.call_grace);
         let is_loud = call.request().is_some() && fault_injection::is_on(Bug::LoudRequest);
@@ -183,16 +183,21 @@ impl Session {
             }
         }
         if notified.sent.contains(&NotificationKind::Busy) {
-            state.busy = Some(call.id.clone());
+            state.note_ahead(&call.id, NotificationKind::Busy);
         }
         notified
     }
 
     /// Notifies it that the callee of its own dial is busy, if a replay has not.
     pub fn notify_busy(&self, id: &CallId, wire_id: &str) {
+        self.notify_ahead(id, NotificationKind::Busy, || self.sender().busy(wire_id));
+    }
+
+    /// Sends what is said of a call without its record, unless the session knows it: the record may say the same later.
+    pub fn notify_ahead(&self, id: &CallId, kind: NotificationKind, send: impl FnOnce() -> bool) {
         let mut state = self.delivered.calls.lock();
-        if state.busy.as_ref() != Some(id) && self.sender().busy(wire_id) {
-            state.busy = Some(id.clone());
+        if !state.knows(id, kind) && send() {
+            state.note_ahead(id, kind);
         }
     }
 

@@ -248,7 +248,6 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         node: Arc::clone(&node),
         store: Arc::clone(&store),
         cache: Arc::clone(&cache),
-        local: Arc::clone(&local),
         members: Arc::clone(&members),
         identity: Arc::clone(&identity),
         calls: Arc::clone(&calls),

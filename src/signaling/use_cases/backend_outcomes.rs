@@ -74,7 +74,8 @@ impl BackendOutcomes {
             call.callee.device = by.device.clone();
             call.state =
                 State::Active { accepted_at: now, until: Some(now + self.node.policy.call_max), doubtful: false };
-            // Laravel has it ongoing: whatever a phone said of it earlier is settled there.
+            // Laravel has it ongoing: whatever a phone said of it earlier is settled there. Where Laravel's own cancel came
+            // first, the receiver heard that: the accept is late.
             match self.calls.create_settled(&call).await? {
                 Created::Created(call) => {
                     self.commands.delivery.tell(&call, Audience { caller: true, callee: false }).await;

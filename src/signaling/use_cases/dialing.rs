@@ -116,7 +116,7 @@ impl Dialing {
                     return Err(Failure::RateLimited { wait });
                 }
                 Created::EarlyCommands(early_commands) => {
-                    call = resolve(&self.new_calls.trying(&call), &early_commands);
+                    call = resolve(&NewCalls::trying(&call), &early_commands);
                     seen = early_commands;
                 }
                 // Nobody here can say whether it gives way.

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 
 use super::{CallOutcome, KnownToken, OutboxBounds, Retention};
-use crate::call::{Call, End, EndReason, Timestamp, TokenHash};
+use crate::call::{Call, Timestamp, TokenHash};
 use crate::clock::Clock;
 use calls::Calls;
 use counters::Minutes;
@@ -54,8 +54,7 @@ impl MemoryStore {
 /// The entry of `session:ready` for a call that ended. None where only time ended a call that perhaps ended before: whoever
 /// was in it was told another end.
 pub(in crate::store) fn outcome_of(call: &Call) -> Option<CallOutcome> {
-    let nobody_said_so = |end: &&End| matches!(end.reason, EndReason::Lost { .. } | EndReason::MaxDuration);
-    let end = call.end().filter(|end| !(call.unvouched && nobody_said_so(end)))?;
+    let end = call.end().filter(|end| !call.unvouched || end.reason.is_said())?;
     Some(CallOutcome {
         call_id: call.id.clone(),
         wire_id: call.wire_id.clone(),

@@ -79,7 +79,8 @@ impl Court<'_> {
                 What::Heard { phone: who, event, .. } => who == phone && event == "call:ended",
                 _ => false,
             });
-            let heard_over = heard_of_end.map(|line| line.at).into_iter().chain(self.ended).min().unwrap_or(u64::MAX);
+            let heard_over = heard_of_end.map(|line| line.at).into_iter().chain(self.ended);
+            let heard_over = heard_over.chain(self.end_was_said()).min().unwrap_or(u64::MAX);
             for id in &known.sessions {
                 let Some(session) = self.facts.sessions.get(id) else { continue };
                 let told = told.get(&(*phone, *id)).map(Vec::as_slice).unwrap_or_default();
@@ -87,7 +88,7 @@ impl Court<'_> {
                     if told.iter().any(|told| told.order == one.order) {
                         continue;
                     }
-                    // One may come behind the end that this phone has heard, and what is kept went with that.
+                    // One may come behind the end, and what is kept went with that.
                     let later = told.iter().find(|told| told.order > one.order).map(|told| told.at);
                     let later = later.filter(|at| *at < heard_over);
                     let calm = self.facts.calm(session, one.at, HEARD_WITHIN).filter(|due| *due < over);
@@ -101,5 +102,15 @@ impl Court<'_> {
             }
         }
         lost.into_iter().for_each(|(at, text)| self.blame("lost message", at, text));
+    }
+
+    /// When a party first said the end that somebody learned of later: from then on it may be written, before anybody is told.
+    fn end_was_said(&self) -> Option<u64> {
+        let ended = self.ended?;
+        let said = self.call.lines.iter().filter(|line| match &line.what {
+            What::Sent { event, .. } | What::Said { event, .. } => matches!(event.as_str(), "call:end" | "call:cancel"),
+            _ => false,
+        });
+        said.map(|line| line.at).find(|at| *at <= ended)
     }
 }

@@ -63,6 +63,16 @@ fn nothing_that_is_kept_is_passed_over() {
     let (phone, event, call, payload) = (BO.into(), MESSAGE.into(), "CALL_1".into(), json!({"order": 11}));
     let over = over.at(3998, What::Heard { phone, session: 4, event, call, payload });
     assert_eq!(over.hangs_up(4000).broken(), CLEAN);
+    // Nor where it is told between the word of the end and the first who hears of that: the end may be written by then.
+    let told_at = |millis| {
+        let scenario = Scenario::new().answered().writes(3000, 10).told(3005, BO_TOO, 10).writes(3100, 11);
+        let scenario = scenario.told(3105, BO_TOO, 11);
+        let mut lines = scenario.told(millis, BO, 11).hangs_up(4000);
+        lines.0.sort_by_key(|entry| entry.at);
+        lines.broken()
+    };
+    assert_eq!(told_at(4005), CLEAN);
+    assert_eq!(told_at(3995), ["lost message"]);
     // A phone that comes back is told again, and before anything later.
     let back = |scenario: Scenario| {
         let live = json!({"callId": "CALL_1", "role": "callee", "state": "active", "callType": "AUDIO"});
