@@ -29,6 +29,10 @@ const BEARABLE: Duration = Duration::from_millis(40);
 const LEAST_BEARABLE: Duration = Duration::from_millis(3);
 /// An address that asked for so many lately may cause half the delay.
 const HALVED_BY: f64 = 16.0;
+/// So many transports may be open that are no sessions yet, or a quarter of all. Beyond it only who asked for next to nothing
+/// is let in, up to twice as many: who never goes on takes nobody's place.
+const UNUSED: usize = 10_000;
+const NEXT_TO_NOTHING: f64 = 4.0;
 /// What a handshake and what follows it take, until that was measured.
 const COST: Duration = Duration::from_micros(500);
 const COSTS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(5));
@@ -39,14 +43,17 @@ pub(super) struct Admission {
     fairness: Arc<Fairness>,
     transports: Arc<Transports>,
     room: Arc<Mutex<Room>>,
+    /// Transports that may be unused.
+    unused: usize,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Admission {
-    /// `per_second`: what is let in at most, however well the node keeps up.
+    /// `per_second`: what is let in at most, however well the node keeps up. `sessions`: what the node holds; 0: no limit.
     pub fn new(
         per_second: u32,
+        sessions: usize,
         clock: Clock,
         transports: Arc<Transports>,
         tasks: TaskTracker,
@@ -54,7 +61,8 @@ impl Admission {
     ) -> Self {
         let capacity = usize::try_from(per_second).unwrap_or(WAITING).saturating_mul(PATIENCE.as_secs() as usize);
         let room = Arc::new(Mutex::new(Room::new(capacity.min(WAITING))));
-        Self { clock, fairness: Arc::new(Fairness::new(per_second)), transports, room, tasks, stop }
+        let unused = if sessions == 0 { UNUSED } else { UNUSED.min(sessions / 4) };
+        Self { clock, fairness: Arc::new(Fairness::new(per_second)), transports, room, unused, tasks, stop }
     }
 
     pub fn fairness(&self) -> &Arc<Fairness> {
@@ -65,7 +73,7 @@ impl Admission {
     /// later.
     pub async fn let_in(&self, weight: f64) -> bool {
         let now = self.clock.elapsed();
-        let ticket = match self.room.lock().enter(weight, now, &self.fairness) {
+        let ticket = match self.room.lock().enter(weight, now, self.unused(), &self.fairness) {
             Entered::LetIn => return true,
             Entered::Refused => return false,
             Entered::Waits(key, turn) => Ticket { room: Arc::downgrade(&self.room), key, turn },
@@ -81,19 +89,24 @@ impl Admission {
         self.room.lock().waiting.clear();
     }
 
+    fn unused(&self) -> Unused {
+        Unused { open: self.transports.unused(), at_most: self.unused }
+    }
+
     /// Lets in who waits, tick by tick, until nobody does.
     fn go_round(&self) {
         if std::mem::replace(&mut self.room.lock().is_emptied, true) {
             return;
         }
         let (room, fairness) = (Arc::clone(&self.room), Arc::clone(&self.fairness));
-        let (clock, transports) = (self.clock.clone(), Arc::clone(&self.transports));
+        let (clock, transports, at_most) = (self.clock.clone(), Arc::clone(&self.transports), self.unused);
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
             loop {
                 let delay = delay_of_a_turn().await;
                 let is_slow = transports.served_within() > SERVED_WITHIN;
                 let mut room = room.lock();
-                room.turn(delay, is_slow, clock.elapsed(), &fairness);
+                let unused = Unused { open: transports.unused(), at_most };
+                room.turn(Pressure { delay, is_slow, unused }, clock.elapsed(), &fairness);
                 metrics::handshakes_waiting(room.waiting.len());
                 if room.waiting.is_empty() {
                     room.is_emptied = false;
@@ -138,6 +151,30 @@ impl Drop for Ticket {
     }
 }
 
+/// Transports that are no sessions yet.
+#[derive(Clone, Copy)]
+struct Unused {
+    open: usize,
+    at_most: usize,
+}
+
+impl Unused {
+    /// Whether there is a place for one more of an address that asked for so much, after so many.
+    fn has_place(self, weight: f64, after: u32) -> bool {
+        let at_most = if weight <= NEXT_TO_NOTHING { 2 * self.at_most } else { self.at_most };
+        self.open + (after as usize) < at_most
+    }
+}
+
+/// What the node has to do beside.
+struct Pressure {
+    /// What a step waits for at the moment.
+    delay: Duration,
+    /// Sessions that began lately took too long for another reason.
+    is_slow: bool,
+    unused: Unused,
+}
+
 enum Entered {
     LetIn,
     Refused,
@@ -162,11 +199,12 @@ impl Room {
         Self { capacity, waiting: BTreeMap::new(), numbers: 0, is_emptied: false, tick, cost: COST }
     }
 
-    fn enter(&mut self, weight: f64, now: Duration, fairness: &Fairness) -> Entered {
+    fn enter(&mut self, weight: f64, now: Duration, unused: Unused, fairness: &Fairness) -> Entered {
         if now.saturating_sub(self.tick.0) >= TICK && !self.is_emptied {
             self.tick = (now, 0);
         }
-        if self.waiting.is_empty() && self.tick.1 < FREE && fairness.take_weighing(weight, now).is_ok() {
+        let is_free = self.waiting.is_empty() && self.tick.1 < FREE && unused.has_place(weight, self.tick.1);
+        if is_free && fairness.take_weighing(weight, now).is_ok() {
             self.tick.1 += 1;
             return Entered::LetIn;
         }
@@ -184,8 +222,8 @@ impl Room {
         Entered::Waits(key, turn)
     }
 
-    /// `delay`: what a step waits for at the moment. `is_slow`: sessions that began lately took too long for another reason.
-    fn turn(&mut self, delay: Duration, is_slow: bool, now: Duration, fairness: &Fairness) {
+    fn turn(&mut self, pressure: Pressure, now: Duration, fairness: &Fairness) {
+        let Pressure { delay, is_slow, unused } = pressure;
         let let_in = std::mem::replace(&mut self.tick, (now, 0)).1;
         if let_in > FREE {
             let measured = (delay / let_in).clamp(COSTS.0, COSTS.1);
@@ -194,9 +232,8 @@ impl Room {
         while let Some(first) = self.waiting.first_entry() {
             let weight = f64::from(first.key().0);
             let caused = delay + (self.tick.1 + 1) * self.cost;
-            if self.tick.1 >= FREE && (is_slow || caused > bearable(weight))
-                || fairness.take_weighing(weight, now).is_err()
-            {
+            let is_bearable = self.tick.1 < FREE || !is_slow && caused <= bearable(weight);
+            if !is_bearable || !unused.has_place(weight, self.tick.1) || fairness.take_weighing(weight, now).is_err() {
                 return;
             }
             self.tick.1 += u32::from(first.remove().send(()).is_ok());
@@ -214,6 +251,11 @@ mod tests {
 
     const LIGHT: f64 = 1.0;
     const HEAVY: f64 = 1000.0;
+    const PLENTY: Unused = Unused { open: 0, at_most: usize::MAX / 4 };
+
+    fn late(delay: Duration) -> Pressure {
+        Pressure { delay, is_slow: false, unused: PLENTY }
+    }
 
     fn fairness() -> Fairness {
         Fairness::new(100_000)
@@ -224,7 +266,7 @@ mod tests {
         let fairness = fairness();
         let mut turns = Vec::new();
         while turns.len() < number {
-            match room.enter(weight, Duration::ZERO, &fairness) {
+            match room.enter(weight, Duration::ZERO, PLENTY, &fairness) {
                 Entered::LetIn => {}
                 Entered::Waits(_, turn) => turns.push(turn),
                 Entered::Refused => panic!("the room is full at {}", turns.len()),
@@ -241,7 +283,7 @@ mod tests {
     fn a_node_at_ease_keeps_nobody_waiting() {
         let (mut room, fairness) = (Room::new(10), fairness());
         for second in 1..100 {
-            assert!(matches!(room.enter(LIGHT, Duration::from_secs(second), &fairness), Entered::LetIn));
+            assert!(matches!(room.enter(LIGHT, Duration::from_secs(second), PLENTY, &fairness), Entered::LetIn));
         }
     }
 
@@ -253,7 +295,7 @@ mod tests {
         let (real, mut delay, mut longest) = (2 * COST, Duration::ZERO, Duration::ZERO);
         let mut rounds = 0;
         while !room.waiting.is_empty() {
-            room.turn(delay, false, TICK * rounds, &fairness);
+            room.turn(late(delay), TICK * rounds, &fairness);
             delay = (real * room.tick.1).saturating_sub(TICK);
             rounds += 1;
             if rounds > 20 {
@@ -271,11 +313,11 @@ mod tests {
     fn a_busy_node_lets_few_in_and_never_nobody() {
         let (mut room, fairness) = (Room::new(WAITING), fairness());
         let mut turns = crowd(&mut room, LIGHT, 100);
-        room.turn(Duration::from_secs(1), false, TICK, &fairness);
+        room.turn(late(Duration::from_secs(1)), TICK, &fairness);
         assert_eq!(let_in(&mut turns), FREE as usize);
-        room.turn(Duration::ZERO, true, 2 * TICK, &fairness);
+        room.turn(Pressure { is_slow: true, ..late(Duration::ZERO) }, 2 * TICK, &fairness);
         assert_eq!(let_in(&mut turns), FREE as usize);
-        room.turn(Duration::ZERO, false, 3 * TICK, &fairness);
+        room.turn(late(Duration::ZERO), 3 * TICK, &fairness);
         assert!(let_in(&mut turns) > 4 * FREE as usize);
     }
 
@@ -284,19 +326,36 @@ mod tests {
         let (mut room, fairness) = (Room::new(WAITING), fairness());
         let mut heavy = crowd(&mut room, HEAVY, 200);
         let mut light = crowd(&mut room, LIGHT, 30);
-        room.turn(Duration::ZERO, false, TICK, &fairness);
+        room.turn(late(Duration::ZERO), TICK, &fairness);
         assert_eq!((let_in(&mut light), let_in(&mut heavy)), (30, 0));
-        room.turn(Duration::ZERO, false, 2 * TICK, &fairness);
+        room.turn(late(Duration::ZERO), 2 * TICK, &fairness);
         let few = let_in(&mut heavy);
         assert!((FREE as usize..30).contains(&few), "{few}");
+    }
+
+    #[test]
+    fn transports_that_nobody_uses_leave_places_to_who_asked_for_little() {
+        let (mut room, fairness) = (Room::new(WAITING), fairness());
+        let mut heavy = crowd(&mut room, HEAVY, 20);
+        let full = || Pressure { unused: Unused { open: 99, at_most: 100 }, ..late(Duration::ZERO) };
+        room.turn(full(), TICK, &fairness);
+        assert_eq!(let_in(&mut heavy), 1, "the one that is left");
+        room.turn(Pressure { unused: Unused { open: 100, at_most: 100 }, ..late(Duration::ZERO) }, TICK, &fairness);
+        assert_eq!(let_in(&mut heavy), 0);
+        let mut light = crowd(&mut room, LIGHT, 5);
+        room.turn(full(), 2 * TICK, &fairness);
+        assert_eq!((let_in(&mut light), let_in(&mut heavy)), (5, 0));
+        let mut light = crowd(&mut room, LIGHT, 5);
+        room.turn(Pressure { unused: Unused { open: 200, at_most: 100 }, ..late(Duration::ZERO) }, 3 * TICK, &fairness);
+        assert_eq!(let_in(&mut light), 0, "nor do they take all");
     }
 
     #[test]
     fn a_full_room_takes_who_asked_for_less() {
         let (mut room, fairness) = (Room::new(10), fairness());
         let mut heavy = crowd(&mut room, HEAVY, 10);
-        assert!(matches!(room.enter(HEAVY, Duration::ZERO, &fairness), Entered::Refused));
-        assert!(matches!(room.enter(LIGHT, Duration::ZERO, &fairness), Entered::Waits(..)));
+        assert!(matches!(room.enter(HEAVY, Duration::ZERO, PLENTY, &fairness), Entered::Refused));
+        assert!(matches!(room.enter(LIGHT, Duration::ZERO, PLENTY, &fairness), Entered::Waits(..)));
         assert!(heavy.last_mut().is_some_and(|turn| turn.try_recv() == Err(oneshot::error::TryRecvError::Closed)));
         assert_eq!(room.waiting.len(), 10);
     }
@@ -304,7 +363,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_let_in_is_forgotten_or_is_sent_away() {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let admission = Arc::new(Admission::new(1, Clock::system(), Arc::default(), tasks.clone(), stop.clone()));
+        let admission = Arc::new(Admission::new(1, 0, Clock::system(), Arc::default(), tasks.clone(), stop.clone()));
         let asks = || {
             let admission = Arc::clone(&admission);
             tasks.spawn(async move { admission.let_in(LIGHT).await })

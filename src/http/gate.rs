@@ -63,7 +63,7 @@ impl Gate {
     ) -> Self {
         let admission = Some(bounds.handshakes_per_second).filter(|limit| *limit > 0).map(|limit| {
             let clock = signaling.clock().clone();
-            Admission::new(limit, clock, Arc::clone(&transports), tasks.clone(), stop.clone())
+            Admission::new(limit, bounds.sessions, clock, Arc::clone(&transports), tasks.clone(), stop.clone())
         });
         Self {
             signaling,

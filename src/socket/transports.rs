@@ -28,6 +28,8 @@ impl EngineId {
 #[derive(Default)]
 pub struct Transports {
     open: AtomicUsize,
+    /// Of these, those that are no sessions yet.
+    unused: AtomicUsize,
     /// Those that further requests may name.
     named: Mutex<HashSet<EngineId>>,
     /// Microseconds from an accepted CONNECT to a session that is ready, lately.
@@ -39,6 +41,7 @@ impl Transports {
     /// address has sessions.
     pub fn begin(self: &Arc<Self>, address: IpAddr, fairness: Option<(Arc<Fairness>, Clock)>) -> Transport {
         self.open.fetch_add(1, Ordering::Relaxed);
+        self.unused.fetch_add(1, Ordering::Relaxed);
         Transport(Arc::new(Begun {
             name: OnceLock::new(),
             transports: Arc::clone(self),
@@ -51,6 +54,11 @@ impl Transports {
 
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Those that are no sessions yet.
+    pub fn unused(&self) -> usize {
+        self.unused.load(Ordering::Relaxed)
     }
 
     /// Whether the engine has this session, and its client has been told the id.
@@ -116,9 +124,11 @@ impl Transport {
     }
 
     pub(super) fn accepted(&self) {
-        if let Some((fairness, clock)) = &self.0.fairness
-            && !self.0.accepted.swap(true, Ordering::Relaxed)
-        {
+        if self.0.accepted.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.0.transports.unused.fetch_sub(1, Ordering::Relaxed);
+        if let Some((fairness, clock)) = &self.0.fairness {
             fairness.came(self.0.address, clock.elapsed());
         }
     }
@@ -141,9 +151,9 @@ impl Drop for Begun {
             self.transports.named.lock().remove(id);
         }
         self.transports.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some((fairness, clock)) = &self.fairness
-            && *self.accepted.get_mut()
-        {
+        if !*self.accepted.get_mut() {
+            self.transports.unused.fetch_sub(1, Ordering::Relaxed);
+        } else if let Some((fairness, clock)) = &self.fairness {
             fairness.left(self.address, clock.elapsed());
         }
     }
@@ -174,8 +184,12 @@ mod tests {
         let engine = opened.clone();
         drop(opened);
         assert!(transports.is_live(id) && transports.open() == 2);
+        assert_eq!(transports.unused(), 2);
+        engine.accepted();
+        engine.accepted();
+        assert_eq!(transports.unused(), 1);
         drop((engine, unnamed));
-        assert!(!transports.is_live(id));
+        assert!(!transports.is_live(id) && transports.unused() == 0);
         naming.name(id);
         assert_eq!((transports.open(), transports.named()), (0, 0));
     }
