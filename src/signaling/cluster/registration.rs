@@ -34,10 +34,19 @@ pub struct Registration {
 /// Sessions that left, and not all of it is in the store.
 #[derive(Default)]
 struct Left {
-    /// Those that left while the store failed, and when each did.
-    leftovers: Vec<(SessionRecord, Timestamp)>,
-    /// How many of a user: these, and the ones that are being removed.
+    leftovers: Vec<Leftover>,
+    /// How many of a user: of these, and of those that are being removed.
     of: HashMap<UserId, usize>,
+}
+
+/// A session that left while the store failed.
+struct Leftover {
+    session: SessionRecord,
+    left_at: Timestamp,
+    /// By the clock's uptime.
+    since: Duration,
+    /// The store has all that follows.
+    is_removed: bool,
 }
 
 impl Left {
@@ -137,24 +146,28 @@ impl Registration {
 
     /// The sessions to be removed, and when each left; a copy: each stays until it is.
     pub fn leftovers(&self) -> Vec<(SessionRecord, Timestamp)> {
-        self.left.lock().leftovers.clone()
+        self.left.lock().leftovers.iter().map(|leftover| (leftover.session.clone(), leftover.left_at)).collect()
     }
 
+    /// A leftover was removed. It is removed again with each renewal for as long as a registration of it may still run.
     pub fn is_removed(&self, session: &SessionRecord) {
+        let now = self.node.clock.uptime();
         let mut left = self.left.lock();
-        let before = left.leftovers.len();
-        left.leftovers.retain(|(leftover, _)| leftover != session);
-        if left.leftovers.len() < before {
+        let Some(at) = left.leftovers.iter().position(|leftover| leftover.session == *session) else { return };
+        if !std::mem::replace(&mut left.leftovers[at].is_removed, true) {
             left.remove(&session.user);
+        }
+        if now.saturating_sub(left.leftovers[at].since) >= LATE_WRITES {
+            left.leftovers.swap_remove(at);
         }
     }
 
     /// Keeps a session whose removal failed, to be removed with the next renewal; the first time counts as that it left.
     pub fn remove_later(&self, session: SessionRecord, left_at: Timestamp) {
         let mut left = self.left.lock();
-        if left.leftovers.iter().all(|(leftover, _)| *leftover != session) {
+        if left.leftovers.iter().all(|leftover| leftover.session != session) {
             left.add(&session.user);
-            left.leftovers.push((session, left_at));
+            left.leftovers.push(Leftover { session, left_at, since: self.node.clock.uptime(), is_removed: false });
         }
     }
 
@@ -186,5 +199,38 @@ impl Registration {
 
     pub fn had_trouble_within(&self, time: Duration) -> bool {
         self.ages.lock().trouble_at.is_some_and(|at| self.node.clock.uptime().saturating_sub(at) < time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::NodeId;
+    use crate::clock::Clock;
+    use crate::signaling::Policy;
+    use crate::store::contract::session;
+
+    /// A phone left while the store failed, and was removed once more at the first renewal that succeeded; its registration, on
+    /// a connection that had been given up, ran after that, and its user was online for ever.
+    #[test]
+    fn who_left_is_removed_for_as_long_as_his_registration_may_run() {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let (traces, tasks, stop) = Default::default();
+        let (id, policy) = (NodeId::parse("n1").unwrap(), Policy::for_tests());
+        let node = Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop });
+        let (registration, gone) = (Registration::new(node), session(1, "ana", "n1", 1));
+        registration.remove_later(gone.clone(), clock.now());
+        registration.remove_later(gone.clone(), clock.now());
+        assert!(registration.is_leaving(&gone.user) && registration.leftovers().len() == 1);
+        for _ in 0..3 {
+            registration.is_removed(&gone);
+            assert!(!registration.is_leaving(&gone.user), "the store has that it left");
+            assert!(registration.leftovers().len() == 1 && registration.leaves_something(), "and may get it once more");
+            clock.advance(LATE_WRITES / 3);
+        }
+        clock.advance(LATE_WRITES / 3);
+        registration.is_removed(&gone);
+        registration.is_removed(&gone);
+        assert!(registration.leftovers().is_empty() && !registration.leaves_something());
     }
 }
