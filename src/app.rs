@@ -254,6 +254,7 @@ impl App {
                 metrics::upkeep();
                 metrics::connections(counted.open());
                 metrics::transports(to_clean.transports().open());
+                metrics::transports_unused(to_clean.transports().unused());
                 requests.clean();
                 event_limits.clean();
                 cleaned.clean();
@@ -351,6 +352,7 @@ impl App {
     /// Leaves the cluster, then closes every transport (phones come back by themselves, elsewhere).
     pub async fn stop(self) {
         self.readiness.set(false);
+        self.gate.close();
         let farewell = async {
             self.signaling.operators.finish_commands(VERY_LAST_COMMANDS).await;
             self.signaling.operators.leave().await;

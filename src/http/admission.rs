@@ -61,7 +61,7 @@ impl Admission {
     ) -> Self {
         let capacity = usize::try_from(per_second).unwrap_or(WAITING).saturating_mul(PATIENCE.as_secs() as usize);
         let room = Arc::new(Mutex::new(Room::new(capacity.min(WAITING))));
-        let unused = if sessions == 0 { UNUSED } else { UNUSED.min(sessions / 4) };
+        let unused = if sessions == 0 { UNUSED } else { UNUSED.min(sessions.div_ceil(4)) };
         Self { clock, fairness: Arc::new(Fairness::new(per_second)), transports, room, unused, tasks, stop }
     }
 
@@ -95,7 +95,7 @@ impl Admission {
 
     /// Lets in who waits, tick by tick, until nobody does.
     fn go_round(&self) {
-        if std::mem::replace(&mut self.room.lock().is_emptied, true) {
+        if std::mem::replace(&mut self.room.lock().has_pump, true) {
             return;
         }
         let (room, fairness) = (Arc::clone(&self.room), Arc::clone(&self.fairness));
@@ -109,7 +109,8 @@ impl Admission {
                 room.turn(Pressure { delay, is_slow, unused }, clock.elapsed(), &fairness);
                 metrics::handshakes_waiting(room.waiting.len());
                 if room.waiting.is_empty() {
-                    room.is_emptied = false;
+                    // Under the same lock: who comes now starts another.
+                    room.has_pump = false;
                     return;
                 }
             }
@@ -185,8 +186,8 @@ struct Room {
     capacity: usize,
     waiting: BTreeMap<Key, oneshot::Sender<()>>,
     numbers: u64,
-    /// Somebody goes round and lets them in.
-    is_emptied: bool,
+    /// A task goes round and lets them in.
+    has_pump: bool,
     /// When the tick began, and how many were let in since.
     tick: (Duration, u32),
     /// What one of them takes, by the delay that followed.
@@ -196,11 +197,11 @@ struct Room {
 impl Room {
     fn new(capacity: usize) -> Self {
         let tick = (Duration::ZERO, 0);
-        Self { capacity, waiting: BTreeMap::new(), numbers: 0, is_emptied: false, tick, cost: COST }
+        Self { capacity, waiting: BTreeMap::new(), numbers: 0, has_pump: false, tick, cost: COST }
     }
 
     fn enter(&mut self, weight: f64, now: Duration, unused: Unused, fairness: &Fairness) -> Entered {
-        if now.saturating_sub(self.tick.0) >= TICK && !self.is_emptied {
+        if now.saturating_sub(self.tick.0) >= TICK && !self.has_pump {
             self.tick = (now, 0);
         }
         let is_free = self.waiting.is_empty() && self.tick.1 < FREE && unused.has_place(weight, self.tick.1);
@@ -226,8 +227,12 @@ impl Room {
         let Pressure { delay, is_slow, unused } = pressure;
         let let_in = std::mem::replace(&mut self.tick, (now, 0)).1;
         if let_in > FREE {
-            let measured = (delay / let_in).clamp(COSTS.0, COSTS.1);
+            // Where the tick was not full this is too much, never too little.
+            let measured = ((delay + TICK) / let_in).clamp(COSTS.0, COSTS.1);
             self.cost = (4 * self.cost + measured) / 5;
+        } else {
+            // Too few to measure by: one bad tick is not remembered for ever.
+            self.cost = self.cost.min((31 * self.cost + COST) / 32);
         }
         while let Some(first) = self.waiting.first_entry() {
             let weight = f64::from(first.key().0);
@@ -309,6 +314,27 @@ mod tests {
         assert!(took < 3 * spent, "{took:?} for {spent:?} of work");
     }
 
+    /// Fails before: a tick that is over in time says nothing of what one costs, and was taken for next to nothing.
+    #[test]
+    fn what_comes_at_ease_teaches_no_false_cost() {
+        let (mut room, fairness) = (Room::new(WAITING), fairness());
+        for turn in 1..=100 {
+            let mut few = crowd(&mut room, LIGHT, 4);
+            room.turn(late(Duration::ZERO), 2 * turn * TICK, &fairness);
+            assert_eq!(let_in(&mut few), 4);
+        }
+        let mut storm = crowd(&mut room, LIGHT, 1000);
+        room.turn(late(Duration::ZERO), 300 * TICK, &fairness);
+        let first = let_in(&mut storm);
+        assert!(first <= 100, "{first} in one tick");
+        // Nor does one stall count for ever.
+        room.turn(late(Duration::from_secs(10)), 301 * TICK, &fairness);
+        for turn in 302..502 {
+            room.turn(late(Duration::ZERO), turn * TICK, &fairness);
+        }
+        assert!(room.cost < 2 * COST, "{:?}", room.cost);
+    }
+
     #[test]
     fn a_busy_node_lets_few_in_and_never_nobody() {
         let (mut room, fairness) = (Room::new(WAITING), fairness());
@@ -369,6 +395,8 @@ mod tests {
             tasks.spawn(async move { admission.let_in(LIGHT).await })
         };
         let number = || admission.room.lock().waiting.len();
+        let small = Admission::new(5000, 2, Clock::system(), Arc::default(), tasks.clone(), stop.clone());
+        assert!(small.let_in(HEAVY).await, "a node for two takes one");
         // One a second: the second of them waits for it.
         assert!(asks().await.unwrap() && asks().await.unwrap());
         let (gone, closed) = (asks(), asks());

@@ -147,6 +147,8 @@ metrics_table! {
         sessions_limit => "signaling_sessions_limit";
         /// Transports of the engine on this node, whether they are sessions yet or not: what `MAX_SESSIONS` counts.
         transports => "signaling_transports";
+        /// Of these, those that are no sessions yet: beyond 10,000, or a quarter of `MAX_SESSIONS`, handshakes wait.
+        transports_unused => "signaling_transports_unused";
         /// Connections to the public port that are open.
         connections => "signaling_connections";
         /// Beyond so many they are closed at once: `MAX_CONNECTIONS`, or what descriptors allow.
@@ -189,7 +191,7 @@ metrics_table! {
         webhook_answered => "signaling_webhook_seconds";
         /// How long Laravel took to answer a token check.
         token_asked => "signaling_token_check_seconds";
-        /// How long handshakes waited that were not let in at once, refused ones included.
+        /// How long handshakes waited that were not let in or refused at once.
         handshake_waited => "signaling_handshake_wait_seconds";
     }
     labelled {

@@ -71,7 +71,7 @@ impl Rejections {
         call.callee.tokens = by.token.iter().cloned().collect();
         let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.node.now());
         if let Created::Exists(_) = self.calls.create_settled(&call).await? {
-            // Initiated meanwhile: it has met the early command that was kept.
+            // Initiated meanwhile: it has met the early command that was kept; or the backend has said an end of it before.
             return Ok(());
         }
         let reason = reason.unwrap_or_else(|| "User declined".into());

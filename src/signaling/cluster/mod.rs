@@ -17,7 +17,7 @@ pub use isolation::Isolation;
 pub use lease::{OwnLease, Place};
 pub use members::Members;
 pub use messenger::Messenger;
-pub use registration::{LATE_WRITES, Registration};
+pub use registration::{LATE_WRITES, Leftover, Registration};
 pub use routes::Routes;
 pub use self_test::SelfTest;
 pub use stall::StallDetector;

@@ -2,13 +2,14 @@
 //! removed.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::call::{Timestamp, UserId};
+use crate::call::{SessionId, Timestamp, UserId};
 use crate::signaling::node::NodeContext;
 use crate::store::SessionRecord;
 
@@ -34,19 +35,18 @@ pub struct Registration {
 /// Sessions that left, and not all of it is in the store.
 #[derive(Default)]
 struct Left {
-    leftovers: Vec<Leftover>,
+    leftovers: HashMap<(SessionId, u64), Leftover>,
     /// How many of a user: of these, and of those that are being removed.
     of: HashMap<UserId, usize>,
 }
 
 /// A session that left while the store failed.
-struct Leftover {
-    session: SessionRecord,
-    left_at: Timestamp,
-    /// By the clock's uptime.
-    since: Duration,
-    /// The store has all that follows.
-    is_removed: bool,
+#[derive(Clone)]
+pub struct Leftover {
+    pub session: SessionRecord,
+    pub left_at: Timestamp,
+    /// When the store first had all that follows, by the clock's uptime.
+    pub removed_at: Option<Duration>,
 }
 
 impl Left {
@@ -69,6 +69,10 @@ struct Ages {
     refreshed_at: Duration,
     /// When the store last failed a write that presence rests on.
     trouble_at: Option<Duration>,
+}
+
+fn key_of(session: &SessionRecord) -> (SessionId, u64) {
+    (session.id.clone(), session.epoch)
 }
 
 /// A session is on its way out, until this is dropped.
@@ -144,30 +148,33 @@ impl Registration {
         self.ages.lock().refreshed_at = self.node.clock.uptime();
     }
 
-    /// The sessions to be removed, and when each left; a copy: each stays until it is.
-    pub fn leftovers(&self) -> Vec<(SessionRecord, Timestamp)> {
-        self.left.lock().leftovers.iter().map(|leftover| (leftover.session.clone(), leftover.left_at)).collect()
+    /// The sessions to be removed; a copy: each stays until it is.
+    pub fn leftovers(&self) -> Vec<Leftover> {
+        self.left.lock().leftovers.values().cloned().collect()
     }
 
     /// A leftover was removed. It is removed again with each renewal for as long as a registration of it may still run.
     pub fn is_removed(&self, session: &SessionRecord) {
         let now = self.node.clock.uptime();
-        let mut left = self.left.lock();
-        let Some(at) = left.leftovers.iter().position(|leftover| leftover.session == *session) else { return };
-        if !std::mem::replace(&mut left.leftovers[at].is_removed, true) {
-            left.remove(&session.user);
-        }
-        if now.saturating_sub(left.leftovers[at].since) >= LATE_WRITES {
-            left.leftovers.swap_remove(at);
+        let left = &mut *self.left.lock();
+        let Entry::Occupied(mut leftover) = left.leftovers.entry(key_of(session)) else { return };
+        match leftover.get().removed_at {
+            Some(since) if now.saturating_sub(since) >= LATE_WRITES => drop(leftover.remove()),
+            Some(_) => {}
+            None => {
+                leftover.get_mut().removed_at = Some(now);
+                left.remove(&session.user);
+            }
         }
     }
 
     /// Keeps a session whose removal failed, to be removed with the next renewal; the first time counts as that it left.
     pub fn remove_later(&self, session: SessionRecord, left_at: Timestamp) {
-        let mut left = self.left.lock();
-        if left.leftovers.iter().all(|leftover| leftover.session != session) {
+        let left = &mut *self.left.lock();
+        let key = key_of(&session);
+        if !left.leftovers.contains_key(&key) {
             left.add(&session.user);
-            left.leftovers.push(Leftover { session, left_at, since: self.node.clock.uptime(), is_removed: false });
+            left.leftovers.insert(key, Leftover { session, left_at, removed_at: None });
         }
     }
 
@@ -222,6 +229,8 @@ mod tests {
         registration.remove_later(gone.clone(), clock.now());
         registration.remove_later(gone.clone(), clock.now());
         assert!(registration.is_leaving(&gone.user) && registration.leftovers().len() == 1);
+        // The store fails for longer than that.
+        clock.advance(LATE_WRITES * 2);
         for _ in 0..3 {
             registration.is_removed(&gone);
             assert!(!registration.is_leaving(&gone.user), "the store has that it left");

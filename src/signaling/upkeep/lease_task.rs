@@ -6,11 +6,10 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::OwnPast;
-use crate::call::Timestamp;
-use crate::signaling::cluster::{OwnLease, Registration, StoreIdentity};
+use crate::signaling::cluster::{Leftover, OwnLease, Registration, StoreIdentity};
 use crate::signaling::connections::{Absences, Registering};
 use crate::signaling::node::NodeContext;
-use crate::store::{SessionRecord, SessionStore, StoreError};
+use crate::store::{SessionStore, StoreError};
 use crate::telemetry::metrics;
 
 /// Between two renewals, however many ask.
@@ -117,21 +116,24 @@ impl LeaseTask {
     }
 
     /// Removes sessions that left while the store failed.
-    async fn unregister(&self, left: &[(SessionRecord, Timestamp)]) -> Result<(), StoreError> {
-        let removals = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |(session, _)| async move {
-            self.sessions.unregister(session).await?;
-            self.absences.presence.went_away(&session.user).await;
-            Ok(())
-        });
+    async fn unregister(&self, left: &[Leftover]) -> Result<(), StoreError> {
+        let removals =
+            stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |Leftover { session, .. }| async move {
+                if self.sessions.unregister(session).await? {
+                    self.absences.presence.went_away(&session.user).await;
+                }
+                Ok(())
+            });
         removals.await
     }
 
-    /// Begins what follows for those of them that were in a call, after whatever lives is registered; each is forgotten here
-    /// only when that is done.
-    async fn are_absent(&self, left: &[(SessionRecord, Timestamp)]) -> Result<(), StoreError> {
-        let absences = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |(session, left_at)| async move {
-            self.absences.begin(session, Some(*left_at)).await?;
-            self.registration.is_removed(session);
+    /// Begins what follows for those of them that were in a call, after whatever lives is registered; once for each.
+    async fn are_absent(&self, left: &[Leftover]) -> Result<(), StoreError> {
+        let absences = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |leftover| async move {
+            if leftover.removed_at.is_none() {
+                self.absences.begin(&leftover.session, Some(leftover.left_at)).await?;
+            }
+            self.registration.is_removed(&leftover.session);
             Ok(())
         });
         absences.await

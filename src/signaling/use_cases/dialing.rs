@@ -214,6 +214,10 @@ impl Dialing {
             Created::Exists(own) if own.born == call.born && own.is_live() => {
                 self.initiate_again(by, &call, *own).await
             }
+            Created::Exists(own) if own.born == call.born => {
+                metrics::call_ended(&own);
+                Ok(Initiated::Busy { ringing })
+            }
             _ => {
                 metrics::call_ended(&busy);
                 Ok(Initiated::Busy { ringing })
