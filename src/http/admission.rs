@@ -23,8 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WAITING: usize = 8192;
 /// What a session may take from its CONNECT until it is ready.
 const SERVED_WITHIN: Duration = Duration::from_millis(250);
-/// So many transports may be open that are no sessions yet, or a quarter of all.
+/// So many transports may be open that are no sessions yet, or a quarter of all, but that a small node is no nuisance.
 const UNUSED: usize = 10_000;
+const UNUSED_OF_A_SMALL_NODE: usize = 64;
 
 /// Who opens a session now, and who waits.
 pub(super) struct Admission {
@@ -50,7 +51,8 @@ impl Admission {
     ) -> Self {
         let capacity = usize::try_from(per_second).unwrap_or(WAITING).saturating_mul(PATIENCE.as_secs() as usize);
         let room = Arc::new(Mutex::new(Room::new(capacity.min(WAITING))));
-        let unused = if sessions == 0 { UNUSED } else { UNUSED.min(sessions.div_ceil(4)) };
+        let of_sessions = if sessions == 0 { UNUSED } else { sessions / 4 };
+        let unused = of_sessions.clamp(UNUSED_OF_A_SMALL_NODE, UNUSED);
         Self { clock, fairness: Arc::new(Fairness::new(per_second)), transports, room, unused, tasks, stop }
     }
 

@@ -18,6 +18,7 @@ mod table;
 mod wire;
 mod world;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -291,9 +292,22 @@ async fn probe(world: &Arc<World>, fleet: &Fleet, history: &History) -> anyhow::
         else {
             bail!("{node} says {}", answer.body)
         };
+        if users != world.users() as u64 {
+            eprintln!("  {node} counts {users} users, of the visitors {:?}", visitors_online(address).await?);
+        }
         history.add(What::Audit { node, active_calls, users });
     }
     Ok(())
+}
+
+/// The visitors of whom a node says that they are online, though all have left.
+async fn visitors_online(node: SocketAddr) -> anyhow::Result<Vec<String>> {
+    let stream = tokio::net::TcpStream::connect(node).await?;
+    let secret = format!("X-Internal-Secret: {SECRET}\r\n");
+    let answer = Connection::new(stream, node.to_string()).get("/api/connected-users", &secret).await?;
+    let online: Value = serde_json::from_str(&answer.body)?;
+    let names = online["users"].as_array().into_iter().flatten().map(|user| user["userId"].as_str().or(user.as_str()));
+    Ok(names.flatten().filter(|name| name.starts_with(VISITOR)).map(str::to_owned).collect())
 }
 
 async fn wait_for(world: &World, within: Duration, is_reached: impl Fn(usize, usize) -> bool) {
