@@ -90,7 +90,7 @@ write('nodes', 'Signaling: nodes', 'Each node by itself, the bus between them, a
   row('Load'),
   graph('Sessions', 'none', [[node('signaling_sessions'), '{{instance}}']], 'By node.'),
   graph('Handshakes', 'cps', [[rate(node('signaling_handshakes_total'), 'outcome'), '{{outcome}}']], 'Phones that want in, a second. limited: by a limit; unavailable: Laravel did not say whose the token is.', { stack: true }),
-  graph('Handshakes that wait', 's', [[quantile(0.95, 'signaling_handshake_wait_seconds'), 'p95 of those that waited'], [`sum(${node('signaling_handshakes_waiting')})`, 'waiting (number)'], [`sum(${node('signaling_transports_unused')})`, 'transports that are no sessions (number)']], 'More come than the node takes without being late; after 10 s they are refused.'),
+  graph('Handshakes that wait', 'none', [[rate('signaling_handshake_wait_seconds_count'), 'had to, a second'], [`sum(${node('signaling_handshakes_waiting')})`, 'wait now'], [`sum(${node('signaling_transports_unused')})`, 'transports that are no sessions']], 'More come than the node takes without being late; after 10 s they are refused.'),
   graph('Disconnects by cause', 'cps', [[rate(node('signaling_disconnects_total'), 'cause'), '{{cause}}']], 'A second. left and closed: by the phone. lost: the connection broke. silent: no answer to a ping.', { stack: true }),
   graph('Memory', 'bytes', [[node('process_resident_memory_bytes'), '{{instance}}']], 'Resident.'),
   graph('CPU', 'percentunit', [[`rate(${node('process_cpu_seconds_total')}[5m])`, '{{instance}}']], '1 is one core. Over five minutes: the counter has whole seconds.', { orange: 0.7, red: 0.9 }),
