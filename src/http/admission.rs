@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::room::{Entered, Key, Pressure, Room, TICK, Unused};
+use self::room::{Entered, Key, Pressure, Room, TICK};
 use crate::clock::Clock;
 use crate::fairness::Fairness;
 use crate::socket::Transports;
@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WAITING: usize = 8192;
 /// What a session may take from its CONNECT until it is ready.
 const SERVED_WITHIN: Duration = Duration::from_millis(250);
-/// So many transports may be open that are no sessions yet, or a quarter of all, but that a small node is no nuisance.
+/// So many transports may be open that are no sessions yet, or a quarter of all; of a node for few sessions it is these few that
+/// count, and not the quarter.
 const UNUSED: usize = 10_000;
 const UNUSED_OF_A_SMALL_NODE: usize = 64;
 
@@ -33,8 +34,6 @@ pub(super) struct Admission {
     fairness: Arc<Fairness>,
     transports: Arc<Transports>,
     room: Arc<Mutex<Room>>,
-    /// Transports that may be unused.
-    unused: usize,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -50,10 +49,10 @@ impl Admission {
         stop: CancellationToken,
     ) -> Self {
         let capacity = usize::try_from(per_second).unwrap_or(WAITING).saturating_mul(PATIENCE.as_secs() as usize);
-        let room = Arc::new(Mutex::new(Room::new(capacity.min(WAITING))));
         let of_sessions = if sessions == 0 { UNUSED } else { sessions / 4 };
-        let unused = of_sessions.clamp(UNUSED_OF_A_SMALL_NODE, UNUSED);
-        Self { clock, fairness: Arc::new(Fairness::new(per_second)), transports, room, unused, tasks, stop }
+        let room = Room::new(capacity.min(WAITING), of_sessions.clamp(UNUSED_OF_A_SMALL_NODE, UNUSED));
+        let (fairness, room) = (Arc::new(Fairness::new(per_second)), Arc::new(Mutex::new(room)));
+        Self { clock, fairness, transports, room, tasks, stop }
     }
 
     pub fn fairness(&self) -> &Arc<Fairness> {
@@ -64,7 +63,7 @@ impl Admission {
     /// later.
     pub async fn let_in(&self, weight: f64) -> bool {
         let now = self.clock.elapsed();
-        let ticket = match self.room.lock().enter(weight, now, self.unused(), &self.fairness) {
+        let ticket = match self.room.lock().enter(weight, now, self.transports.unused(), &self.fairness) {
             Entered::LetIn => return true,
             Entered::Refused => return false,
             Entered::Waits(key, turn) => Ticket { room: Arc::downgrade(&self.room), key, turn },
@@ -80,24 +79,19 @@ impl Admission {
         self.room.lock().clear();
     }
 
-    fn unused(&self) -> Unused {
-        Unused { open: self.transports.unused(), at_most: self.unused }
-    }
-
     /// Lets in who waits, tick by tick, until nobody does.
     fn go_round(&self) {
         if std::mem::replace(&mut self.room.lock().has_pump, true) {
             return;
         }
         let (room, fairness) = (Arc::clone(&self.room), Arc::clone(&self.fairness));
-        let (clock, transports, at_most) = (self.clock.clone(), Arc::clone(&self.transports), self.unused);
+        let (clock, transports) = (self.clock.clone(), Arc::clone(&self.transports));
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
             loop {
                 let delay = delay_of_a_turn().await;
                 let is_slow = transports.served_within() > SERVED_WITHIN;
                 let mut room = room.lock();
-                let unused = Unused { open: transports.unused(), at_most };
-                room.turn(Pressure { delay, is_slow, unused }, clock.elapsed(), &fairness);
+                room.turn(Pressure { delay, is_slow, unused: transports.unused() }, clock.elapsed(), &fairness);
                 metrics::handshakes_waiting(room.len());
                 if room.is_empty() {
                     // Under the same lock: who comes now starts another.

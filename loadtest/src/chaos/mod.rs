@@ -306,8 +306,8 @@ async fn visitors_online(node: SocketAddr) -> anyhow::Result<Vec<String>> {
     let secret = format!("X-Internal-Secret: {SECRET}\r\n");
     let answer = Connection::new(stream, node.to_string()).get("/api/connected-users", &secret).await?;
     let online: Value = serde_json::from_str(&answer.body)?;
-    let names = online["users"].as_array().into_iter().flatten().map(|user| user["userId"].as_str().or(user.as_str()));
-    Ok(names.flatten().filter(|name| name.starts_with(VISITOR)).map(str::to_owned).collect())
+    let names = online["users"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    Ok(names.filter(|name| name.starts_with(VISITOR)).map(str::to_owned).collect())
 }
 
 async fn wait_for(world: &World, within: Duration, is_reached: impl Fn(usize, usize) -> bool) {

@@ -27,28 +27,14 @@ const COSTS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_m
 /// By what the address asked for lately, then by who came first.
 pub(super) type Key = (u32, u64);
 
-/// Transports that are no sessions yet.
-#[derive(Clone, Copy)]
-pub(super) struct Unused {
-    pub open: usize,
-    pub at_most: usize,
-}
-
-impl Unused {
-    /// Whether there is a place for one more of an address that asked for so much, after so many.
-    fn has_place(self, weight: f64, after: u32) -> bool {
-        let at_most = if weight <= NEXT_TO_NOTHING { 2 * self.at_most } else { self.at_most };
-        self.open + (after as usize) < at_most
-    }
-}
-
 /// What the node has to do beside.
 pub(super) struct Pressure {
     /// What a step waits for at the moment.
     pub delay: Duration,
     /// Sessions that began lately took too long for another reason.
     pub is_slow: bool,
-    pub unused: Unused,
+    /// Transports that are no sessions yet.
+    pub unused: usize,
 }
 
 pub(super) enum Entered {
@@ -59,6 +45,8 @@ pub(super) enum Entered {
 
 pub(super) struct Room {
     capacity: usize,
+    /// So many transports may be no sessions yet.
+    unused_at_most: usize,
     waiting: BTreeMap<Key, oneshot::Sender<()>>,
     numbers: u64,
     /// A task goes round and lets them in.
@@ -70,16 +58,16 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize, unused_at_most: usize) -> Self {
         let tick = (Duration::ZERO, 0);
-        Self { capacity, waiting: BTreeMap::new(), numbers: 0, has_pump: false, tick, cost: COST }
+        Self { capacity, unused_at_most, waiting: BTreeMap::new(), numbers: 0, has_pump: false, tick, cost: COST }
     }
 
-    pub fn enter(&mut self, weight: f64, now: Duration, unused: Unused, fairness: &Fairness) -> Entered {
+    pub fn enter(&mut self, weight: f64, now: Duration, unused: usize, fairness: &Fairness) -> Entered {
         if now.saturating_sub(self.tick.0) >= TICK && !self.has_pump {
             self.tick = (now, 0);
         }
-        let is_free = self.waiting.is_empty() && self.tick.1 < FREE && unused.has_place(weight, self.tick.1);
+        let is_free = self.waiting.is_empty() && self.tick.1 < FREE && self.has_place(weight, unused);
         if is_free && fairness.take_weighing(weight, now).is_ok() {
             self.tick.1 += 1;
             return Entered::LetIn;
@@ -96,6 +84,12 @@ impl Room {
         let (sender, turn) = oneshot::channel();
         self.waiting.insert(key, sender);
         Entered::Waits(key, turn)
+    }
+
+    /// Whether there is a place for one more of an address that asked for so much.
+    fn has_place(&self, weight: f64, unused: usize) -> bool {
+        let at_most = if weight <= NEXT_TO_NOTHING { 2 * self.unused_at_most } else { self.unused_at_most };
+        unused + (self.tick.1 as usize) < at_most
     }
 
     pub fn len(&self) -> usize {
@@ -128,14 +122,14 @@ impl Room {
             // Too few to measure by: one bad tick is not remembered for ever.
             self.cost = self.cost.min((31 * self.cost + COST) / 32);
         }
-        while let Some(first) = self.waiting.first_entry() {
-            let weight = f64::from(first.key().0);
+        while let Some(weight) = self.waiting.first_key_value().map(|(key, _)| f64::from(key.0)) {
             let caused = delay + (self.tick.1 + 1) * self.cost;
             let is_bearable = self.tick.1 < FREE || !is_slow && caused <= bearable(weight);
-            if !is_bearable || !unused.has_place(weight, self.tick.1) || fairness.take_weighing(weight, now).is_err() {
+            if !is_bearable || !self.has_place(weight, unused) || fairness.take_weighing(weight, now).is_err() {
                 return;
             }
-            self.tick.1 += u32::from(first.remove().send(()).is_ok());
+            let first = self.waiting.pop_first();
+            self.tick.1 += u32::from(first.is_some_and(|(_, turn)| turn.send(()).is_ok()));
         }
     }
 }
@@ -150,10 +144,10 @@ mod tests {
 
     const LIGHT: f64 = 1.0;
     const HEAVY: f64 = 1000.0;
-    const PLENTY: Unused = Unused { open: 0, at_most: usize::MAX / 4 };
+    const PLENTY: usize = usize::MAX / 4;
 
     fn late(delay: Duration) -> Pressure {
-        Pressure { delay, is_slow: false, unused: PLENTY }
+        Pressure { delay, is_slow: false, unused: 0 }
     }
 
     fn fairness() -> Fairness {
@@ -165,7 +159,7 @@ mod tests {
         let fairness = fairness();
         let mut turns = Vec::new();
         while turns.len() < number {
-            match room.enter(weight, Duration::ZERO, PLENTY, &fairness) {
+            match room.enter(weight, Duration::ZERO, 0, &fairness) {
                 Entered::LetIn => {}
                 Entered::Waits(_, turn) => turns.push(turn),
                 Entered::Refused => panic!("the room is full at {}", turns.len()),
@@ -180,15 +174,15 @@ mod tests {
 
     #[test]
     fn a_node_at_ease_keeps_nobody_waiting() {
-        let (mut room, fairness) = (Room::new(10), fairness());
+        let (mut room, fairness) = (Room::new(10, PLENTY), fairness());
         for second in 1..100 {
-            assert!(matches!(room.enter(LIGHT, Duration::from_secs(second), PLENTY, &fairness), Entered::LetIn));
+            assert!(matches!(room.enter(LIGHT, Duration::from_secs(second), 0, &fairness), Entered::LetIn));
         }
     }
 
     #[test]
     fn those_that_are_let_in_delay_everybody_as_much_as_is_bearable() {
-        let (mut room, fairness) = (Room::new(8192), fairness());
+        let (mut room, fairness) = (Room::new(8192, PLENTY), fairness());
         let mut turns = crowd(&mut room, LIGHT, 4000);
         // Each takes twice what is expected of it at first.
         let (real, mut delay, mut longest) = (2 * COST, Duration::ZERO, Duration::ZERO);
@@ -211,7 +205,7 @@ mod tests {
     /// Fails before: a tick that is over in time says nothing of what one costs, and was taken for next to nothing.
     #[test]
     fn what_comes_at_ease_teaches_no_false_cost() {
-        let (mut room, fairness) = (Room::new(8192), fairness());
+        let (mut room, fairness) = (Room::new(8192, PLENTY), fairness());
         for turn in 1..=100 {
             let mut few = crowd(&mut room, LIGHT, 4);
             room.turn(late(Duration::ZERO), 2 * turn * TICK, &fairness);
@@ -231,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_busy_node_lets_few_in_and_never_nobody() {
-        let (mut room, fairness) = (Room::new(8192), fairness());
+        let (mut room, fairness) = (Room::new(8192, PLENTY), fairness());
         let mut turns = crowd(&mut room, LIGHT, 100);
         room.turn(late(Duration::from_secs(1)), TICK, &fairness);
         assert_eq!(let_in(&mut turns), FREE as usize);
@@ -243,7 +237,7 @@ mod tests {
 
     #[test]
     fn who_asked_for_little_goes_first_and_who_asked_for_much_delays_little() {
-        let (mut room, fairness) = (Room::new(8192), fairness());
+        let (mut room, fairness) = (Room::new(8192, PLENTY), fairness());
         let mut heavy = crowd(&mut room, HEAVY, 200);
         let mut light = crowd(&mut room, LIGHT, 30);
         room.turn(late(Duration::ZERO), TICK, &fairness);
@@ -255,27 +249,27 @@ mod tests {
 
     #[test]
     fn transports_that_nobody_uses_leave_places_to_who_asked_for_little() {
-        let (mut room, fairness) = (Room::new(8192), fairness());
+        let (mut room, fairness) = (Room::new(8192, 100), fairness());
         let mut heavy = crowd(&mut room, HEAVY, 20);
-        let full = || Pressure { unused: Unused { open: 99, at_most: 100 }, ..late(Duration::ZERO) };
+        let full = || Pressure { unused: 99, ..late(Duration::ZERO) };
         room.turn(full(), TICK, &fairness);
         assert_eq!(let_in(&mut heavy), 1, "the one that is left");
-        room.turn(Pressure { unused: Unused { open: 100, at_most: 100 }, ..late(Duration::ZERO) }, TICK, &fairness);
+        room.turn(Pressure { unused: 100, ..late(Duration::ZERO) }, TICK, &fairness);
         assert_eq!(let_in(&mut heavy), 0);
         let mut light = crowd(&mut room, LIGHT, 5);
         room.turn(full(), 2 * TICK, &fairness);
         assert_eq!((let_in(&mut light), let_in(&mut heavy)), (5, 0));
         let mut light = crowd(&mut room, LIGHT, 5);
-        room.turn(Pressure { unused: Unused { open: 200, at_most: 100 }, ..late(Duration::ZERO) }, 3 * TICK, &fairness);
+        room.turn(Pressure { unused: 200, ..late(Duration::ZERO) }, 3 * TICK, &fairness);
         assert_eq!(let_in(&mut light), 0, "nor do they take all");
     }
 
     #[test]
     fn a_full_room_takes_who_asked_for_less() {
-        let (mut room, fairness) = (Room::new(10), fairness());
+        let (mut room, fairness) = (Room::new(10, PLENTY), fairness());
         let mut heavy = crowd(&mut room, HEAVY, 10);
-        assert!(matches!(room.enter(HEAVY, Duration::ZERO, PLENTY, &fairness), Entered::Refused));
-        assert!(matches!(room.enter(LIGHT, Duration::ZERO, PLENTY, &fairness), Entered::Waits(..)));
+        assert!(matches!(room.enter(HEAVY, Duration::ZERO, 0, &fairness), Entered::Refused));
+        assert!(matches!(room.enter(LIGHT, Duration::ZERO, 0, &fairness), Entered::Waits(..)));
         assert!(heavy.last_mut().is_some_and(|turn| turn.try_recv() == Err(oneshot::error::TryRecvError::Closed)));
         assert_eq!(room.waiting.len(), 10);
     }

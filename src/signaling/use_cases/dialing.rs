@@ -209,20 +209,16 @@ impl Dialing {
     /// Records a busy call as ended, so that an accept by push meets a call that is over.
     async fn answer_busy(&self, by: &Actor, call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
         let busy = call.ended(EndReason::Busy, None, None, self.node.now());
-        match self.calls.create_settled(&busy).await? {
+        let ended = match self.calls.create_settled(&busy).await? {
+            Created::Exists(own) if own.born == call.born => *own,
+            _ => busy,
+        };
+        if ended.is_live() {
             // A first attempt, whose reply was lost, rang before the store was; its node has put it back meanwhile.
-            Created::Exists(own) if own.born == call.born && own.is_live() => {
-                self.initiate_again(by, &call, *own).await
-            }
-            Created::Exists(own) if own.born == call.born => {
-                metrics::call_ended(&own);
-                Ok(Initiated::Busy { ringing })
-            }
-            _ => {
-                metrics::call_ended(&busy);
-                Ok(Initiated::Busy { ringing })
-            }
+            return self.initiate_again(by, &call, ended).await;
         }
+        metrics::call_ended(&ended);
+        Ok(Initiated::Busy { ringing })
     }
 
     /// What follows the answer to an initiate: an outcome that was waiting, or an accept that had overtaken the answer.
