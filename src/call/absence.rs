@@ -11,7 +11,9 @@ use super::{Call, Decision, EndReason, Party, PartyPresence, Push, Refused, Role
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
 const PROLONGED: Duration = Duration::from_secs(120);
 
-pub(super) fn leave(call: &Call, role: Role, at: Timestamp, grace: u64) -> Result<Decision, Refused> {
+/// `left`: when, and whether its last session promised `acks`; who dialled or accepted over HTTP promised nothing by that.
+pub(super) fn leave(call: &Call, role: Role, left: (Timestamp, bool), grace: u64) -> Result<Decision, Refused> {
+    let (at, acks) = left;
     // Who dialled or accepted was there then, whatever is found out of an earlier session only now.
     let seen = match role {
         Role::Caller => call.created_at,
@@ -26,6 +28,7 @@ pub(super) fn leave(call: &Call, role: Role, at: Timestamp, grace: u64) -> Resul
     let mut next = call.clone();
     let party = next.party_mut(role);
     party.attended = true;
+    party.acks |= acks;
     party.absent_since = Some(at);
     party.grace_until = party.grace_until.max(Some(at + Duration::from_millis(grace)));
     Ok(Decision::quiet(next))

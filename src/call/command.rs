@@ -96,10 +96,11 @@ pub enum Command {
         by: Role,
         accepted: bool,
     },
-    /// The party's device has no session left since `at`.
+    /// The party's device has no session left since `at`; whether the last one promised `acks`.
     Leave {
         role: Role,
         at: Timestamp,
+        acks: bool,
     },
     Return {
         role: Role,

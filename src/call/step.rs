@@ -121,9 +121,8 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             // A cancel that met an accept: the callee must not be left alone with the clock running.
             let role = call.role_of(&by.user).ok_or(NotAParticipant)?;
             let mut next = hang_up(call, by, role, Verb::Cancel, reason.clone(), now);
-            let audible = *accepted_at + Duration::from_millis(call.timeouts.accept_hold);
-            if let (Role::Caller, true, Ended(end)) = (role, now < audible, &mut next.state) {
-                end.hold_until = Some(audible);
+            if role == Role::Caller {
+                hold_for_the_accept(&mut next, *accepted_at, now);
             }
             Ok(Decision::tell(next, role.other()))
         }
@@ -182,7 +181,17 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
                 Err(NotDue.into())
             }
         }
-        (Active { .. } | Ended(_), Command::Withdraw { .. }) => Err(NotDue.into()),
+        (Active { accepted_at, .. }, Command::Withdraw { nonce }) => {
+            if call.born == 0 || call.born != *nonce {
+                return Err(NotDue.into());
+            }
+            // As a cancel that met an accept.
+            let hung_up = EndReason::HungUp { by: Some(Role::Caller), accept_missed: false };
+            let mut next = call.ended(hung_up, None, None, now);
+            hold_for_the_accept(&mut next, *accepted_at, now);
+            Ok(Decision::tell_both(next))
+        }
+        (Ended(_), Command::Withdraw { .. }) => Err(NotDue.into()),
 
         (Trying | Ringing | Active { .. }, Command::Yield { dialer, receiver }) => {
             match contend(call, dialer, receiver) {
@@ -223,10 +232,12 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
         // A ringing callee's absence changes nothing: the push rings it.
         (Trying | Ringing, Command::Leave { role: Role::Callee, .. }) => Err(NotDue.into()),
-        (Trying | Ringing, Command::Leave { role: Role::Caller, at }) => {
-            leave(call, Role::Caller, *at, call.timeouts.caller_grace)
+        (Trying | Ringing, Command::Leave { role: Role::Caller, at, acks }) => {
+            leave(call, Role::Caller, (*at, *acks), call.timeouts.caller_grace)
         }
-        (Active { .. }, Command::Leave { role, at }) => leave(call, *role, *at, call.timeouts.call_grace),
+        (Active { .. }, Command::Leave { role, at, acks }) => {
+            leave(call, *role, (*at, *acks), call.timeouts.call_grace)
+        }
         (Ended(_), Command::Leave { .. }) => Err(NotDue.into()),
 
         (Trying | Ringing | Active { .. }, Command::Return { role }) => {
@@ -308,6 +319,14 @@ fn hang_up(call: &Call, by: &Actor, role: Role, verb: Verb, text: Option<String>
     let mut next = call.ended(reason, Some(ender(by, role, verb)), text, now);
     next.party_mut(role).keep_token(by.token.as_ref());
     next
+}
+
+/// The accept may not have been heard yet: the end is said after it.
+fn hold_for_the_accept(ended: &mut Call, accepted_at: Timestamp, now: Timestamp) {
+    let audible = accepted_at + Duration::from_millis(ended.timeouts.accept_hold);
+    if let (true, Ended(end)) = (now < audible, &mut ended.state) {
+        end.hold_until = Some(audible);
+    }
 }
 
 fn repeat(end: &End, by: &Actor, role: Role, verb: Verb) -> Result<Decision, Refused> {

@@ -3,6 +3,7 @@
 //! keeps neither. A websocket that is a session's first transport is answered here and handed over as a stream: the
 //! engine's own handshake stays in the task of its websocket with both copies of the request (docs/adr/0017).
 
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,6 +13,7 @@ use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +27,10 @@ const NEEDED: [HeaderName; 2] = [CONTENT_TYPE, SEC_WEBSOCKET_KEY];
 /// All that it reads of a request that opens a session.
 const OPENS_BY_POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const OPENS_BY_WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+/// Between the packets of a body.
+const SEPARATOR: u8 = 0x1e;
+/// Packets in one body: the engine handles all that has arrived of it without a pause, and everybody waits.
+const PACKETS_AT_MOST: usize = 256;
 
 /// The way to the engine.
 pub struct EngineDoor {
@@ -82,7 +88,8 @@ pub async fn engine_requests(State(switch): State<Arc<EngineDoor>>, request: Req
         (Some(accept), Some(upgrade)) => return switch.open(accept, upgrade, kept),
         (_, upgrade) => upgrade,
     };
-    let mut small = Request::new(body);
+    let is_post = parts.method == Method::POST;
+    let mut small = Request::new(if is_post { of_few_packets(body) } else { body });
     *small.method_mut() = parts.method;
     *small.version_mut() = parts.version;
     *small.uri_mut() = match opens {
@@ -99,6 +106,16 @@ pub async fn engine_requests(State(switch): State<Arc<EngineDoor>>, request: Req
     }
     *small.extensions_mut() = kept;
     switch.engine.answer(small).await.map(Body::new)
+}
+
+/// The same body, which breaks off where it has too many packets; the engine closes the session of one that does.
+fn of_few_packets(body: Body) -> Body {
+    let mut separators = 0;
+    Body::from_stream(body.into_data_stream().map(move |bytes| {
+        let bytes = bytes.map_err(io::Error::other)?;
+        separators += bytes.iter().filter(|byte| **byte == SEPARATOR).count();
+        if separators < PACKETS_AT_MOST { Ok(bytes) } else { Err(io::Error::other("too many packets in a body")) }
+    }))
 }
 
 fn is_for_the_engine(path: &str) -> bool {

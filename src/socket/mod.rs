@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socketioxide::handler::ConnectHandler;
-use socketioxide::{SocketIo, TransportType};
+use socketioxide::{ParserConfig, SocketIo, TransportType};
 use tokio_util::task::TaskTracker;
 
 pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
@@ -67,6 +67,8 @@ pub fn engine(server: SocketServer, pace: Pace) -> (Engine, SocketIo) {
         .ping_timeout(pace.ping_timeout)
         .connect_timeout(pace.connect_timeout)
         .ack_timeout(ACK_TIMEOUT)
+        // The contract has no binary events, and half of one would stay for as long as its session.
+        .with_parser(ParserConfig::common().max_incoming_binaries(0))
         .max_payload(MESSAGE_LIMIT as u64)
         .ws_max_message_size(MESSAGE_LIMIT)
         .ws_max_frame_size(MESSAGE_LIMIT)

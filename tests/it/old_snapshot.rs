@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use onlycare_signaling::call::{Call, CallId, Timestamp};
+use onlycare_signaling::call::{Call, CallId, Timestamp, UserId};
 use onlycare_signaling::config::Config;
 use onlycare_signaling::store::Swap;
 use serde_json::json;
 
 use crate::harness::cluster::{SECRET, get, get_with};
 use crate::harness::phone::{unique, unique_call};
+use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
 use crate::harness::{Cluster, Phone, until};
 
@@ -232,4 +233,59 @@ async fn a_call_whose_line_a_revived_one_has_is_not_forgotten() {
     let online = [user.as_str(), &callee];
     until("the dead are swept", TWO_LEASES, async || are_online(&cluster, &online, &[&gone]).await).await;
     cluster.close().await;
+}
+
+/// A call of an old copy has the line of the one that its caller began after it, and that one ends in the moment in which both
+/// are put back: whoever was to settle which of them goes on finds it over, and the older one is over all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_ends_before_its_line_is_settled_leaves_nobody_busy() {
+    let mut redis = Redis::start();
+    let (near, next) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
+    let far = Proxy::before(redis.port).await;
+    let urls = [&near, &next, &far].map(|proxy| format!("redis://{}", proxy.address));
+    let cluster = Cluster::on(&urls).await;
+    let (ana, bo) = (cluster.phone(2, &unique("ana")).await, cluster.phone(2, &unique("bo")).await);
+    let cleo = cluster.phone(1, &unique("cleo")).await;
+    let (revived, last, newer) = (unique_call(), unique_call(), unique_call());
+    ana.rings(&revived, &bo).await;
+    assert_eq!(bo.accept(&revived).await["success"], true);
+    ana.expect("call:accepted").await;
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    assert_eq!(ana.end(&revived).await["success"], true);
+    bo.expect("call:ended").await;
+    // Who comes back elsewhere is told of a later one, so that no other node learns that end.
+    ana.rings(&last, &bo).await;
+    assert_eq!(ana.cancel(&last).await["success"], true);
+    bo.expect("call:cancelled").await;
+    let users = [ana.user.clone(), bo.user.clone()];
+    ana.vanish();
+    bo.vanish();
+    let gone = users.each_ref().map(String::as_str);
+    until("they left", TWO_LEASES, async || are_online(&cluster, &[&cleo.user], &gone).await).await;
+    // The node that knows it does not come back, and the others wait for it.
+    far.cut();
+    let (ana, bo) = (cluster.phone(0, &users[0]).await, cluster.phone(1, &users[1]).await);
+    ana.rings(&newer, &cleo).await;
+    assert_eq!(cleo.accept(&newer).await["success"], true);
+    ana.expect("call:accepted").await;
+
+    redis.stop();
+    tokio::time::sleep(Duration::from_millis(200)).await; // the trouble itself
+    // A word is one write. To settle it takes two answers before.
+    near.delay(Duration::from_millis(100));
+    next.delay(Duration::from_millis(100));
+    tokio::join!(ana.end(&newer), cleo.end(&newer), async { redis.restart() });
+    let parties = [&ana, &bo, &cleo].map(|phone| UserId::parse(&phone.user).unwrap());
+    let are_free = async || {
+        for user in &parties {
+            if !matches!(cluster.shared.calls.line(user).await, Ok(None)) {
+                return false;
+            }
+        }
+        // Before it is put back there is no such call.
+        matches!(cluster.shared.calls.load(&CallId::parse(&newer).unwrap()).await, Ok(Some(call)) if !call.is_live())
+    };
+    until("nobody is in a call", TWO_LEASES, are_free).await;
+    assert_eq!(cluster.state(&revived).await.0, "ended");
+    bo.completes_call(&ana).await;
 }

@@ -225,6 +225,7 @@ async fn broken_packets_hurt_their_sender_only() {
         "439[]",
         "44",
         "451-[]",
+        "451-[\"call:end\",{\"_placeholder\":true,\"num\":0}]",
         "9",
         "b",
         "42[\"\u{e9}\",1",

@@ -15,7 +15,7 @@ fn deployed() -> Call {
 }
 
 fn leaves(call: &Call, role: Role, seconds: u64) -> Call {
-    after(call, Command::Leave { role, at: at(seconds) }, seconds)
+    after(call, Command::Leave { role, at: at(seconds), acks: false }, seconds)
 }
 
 /// The caller left at 10, the callee at 20, both graces are over.
@@ -75,8 +75,8 @@ fn two_lost_sockets_are_not_two_dead_phones() {
         (Command::Dismiss { reason: None }, "hung_up by None, both told"),
         (Command::Displace { by: Role::Caller }, "lost, both told"),
         (Command::Preempt { by: Role::Callee }, "lost, both told"),
-        (Command::Leave { role: Role::Caller, at: at(90) }, "NotDue"),
-        (Command::Leave { role: Role::Callee, at: at(90) }, "NotDue"),
+        (Command::Leave { role: Role::Caller, at: at(90), acks: false }, "NotDue"),
+        (Command::Leave { role: Role::Callee, at: at(90), acks: false }, "NotDue"),
         (Command::Return { role: Role::Caller }, "active"),
         (Command::Push, "NotDue"),
         (Command::Verify, "active"),
@@ -219,4 +219,12 @@ fn an_end_that_nobody_said_is_presumed() {
     let said = after(&both_away(&deployed()), Command::Dismiss { reason: None }, 300);
     assert!(!said.is_presumed_over() && !said.may_go_on_with(&user("ana")), "the backend's row says it");
     assert!(!after(&active(), away(), 14_402).is_presumed_over());
+}
+
+/// Who dialled or accepted over HTTP promised nothing by that; what counts is the phone that left.
+#[test]
+fn a_party_that_came_in_over_http_promises_what_its_phone_does() {
+    let leave = |acks| Command::Leave { role: Role::Callee, at: at(10), acks };
+    assert_eq!(outcome(&after(&deployed(), leave(true), 10), &away(), 70), "lost, both told");
+    assert!(is_doubtful(&after(&after(&deployed(), leave(false), 10), away(), 70)));
 }

@@ -22,15 +22,33 @@ pub struct Absences {
 
 impl Absences {
     /// Ends the absence of the party whose device is back, and tells the ring that may have died with the caller's node.
-    pub async fn come_back(&self, session: &Session, call: &Call) {
-        let Some(role) = call.role_of(&session.user) else { return };
+    /// An error: the store failed, it is to be done again.
+    pub async fn come_back(&self, session: &Session, call: &Call) -> Result<(), StoreError> {
+        let Some(role) = call.role_of(&session.user) else { return Ok(()) };
         if role == Role::Caller && call.state == State::Trying {
             self.commands.delivery.tell(call, Audience::CALLEE).await;
         }
+        self.is_present(session, call).await
+    }
+
+    /// Ends the absence of the party whose device this session is: it is back, or was there all along and its node was not.
+    /// An error: the store failed, it is to be done again.
+    pub async fn is_present(&self, session: &Session, call: &Call) -> Result<(), StoreError> {
+        let Some(role) = call.role_of(&session.user) else { return Ok(()) };
         let party = call.party(role);
-        if party.absent_since.is_some() && party.device.matches(&session.device) {
-            // Refused where somebody else saw him first or the call ended meanwhile.
-            let _ = self.commands.apply(&call.id, &Command::Return { role }).await;
+        if party.absent_since.is_none() || !party.device.matches(&session.device) {
+            return Ok(());
+        }
+        self.ends(call, role).await
+    }
+
+    /// Refused where somebody else saw him first or the call ended meanwhile, which is as good.
+    async fn ends(&self, call: &Call, role: Role) -> Result<(), StoreError> {
+        match self.commands.apply(&call.id, &Command::Return { role }).await {
+            Err(Failure::Unavailable) => {
+                Err(StoreError::Unavailable("the end of an absence could not be written".into()))
+            }
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -55,12 +73,8 @@ impl Absences {
             (None, None) => self.commands.node.now(),
             (None, Some(_)) => return Ok(()),
         };
-        match self.commands.apply(&call.id, &Command::Leave { role, at }).await {
-            Ok(_) if self.directory.is_still_there(&call, role).await => {
-                // Refused where somebody else saw him first or the call ended meanwhile.
-                let _ = self.commands.apply(&call.id, &Command::Return { role }).await;
-                Ok(())
-            }
+        match self.commands.apply(&call.id, &Command::Leave { role, at, acks: gone.acks }).await {
+            Ok(_) if self.directory.is_still_there(&call, role).await => self.ends(&call, role).await,
             Err(Failure::Unavailable) => Err(StoreError::Unavailable("an absence could not be written".into())),
             Ok(_) | Err(_) => Ok(()),
         }

@@ -59,8 +59,12 @@ impl Connections {
         session.messages().greeted();
         self.replay.replay(session, &snapshot).await;
         self.replay.delivery.greeted(session);
-        if let Some(call) = snapshot.line {
-            self.absences.come_back(session, &call).await;
+        if let Some(call) = snapshot.line
+            && let Err(error) = self.absences.come_back(session, &call).await
+        {
+            tracing::debug!(session = %session.id, %error, "ending an absence failed, to be repeated");
+            self.registration.has_trouble();
+            self.registration.register_again();
         }
     }
 

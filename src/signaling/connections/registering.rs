@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
-use super::{Registrar, Replay};
+use super::{Absences, Registrar, Replay};
 use crate::signaling::presence::Presence;
 use crate::signaling::sessions::Session;
 use crate::store::{ReconnectSnapshot, Registered, StoreError};
@@ -17,6 +17,7 @@ pub struct Registering {
     pub registrar: Arc<Registrar>,
     pub replay: Arc<Replay>,
     pub presence: Arc<Presence>,
+    pub absences: Arc<Absences>,
 }
 
 impl Registering {
@@ -51,7 +52,11 @@ impl Registering {
         if snapshot.order > 0 {
             session.joined(snapshot.order);
         }
-        Ok(())
+        // While this node stood still or was cut off, others held its sessions for gone.
+        match &snapshot.line {
+            Some(call) => self.absences.is_present(session, call).await,
+            None => Ok(()),
+        }
     }
 
     /// Tells a session that connected while the store was away, whose `session:ready` was empty, of the ends before the

@@ -31,7 +31,8 @@ impl Conflicts {
         }
     }
 
-    /// Where two live calls claim a line after a loss, one of them ends as it would have then.
+    /// Where two live calls claim a line after a loss, one of them ends as it would have then; also where the later one is
+    /// over by now.
     pub async fn resolve(&self, id: &CallId) {
         for _ in 0..ATTEMPTS {
             // The other may be over, and its end be put back by then.
@@ -48,9 +49,6 @@ impl Conflicts {
     }
 
     async fn resolve_for(&self, call: &Call) -> Result<(), Failure> {
-        if !call.is_live() {
-            return Ok(());
-        }
         for role in [Role::Caller, Role::Callee] {
             let user = &call.party(role).user;
             let snapshot = self.store.reconnect_snapshot(user).await?;
@@ -63,23 +61,28 @@ impl Conflicts {
                 line => line.or(snapshot.last),
             };
             let Some(other) = other else { continue };
-            // Where it ended meanwhile, the line is another's by right.
-            match self.store.load(&call.id).await? {
-                Some(now) if now.is_live() => {}
-                Some(_) | None => return Ok(()),
-            }
-            let gives_way = gives_way(call, &other, user);
-            let loser = if gives_way { call } else { &other };
-            if let Some(by) = loser.role_of(user).filter(|_| loser.is_live()) {
+            // Where it ended meanwhile, the line is by right that of a call which came later, and of none before it.
+            let Some(call) = self.store.load(&call.id).await? else { return Ok(()) };
+            let gives_way_to = |one: &Call, another: &Call| one.is_live() && gives_way(one, another, user);
+            let loser = if gives_way_to(&call, &other) {
+                &call
+            } else if gives_way_to(&other, &call) {
+                &other
+            } else {
+                continue;
+            };
+            if let Some(by) = loser.role_of(user) {
                 let accepted = loser.accepted_at().is_some();
                 self.commands.apply(&loser.id, &Command::GiveWay { by, accepted }).await?;
             }
-            if gives_way {
+            if loser.id == call.id {
                 return Ok(());
             }
         }
-        // Takes the lines that are free now.
-        self.store.restore(call, &[]).await?;
+        if call.is_live() {
+            // Takes the lines that are free now.
+            self.store.restore(call, &[]).await?;
+        }
         Ok(())
     }
 }

@@ -293,7 +293,12 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         lease: Arc::clone(&lease),
         identity: Arc::clone(&identity),
         registration: Arc::clone(&registration),
-        registering: Registering { registrar: Arc::clone(&registrar), replay, presence: Arc::clone(&presence) },
+        registering: Registering {
+            registrar: Arc::clone(&registrar),
+            replay,
+            presence: Arc::clone(&presence),
+            absences: Arc::clone(&absences),
+        },
         absences: Arc::clone(&absences),
         own_past: OwnPast {
             node: Arc::clone(&node),
