@@ -107,6 +107,27 @@ async fn a_lost_reply_of_create_is_read_back() {
     bo.expect("call:cancelled").await;
 }
 
+/// Fails before (the caller is told nothing): what the backend says of a call that was never initiated here makes one of which
+/// no node has heard, so that none compares it with the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_about_an_unknown_call_whose_reply_was_lost_is_told() {
+    let (nodes, proxy) = proxied().await;
+    let (ana, receiver) = (Phone::connect(nodes[1].public, Profile::of(&unique("ana"))).await, unique("bo"));
+    for (word, stored, event) in [
+        ("call-rejected", "\"rejected\"", "call:rejected"),
+        ("call-accepted", "\"active\":{\"accepted_at\"", "call:accepted"),
+    ] {
+        let id = unique_call();
+        proxy.lose_reply_of(stored);
+        let said = json!({"callId": id, "callerId": ana.user, "receiverId": receiver});
+        let (status, answer) = post(nodes[0].public, &format!("/api/emit/{word}"), Some(SECRET), said).await;
+        assert!(proxy.has_struck(), "the reply was not lost");
+        assert_eq!(status, 503, "{answer}");
+        assert_eq!(ana.expect(event).await["callId"], *id);
+        ana.assert_nothing_more().await;
+    }
+}
+
 /// A dial that waited for the store would end the ring that its user has dialled since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dial_that_waited_gives_way_to_a_later_one() {
@@ -172,6 +193,8 @@ type Picks = fn(&Body) -> bool;
 struct UnrulyBus {
     inboxes: Mutex<std::collections::HashMap<NodeId, mpsc::Sender<Inbound>>>,
     lose: AtomicBool,
+    /// Nobody is reached.
+    reach_nobody: AtomicBool,
     /// Whoever publishes the next such envelope panics.
     panic_at: Mutex<Option<Picks>>,
     /// While set, envelopes wait; they are delivered in reverse when it is taken away.
@@ -214,6 +237,9 @@ impl Bus for UnrulyBus {
             return Ok(1); // one receiver is not delivery
         }
         let is_held = !matches!(envelope.body, Body::SelfTest { .. });
+        if self.reach_nobody.load(Ordering::SeqCst) && is_held {
+            return Ok(0);
+        }
         if let Some(stash) = self.stash.lock().as_mut().filter(|_| is_held) {
             stash.push((node.clone(), envelope.clone()));
             return Ok(1);
@@ -352,6 +378,21 @@ async fn what_is_read_for_one_phone_is_told_to_the_others() {
         assert_eq!(phone.expect("call:incoming").await["callId"], next.as_str());
     }
     bus.lose.store(false, Ordering::SeqCst);
+}
+
+/// Fails before (the caller is told nothing): an accepted call that its node could not tell is told when it can, as a ring is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accept_that_reached_no_node_is_told_again() {
+    let (nodes, bus) = unruly_with(|config| config.policy.heal_active = Duration::from_millis(500)).await;
+    let (ana, id) = (Phone::connect(nodes[1].public, Profile::of(&unique("ana"))).await, unique_call());
+    bus.reach_nobody.store(true, Ordering::SeqCst);
+    let accepted = json!({"callId": id, "callerId": ana.user, "receiverId": unique("bo")});
+    assert_eq!(post(nodes[0].public, "/api/emit/call-accepted", Some(SECRET), accepted).await.0, 200);
+    tokio::time::sleep(Duration::from_millis(1500)).await; // the tries of one envelope are over
+    ana.assert_nothing_more().await;
+    bus.reach_nobody.store(false, Ordering::SeqCst);
+    assert_eq!(ana.expect("call:accepted").await["callId"], *id);
+    assert_eq!(ana.end(&id).await["success"], true);
 }
 
 /// A lost ring heals too: until a device confirms, the caller's node tells it again.

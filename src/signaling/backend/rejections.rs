@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Questions;
 use crate::bus::DirectEvent;
-use crate::call::{Actor, Asked, CallId, Device, EndReason, Ender, Push, Role, Row, RowStatus, Verb};
+use crate::call::{Actor, Asked, Call, CallId, Device, EndReason, Ender, Push, Role, Row, RowStatus, Verb};
 use crate::signaling::calls::{Calls, Failure, NewCalls};
 use crate::signaling::delivery::DirectDelivery;
 use crate::signaling::node::NodeContext;
@@ -70,7 +70,17 @@ impl Rejections {
         call.push = Push::Unwanted;
         call.callee.tokens = by.token.iter().cloned().collect();
         let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.node.now());
-        if let Created::Exists(_) = self.calls.create_settled(&call).await? {
+        let created = match self.calls.create_settled(&call).await {
+            // Perhaps written all the same: asked once more, the own nonce tells.
+            Err(_) => self.calls.create_settled(&call).await?,
+            Ok(created) => created,
+        };
+        let is_own = |existing: &Call| {
+            existing.born == call.born && existing.end().is_some_and(|end| end.reason == EndReason::Rejected)
+        };
+        if let Created::Exists(existing) = created
+            && !is_own(&existing)
+        {
             // Initiated meanwhile: it has met the early command that was kept; or the backend has said an end of it before.
             return Ok(());
         }

@@ -42,11 +42,10 @@ impl Healing {
     }
 
     /// A lost `call:incoming` leaves no trace at the node it was for: as long as no device confirmed the ring, the
-    /// caller's node tells it again for some seconds, and a node that could not tell it at all until it can. Who heard it
-    /// stays quiet.
+    /// caller's node tells it again for some seconds. Who heard it stays quiet.
     fn may_not_have_rung(&self, call: &Call) -> bool {
         let young = self.node.now().since(call.created_at) < RUNG_AGAIN_FOR;
-        call.state == State::Trying && (self.cache.is_untold(&call.id) || young && self.local.holds(&call.caller.user))
+        call.state == State::Trying && young && self.local.holds(&call.caller.user)
     }
 
     /// Compares everything at once, after messages may have been lost.
@@ -102,8 +101,11 @@ impl Healing {
                 }
                 match stored {
                     Some((version, _)) if version == call.version => {
-                        // Nobody here has to do with it: the index has its deadline.
-                        if !self.calls.identity.is_told_of(call) && !self.cache.is_untold(&call.id) {
+                        if self.cache.is_untold(&call.id) {
+                            // A node that has never heard of it has nothing to compare: told until all of them have.
+                            self.delivery.tell(call, Audience::BOTH).await;
+                        } else if !self.calls.identity.is_told_of(call) {
+                            // Nobody here has to do with it: the index has its deadline.
                             self.cache.forget(&call.id);
                         } else if self.may_not_have_rung(call) {
                             self.delivery.tell(call, Audience::CALLEE).await;

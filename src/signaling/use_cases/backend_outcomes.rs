@@ -44,6 +44,27 @@ impl BackendOutcomes {
         }
     }
 
+    /// The retry of a command. The first attempt may have made a call that no node has heard of, and that none compares with
+    /// the store, and told nobody; who heard it stays quiet.
+    pub async fn obey_again(&self, id: &CallId, command: &BackendCommand) -> Result<(), Failure> {
+        let answer = self.obey(id, command).await?;
+        let (
+            CommandAnswer::Emitted(_),
+            BackendCommand::Accepted { caller, .. } | BackendCommand::Rejected { caller, .. },
+        ) = (answer, command)
+        else {
+            return Ok(());
+        };
+        let made = match self.calls.load(id).await? {
+            Some(call) if call.role_of(caller) != Some(Role::Caller) => self.calls.doubled(id, caller).await?,
+            made => made,
+        };
+        if let Some(call) = made {
+            self.commands.delivery.tell(&call, Audience { caller: true, callee: false }).await;
+        }
+        Ok(())
+    }
+
     /// A call that the store does not have: not known, unless another node may still be about to put it back.
     async fn is_known_to_be_unknown(&self) -> Result<(), Failure> {
         if self.calls.identity.may_have_lost().await { Err(Failure::Unavailable) } else { Ok(()) }

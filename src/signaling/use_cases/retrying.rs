@@ -66,7 +66,7 @@ impl Retrying {
     async fn pay(&self, id: &CallId, owed: &Owed) -> Result<(), Failure> {
         match owed {
             Owed::Command(command) => self.phones.judge_again(id, command).await.map(drop),
-            Owed::Backend(command) => self.outcomes.obey(id, command).await.map(drop),
+            Owed::Backend(command) => self.outcomes.obey_again(id, command).await,
             Owed::Withdrawal { nonce, .. } => self.withdraw(id, *nonce).await,
         }
     }
