@@ -95,15 +95,19 @@ impl EventQueue {
         next
     }
 
-    /// Opens the queue. `Ok(Some)`: events came meanwhile and the caller is to drain. `Err`: the socket is gone, and
-    /// why.
-    pub fn open(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, (Arc<Session>, Departure)> {
+    /// Opens the queue. Whether events came meanwhile and the caller is to drain, and why the socket is gone, if it is: who
+    /// hangs up and closes the app at once has said so all the same.
+    pub fn open(&self, session: &Arc<Session>) -> (bool, Option<Departure>) {
         let mut state = self.state.lock();
-        if let Phase::Gone(cause) = state.phase {
-            return Err((session, cause));
+        let gone = match state.phase {
+            Phase::Gone(cause) => Some(cause),
+            Phase::Connecting | Phase::Live(_) => None,
+        };
+        if gone.is_none() {
+            state.phase = Phase::Live(Arc::clone(session));
         }
-        state.phase = Phase::Live(session);
-        Ok(state.start_draining())
+        state.draining = !state.waiting.is_empty();
+        (state.draining, gone)
     }
 
     /// Closes the queue; events that wait are still handled. Returns the session, once.

@@ -112,12 +112,13 @@ pub(super) async fn connected(server: &Arc<SocketServer>, socket: SocketRef) {
     let began = server.signaling.clock().elapsed();
     survived(&session, connecting).await;
     server.wires.transports().served(server.signaling.clock().elapsed().saturating_sub(began));
-    match queue.open(session) {
-        Ok(Some(session)) => drain(server, queue, session),
-        Ok(None) => {}
-        // It left while it was registered.
-        Err((session, cause)) => leave(server, &session, cause).await,
+    let (waiting, gone) = queue.open(&session);
+    if waiting {
+        drain(server, queue, Arc::clone(&session));
     }
+    // It left while it was registered.
+    let Some(cause) = gone else { return };
+    leave(server, &session, cause).await;
 }
 
 pub(super) async fn disconnected(server: &Arc<SocketServer>, socket: &SocketRef, reason: DisconnectReason) {

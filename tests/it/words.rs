@@ -9,7 +9,7 @@ use crate::harness::cluster::SECRET;
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
-use crate::harness::{Backend, Cluster, Phone};
+use crate::harness::{Backend, Cluster, Phone, Profile};
 
 /// A retry, and some time for a busy machine.
 const SOON: Duration = Duration::from_secs(15);
@@ -104,6 +104,25 @@ async fn a_word_outlives_an_impatient_client() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_word_that_was_answered_503_is_obeyed_later() {
     words_said_to_a_silent_store(0, Duration::from_secs(20), &[Some(503)]).await;
+}
+
+/// Fails before (the other side is told nothing): who comes back, hangs up and closes the app has left before its node has
+/// registered it, and what it said waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_up_outlives_a_socket_that_was_not_registered_yet() {
+    let redis = Redis::start();
+    let slow = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[format!("redis://{}", slow.address), redis.url()]).await;
+    let pair = Pair::active(&cluster).await;
+    slow.delay(Duration::from_millis(700));
+    let again = Phone::open(cluster.address(0), Profile::of(&pair.caller.user)).await;
+    again.is_let_in().await;
+    again.emit("call:end", json!({"callId": pair.call}));
+    again.all_said_arrives().await;
+    again.vanish();
+    pair.callee.expect_within("call:ended", SOON).await;
+    slow.delay(Duration::ZERO);
+    cluster.close().await;
 }
 
 /// A store that answers slower than Laravel waits is not waited for either: the words were answered before they were

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
+
+use super::until;
 
 const PATIENCE: Duration = Duration::from_secs(12);
 
@@ -49,6 +51,8 @@ pub struct Heard {
 struct Ear {
     heard: Mutex<Vec<Heard>>,
     acks: Mutex<HashMap<u64, oneshot::Sender<Value>>>,
+    /// Its CONNECT was answered.
+    is_let_in: AtomicBool,
     /// `connect_error: text`, `disconnect`, `closed`.
     fate: Mutex<Option<String>>,
     news: Notify,
@@ -218,6 +222,17 @@ impl Phone {
         self.ask("call:end", json!({"callId": "no-such-call"})).await;
     }
 
+    /// Waits until it may speak, though its node may not have registered it yet.
+    pub async fn is_let_in(&self) {
+        until("the answer to CONNECT", PATIENCE, async || self.ear.is_let_in.load(Ordering::Relaxed)).await;
+    }
+
+    /// What is too large is refused where it arrives: what was said before has arrived then, and may wait there.
+    pub async fn all_said_arrives(&self) {
+        let refused = self.ask("call:message", json!({"data": "x".repeat(20_000)})).await;
+        assert_eq!(refused["code"], "invalid_payload", "{refused}");
+    }
+
     /// Nothing is left to hear.
     pub async fn assert_nothing_more(&self) {
         self.hears_all_said().await;
@@ -302,6 +317,8 @@ impl Ear {
             if let Some(waiting) = id.and_then(|id| self.acks.lock().remove(&id)) {
                 let _ = waiting.send(ack.unwrap_or_default());
             }
+        } else if text.starts_with("40") {
+            self.is_let_in.store(true, Ordering::Relaxed);
         } else if let Some(error) = text.strip_prefix("44") {
             let message = serde_json::from_str::<Value>(error).map(|error| error["message"].clone());
             let message = message.ok().and_then(|message| message.as_str().map(str::to_owned)).unwrap_or_default();
