@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::harness::cluster::{SECRET, get_with};
 use crate::harness::laravel::Laravel;
-use crate::harness::phone::{unique, unique_call};
+use crate::harness::phone::{initiate, unique, unique_call};
+use crate::harness::proxy::Proxy;
 use crate::harness::receiver::Receiver;
 use crate::harness::{Backend, Cluster, Phone, Profile, redis};
 use crate::legacy::with_manual_time;
@@ -139,6 +140,40 @@ async fn a_party_that_stays_away_ends_the_call_by_absence() {
     assert_eq!(ended["reason"], "User disconnected");
     assert!(ended.get("endedBy").is_none());
     drop(ana);
+    cluster.close().await;
+}
+
+/// Fails before (the call goes on, and the ring until its deadline): with a slow store an accept or a dial is written when the
+/// end of its socket has been judged, and nobody looked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_left_before_his_word_was_written_is_absent() {
+    let redis = redis::Redis::start();
+    let slow = Proxy::before(redis.port).await;
+    let cluster = Cluster::on_tuned(&[format!("redis://{}", slow.address), redis.url()], |config| {
+        config.policy.caller_grace = Duration::from_secs(2);
+        config.policy.call_grace = Duration::from_secs(2);
+    })
+    .await;
+    for (word, heard, over) in
+        [("call:accept", "call:accepted", "call:ended"), ("call:initiate", "call:incoming", "call:cancelled")]
+    {
+        let (ana, bo) = (cluster.phone(1, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+        let id = unique_call();
+        if word == "call:accept" {
+            ana.rings(&id, &bo).await;
+        }
+        slow.delay(Duration::from_millis(400));
+        // Each is looked up, so that the word is written after the socket's end was judged.
+        for _ in 0..6 {
+            bo.emit("call:ringing", json!({"callId": id}));
+        }
+        bo.emit(word, if word == "call:accept" { json!({"callId": id}) } else { initiate(&id, &ana.user) });
+        bo.all_said_arrives().await;
+        bo.vanish();
+        ana.expect(heard).await;
+        slow.delay(Duration::ZERO);
+        assert_eq!(ana.expect_within(over, Duration::from_secs(20)).await["reason"], "User disconnected");
+    }
     cluster.close().await;
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Absences, Registrar, Replay};
+use crate::call::Actor;
 use crate::signaling::cluster::{LATE_WRITES, Registration};
 use crate::signaling::node::NodeContext;
 use crate::signaling::presence::Presence;
 use crate::signaling::sessions::{LocalSessions, Ready, ReadyCall, Session};
-use crate::store::{CallStore, ReconnectSnapshot, StoreError};
+use crate::store::{CallStore, ReconnectSnapshot, SessionRecord, StoreError};
 use crate::telemetry::metrics::{self, Departure};
 
 /// How old an outcome may be to be listed for who connects.
@@ -112,5 +113,25 @@ impl Connections {
         if self.absences.begin(&record, Some(left_at)).await.is_err() {
             self.registration.remove_later(record, left_at);
         }
+    }
+
+    /// What was said by a session is written. If it has left, that was judged before its user was in this call: begins the
+    /// absence of who dialled or accepted.
+    pub async fn said(&self, by: &Actor) {
+        let Some(id) = by.session.as_ref().filter(|id| !self.local.has(&by.user, id)) else { return };
+        if self.absences.begin_in_call(&by.user, &by.device, None).await.is_ok() {
+            return;
+        }
+        let now = self.node.now();
+        let gone = SessionRecord {
+            id: id.clone(),
+            user: by.user.clone(),
+            node: self.node.id.clone(),
+            epoch: self.registration.epoch(),
+            device: by.device.clone(),
+            acks: by.acks,
+            connected_at: now,
+        };
+        self.registration.remove_later(gone, now);
     }
 }

@@ -41,8 +41,15 @@ impl Phones {
 
     /// Rings the receiver. Answers after `call:incoming` went out to every node that holds him.
     pub async fn initiate(&self, by: &Actor, request: Initiate) -> Result<Initiated, Failure> {
-        let (dialing, by) = (Arc::clone(&self.dialing), by.clone());
-        self.node.to_its_end(async move { dialing.initiate(&by, request).await }).await
+        let (dialing, connections, by) = (Arc::clone(&self.dialing), Arc::clone(&self.connections), by.clone());
+        let dial = async move {
+            let dialled = dialing.initiate(&by, request).await;
+            if dialled.is_ok() {
+                connections.said(&by).await;
+            }
+            dialled
+        };
+        self.node.to_its_end(dial).await
     }
 
     /// What follows the answer to an initiate: an outcome that was waiting, or an accept that had overtaken the answer.

@@ -210,6 +210,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         calls: Arc::clone(&calls),
         commands: Arc::clone(&commands),
         direct: Arc::clone(&direct),
+        connections: Arc::clone(&connections),
         queue: Arc::clone(&queue),
     });
     let outcomes = Arc::new(BackendOutcomes {

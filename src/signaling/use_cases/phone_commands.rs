@@ -9,6 +9,7 @@ use crate::call::{
 use crate::fault_injection::{self, Bug};
 use crate::signaling::calls::{Calls, Failure};
 use crate::signaling::commands::Commands;
+use crate::signaling::connections::Connections;
 use crate::signaling::delivery::{DirectDelivery, HandOver, Handed, MessageContent};
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;
@@ -20,6 +21,7 @@ pub struct PhoneCommands {
     pub calls: Arc<Calls>,
     pub commands: Arc<Commands>,
     pub direct: Arc<DirectDelivery>,
+    pub connections: Arc<Connections>,
     pub queue: Arc<RetryQueue>,
 }
 
@@ -108,8 +110,10 @@ impl PhoneCommands {
                 judged => judged,
             }
         };
-        if let Err(Failure::Unavailable) = &judged {
-            self.queue.owe(id, Owed::Command(command));
+        match &judged {
+            Ok(call) => self.look_for_sender(call, &command).await,
+            Err(Failure::Unavailable) => self.queue.owe(id, Owed::Command(command)),
+            Err(Failure::NotFound | Failure::Refused { .. } | Failure::RateLimited { .. }) => {}
         }
         judged
     }
@@ -122,7 +126,15 @@ impl PhoneCommands {
         };
         // The first attempt may have been written and told nobody; who heard it stays quiet.
         self.commands.delivery.tell(&call, Audience::BOTH).await;
+        self.look_for_sender(&call, command).await;
         Ok(call)
+    }
+
+    /// An accept may have waited for the store until its phone had left.
+    async fn look_for_sender(&self, call: &Call, command: &Command) {
+        if let Some(by) = command.by().filter(|_| call.is_live()) {
+            self.connections.said(by).await;
+        }
     }
 
     async fn keep(&self, id: &CallId, command: &Command) -> Result<Call, Failure> {
