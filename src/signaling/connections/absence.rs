@@ -57,7 +57,7 @@ impl Absences {
     /// of its sessions did before. An error: the store failed, it is to be done again.
     pub async fn begin(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<(), StoreError> {
         self.presence.post_presence(&gone.user, false);
-        self.begin_in_call(&gone.user, &gone.device, left_at).await
+        self.begin_in_call(&gone.user, &gone.device, gone.acks, left_at).await
     }
 
     /// The same where its user is known to have gone.
@@ -65,6 +65,7 @@ impl Absences {
         &self,
         user: &UserId,
         device: &Device,
+        acks: bool,
         left_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         self.identity.all_restored().await?;
@@ -83,7 +84,7 @@ impl Absences {
             (None, None) => self.commands.node.now(),
             (None, Some(_)) => return Ok(()),
         };
-        match self.commands.apply(&call.id, &Command::Leave { role, at, acks: gone.acks }).await {
+        match self.commands.apply(&call.id, &Command::Leave { role, at, acks }).await {
             Ok(_) if self.directory.is_still_there(&call, role).await => self.ends(&call, role).await,
             Err(Failure::Unavailable) => Err(StoreError::Unavailable("an absence could not be written".into())),
             Ok(_) | Err(_) => Ok(()),

@@ -119,7 +119,7 @@ impl Connections {
     /// absence of who dialled or accepted.
     pub async fn said(&self, by: &Actor) {
         let Some(id) = by.session.as_ref().filter(|id| !self.local.has(&by.user, id)) else { return };
-        if self.absences.begin_in_call(&by.user, &by.device, None).await.is_ok() {
+        if self.absences.begin_in_call(&by.user, &by.device, by.acks, None).await.is_ok() {
             return;
         }
         let now = self.node.now();

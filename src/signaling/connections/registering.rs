@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::{Absences, Registrar, Replay};
-use crate::signaling::presence::Presence;
 use crate::signaling::sessions::Session;
 use crate::store::{ReconnectSnapshot, Registered, StoreError};
 
@@ -16,7 +15,6 @@ const AT_ONCE: usize = 64;
 pub struct Registering {
     pub registrar: Arc<Registrar>,
     pub replay: Arc<Replay>,
-    pub presence: Arc<Presence>,
     pub absences: Arc<Absences>,
 }
 
@@ -38,7 +36,7 @@ impl Registering {
         let present = registered.into_iter().flatten();
         let told = present.map(|(session, registered)| async move { self.tell_missed(&session, &registered).await });
         all_of(told).await?;
-        self.presence.renew_subscriptions().await
+        self.absences.presence.renew_subscriptions().await
     }
 
     /// Tells a session that is registered again what it may have missed meanwhile.

@@ -294,12 +294,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         lease: Arc::clone(&lease),
         identity: Arc::clone(&identity),
         registration: Arc::clone(&registration),
-        registering: Registering {
-            registrar: Arc::clone(&registrar),
-            replay,
-            presence: Arc::clone(&presence),
-            absences: Arc::clone(&absences),
-        },
+        registering: Registering { registrar: Arc::clone(&registrar), replay, absences: Arc::clone(&absences) },
         absences: Arc::clone(&absences),
         own_past: OwnPast {
             node: Arc::clone(&node),
