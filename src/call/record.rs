@@ -293,9 +293,21 @@ impl Call {
         }
     }
 
+    /// `now`, but no earlier than the last turn of the call: the clock of the node that wrote that may be ahead by some
+    /// milliseconds.
+    pub(super) fn not_before(&self, now: Timestamp) -> Timestamp {
+        let changed_at = self.changes().last().map(|change| change.at);
+        let ended_at = self.end().map(|end| end.at);
+        let asked_at = self.request().map(|request| request.at);
+        [Some(self.created_at), self.rang_at, self.accepted_at(), asked_at, changed_at, ended_at]
+            .into_iter()
+            .flatten()
+            .fold(now, Ord::max)
+    }
+
     /// The call as it is after its end at `now`, its version still to be raised.
     pub fn ended(&self, reason: EndReason, by: Option<Ender>, text: Option<String>, now: Timestamp) -> Call {
-        let accepted_at = self.accepted_at();
+        let (now, accepted_at) = (self.not_before(now), self.accepted_at());
         let mut next = self.clone();
         next.ring_details = None;
         next.inquiry = None;

@@ -13,6 +13,7 @@ use State::{Active, Ended, Ringing, Trying};
 
 /// Decides what `command` does to `call` at `now`; touches nothing.
 pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, Refused> {
+    let now = call.not_before(now);
     match (&call.state, command) {
         (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type, ring_details }) => {
             require(call, by, Role::Caller)?;

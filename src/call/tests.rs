@@ -1172,6 +1172,35 @@ fn an_absence_begins_no_earlier_than_its_call() {
     assert_eq!(since(&left, Role::Callee), active().accepted_at());
 }
 
+/// The clocks of two nodes are never quite the same: whatever the next one says, a call goes forward.
+#[test]
+fn no_turn_of_a_call_is_earlier_than_the_one_before() {
+    let late = |call: &Call, by: u64| Timestamp::from_millis(call.not_before(at(0)).as_millis() - by);
+    let next = |call: &Call, command: Command| step(call, &command, late(call, 10)).unwrap().next.unwrap();
+    let cancel = || Command::Cancel { by: ana(), reason: None };
+    assert_eq!(next(&trying(), Command::Alert { by: bo() }).rang_at, Some(at(0)));
+    assert_eq!(next(&trying(), Command::Accept { by: bo() }).accepted_at(), Some(at(0)));
+    assert_eq!(next(&ringing(), Command::Accept { by: bo() }).accepted_at(), Some(at(1)));
+    for (call, turned_at) in [(trying(), at(0)), (ringing(), at(1)), (active(), at(2))] {
+        let over = next(&call, cancel());
+        assert_eq!(over.end().map(|end| end.at), Some(turned_at), "{}", call.state.name());
+        let lost = call.ended(EndReason::Busy, None, None, late(&call, 10));
+        assert_eq!(lost.end().map(|end| end.at), Some(turned_at), "{}", call.state.name());
+    }
+    let over = next(&active(), cancel());
+    assert_eq!((over.duration(), over.talk()), (Some(Duration::ZERO), Some(Duration::ZERO)));
+    let asked = next(&active(), Command::RequestVideo { by: bo() });
+    assert_eq!(asked.request().map(|request| request.at), Some(at(2)));
+    let asked = after(&active(), Command::RequestVideo { by: bo() }, 4);
+    let on_video = next(&asked, Command::AnswerVideo { by: ana(), accepted: true, reason: None });
+    assert_eq!(on_video.changes().last().map(|change| change.at), Some(at(4)));
+    assert_eq!(next(&on_video, cancel()).end().map(|end| end.at), Some(at(4)));
+    let cancelled = after(&ringing(), cancel(), 3);
+    let late_accept =
+        step(&cancelled, &Command::Accept { by: bo() }, late(&cancelled, 10)).unwrap_err().record.unwrap();
+    assert_eq!(late_accept.end().and_then(|end| end.late_accept.as_ref()).map(|late| late.at), Some(at(3)));
+}
+
 /// While nobody knows who is registered no absence is judged; the ring ends in its time all the same.
 #[test]
 fn no_absence_is_judged_while_it_is_unsure_who_is_there() {
