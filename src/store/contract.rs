@@ -585,11 +585,11 @@ contract! {
         assert!(matches!(calls.swap(&over, third.version, &[], &[]).await.unwrap(), Swap::Done { .. }));
         let nobody = calls.unvouched(&of, 0, 100).await.unwrap();
         assert_eq!((nobody.calls.len(), nobody.lost_at, nobody.next), (2, None, None), "live ones, and no date");
-        calls.vouch(&of, &[CallId::parse("1").unwrap()]).await.unwrap();
+        calls.vouch(&of, &[CallId::parse("1").unwrap()], now).await.unwrap();
         let first = calls.unvouched(&of, 0, 100).await.unwrap();
         assert_eq!(first.calls, [CallId::parse("2").unwrap()]);
-        assert!(first.lost_at.is_some());
-        calls.vouch(&of, &[]).await.unwrap();
+        assert_eq!(first.lost_at, Some(now), "in the time that calls are stored with");
+        calls.vouch(&of, &[], now + Duration::from_secs(1)).await.unwrap();
         assert_eq!(calls.unvouched(&of, 0, 100).await.unwrap(), first, "the first dates it");
         let another = calls.unvouched(&Generation::new("now|other"), 0, 100).await.unwrap();
         assert_eq!((another.calls.len(), another.lost_at), (2, None), "of each generation anew");

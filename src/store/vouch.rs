@@ -7,7 +7,7 @@ use crate::call::{CallId, Timestamp};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unvouched {
     pub calls: Vec<CallId>,
-    /// When the first node vouched, by the store's clock; absent where none did, or long ago.
+    /// When the first node vouched, in store time; absent where none did, or long ago.
     pub lost_at: Option<Timestamp>,
     /// Where the next bite begins; absent after the last.
     pub next: Option<u64>,
@@ -17,8 +17,8 @@ pub struct Unvouched {
 #[async_trait]
 pub trait Vouches: Send + Sync {
     /// Notes that these calls are known to be live in this generation, for some minutes. Who says so first, also of no
-    /// call at all, dates the loss.
-    async fn vouch(&self, generation: &Generation, calls: &[CallId]) -> Result<(), StoreError>;
+    /// call at all, dates the loss: at `now`.
+    async fn vouch(&self, generation: &Generation, calls: &[CallId], now: Timestamp) -> Result<(), StoreError>;
 
     /// Some `bite` of the live calls with a deadline, without those vouched for in this generation; from 0, and then from
     /// `next`. A call that is live all the while is in one bite at least.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use onlycare_signaling::call::{Call, CallId, Timestamp, UserId};
+use onlycare_signaling::call::{Call, CallId, State, Timestamp, UserId};
 use onlycare_signaling::config::Config;
 use onlycare_signaling::store::Swap;
 use serde_json::json;
@@ -142,18 +142,24 @@ async fn what_ended_long_before_the_loss_is_over() {
     cluster.close().await;
 }
 
-/// A call that was accepted and began over a minute ago.
+/// Makes a call older than it is.
+async fn age(cluster: &Cluster, id: &str, by: Duration) {
+    let call = cluster.shared.calls.load(&CallId::parse(id).unwrap()).await.unwrap().unwrap();
+    let mut older = Call { version: call.version.next(7), created_at: call.created_at - by, ..call.clone() };
+    if let State::Active { accepted_at, .. } = &mut older.state {
+        *accepted_at = *accepted_at - by;
+    }
+    let swapped = cluster.shared.calls.swap(&older, call.version, &[], &[]).await.unwrap();
+    assert!(matches!(swapped, Swap::Done { .. }));
+}
+
+/// A call that was accepted over a minute ago.
 async fn old_call(cluster: &Cluster, caller: &Phone, callee: &Phone) -> String {
     let id = unique_call();
     caller.rings(&id, callee).await;
-    let key = CallId::parse(&id).unwrap();
-    let call = cluster.shared.calls.load(&key).await.unwrap().unwrap();
-    let created_at = Timestamp::from_millis(call.created_at.as_millis() - 90_000);
-    let older = Call { version: call.version.next(7), created_at, ..call.clone() };
-    let swapped = cluster.shared.calls.swap(&older, call.version, &[], &[]).await.unwrap();
-    assert!(matches!(swapped, Swap::Done { .. }));
     assert_eq!(callee.accept(&id).await["success"], true);
     caller.expect("call:accepted").await;
+    age(cluster, &id, Duration::from_secs(90)).await;
     id
 }
 
@@ -189,6 +195,39 @@ async fn a_call_whose_parties_left_while_the_store_was_away_is_vouched_for() {
     assert_eq!(dialled["busy"], true, "{dialled}");
     let call = load(&known).await.expect("it is there");
     assert!(call.is_live() && !call.unvouched, "{call:?}");
+}
+
+/// What rang for over a minute and is accepted after the loss is known to everybody, though nobody could vouch for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_ring_that_is_accepted_after_a_loss_is_not_doubted() {
+    let mut redis = Redis::start();
+    let tune = |config: &mut Config| config.policy.ring_timeout = Duration::from_secs(180);
+    let cluster = Cluster::on_tuned(&[redis.url(), redis.url()], tune).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let (cleo, dan) = (cluster.phone(0, &unique("cleo")).await, cluster.phone(0, &unique("dan")).await);
+    // Nobody here knows of this one: when it is doubted, everything was looked through.
+    let unknown = old_call(&cluster, &cleo, &dan).await;
+    cleo.vanish();
+    dan.vanish();
+    let load = async |id: &str| cluster.shared.calls.load(&CallId::parse(id).unwrap()).await.ok().flatten();
+    let are_absent = async |id: &str| {
+        let parties = load(id).await.map(|call| [call.caller.absent_since, call.callee.absent_since]);
+        parties.is_some_and(|absent| absent.iter().all(Option::is_some))
+    };
+    until("cleo and dan are absent", TWO_LEASES, async || are_absent(&unknown).await).await;
+    let long = unique_call();
+    ana.rings(&long, &bo).await;
+    age(&cluster, &long, Duration::from_secs(70)).await;
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    redis.restart();
+    until("it is accepted", TWO_LEASES, async || bo.accept(&long).await["success"] == true).await;
+    let is_doubted = async || load(&unknown).await.is_some_and(|call| call.unvouched);
+    until("the other is doubted", TWO_LEASES, is_doubted).await;
+    tokio::time::sleep(Duration::from_secs(2)).await; // that each node has looked at everything, nobody tells
+    let call = load(&long).await.expect("it is there");
+    assert!(call.accepted_at().is_some() && call.is_live() && !call.unvouched, "{call:?}");
+    ana.expect("call:accepted").await;
+    assert!(ana.keep_connected() && bo.keep_connected());
 }
 
 /// The line of a call that a node only heard of is taken by one of the old copy, which nobody knows: what phones say of it

@@ -22,9 +22,9 @@ const JITTER: Duration = Duration::from_secs(1);
 const BITE: usize = 64;
 const BITE_PAUSE: Duration = Duration::from_millis(20);
 const AT_ONCE: usize = 8;
-/// A call that began later is new, or ended so lately that a node remembers it.
+/// A call that was accepted later is new, or ended so lately that a node remembers it.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// A node that notices so late judges nothing: of the calls that began since, nobody vouched for any.
+/// A node that notices so late judges nothing: of the calls that were accepted since, nobody vouched for any.
 const JUDGED_WITHIN: Duration = Duration::from_secs(60);
 /// Vouches for the calls that this node knows.
 pub struct Vouching {
@@ -39,7 +39,7 @@ impl Vouching {
     /// After a loss: vouches for the calls that are known here, and once all nodes had the time to, doubts the others.
     pub async fn sort_out_revived(self: Arc<Self>, generation: Generation, known: Vec<CallId>) {
         let judged_at = self.node.clock.elapsed() + self.node.policy.lease * 3 / 2;
-        while let Err(error) = self.store.vouch(&generation, &known).await {
+        while let Err(error) = self.store.vouch(&generation, &known, self.node.now()).await {
             if self.node.clock.elapsed() >= judged_at {
                 tracing::error!(%error, calls = known.len(), "vouching for calls after a loss failed");
                 return;
@@ -79,8 +79,9 @@ impl Vouching {
     /// True where this node doubted it, and asks about it.
     async fn doubt(&self, id: &CallId, lost_at: Timestamp) -> bool {
         let Ok(Some(call)) = self.store.load(id).await else { return false };
-        let is_old = lost_at.since(call.created_at) >= REMEMBERED;
-        if !is_old || !matches!(call.state, State::Active { .. }) {
+        // Nobody vouched for what still rang when the loss was noticed, however long it had.
+        let State::Active { accepted_at, .. } = call.state else { return false };
+        if lost_at.since(accepted_at) < REMEMBERED {
             return false;
         }
         // Refused where another node was faster, or it just ended.

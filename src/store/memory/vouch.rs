@@ -3,13 +3,12 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use crate::call::CallId;
+use crate::call::{CallId, Timestamp};
 use crate::store::{Generation, StoreError, Unvouched, Vouches};
 
 #[async_trait]
 impl Vouches for MemoryStore {
-    async fn vouch(&self, generation: &Generation, calls: &[CallId]) -> Result<(), StoreError> {
-        let now = self.clock.now();
+    async fn vouch(&self, generation: &Generation, calls: &[CallId], now: Timestamp) -> Result<(), StoreError> {
         let mut stored = self.calls.lock();
         if stored.vouched.as_ref().is_none_or(|(of, ..)| of != generation) {
             stored.vouched = Some((generation.clone(), now, HashSet::new()));

@@ -246,7 +246,7 @@ impl Stage {
             }
             "vouch" => {
                 let life = self.calls.generation().await.unwrap();
-                self.calls.vouch(&life, &self.ids[..60]).await.unwrap();
+                self.calls.vouch(&life, &self.ids[..60], now).await.unwrap();
             }
             "unvouched" => {
                 let life = self.calls.generation().await.unwrap();

@@ -23,12 +23,13 @@ impl RedisCalls {
 
 #[async_trait]
 impl Vouches for RedisCalls {
-    async fn vouch(&self, generation: &Generation, calls: &[CallId]) -> Result<(), StoreError> {
+    async fn vouch(&self, generation: &Generation, calls: &[CallId], now: Timestamp) -> Result<(), StoreError> {
         let mut rest = calls;
         loop {
-            let (now, later) = rest.split_at(rest.len().min(AT_ONCE));
-            let ttls = [VOUCHED_FOR, DATED_FOR].map(|ttl| ttl.as_millis().to_string().into());
-            let arguments = ttls.into_iter().chain(now.iter().map(|id| id.as_str().into())).collect();
+            let (some, later) = rest.split_at(rest.len().min(AT_ONCE));
+            let ttls = [VOUCHED_FOR, DATED_FOR].map(|ttl| number(ttl.as_millis() as u64));
+            let ids = some.iter().map(|id| id.as_str().into());
+            let arguments = ttls.into_iter().chain([number(now.as_millis())]).chain(ids).collect();
             script::VOUCH.run::<u64>(&self.client, self.vouch_keys(generation).to_vec(), arguments).await?;
             rest = later;
             if rest.is_empty() {
