@@ -45,12 +45,15 @@ struct Cached {
 }
 
 impl CallCache {
-    /// Takes note of a record. A live one is cached, unless it is from before what was seen already, an end included.
+    /// Takes note of a record. A live one is cached, unless it is from before what was seen already, an end included. Seen
+    /// again after its timer was taken, it gets no new one for a time that has passed: its deadline could not be judged, and
+    /// the stored index offers it again.
     pub fn see(&self, call: &Call, now: Timestamp) {
         self.newest.fetch_max(call.order.max(call.over), Ordering::Relaxed);
         let mut entries = self.entries.lock();
-        let live = entries.calls.get(&call.id).map(|cached| &cached.call);
-        let known = live.or_else(|| entries.ended.get(&call.id));
+        let cached = entries.calls.get(&call.id);
+        let has_fired = cached.is_some_and(|cached| cached.timer.is_none() && cached.call.version == call.version);
+        let known = cached.map(|cached| &cached.call).or_else(|| entries.ended.get(&call.id));
         if known.is_some_and(|known| call.is_before(known)) {
             return;
         }
@@ -63,7 +66,7 @@ impl CallCache {
         }
         let cached = Cached { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false };
         entries.calls.insert(call.id.clone(), cached);
-        entries.set_timer(&call.id, call.deadline());
+        entries.set_timer(&call.id, call.deadline().filter(|at| !has_fired || *at > now));
         let earlier = entries.timers.first().map(|(at, _)| *at) != first;
         drop(entries);
         if earlier {
@@ -108,7 +111,7 @@ impl CallCache {
         self.entries.lock().timers.first().map(|(at, _)| *at)
     }
 
-    /// Takes the calls whose timer is due; each is set again when its record is next seen.
+    /// Takes the calls whose timer is due; each is set again when its next record is seen.
     pub fn take_due(&self, now: Timestamp) -> Vec<CallId> {
         let mut entries = self.entries.lock();
         let due: Vec<CallId> =
@@ -186,6 +189,29 @@ mod tests {
     use super::*;
     use crate::call::{Actor, Command};
     use crate::store::contract::{apply, call};
+
+    /// Else a deadline that nobody can judge would be fired again as fast as the store answers.
+    #[test]
+    fn a_deadline_that_was_fired_is_not_fired_again_at_once() {
+        let now = Timestamp::from_millis(1_000_000);
+        let trying = call("1", "ana", "bo", now);
+        let cache = CallCache::default();
+        cache.see(&trying, now);
+        let due = trying.deadline().unwrap();
+        assert_eq!(cache.next_timer(), Some(due));
+        assert_eq!(cache.take_due(due), [trying.id.clone()]);
+        for late in [due, due + Duration::from_secs(1)] {
+            cache.see(&trying, late);
+            assert_eq!(cache.next_timer(), None, "its index offers it again");
+        }
+        let active = apply(&trying, Command::Accept { by: Actor::over_http(&trying.callee.user, None) }, now);
+        cache.see(&active, due);
+        assert_eq!(cache.next_timer(), active.deadline(), "another record has a timer of its own");
+        let overdue = active.deadline().unwrap() + Duration::from_secs(1);
+        cache.forget(&active.id);
+        cache.see(&active, overdue);
+        assert_eq!(cache.take_due(overdue), [active.id.clone()], "first seen when it was late");
+    }
 
     /// What was read before the end may arrive after it: put back after a loss, it would take the lines of newer calls.
     #[test]

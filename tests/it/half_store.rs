@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, select_all};
 use onlycare_signaling::app::{App, AppError};
+use onlycare_signaling::config::Config;
 use serde_json::json;
 
 use crate::harness::cluster::{config, get};
@@ -299,6 +300,33 @@ async fn many_dials_to_a_silent_store_are_answered() {
     for ack in acks {
         assert_eq!(ack["code"], "unavailable", "{ack}");
     }
+}
+
+/// What nobody can write is tried again now and then, not as fast as the store refuses it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_cannot_be_judged_waits() {
+    const RING: Duration = Duration::from_secs(3);
+    let redis = Redis::start();
+    let tune = |config: &mut Config| config.policy.ring_timeout = RING;
+    let cluster = Cluster::on_tuned(&[redis.url(), redis.url()], tune).await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+    let reads = || {
+        let info = redis.command(&["INFO", "commandstats"]);
+        let calls = info.lines().find_map(|line| line.strip_prefix("cmdstat_hget:calls="));
+        let calls = calls.and_then(|calls| calls.split(',').next());
+        calls.and_then(|calls| calls.parse::<u32>().ok()).expect("a count")
+    };
+    ana.rings(&unique_call(), &bo).await;
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    tokio::time::sleep(RING).await; // the deadline is the trouble
+    let before = reads();
+    tokio::time::sleep(Duration::from_secs(3)).await; // the trouble itself
+    let read = reads() - before;
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    assert!(read < 200, "{read} reads in three seconds");
+    ana.expect_within("call:timeout", RECOVERY).await;
+    assert_eq!(bo.expect_within("call:cancelled", RECOVERY).await["reason"], "Timeout");
+    cluster.close().await;
 }
 
 /// His `session:ready` can list nothing: when the store takes writes again he hears how each of his user's calls ended,
