@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use onlycare_signaling::call::{Call, CallId, State, Timestamp, UserId};
+use onlycare_signaling::call::{Call, CallId, State, UserId};
 use onlycare_signaling::config::Config;
 use onlycare_signaling::store::Swap;
 use serde_json::json;

@@ -237,6 +237,29 @@ async fn an_initiate_that_was_refused_leaves_no_call() {
     cluster.close().await;
 }
 
+/// The same where he asks again with the same id, as he is told to, and is refused once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_initiate_that_was_refused_twice_leaves_no_call() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[redis.url(), format!("redis://{}", proxy.address)]).await;
+    let (ana, bo) = (cluster.phone(1, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let id = unique_call();
+    proxy.cut_at_reply_of("\"trying\"");
+    for attempt in ["first", "second"] {
+        let refused = ana.call(&id, &bo.user).await;
+        assert_eq!(refused["code"], "unavailable", "the {attempt}: {refused}");
+    }
+    assert!(proxy.has_struck(), "nothing was written");
+    assert_eq!(bo.expect("call:incoming").await["callId"], *id);
+    proxy.mend();
+    let cancelled = bo.expect_within("call:cancelled", SOON).await;
+    assert_eq!((&cancelled["callId"], &cancelled["reason"]), (&json!(id), &json!("Caller ended call")));
+    becomes(&cluster, &id, "ended", Some("cancelled")).await;
+    cluster.assert_free(&[&ana.user, &bo.user]).await;
+    cluster.close().await;
+}
+
 /// A store that stood still carries out what lay before it: not a dial that nobody waits for any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dial_that_was_given_up_begins_no_call() {

@@ -58,11 +58,16 @@ impl Dialing {
         };
         let call = self.new_calls.dialled(by, request);
         let (id, nonce) = (call.id.clone(), call.born);
-        self.queue.dials_again(&id, &by.user);
+        let refused = self.queue.dials_again(&id, &by.user);
         let mut may_exist = None;
         let dialled = self.dial(&dial, by, call, &mut may_exist).await;
+        let withdraw = |id: &CallId, nonce| self.queue.owe(id, Owed::Withdrawal { caller: by.user.clone(), nonce });
+        if dialled.is_err() {
+            // What an earlier attempt wrote is still nobody's call.
+            refused.into_iter().for_each(|nonce| withdraw(&id, nonce));
+        }
         if let (Err(Failure::Unavailable), Some(id)) = (&dialled, may_exist) {
-            self.queue.owe(&id, Owed::Withdrawal { caller: by.user.clone(), nonce });
+            withdraw(&id, nonce);
         }
         dialled
     }

@@ -109,12 +109,18 @@ impl RetryQueue {
         queue.iter().any(|waiting| waiting.id == *id && !matches!(waiting.owed, Owed::Withdrawal { .. }))
     }
 
-    /// Its caller dials once more: what he was told of the first attempt no longer counts.
-    pub fn dials_again(&self, id: &CallId, by: &UserId) {
-        self.waiting.lock().retain(|waiting| {
-            let Owed::Withdrawal { caller, .. } = &waiting.owed else { return true };
-            waiting.id != *id || caller != by
+    /// Its caller dials once more: what he was told of earlier attempts does not count while he does. Returns their nonces:
+    /// where he is refused again, their withdrawals are owed as before.
+    pub fn dials_again(&self, id: &CallId, by: &UserId) -> Vec<u64> {
+        let mut refused = Vec::new();
+        self.waiting.lock().retain(|waiting| match &waiting.owed {
+            Owed::Withdrawal { caller, nonce } if waiting.id == *id && caller == by => {
+                refused.push(*nonce);
+                false
+            }
+            Owed::Withdrawal { .. } | Owed::Command(_) | Owed::Backend(_) => true,
         });
+        refused
     }
 
     pub fn len(&self) -> usize {

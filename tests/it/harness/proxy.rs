@@ -13,13 +13,16 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct Proxy {
     pub address: SocketAddr,
-    marker: Arc<Mutex<Option<Vec<u8>>>>,
+    marker: Arc<Mutex<Option<Marker>>>,
     is_cut: Arc<watch::Sender<bool>>,
     /// Added to each reply.
     delay: Arc<Mutex<Duration>>,
     target: Arc<Mutex<u16>>,
     held: Arc<Mutex<Option<Held>>>,
 }
+
+/// What a request contains whose reply is lost, and whether the proxy is cut by it.
+type Marker = (Vec<u8>, bool);
 
 /// What a request contains that reaches the server so late.
 type Held = (Vec<u8>, Duration);
@@ -53,7 +56,12 @@ impl Proxy {
 
     /// Loses the reply of the next request that contains `marker`.
     pub fn lose_reply_of(&self, marker: &str) {
-        *self.marker.lock() = Some(marker.as_bytes().to_vec());
+        *self.marker.lock() = Some((marker.as_bytes().to_vec(), false));
+    }
+
+    /// The same, and nothing goes through from then on.
+    pub fn cut_at_reply_of(&self, marker: &str) {
+        *self.marker.lock() = Some((marker.as_bytes().to_vec(), true));
     }
 
     /// Whether the marked request has come.
@@ -118,9 +126,12 @@ impl Proxy {
                     if to_server.write_all(&request[..read]).await.is_err() {
                         return;
                     }
-                    if marked {
+                    if let Some((_, cuts)) = marked {
                         // Its reply is read, so that it has run, and goes nowhere.
                         let _ = from_server.read(&mut reply).await;
+                        if cuts {
+                            self.cut();
+                        }
                         return;
                     }
                 }
@@ -132,13 +143,8 @@ impl Proxy {
         }
     }
 
-    fn strikes(&self, bytes: &[u8]) -> bool {
-        let mut marker = self.marker.lock();
-        let found = marker.as_ref().is_some_and(|marker| contains(bytes, marker));
-        if found {
-            *marker = None;
-        }
-        found
+    fn strikes(&self, bytes: &[u8]) -> Option<Marker> {
+        self.marker.lock().take_if(|(marker, _)| contains(bytes, marker))
     }
 }
 
