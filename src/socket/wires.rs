@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use super::wire::{REFUSAL, WeakWire, Wire};
 const SEPARATOR: u8 = 0x1e;
 /// How long a client has to hear that it was refused, or sent away, and to leave. A phone over polling has to come for it.
 const TO_LEAVE: Duration = Duration::from_secs(5);
+/// Sessions share so many wake-ups: with one for all, each transport that closes would wake every poll of the node.
+const WAKE_UPS: usize = 256;
 
 /// Which connection carries which session of the engine, as far as that can be told from requests.
 pub struct Wires {
@@ -21,7 +24,7 @@ pub struct Wires {
     closed: Mutex<HashMap<Box<str>, Instant>>,
     /// Sessions whose client is to leave.
     leaving: Mutex<HashMap<Box<str>, Leaving>>,
-    closing: Notify,
+    closing: Box<[Notify]>,
     transports: Arc<Transports>,
     /// Longer than the engine keeps a session that answers no ping.
     memory: Duration,
@@ -69,7 +72,7 @@ impl Wires {
             sessions: Mutex::default(),
             closed: Mutex::default(),
             leaving: Mutex::default(),
-            closing: Notify::new(),
+            closing: (0..WAKE_UPS).map(|_| Notify::new()).collect(),
             transports: Arc::default(),
             memory,
         }
@@ -115,7 +118,7 @@ impl Wires {
     /// Closes the transport of a session: its websocket ends, polls are answered that it is unknown.
     pub fn close(&self, id: &str, opened_with: Option<&Wire>) {
         self.closed.lock().insert(id.into(), Instant::now());
-        self.closing.notify_waiters();
+        self.closing_of(id).notify_waiters();
         let upgraded = self.sessions.lock().get(id).and_then(|carried| carried.websocket.as_ref()?.upgrade());
         for wire in upgraded.iter().chain(opened_with) {
             wire.end();
@@ -164,7 +167,7 @@ impl Wires {
     /// Resolves once the transport of the session was closed.
     pub async fn closed(&self, id: &str) {
         loop {
-            let closing = self.closing.notified();
+            let closing = self.closing_of(id).notified();
             tokio::pin!(closing);
             closing.as_mut().enable();
             if self.is_closed(id) {
@@ -172,6 +175,11 @@ impl Wires {
             }
             closing.await;
         }
+    }
+
+    fn closing_of(&self, id: &str) -> &Notify {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+        &self.closing[hash as usize % WAKE_UPS]
     }
 
     /// Forgets connections that have ended, and sessions that the engine has forgotten.
@@ -191,5 +199,45 @@ impl Wires {
             let has_wire = leaving.opened_with.as_ref().is_some_and(|wire| wire.upgrade().is_some());
             leaving.since.elapsed() < self.memory && (has_wire || is_live(id))
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_transport_that_closes_wakes_few_polls_of_others() {
+        let wires = Wires::new(Duration::ZERO);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut context = Context::from_waker(&waker);
+        let ids: Vec<String> = (0..1_000).map(|number| format!("i{number}")).collect();
+        let mut polls: Vec<_> = ids.iter().map(|id| Box::pin(wires.closed(id))).collect();
+        for poll in &mut polls {
+            assert!(poll.as_mut().poll(&mut context).is_pending());
+        }
+
+        wires.close("other", None);
+        let woken = wakes.0.load(Ordering::Relaxed);
+        assert!(woken <= 20, "{woken} of 1,000 polls were woken");
+
+        wires.close("i7", None);
+        assert!(wakes.0.load(Ordering::Relaxed) > woken, "the poll of the session was not woken");
+        for (id, poll) in ids.iter().zip(&mut polls) {
+            assert_eq!(poll.as_mut().poll(&mut context).is_ready(), id == "i7", "{id}");
+        }
     }
 }
