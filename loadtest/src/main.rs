@@ -10,6 +10,7 @@ mod child;
 mod cluster;
 mod compare;
 mod connect;
+mod cost;
 mod crowd;
 mod dial;
 mod figures;
