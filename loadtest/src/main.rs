@@ -14,7 +14,9 @@ mod cost;
 mod crowd;
 mod dial;
 mod figures;
+mod held;
 mod http;
+mod idle;
 mod laravel;
 mod options;
 mod packet;
@@ -68,6 +70,8 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
         Mode::Compare(options) => compare::run(options).await,
         Mode::Diff(diff) => compare::diff(&diff.before, &diff.after),
         Mode::Chaos(chaos) => chaos::run(chaos).await,
+        Mode::Idle(idle) => idle::run(idle).await,
+        Mode::Bystanders(bystanders) => idle::bystanders::run(bystanders).await,
         Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
         Mode::Attack(attack) => attack::run(attack).await,
         Mode::Attacker(attacker) => attack::attacker::run(attacker).await,
@@ -79,10 +83,11 @@ fn json_path(options: &Options) -> Option<&Path> {
         Mode::Connect(connect) => &connect.target.json,
         Mode::Calls(calls) => &calls.target.json,
         Mode::Chaos(chaos) => &chaos.json,
+        Mode::Idle(idle) => &idle.target.json,
         Mode::Avalanche(avalanche) => &avalanche.target.json,
         Mode::Attack(attack) => &attack.json,
         Mode::Compare(compare) => &compare.json,
-        Mode::Attacker(_) | Mode::Diff(_) => &None,
+        Mode::Attacker(_) | Mode::Bystanders(_) | Mode::Diff(_) => &None,
     };
     json.as_deref()
 }

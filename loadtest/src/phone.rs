@@ -17,6 +17,12 @@ const OUTGOING: usize = 32;
 
 /// Whoever listens to all phones of a run.
 pub trait Listener: Send + Sync + 'static {
+    /// A phone is ready.
+    fn connected(&self, _phone: usize) {}
+
+    /// A phone did not get in.
+    fn refused(&self, _phone: usize, _why: &Failure) {}
+
     /// `at` is when the packet was read from the socket.
     fn hears(&self, phone: usize, packet: Packet, at: Instant);
 

@@ -54,3 +54,14 @@ fn an_idle_session_takes_little_memory() {
         assert!(kib < at_most, "{transport}: {kib} KiB for each session\n{said}");
     }
 }
+
+#[test]
+fn sessions_of_several_processes_are_held_beside_calls() {
+    let phones = ["idle", "--phones", "60", "--per-process", "25", "--rate", "100", "--hold", "1500ms"];
+    let (said, figures) = run("idle", &[&phones[..], &["--calls-rate", "10", "--before", "1s"]].concat());
+    assert_eq!(figures["connected"], 60, "{said}");
+    assert_eq!(figures["sessions"], 60 + 2 * 40, "{said}");
+    assert!(said.contains("60 phones come from 3 processes"), "{said}");
+    assert!(figures["calls"]["beside"]["p50_ms"].as_f64().expect("a figure") > 0.0, "{said}");
+    assert_eq!(figures["lost"], serde_json::json!({}), "{said}");
+}
