@@ -18,6 +18,7 @@ mod held;
 mod http;
 mod idle;
 mod laravel;
+mod max;
 mod options;
 mod packet;
 mod phone;
@@ -72,6 +73,7 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
         Mode::Chaos(chaos) => chaos::run(chaos).await,
         Mode::Idle(idle) => idle::run(idle).await,
         Mode::Bystanders(bystanders) => idle::bystanders::run(bystanders).await,
+        Mode::Max(max) => max::run(max).await,
         Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
         Mode::Attack(attack) => attack::run(attack).await,
         Mode::Attacker(attacker) => attack::attacker::run(attacker).await,
@@ -84,6 +86,7 @@ fn json_path(options: &Options) -> Option<&Path> {
         Mode::Calls(calls) => &calls.target.json,
         Mode::Chaos(chaos) => &chaos.json,
         Mode::Idle(idle) => &idle.target.json,
+        Mode::Max(max) => &max.target.json,
         Mode::Avalanche(avalanche) => &avalanche.target.json,
         Mode::Attack(attack) => &attack.json,
         Mode::Compare(compare) => &compare.json,

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::chaos::Kind;
 use crate::dial::Transport;
-pub use scenarios::{Bystanders, Idle};
+pub use scenarios::{Bystanders, Idle, Max};
 
 /// Open-loop load for a signaling cluster.
 ///
@@ -40,6 +40,8 @@ pub enum Mode {
     /// The phones of `idle`, a process of its own.
     #[command(hide = true)]
     Bystanders(Bystanders),
+    /// Call without a pause, with more and more pairs: the most calls a second, and what bounds them.
+    Max(Max),
     /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
     Avalanche(Avalanche),
     /// Attack a cluster as strangers and as users do, and see what phones that call each other notice of it.
@@ -272,7 +274,7 @@ pub struct Attacker {
     pub seconds: Duration,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Target {
     /// Nodes that already run, as http://host:port, comma separated. Without it nodes are started here.
     #[arg(long, value_delimiter = ',')]

@@ -65,3 +65,13 @@ fn sessions_of_several_processes_are_held_beside_calls() {
     assert!(figures["calls"]["beside"]["p50_ms"].as_f64().expect("a figure") > 0.0, "{said}");
     assert_eq!(figures["lost"], serde_json::json!({}), "{said}");
 }
+
+#[test]
+fn the_most_calls_are_found() {
+    let (said, figures) = run("max", &["max", "--pairs", "1,4", "--duration", "500ms"]);
+    let steps = figures["steps"].as_array().expect("steps");
+    let calls: Vec<f64> = steps.iter().filter_map(|step| step["calls_per_second"].as_f64()).collect();
+    assert!(calls.len() == 2 && calls.iter().all(|calls| *calls > 0.0), "{said}");
+    assert_eq!(figures["best"]["calls_per_second"], calls[0].max(calls[1]), "{said}");
+    assert!(figures["best"]["bound"].is_string(), "{said}");
+}

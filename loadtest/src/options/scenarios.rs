@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Target, count, duration, rate, rate_or_none};
+use super::{Target, count, duration, mix, rate, rate_or_none};
 use crate::dial::Transport;
 
 #[derive(Args, Debug)]
@@ -51,4 +51,19 @@ pub struct Bystanders {
     pub rate: f64,
     #[arg(long, value_enum)]
     pub transport: Transport,
+}
+
+#[derive(Args, Debug)]
+pub struct Max {
+    /// Pairs of phones that call again as soon as their call is over, one run for each number.
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", value_parser = count)]
+    pub pairs: Vec<usize>,
+    /// How long each run lasts.
+    #[arg(long, default_value = "20s", value_parser = duration)]
+    pub duration: Duration,
+    /// Per cent of calls that are accepted, rejected, cancelled.
+    #[arg(long, default_value = "70,20,10", value_parser = mix)]
+    pub mix: [u32; 3],
+    #[command(flatten)]
+    pub target: Target,
 }
