@@ -23,6 +23,7 @@ mod options;
 mod packet;
 mod phone;
 mod pool;
+mod presence;
 mod procfs;
 mod redis;
 mod report;
@@ -74,6 +75,7 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
         Mode::Idle(idle) => idle::run(idle).await,
         Mode::Bystanders(bystanders) => idle::bystanders::run(bystanders).await,
         Mode::Max(max) => max::run(max).await,
+        Mode::Presence(presence) => presence::run(presence).await,
         Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
         Mode::Attack(attack) => attack::run(attack).await,
         Mode::Attacker(attacker) => attack::attacker::run(attacker).await,
@@ -87,6 +89,7 @@ fn json_path(options: &Options) -> Option<&Path> {
         Mode::Chaos(chaos) => &chaos.json,
         Mode::Idle(idle) => &idle.target.json,
         Mode::Max(max) => &max.target.json,
+        Mode::Presence(presence) => &presence.target.json,
         Mode::Avalanche(avalanche) => &avalanche.target.json,
         Mode::Attack(attack) => &attack.json,
         Mode::Compare(compare) => &compare.json,

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::chaos::Kind;
 use crate::dial::Transport;
-pub use scenarios::{Bystanders, Idle, Max};
+pub use scenarios::{Bystanders, Idle, Max, Presence};
 
 /// Open-loop load for a signaling cluster.
 ///
@@ -42,6 +42,8 @@ pub enum Mode {
     Bystanders(Bystanders),
     /// Call without a pause, with more and more pairs: the most calls a second, and what bounds them.
     Max(Max),
+    /// Users come and go: how long until those who watch them hear it, and what a change costs.
+    Presence(Presence),
     /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
     Avalanche(Avalanche),
     /// Attack a cluster as strangers and as users do, and see what phones that call each other notice of it.

@@ -75,3 +75,14 @@ fn the_most_calls_are_found() {
     assert_eq!(figures["best"]["calls_per_second"], calls[0].max(calls[1]), "{said}");
     assert!(figures["best"]["bound"].is_string(), "{said}");
 }
+
+#[test]
+fn watchers_hear_who_comes_and_who_goes() {
+    let presence = ["presence", "--watchers", "10", "--watched", "6", "--phones", "20"];
+    let (said, figures) = run("presence", &[&presence[..], &["--changes", "10", "--duration", "1s"]].concat());
+    let made = figures["changes"]["made"].as_u64().expect("a count");
+    assert!(made > 0, "{said}");
+    // Each user is watched by three.
+    assert_eq!(figures["watchers_told"], 3 * made, "{said}");
+    assert_eq!(figures["latency"]["come→ready"]["count"], figures["changes"]["came"], "{said}");
+}

@@ -67,3 +67,28 @@ pub struct Max {
     #[command(flatten)]
     pub target: Target,
 }
+
+#[derive(Args, Debug)]
+pub struct Presence {
+    /// Phones that watch others.
+    #[arg(long, default_value_t = 500, value_parser = count)]
+    pub watchers: usize,
+    /// Users that each of them watches; a session may watch 500.
+    #[arg(long, default_value_t = 50, value_parser = watched)]
+    pub watched: usize,
+    /// Users who come and go; half of them are there at the beginning.
+    #[arg(long, default_value_t = 500, value_parser = count)]
+    pub phones: usize,
+    /// How many of them come or go a second, by Poisson arrivals. Whoever goes stays away until it is told, 3s at least.
+    #[arg(long, default_value_t = 20.0, value_parser = rate)]
+    pub changes: f64,
+    /// How long changes arrive.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub duration: Duration,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+fn watched(text: &str) -> Result<usize, String> {
+    count(text).ok().filter(|count| *count <= 500).ok_or_else(|| "a whole number from 1 to 500".into())
+}
