@@ -45,6 +45,7 @@ pub enum Mode {
     /// Users come and go: how long until those who watch them hear it, and what a change costs.
     Presence(Presence),
     /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
+    #[command(visible_alias = "storm")]
     Avalanche(Avalanche),
     /// Attack a cluster as strangers and as users do, and see what phones that call each other notice of it.
     Attack(Attack),
