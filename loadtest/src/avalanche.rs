@@ -174,7 +174,7 @@ fn report(options: &Avalanche, cluster: &Cluster, returns: &[Return], asked_befo
         mode: "avalanche",
         text: lines.join("\n"),
         settings: json!({
-            "phones": options.phones, "transport": format!("{:?}", options.transport).to_lowercase(),
+            "phones": options.phones, "transport": options.transport.name(),
             "laravel": options.target.laravel, "node_env": options.target.node_env,
         }),
         cluster: cluster.describe(),

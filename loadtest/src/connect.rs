@@ -1,9 +1,8 @@
 //! `loadtest connect`: what it costs to come, and to stay.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -11,38 +10,13 @@ use tokio::task::JoinSet;
 use crate::cluster::{Cluster, Usage};
 use crate::crowd::{Came, Crowd};
 use crate::figures::{HEAD, millis, round, shown};
+use crate::held::Held;
 use crate::options::Connect;
-use crate::packet::Packet;
 use crate::phone::Listener;
 use crate::report::Report;
 
 /// What is still on its way when the last phone is ready.
 const SETTLE: Duration = Duration::from_secs(1);
-
-/// Counts what idle phones hear.
-#[derive(Default)]
-struct Idle {
-    pings: AtomicU64,
-    disconnected: Mutex<BTreeMap<String, u64>>,
-}
-
-impl Listener for Idle {
-    fn hears(&self, _phone: usize, packet: Packet, _at: Instant) {
-        if packet == Packet::Ping {
-            self.pings.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn disconnected(&self, _phone: usize, why: &str) {
-        *self.lost().entry(why.to_owned()).or_default() += 1;
-    }
-}
-
-impl Idle {
-    fn lost(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u64>> {
-        self.disconnected.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 pub async fn run(options: &Connect) -> anyhow::Result<Report> {
     let cluster = Cluster::open(&options.target).await?;
@@ -51,8 +25,8 @@ pub async fn run(options: &Connect) -> anyhow::Result<Report> {
     let warm = options.warm.unwrap_or((options.phones / 10).min(500));
     crowd.make_room(warm + options.phones, cluster.is_own())?;
 
-    let idle = Arc::new(Idle::default());
-    let listener: Arc<dyn Listener> = idle.clone();
+    let phones = Arc::new(Held::default());
+    let listener: Arc<dyn Listener> = phones.clone();
     let mut tasks = JoinSet::new();
     if warm > 0 {
         eprintln!("warming up with {warm} phones");
@@ -65,11 +39,11 @@ pub async fn run(options: &Connect) -> anyhow::Result<Report> {
     let after = cluster.usage().await?;
 
     eprintln!("holding {} sessions for {:?}", warmed.connected() + came.connected(), options.hold);
-    let pings = idle.pings.load(Ordering::Relaxed);
+    let pings = phones.told().pings;
     tokio::time::sleep(options.hold).await;
     let held = cluster.usage().await?;
-    let pings = idle.pings.load(Ordering::Relaxed) - pings;
-    let lost = idle.lost().clone();
+    let pings = phones.told().pings - pings;
+    let lost = phones.told().lost;
 
     let figures = Figures { came: &came, before, after, held, sessions: warmed.connected() + came.connected(), pings };
     Ok(Report {
@@ -77,7 +51,7 @@ pub async fn run(options: &Connect) -> anyhow::Result<Report> {
         text: figures.text(&lost),
         settings: json!({
             "phones": options.phones, "warm": warm, "rate": options.rate, "hold_s": options.hold.as_secs_f64(),
-            "transport": format!("{transport:?}").to_lowercase(), "laravel": options.target.laravel,
+            "transport": transport.name(), "laravel": options.target.laravel,
             "node_env": options.target.node_env,
         }),
         cluster: cluster.describe(),

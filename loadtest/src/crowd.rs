@@ -17,6 +17,12 @@ use crate::{procfs, schedule};
 /// Files that a process has open besides its phones.
 const OTHER_FILES: u64 = 100;
 
+/// Connections that a node takes where so many files may be open: a second one is kept for each, to where it may be
+/// relayed, and a reserve for all else.
+fn places(files: u64) -> u64 {
+    (files - (files / 4).min(1024)) / 2
+}
+
 /// Who comes from where and how fast.
 pub struct Crowd {
     pub nodes: Vec<SocketAddr>,
@@ -62,20 +68,41 @@ impl Crowd {
     /// Refuses what the limit of open files does not allow, here and at nodes that inherit it; makes room for the rest.
     pub fn make_room(&self, phones: usize, own_nodes: bool) -> anyhow::Result<()> {
         let limit = procfs::file_limit()?;
-        // Connections that a second of connects needs besides the one that stays.
-        let passing = (self.transport.connections() - 1) as f64 * self.rate;
-        let needed = phones as u64 + passing as u64 + OTHER_FILES;
+        let needed = phones as u64 + self.passing() + OTHER_FILES;
         if needed > limit {
             bail!(
                 "{phones} phones need about {needed} open files and this process may have {limit} (ulimit -n): \
-                 take fewer phones, or run several loadtests side by side against --nodes"
+                 take fewer phones, or hold them with `loadtest idle`, which has several processes"
             );
         }
-        let at_node = (phones as u64).div_ceil(self.nodes.len() as u64) + passing as u64 + OTHER_FILES;
-        if own_nodes && at_node > limit {
-            bail!("a node would need about {at_node} open files and may have {limit} (ulimit -n): start more nodes");
+        if own_nodes {
+            self.check_nodes(phones)?;
         }
         procfs::make_room_for_files(needed - OTHER_FILES)
+    }
+
+    /// Refuses what nodes that inherit the limit of open files would not take.
+    pub fn check_nodes(&self, phones: usize) -> anyhow::Result<()> {
+        let (limit, at_node) = (procfs::file_limit()?, (phones as u64).div_ceil(self.nodes.len() as u64));
+        let (needed, places) = (at_node + self.passing(), places(limit));
+        if needed > places {
+            bail!(
+                "a node would need {needed} connections and takes {places} where {limit} files may be open \
+                 (ulimit -n): start more nodes"
+            );
+        }
+        Ok(())
+    }
+
+    /// How many phones this process can hold.
+    pub fn most(&self) -> anyhow::Result<usize> {
+        let left = procfs::file_limit()?.saturating_sub(self.passing() + OTHER_FILES);
+        Ok(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// Connections that a second of connects needs besides the one that stays.
+    fn passing(&self) -> u64 {
+        ((self.transport.connections() - 1) as f64 * self.rate) as u64
     }
 
     /// Connects phones `from..from + count`; they live in `tasks` and `listener` listens.
@@ -116,9 +143,13 @@ impl Crowd {
                     match line {
                         Ok(line) => {
                             came.latency.add(at.saturating_duration_since(planned));
+                            listener.connected(index);
                             came.phones[index - from] = Some(Phone::start(index, line, Arc::clone(listener), tasks));
                         }
-                        Err(failure) => *came.failures.entry(failure).or_default() += 1,
+                        Err(failure) => {
+                            listener.refused(index, &failure);
+                            *came.failures.entry(failure).or_default() += 1;
+                        }
                     }
                 }
                 _ = second.tick() => eprintln!(

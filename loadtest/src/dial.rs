@@ -30,6 +30,14 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// As it is asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Websocket => "websocket",
+            Transport::Polling => "polling",
+        }
+    }
+
     /// TCP connections of one connect; two of a polling phone's end with its upgrade.
     pub fn connections(self) -> usize {
         match self {
@@ -98,12 +106,18 @@ pub async fn dial(
     tokio::time::timeout(PATIENCE, dialed).await.map_err(|_| late())?
 }
 
+/// Phones of a run with consecutive indices that share 200 addresses: as many as one process has at most.
+pub const BLOCK: usize = 20_000;
+
 /// The address from which the `index`th phone of a run comes to a node on loopback: one of many, since a node holds each
 /// address to what phones behind one may need, and an address has some 28,000 ports.
 pub fn source(node: SocketAddr, index: usize) -> Option<Ipv4Addr> {
     const ADDRESSES: usize = 200;
     let host = u8::try_from(index % ADDRESSES + 1).ok().filter(|_| node.is_ipv4() && node.ip().is_loopback())?;
-    Some(Ipv4Addr::new(127, 0, 1, host))
+    Some(match u8::try_from(index / BLOCK % 256).unwrap_or_default() {
+        0 => Ipv4Addr::new(127, 0, 1, host),
+        block => Ipv4Addr::new(127, 1, block, host),
+    })
 }
 
 async fn by_websocket(node: SocketAddr, source: Option<Ipv4Addr>, who: &Who) -> Result<Line, Failure> {
@@ -225,6 +239,8 @@ mod tests {
         assert_eq!(from(0), Some(Ipv4Addr::new(127, 0, 1, 1)));
         assert_eq!(from(199), Some(Ipv4Addr::new(127, 0, 1, 200)));
         assert_eq!(from(200), from(0));
+        assert_eq!(from(BLOCK - 1), from(199));
+        assert_eq!(from(BLOCK), Some(Ipv4Addr::new(127, 1, 1, 1)), "another process, other addresses");
         assert_eq!(source("192.0.2.1:1".parse().unwrap(), 0), None, "another machine is reached from this one's own");
     }
 }

@@ -10,15 +10,20 @@ mod child;
 mod cluster;
 mod compare;
 mod connect;
+mod cost;
 mod crowd;
 mod dial;
 mod figures;
+mod held;
 mod http;
+mod idle;
 mod laravel;
+mod max;
 mod options;
 mod packet;
 mod phone;
 mod pool;
+mod presence;
 mod procfs;
 mod redis;
 mod report;
@@ -67,6 +72,10 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
         Mode::Compare(options) => compare::run(options).await,
         Mode::Diff(diff) => compare::diff(&diff.before, &diff.after),
         Mode::Chaos(chaos) => chaos::run(chaos).await,
+        Mode::Idle(idle) => idle::run(idle).await,
+        Mode::Bystanders(bystanders) => idle::bystanders::run(bystanders).await,
+        Mode::Max(max) => max::run(max).await,
+        Mode::Presence(presence) => presence::run(presence).await,
         Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
         Mode::Attack(attack) => attack::run(attack).await,
         Mode::Attacker(attacker) => attack::attacker::run(attacker).await,
@@ -78,10 +87,13 @@ fn json_path(options: &Options) -> Option<&Path> {
         Mode::Connect(connect) => &connect.target.json,
         Mode::Calls(calls) => &calls.target.json,
         Mode::Chaos(chaos) => &chaos.json,
+        Mode::Idle(idle) => &idle.target.json,
+        Mode::Max(max) => &max.target.json,
+        Mode::Presence(presence) => &presence.target.json,
         Mode::Avalanche(avalanche) => &avalanche.target.json,
         Mode::Attack(attack) => &attack.json,
         Mode::Compare(compare) => &compare.json,
-        Mode::Attacker(_) | Mode::Diff(_) => &None,
+        Mode::Attacker(_) | Mode::Bystanders(_) | Mode::Diff(_) => &None,
     };
     json.as_deref()
 }

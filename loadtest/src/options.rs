@@ -1,5 +1,7 @@
 //! What can be asked for on the command line.
 
+mod scenarios;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::chaos::Kind;
 use crate::dial::Transport;
+pub use scenarios::{Bystanders, Idle, Max, Presence};
 
 /// Open-loop load for a signaling cluster.
 ///
@@ -32,7 +35,17 @@ pub enum Mode {
     Compare(Compare),
     /// What changed between two JSON files of `compare`.
     Diff(Diff),
+    /// Hold many sessions from several processes: what they cost, and what calls beside them notice.
+    Idle(Idle),
+    /// The phones of `idle`, a process of its own.
+    #[command(hide = true)]
+    Bystanders(Bystanders),
+    /// Call without a pause, with more and more pairs: the most calls a second, and what bounds them.
+    Max(Max),
+    /// Users come and go: how long until those who watch them hear it, and what a change costs.
+    Presence(Presence),
     /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
+    #[command(visible_alias = "storm")]
     Avalanche(Avalanche),
     /// Attack a cluster as strangers and as users do, and see what phones that call each other notice of it.
     Attack(Attack),
@@ -264,7 +277,7 @@ pub struct Attacker {
     pub seconds: Duration,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Target {
     /// Nodes that already run, as http://host:port, comma separated. Without it nodes are started here.
     #[arg(long, value_delimiter = ',')]
@@ -309,6 +322,10 @@ fn phones(text: &str) -> Result<usize, String> {
 fn rate(text: &str) -> Result<f64, String> {
     let allowed = 0.01..=100_000.0;
     text.parse().ok().filter(|rate| allowed.contains(rate)).ok_or_else(|| "a number a second, like 200".into())
+}
+
+fn rate_or_none(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(0.0) } else { rate(text) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

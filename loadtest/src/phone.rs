@@ -17,14 +17,20 @@ const OUTGOING: usize = 32;
 
 /// Whoever listens to all phones of a run.
 pub trait Listener: Send + Sync + 'static {
+    /// A phone is ready.
+    fn connected(&self, _phone: usize) {}
+
+    /// A phone did not get in.
+    fn refused(&self, _phone: usize, _why: &Failure) {}
+
     /// `at` is when the packet was read from the socket.
     fn hears(&self, phone: usize, packet: Packet, at: Instant);
 
-    /// The connection ended, and how.
+    /// The connection ended, and how. Not told of phones that leave.
     fn disconnected(&self, phone: usize, why: &str);
 }
 
-/// The sending side of a phone.
+/// The sending side of a phone; where it is dropped, the phone leaves without a word.
 #[derive(Clone)]
 pub struct Phone(mpsc::Sender<String>);
 
@@ -33,8 +39,9 @@ impl Phone {
     pub fn start(index: usize, line: Line, listener: Arc<dyn Listener>, tasks: &mut JoinSet<()>) -> Self {
         let (sender, outgoing) = mpsc::channel(OUTGOING);
         tasks.spawn(async move {
-            let why = live(index, line, &*listener, outgoing).await;
-            listener.disconnected(index, &why);
+            if let Some(why) = live(index, line, &*listener, outgoing).await {
+                listener.disconnected(index, &why);
+            }
         });
         Self(sender)
     }
@@ -45,38 +52,43 @@ impl Phone {
     }
 }
 
-async fn live(index: usize, line: Line, listener: &dyn Listener, mut outgoing: mpsc::Receiver<String>) -> String {
+/// Tells how the connection was lost; nothing if the phone left.
+async fn live(
+    index: usize,
+    line: Line,
+    listener: &dyn Listener,
+    mut outgoing: mpsc::Receiver<String>,
+) -> Option<String> {
     let Line { mut socket, mut ahead, .. } = line;
-    // The run keeps the sender as long as the phone lives, or drops both.
     loop {
         let (reply, heard) = tokio::select! {
             packet = outgoing.recv() => match packet {
                 Some(packet) => (Some(packet), None),
-                None => std::future::pending().await,
+                None => return None,
             },
             message = next(&mut ahead, &mut socket) => {
                 let at = Instant::now();
                 match message {
                     Some(Ok(Message::Text(text))) => match Packet::parse(&text) {
-                        Packet::Close => return "closed by the server: close packet".into(),
-                        Packet::Disconnected => return "DISCONNECT packet".into(),
+                        Packet::Close => return Some("closed by the server: close packet".into()),
+                        Packet::Disconnected => return Some("DISCONNECT packet".into()),
                         Packet::Ping => (Some(packet::PONG.to_owned()), Some((Packet::Ping, at))),
                         packet @ Packet::Event { ack: Some(id), .. } => {
                             (Some(packet::acknowledge(id)), Some((packet, at)))
                         }
                         packet => (None, Some((packet, at))),
                     },
-                    Some(Ok(Message::Close(_))) => return "closed by the server: close frame".into(),
-                    None => return "closed by the server: end of stream".into(),
+                    Some(Ok(Message::Close(_))) => return Some("closed by the server: close frame".into()),
+                    None => return Some("closed by the server: end of stream".into()),
                     Some(Ok(_)) => (None, None),
-                    Some(Err(error)) => return Failure::from(error).0,
+                    Some(Err(error)) => return Some(Failure::from(error).0),
                 }
             }
         };
         if let Some(reply) = reply
             && let Err(error) = socket.send(Message::text(reply)).await
         {
-            return Failure::from(error).0;
+            return Some(Failure::from(error).0);
         }
         if let Some((packet, at)) = heard {
             listener.hears(index, packet, at);

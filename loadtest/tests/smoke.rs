@@ -54,3 +54,35 @@ fn an_idle_session_takes_little_memory() {
         assert!(kib < at_most, "{transport}: {kib} KiB for each session\n{said}");
     }
 }
+
+#[test]
+fn sessions_of_several_processes_are_held_beside_calls() {
+    let phones = ["idle", "--phones", "60", "--per-process", "25", "--rate", "100", "--hold", "1500ms"];
+    let (said, figures) = run("idle", &[&phones[..], &["--calls-rate", "10", "--before", "1s"]].concat());
+    assert_eq!(figures["connected"], 60, "{said}");
+    assert_eq!(figures["sessions"], 60 + 2 * 40, "{said}");
+    assert!(said.contains("60 phones come from 3 processes"), "{said}");
+    assert!(figures["calls"]["beside"]["p50_ms"].as_f64().expect("a figure") > 0.0, "{said}");
+    assert_eq!(figures["lost"], serde_json::json!({}), "{said}");
+}
+
+#[test]
+fn the_most_calls_are_found() {
+    let (said, figures) = run("max", &["max", "--pairs", "1,4", "--duration", "500ms"]);
+    let steps = figures["steps"].as_array().expect("steps");
+    let calls: Vec<f64> = steps.iter().filter_map(|step| step["calls_per_second"].as_f64()).collect();
+    assert!(calls.len() == 2 && calls.iter().all(|calls| *calls > 0.0), "{said}");
+    assert_eq!(figures["best"]["calls_per_second"], calls[0].max(calls[1]), "{said}");
+    assert!(figures["best"]["bound"].is_string(), "{said}");
+}
+
+#[test]
+fn watchers_hear_who_comes_and_who_goes() {
+    let presence = ["presence", "--watchers", "10", "--watched", "6", "--phones", "20"];
+    let (said, figures) = run("presence", &[&presence[..], &["--changes", "10", "--duration", "1s"]].concat());
+    let made = figures["changes"]["made"].as_u64().expect("a count");
+    assert!(made > 0, "{said}");
+    // Each user is watched by three.
+    assert_eq!(figures["watchers_told"], 3 * made, "{said}");
+    assert_eq!(figures["latency"]["come→ready"]["count"], figures["changes"]["came"], "{said}");
+}

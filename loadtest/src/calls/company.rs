@@ -40,7 +40,7 @@ impl Company {
         let mut phones = JoinSet::new();
         let came = crowd.come(0, count, &listener, &mut phones).await?;
         if let Some((failure, count)) = came.failures.first_key_value() {
-            bail!("{count} phones did not connect before the attack: {failure}");
+            bail!("{count} phones that are to call each other did not connect: {failure}");
         }
         board.seat(came.phones.into_iter().collect::<Option<Vec<_>>>().context("a phone is missing")?);
         Ok(Self { board, _phones: phones })
@@ -64,6 +64,12 @@ impl Company {
             ("call_p50_ms".to_owned(), incoming.at(0.50)),
             ("call_p99_ms".to_owned(), incoming.at(0.99)),
         ])
+    }
+
+    /// Calls that did not go as planned.
+    pub fn lost(&self) -> u64 {
+        let state = self.board.state();
+        state.judge.started - state.judge.settled
     }
 
     /// What went wrong, with examples.
