@@ -579,3 +579,30 @@ async fn annoy(address: SocketAddr, random: &mut SmallRng) {
         }
     }
 }
+
+/// A binary event is none of the contract's, and half of one would be kept for as long as its session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_binary_event_is_not_waited_for() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let phone = Phone::connect(cluster.address(0), Profile::of(&unique("eve"))).await;
+    phone.send_raw(r#"451-["call:end",{"_placeholder":true,"num":0}]"#.into());
+    assert_eq!(phone.expect_fate().await, "closed");
+}
+
+/// What one request makes the engine do at once is bounded: nobody waits for it, and it leaves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_of_many_packets_ends_its_transport() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let transports = cluster.nodes[0].wires().transports();
+    let packets = |packet: &str, count: usize| vec![packet; count].join("\u{1e}");
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for packet in ["40", "3", "42[\"x\"]"] {
+        let eve = Wanderer::open(vec![cluster.address(0)], &unique("eve")).await;
+        // As many as a phone may have to say at once.
+        eve.post(&packets("3", 200)).await;
+        let url = format!("http://{}/socket.io/?EIO=4&transport=polling&sid={}", cluster.address(0), eve.sid);
+        let flood = http.post(url).body(packets(packet, 100_000)).send().await.unwrap();
+        assert_eq!(flood.status(), 400, "{packet}");
+    }
+    until("their transports end", PATIENCE, async || transports.open() == 0).await;
+}

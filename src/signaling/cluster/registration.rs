@@ -18,6 +18,9 @@ const REFRESH: Duration = Duration::from_secs(3600);
 /// What was sent to a store that failed may run so long after it is well again, on a connection that was given up.
 pub const LATE_WRITES: Duration = Duration::from_secs(10);
 
+/// Sessions that are removed one by one; more leave by the sweep of their epoch.
+const LEFTOVERS_AT_MOST: usize = 10_000;
+
 /// What this node has in the store and owes it.
 pub struct Registration {
     node: Arc<NodeContext>,
@@ -172,10 +175,17 @@ impl Registration {
     pub fn remove_later(&self, session: SessionRecord, left_at: Timestamp) {
         let left = &mut *self.left.lock();
         let key = key_of(&session);
-        if !left.leftovers.contains_key(&key) {
-            left.add(&session.user);
-            left.leftovers.insert(key, Leftover { session, left_at, removed_at: None });
+        if left.leftovers.contains_key(&key) {
+            return;
         }
+        if left.leftovers.len() >= LEFTOVERS_AT_MOST {
+            self.leave_the_lease();
+            self.begin_anew();
+            self.register_again();
+            return;
+        }
+        left.add(&session.user);
+        left.leftovers.insert(key, Leftover { session, left_at, removed_at: None });
     }
 
     /// A session of this user leaves: begun before it is gone from here, and held until the store has all that follows, or
@@ -241,5 +251,21 @@ mod tests {
         registration.is_removed(&gone);
         registration.is_removed(&gone);
         assert!(registration.leftovers().is_empty() && !registration.leaves_something());
+    }
+
+    /// Who connects and leaves again and again while the store is away fills nothing, and nobody waits for what he left.
+    #[test]
+    fn what_leaves_in_a_storm_is_left_to_the_sweep() {
+        let (traces, tasks, stop) = Default::default();
+        let (id, policy) = (NodeId::parse("n1").unwrap(), Policy::for_tests());
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let node = Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop });
+        let registration = Registration::new(node);
+        let leave = |seed| registration.remove_later(session(seed, "eve", "n1", 1), clock.now());
+        (0..10_000).for_each(leave);
+        assert!(!registration.begins_anew() && registration.wanted().is_none());
+        (10_000..20_000).for_each(leave);
+        assert_eq!(registration.leftovers().len(), LEFTOVERS_AT_MOST);
+        assert!(registration.begins_anew() && registration.wanted().is_some() && registration.leaves_something());
     }
 }

@@ -39,6 +39,10 @@ impl Connections {
                 tracing::debug!(session = %session.id, %error, "registering a session failed, to be repeated");
                 self.registration.has_trouble();
                 self.registration.register_again();
+                // What bounds a user in the store is unknown: his sessions here are bounded all the same.
+                let here = self.local.of(&session.user);
+                let here: Vec<_> = here.iter().map(|other| self.registrar.record_of(other)).collect();
+                self.registrar.evict_surplus(&session.id, &here, None).await;
                 ReconnectSnapshot::default()
             }
         };
