@@ -186,8 +186,8 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
             if call.born == 0 || call.born != *nonce {
                 return Err(NotDue.into());
             }
-            // As a cancel that met an accept.
-            let hung_up = EndReason::HungUp { by: Some(Role::Caller), accept_missed: false };
+            // As a cancel that met an accept; in nobody's name, as another session of the caller may have joined it since.
+            let hung_up = EndReason::HungUp { by: None, accept_missed: false };
             let mut next = call.ended(hung_up, None, None, now);
             hold_for_the_accept(&mut next, *accepted_at, now);
             Ok(Decision::tell_both(next))

@@ -1148,8 +1148,8 @@ fn a_call_that_was_refused_is_withdrawn_by_its_nonce() {
     // Answered meanwhile: who answered must not be left alone with the clock running.
     let accepted = after(&born, Command::Accept { by: bo() }, 2);
     let alone = after(&accepted, withdraw(7), 3);
-    let by_caller = EndReason::HungUp { by: Some(Role::Caller), accept_missed: false };
-    assert_eq!(alone.end().map(|end| end.reason), Some(by_caller));
+    let by_nobody = EndReason::HungUp { by: None, accept_missed: false };
+    assert_eq!(alone.end().map(|end| end.reason), Some(by_nobody));
     let told = |role| {
         notifications(&alone, role, &Device::Unknown, None).into_iter().map(|told| told.kind()).collect::<Vec<_>>()
     };
