@@ -1,6 +1,6 @@
 // The state machine of a phone: docs/client.md. Kotlin's Machine.kt is this file in another language; clients/vectors
 // holds both to the same behaviour. Nothing here knows a socket, a clock or a random number: they come with the input.
-import type { EndReason, ErrorCode, Fields, Link, Phase, PushOutcome, Result, Role, SignalingError } from './types.js';
+import type { EndReason, ErrorCode, Fields, Link, Phase, PushOutcome, Result, Role, SignalingError, VideoAsked } from './types.js';
 import type { PhoneEvents, ServerCode, ServerEvents, ServerReason } from './wire.js';
 
 export const CONSTANTS = {
@@ -11,6 +11,7 @@ export const CONSTANTS = {
   RING_MS: 30_000,
   RING_GRACE_MS: 3_000,
   RING_MAX_MS: 185_000,
+  VIDEO_MS: 30_000,
   MISSING_MS: 15_000,
   PUSH_AGE_MS: 20_000,
   RETRY_MS: 1_000,
@@ -27,9 +28,12 @@ const C = CONSTANTS;
 
 export type Command = 'call' | 'answer' | 'decline' | 'cancel' | 'hangUp';
 
+/** Words about video: one at a time, beside the others, so that whatever ends the call need not wait for it. */
+export type VideoCommand = 'askVideo' | 'answerVideo' | 'toAudio';
+
 /** A word that the server has not answered yet. */
-export interface Pending {
-  command: Command;
+export interface Pending<C = Command> {
+  command: C;
   payload: Fields;
   requests: number[];
   tries: number;
@@ -40,7 +44,11 @@ export interface CallRecord {
   key: string;
   role: Role;
   peer: string;
+  /** The type of now. */
   callType: string;
+  /** The type as it was dialled: a second tap is told by it. */
+  dialledType: string;
+  videoAsked: VideoAsked | null;
   phase: Phase;
   fields: Fields;
   alerting: boolean;
@@ -55,6 +63,7 @@ export interface CallRecord {
   text?: string;
   durationMs?: number;
   pending?: Pending;
+  video?: Pending<VideoCommand>;
   /** The order of the last message heard. */
   heard?: number;
 }
@@ -90,6 +99,8 @@ export type Input =
   | { type: 'call'; request: number; callId: string; peer: string; callType: string; fields: Fields }
   | { type: 'answer' | 'hangUp'; request: number; callId: string }
   | { type: 'decline' | 'cancel'; request: number; callId: string; reason?: string }
+  | { type: 'askVideo' | 'toAudio'; request: number; callId: string }
+  | { type: 'answerVideo'; request: number; callId: string; accepted: boolean }
   | { type: 'message'; request: number; callId: string; data: unknown; keep?: boolean; messageId?: string }
   | { type: 'watch' | 'unwatch'; users: string[] }
   | { type: 'push'; request: number; data: unknown }
@@ -107,7 +118,8 @@ export type Effect =
   | { type: 'pushed'; request: number; outcome: PushOutcome }
   | { type: 'incoming'; callId: string } | { type: 'restored'; callId: string }
   | { type: 'message'; callId: string; senderId: string; data: unknown; timestamp: number; messageId?: string; kept?: true }
-  | { type: 'presence'; userId: string; online: boolean };
+  | { type: 'presence'; userId: string; online: boolean }
+  | { type: 'app'; name: string; data: Fields };
 
 export function initial(userId: string): State {
   return { link: { status: 'idle', tries: 0 }, userId, calls: [], watched: [], online: {}, clock: [], messages: [] };
@@ -119,7 +131,7 @@ export function step(before: State, input: Timed): [State, Effect[]] {
     ...before,
     link: { ...before.link },
     calls: before.calls.map((call) => ({
-      ...call, ...(call.pending ? { pending: { ...call.pending, requests: [...call.pending.requests] } } : {}),
+      ...call, ...(call.pending ? { pending: copyOf(call.pending) } : {}), ...(call.video ? { video: copyOf(call.video) } : {}),
     })),
     watched: [...before.watched],
     online: { ...before.online },
@@ -129,6 +141,10 @@ export function step(before: State, input: Timed): [State, Effect[]] {
   const machine = new Machine(state, input.now, input.random);
   machine.take(input);
   return [machine.state, machine.effects];
+}
+
+function copyOf<C>(pending: Pending<C>): Pending<C> {
+  return { ...pending, requests: [...pending.requests] };
 }
 
 /** `CALL_17`, `CALL_CALL_17` and `17` are one call. */
@@ -144,8 +160,9 @@ export function clockOffset(clock: number[]): number {
   return clock.length ? Math.max(...clock) : 0;
 }
 
-const EVENT_OF: Record<Command, keyof PhoneEvents> = {
+const EVENT_OF: Record<Command | VideoCommand, keyof PhoneEvents> = {
   call: 'call:initiate', answer: 'call:accept', decline: 'call:reject', cancel: 'call:cancel', hangUp: 'call:end',
+  askVideo: 'call:upgrade', answerVideo: 'call:upgrade:response', toAudio: 'call:downgrade',
 };
 const REASONS: ServerReason[] = ['cancelled', 'superseded', 'caller_gone', 'rejected', 'no_answer', 'busy', 'hung_up', 'lost', 'max_duration'];
 const CODES: ServerCode[] = ['invalid_payload', 'rate_limited', 'not_a_participant', 'call_not_found', 'invalid_state', 'unavailable'];
@@ -177,6 +194,9 @@ class Machine {
       case 'decline': return this.decline(input.request, input.callId, input.reason);
       case 'cancel': return this.cancel(input.request, input.callId, input.reason);
       case 'hangUp': return this.hangUp(input.request, input.callId);
+      case 'askVideo': return this.askVideo(input.request, input.callId);
+      case 'answerVideo': return this.answerVideo(input.request, input.callId, input.accepted);
+      case 'toAudio': return this.toAudio(input.request, input.callId);
       case 'message': return this.message(input.request, input.callId, input.data, input.keep === true, input.messageId);
       case 'watch': return this.watch(input.users);
       case 'unwatch': return this.unwatch(input.users);
@@ -202,6 +222,7 @@ class Machine {
     this.effects.push({ type: 'disconnect' });
     for (const call of this.state.calls) {
       this.settle(call, failed('closed', 'the phone was closed'));
+      this.settleVideo(call, failed('closed', 'the phone was closed'));
       if (call.phase !== 'ended') this.end(call, 'lost');
     }
     for (const { request } of this.state.messages.splice(0)) this.resolve(request, failed('closed', 'the phone was closed'));
@@ -261,6 +282,11 @@ class Machine {
       case 'retry':
         if (call.pending) this.send(call);
         return;
+      case 'video':
+        return this.sendVideo(call);
+      case 'asked':
+        if (call.video?.command !== 'askVideo') call.videoAsked = null;
+        return;
       case 'dial':
         if (call.phase === 'calling') this.unreachable(call);
         return;
@@ -285,7 +311,7 @@ class Machine {
 
   private call(request: number, callId: string, peer: string, callType: string, fields: Fields): void {
     const twin = this.find(keyOf(callId)) ??
-      this.state.calls.find((call) => call.role === 'caller' && call.phase !== 'ended' && call.peer === peer && call.callType === callType);
+      this.state.calls.find((call) => call.role === 'caller' && call.phase !== 'ended' && call.peer === peer && call.dialledType === callType);
     if (twin) {
       this.effects.push({ type: 'dialled', request, callId: twin.id });
       if (twin.pending?.command === 'call') twin.pending.requests.push(request);
@@ -294,7 +320,7 @@ class Machine {
     }
     const payload = { ...fields, receiverId: peer, callId, callType };
     const call: CallRecord = {
-      id: callId, key: keyOf(callId), role: 'caller', peer, callType, phase: 'calling', fields,
+      id: callId, key: keyOf(callId), role: 'caller', peer, callType, dialledType: callType, videoAsked: null, phase: 'calling', fields,
       alerting: false, byPush: false, restored: false, known: false, missing: 0,
     };
     this.effects.push({ type: 'dialled', request, callId });
@@ -390,6 +416,45 @@ class Machine {
     if (sent) this.say(call, 'cancel', { callId: call.id });
   }
 
+  /** The call that a word about video is of, if it can be said now; else the word is answered. Of two at once the same one
+   * is one, and another has to wait: what the server did of the first decides what the second means. */
+  private inVideo(request: number, callId: string, command: VideoCommand, accepted?: boolean): CallRecord | undefined {
+    const call = this.find(keyOf(callId));
+    if (!call) this.resolve(request, failed('call_not_found', 'no such call'));
+    else if (call.phase === 'ended') this.resolve(request, tooLate(call));
+    else if (call.phase !== 'active') this.resolve(request, failed('invalid_state', 'the call is not accepted yet'));
+    else if (!call.video) return call;
+    else if (call.video.command === command && call.video.payload.accepted === accepted) call.video.requests.push(request);
+    else this.resolve(request, failed('invalid_state', 'another word about video is under way'));
+    return undefined;
+  }
+
+  private askVideo(request: number, callId: string): void {
+    const call = this.inVideo(request, callId, 'askVideo');
+    if (!call) return;
+    if (isVideo(call) || call.videoAsked?.by === 'me') return this.resolve(request, { ok: true });
+    call.videoAsked = { by: 'me', until: this.serverNow() + C.VIDEO_MS };
+    this.sayVideo(call, 'askVideo', { callId: call.id }, request);
+  }
+
+  private answerVideo(request: number, callId: string, accepted: boolean): void {
+    const call = this.inVideo(request, callId, 'answerVideo', accepted);
+    if (!call) return;
+    if (call.videoAsked?.by !== 'peer') {
+      return this.resolve(request, accepted && isVideo(call) ? { ok: true } : failed('invalid_state', 'nobody asks for video'));
+    }
+    call.videoAsked = null;
+    this.sayVideo(call, 'answerVideo', { callId: call.id, accepted }, request);
+  }
+
+  private toAudio(request: number, callId: string): void {
+    const call = this.inVideo(request, callId, 'toAudio');
+    if (!call) return;
+    if (isVideo(call)) return this.sayVideo(call, 'toAudio', { callId: call.id }, request);
+    const asks = call.videoAsked?.by === 'me';
+    this.resolve(request, asks ? failed('invalid_state', 'a request for video is not taken back') : { ok: true });
+  }
+
   private message(request: number, callId: string, data: unknown, keep: boolean, messageId?: string): void {
     const call = this.find(keyOf(callId));
     if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
@@ -447,12 +512,54 @@ class Machine {
     });
   }
 
+  private sayVideo(call: CallRecord, command: VideoCommand, payload: Fields, request: number): void {
+    call.video = { command, payload, requests: [request], tries: 0 };
+    this.sendVideo(call);
+  }
+
+  private sendVideo(call: CallRecord): void {
+    const { video } = call;
+    if (!video || this.state.link.status !== 'ready') return;
+    video.tries += 1;
+    const { command, tries, payload } = video;
+    this.effects.push({ type: 'send', command, key: call.key, try: tries, event: EVENT_OF[command], payload });
+  }
+
+  private videoAnswered(call: CallRecord, video: Pending<VideoCommand>, ack: Fields): void {
+    const error = ack.success === true ? undefined : errorOf(ack);
+    const again = error && this.waitBefore(error, video.tries, false);
+    if (again !== undefined) {
+      this.effects.push({ type: 'timer', name: `video:${call.key}`, ms: again });
+      return;
+    }
+    this.settleVideo(call, error ? { ok: false, error } : { ok: true });
+    if (video.command !== 'askVideo') {
+      if (!error && video.command === 'toAudio') this.typed(call, 'AUDIO');
+      else if (!error && video.payload.accepted === true) this.typed(call, 'VIDEO');
+    } else if (error) {
+      call.videoAsked = null;
+    } else {
+      call.videoAsked = { by: 'me', until: this.serverNow() + C.VIDEO_MS };
+      // The server answers in any case, when it says so: this is for a server that forgot.
+      this.effects.push({ type: 'timer', name: `asked:${call.key}`, ms: C.RING_MAX_MS });
+    }
+  }
+
+  /** The call is of this type now: a word that wanted it has its answer. */
+  private typed(call: CallRecord, callType: string): void {
+    call.callType = callType;
+    const { command, payload } = call.video ?? {};
+    if (isVideo(call)) call.videoAsked = null;
+    if (isVideo(call) ? command === 'askVideo' || payload?.accepted === true : command === 'toAudio') this.settleVideo(call, { ok: true });
+  }
+
   private unanswered(command: string, key: string, number: number): void {
     if (command === 'probe' && this.state.link.status === 'ready') return this.drop();
     if (command === 'message') return this.messageUnanswered(number);
     const call = this.find(key);
     if (call && command === 'confirm' && call.missing === 1) this.effects.push({ type: 'timer', name: `missing:${key}`, ms: C.MISSING_MS });
     if (call?.pending?.command === command && call.pending.tries === number) this.send(call);
+    if (call?.video?.command === command && call.video.tries === number) this.sendVideo(call);
   }
 
   private ack(command: string, key: string, number: number, ack: Fields): void {
@@ -461,6 +568,7 @@ class Machine {
     const call = this.find(key);
     if (!call) return;
     if (command === 'confirm') return this.confirmed(call, ack);
+    if (call.video?.command === command) return this.videoAnswered(call, call.video, ack);
     if (call.pending?.command !== command) return;
     if (command === 'call') return this.dialAnswered(call, ack);
     const error = ack.success === true ? undefined : errorOf(ack);
@@ -474,7 +582,7 @@ class Machine {
       call.known = true;
       call.restored = false;
       this.settle(call, { ok: true });
-      if (call.phase === 'answering') this.activate(call, this.now + clockOffset(this.state.clock));
+      if (call.phase === 'answering') this.activate(call, this.serverNow());
     } else if (error.code === 'invalid_state' && ack.state === 'active') {
       this.settle(call, failed('answered_elsewhere', 'another device has the call'));
       this.end(call, 'answered_elsewhere');
@@ -574,6 +682,10 @@ class Machine {
       if (user) this.present({ [user]: name === 'user:online' });
       return;
     }
+    if (name.startsWith('app:')) {
+      this.effects.push({ type: 'app', name, data });
+      return;
+    }
     const id = textOf(data.callId);
     if (!id) return;
     const call = this.find(keyOf(id));
@@ -617,6 +729,27 @@ class Machine {
         if (duration !== undefined) call.durationMs = duration;
         return this.end(call, END_REASONS[text ?? ''] ?? 'hung_up', text);
       }
+      case 'call:upgrade:request': {
+        if (call.phase !== 'active' || textOf(data.senderId) !== call.peer) return;
+        // Answered here already, or asked from both sides: that the server has not read yet.
+        if (call.video && call.video.command !== 'toAudio') return;
+        const left = numberOf(data.expiresInMs) ?? C.VIDEO_MS;
+        call.videoAsked = { by: 'peer', until: this.serverNow() + left };
+        this.effects.push({ type: 'timer', name: `asked:${call.key}`, ms: left + C.RING_GRACE_MS });
+        return;
+      }
+      case 'call:upgrade:response': {
+        // Told again in each session: of a request that was not heard of yet, if nothing is asked it says nothing new.
+        const isSaid = call.video?.command === 'askVideo' ? call.video.tries > 0 : call.videoAsked?.by === 'me';
+        if (!isSaid) return;
+        call.videoAsked = null;
+        if (call.video) this.settleVideo(call, { ok: true });
+        if (data.accepted === true) this.typed(call, 'VIDEO');
+        return;
+      }
+      case 'call:downgraded':
+        if (call.phase === 'active') this.typed(call, 'AUDIO');
+        return;
       case 'call:message': {
         const sender = textOf(data.senderId);
         if (sender !== call.peer) return;
@@ -644,8 +777,9 @@ class Machine {
       if (known.phase === 'ringing') this.ringFor(known, data);
       return;
     }
+    const callType = textOf(data.callType) ?? 'AUDIO';
     const call: CallRecord = {
-      id, key: keyOf(id), role: 'callee', peer, callType: textOf(data.callType) ?? 'AUDIO', phase: 'ringing', fields: data,
+      id, key: keyOf(id), role: 'callee', peer, callType, dialledType: callType, videoAsked: null, phase: 'ringing', fields: data,
       alerting: false, byPush: pushed, restored: false, known: !pushed, missing: 0,
     };
     this.keep(call);
@@ -681,7 +815,12 @@ class Machine {
         this.effects.push({ type: 'timer', name: `missing:${call.key}`, ms: C.MISSING_MS });
       }
     }
-    for (const call of this.state.calls) this.send(call);
+    for (const call of this.state.calls) {
+      this.send(call);
+      // How requests were answered is told again behind this event: said before that, a request would be taken for another.
+      if (call.video?.command !== 'askVideo') this.sendVideo(call);
+      else this.effects.push({ type: 'timer', name: `video:${call.key}`, ms: C.RETRY_MS });
+    }
     const known = this.find(liveKey);
     if (!known) this.restore(live);
     else if (known.phase === 'ended') this.stillThereThough(known, live);
@@ -691,9 +830,11 @@ class Machine {
 
   private stillThere(call: CallRecord, live: Fields): void {
     this.heardOf(call);
+    const callType = textOf(live.callType);
+    if (callType) this.typed(call, callType);
     if (live.state !== 'active') return;
     if (call.role === 'caller') {
-      if (call.phase !== 'active') this.activate(call, this.now + clockOffset(this.state.clock));
+      if (call.phase !== 'active') this.activate(call, this.serverNow());
     } else if (call.phase === 'ringing') {
       this.end(call, 'answered_elsewhere');
     }
@@ -715,8 +856,9 @@ class Machine {
     const role: Role = live.role === 'callee' ? 'callee' : 'caller';
     const active = live.state === 'active';
     if (role === 'callee' && !active) return;
+    const callType = textOf(live.callType) ?? 'AUDIO';
     const call: CallRecord = {
-      id, key: keyOf(id), role, peer, callType: textOf(live.callType) ?? 'AUDIO', phase: active ? 'active' : 'ringing', fields: {},
+      id, key: keyOf(id), role, peer, callType, dialledType: callType, videoAsked: null, phase: active ? 'active' : 'ringing', fields: {},
       alerting: live.state === 'ringing', byPush: false, restored: true, known: true, missing: 0,
     };
     this.keep(call);
@@ -759,7 +901,7 @@ class Machine {
     if (call) return call.phase === 'ended' ? 'over' : 'known';
     const { type: _, channelId, timestamp, ...fields } = data;
     const sentAt = numberOf(timestamp);
-    const age = sentAt === undefined ? 0 : Math.max(0, this.now + clockOffset(this.state.clock) - sentAt);
+    const age = sentAt === undefined ? 0 : Math.max(0, this.serverNow() - sentAt);
     if (age > C.PUSH_AGE_MS) return 'too_old';
     this.incoming(id, undefined, {
       ...fields, ...(textOf(channelId) ? { channelName: channelId } : {}), expiresInMs: C.RING_MS - age,
@@ -776,8 +918,8 @@ class Machine {
   /** A call that ended before this phone heard of it: a push that comes later does not ring. */
   private remember(id: string): void {
     this.keep({
-      id, key: keyOf(id), role: 'callee', peer: '', callType: '', phase: 'ended', fields: {}, alerting: false, byPush: false,
-      restored: false, known: true, missing: 0, reason: 'cancelled',
+      id, key: keyOf(id), role: 'callee', peer: '', callType: '', dialledType: '', videoAsked: null, phase: 'ended', fields: {},
+      alerting: false, byPush: false, restored: false, known: true, missing: 0, reason: 'cancelled',
     });
   }
 
@@ -790,6 +932,7 @@ class Machine {
       if (oldest < 0) oldest = calls.findIndex((other) => other.phase === 'ended');
       if (oldest < 0) oldest = 0;
       this.settle(calls[oldest]!, failed('unreachable', 'no answer of the server'));
+      this.settleVideo(calls[oldest]!, failed('unreachable', 'no answer of the server'));
       calls.splice(oldest, 1);
     }
   }
@@ -810,7 +953,10 @@ class Machine {
     call.phase = 'ended';
     call.reason = reason;
     if (text) call.text = text;
-    this.settle(call, { ok: false, error: { code: 'overtaken', message: `the call is over: ${reason}`, reason } });
+    const result: Result = { ok: false, error: { code: 'overtaken', message: `the call is over: ${reason}`, reason } };
+    this.settle(call, result);
+    this.settleVideo(call, result);
+    call.videoAsked = null;
   }
 
   /** The word under way, if there is one, has come to its end. */
@@ -819,9 +965,22 @@ class Machine {
     delete call.pending;
   }
 
+  private settleVideo(call: CallRecord, result: Result): void {
+    for (const request of call.video?.requests ?? []) this.resolve(request, result);
+    delete call.video;
+  }
+
+  private serverNow(): number {
+    return this.now + clockOffset(this.state.clock);
+  }
+
   private resolve(request: number, result: Result): void {
     this.effects.push({ type: 'resolve', request, result });
   }
+}
+
+function isVideo(call: CallRecord): boolean {
+  return call.callType.toUpperCase() === 'VIDEO';
 }
 
 function failed(code: ErrorCode, message: string): Result {
@@ -833,7 +992,7 @@ function tooLate(call: CallRecord): Result {
 }
 
 function errorOf(ack: Fields): SignalingError {
-  const code = ack.busy === true ? 'busy' : CODES.includes(ack.code as ServerCode) ? (ack.code as ServerCode) : 'internal';
+  const code = ack.busy === true ? 'busy' : ack.error === 'Not supported' ? 'not_supported' : CODES.includes(ack.code as ServerCode) ? (ack.code as ServerCode) : 'internal';
   const error: SignalingError = { code, message: textOf(ack.error) ?? 'refused' };
   const wait = numberOf(ack.retryAfterMs);
   if (wait !== undefined) error.retryAfterMs = wait;

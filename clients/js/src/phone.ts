@@ -99,6 +99,7 @@ export class Phone {
   readonly #restored = new Listeners<Call>();
   readonly #links = new Listeners<Link>();
   readonly #presences = new Listeners<{ userId: string; online: boolean }>();
+  readonly #appEvents = new Listeners<{ name: string; data: Fields }>();
   readonly #log: LogEntry[] = [];
 
   constructor(options: PhoneOptions) {
@@ -221,6 +222,11 @@ export class Phone {
     return this.#presences.add(listener);
   }
 
+  /** What the backend sends of its own, outside calls: `app:` events (docs/laravel.md), with the `data` that Laravel gave. */
+  onAppEvent(listener: (name: string, data: Fields) => void): Off {
+    return this.#appEvents.add(({ name, data }) => listener(name, data));
+  }
+
   /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. Each is told by `onPresence` as
    * soon as it is known. */
   watch(...userIds: string[]): void {
@@ -317,6 +323,10 @@ export class Phone {
         return this.#handle(this.#record(callId)!)._hear({
           senderId, data, timestamp, ...(messageId ? { id: messageId } : {}), ...(kept ? { kept } : {}),
         });
+      }
+      case 'app': {
+        const { name, data } = effect;
+        return this.#tell(() => this.#appEvents.tell({ name, data }));
       }
       case 'presence': {
         const { userId, online } = effect;
@@ -443,8 +453,6 @@ export class Call {
   readonly role: Role;
   /** The user at the other end. */
   readonly peer: string;
-  /** `AUDIO` or `VIDEO`. */
-  readonly callType: string;
   /**
    * A caller's: what became of the dial. `ok`: the callee's phones ring, or a push is on its way to them
    * (`state.byPush`). Errors: `busy`, `rate_limited`, `unavailable`, `not_a_participant`, `invalid_state`,
@@ -469,7 +477,6 @@ export class Call {
     this.id = record.id;
     this.role = record.role;
     this.peer = record.peer;
-    this.callType = record.callType;
     this.#fields = record.fields;
     this.#state = stateOf(record);
   }
@@ -477,6 +484,11 @@ export class Call {
   /** How it is now. */
   get state(): CallState {
     return this.#state;
+  }
+
+  /** `AUDIO` or `VIDEO`, as it is now. */
+  get callType(): string {
+    return this.#state.callType;
   }
 
   /** What came with it: `callerName`, `channelName`, `agoraToken` and whatever the caller's app added. */
@@ -518,6 +530,24 @@ export class Call {
   /** Whatever it is at: cancels, declines or hangs up. `ok`: the server knows. Error: `closed`. */
   hangUp(): Promise<Result> {
     return this.#phone._say((request) => ({ type: 'hangUp', request, callId: this.id }));
+  }
+
+  /** Asks the other party of an active audio call for video; `state.videoAsked` and `state.callType` say what becomes of it.
+   * `ok`: he is asked, or it is a video call. Errors: `invalid_state`, `not_supported`, `overtaken`, `call_not_found`,
+   * `not_a_participant`, `closed`. */
+  askVideo(): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'askVideo', request, callId: this.id }));
+  }
+
+  /** Answers the other party, while `state.videoAsked` is his. `ok`: the server knows; after a yes it is a video call.
+   * Errors as of `askVideo`. */
+  answerVideo(accepted: boolean): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'answerVideo', request, callId: this.id, accepted }));
+  }
+
+  /** Makes a video call an audio call, without asking. `ok`: it is one. Errors as of `askVideo`. */
+  toAudio(): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'toAudio', request, callId: this.id }));
   }
 
   /** Sends JSON of at most 4 KiB to the other party, behind what was sent before. `ok`: `devices` of the other party were
@@ -578,9 +608,9 @@ function onceEach(listener: (call: Call) => void): (call: Call) => void {
   };
 }
 
-function stateOf({ phase, alerting, byPush, restored, acceptedAt, reason, text, durationMs }: CallRecord): CallState {
+function stateOf({ phase, callType, videoAsked, alerting, byPush, restored, acceptedAt, reason, text, durationMs }: CallRecord): CallState {
   return {
-    phase, alerting, byPush, restored,
+    phase, callType, videoAsked, alerting, byPush, restored,
     ...(acceptedAt === undefined ? {} : { acceptedAt }),
     ...(reason === undefined ? {} : { reason }),
     ...(text === undefined ? {} : { text }),
