@@ -62,6 +62,56 @@ test('two calls, one after the other, over polling that becomes a websocket', as
   assert.ok(ana.log.length <= 100 && !JSON.stringify(ana.log).includes('token-of'));
 });
 
+test('an audio call becomes a video call and goes back, also over a cut, and the app hears its own events', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana, bo);
+  const call = ana.call(bo.userId, 'AUDIO');
+  const there = await rings(bo);
+  assert.equal((await call.askVideo()).error.code, 'invalid_state');
+  await there.answer();
+  await reaches(call, 'active');
+  const shows = (one, type, by) => until(
+    () => one.callType === type && one.state.videoAsked?.by === by, () => `it is ${type}, asked by ${by}: ${JSON.stringify(one.state)}`,
+  );
+
+  assert.deepEqual(await call.askVideo(), { ok: true });
+  await shows(call, 'AUDIO', 'me');
+  await shows(there, 'AUDIO', 'peer');
+  assert.ok(Math.abs(there.state.videoAsked.until - bo.serverNow() - 30_000) < 5000);
+  assert.deepEqual(await there.answerVideo(false), { ok: true });
+  await shows(call, 'AUDIO');
+  assert.deepEqual(await there.askVideo(), { ok: true });
+  await shows(call, 'AUDIO', 'peer');
+  assert.deepEqual(await Promise.all([call.answerVideo(true), call.answerVideo(true)]), [{ ok: true }, { ok: true }]);
+  await Promise.all([shows(call, 'VIDEO'), shows(there, 'VIDEO')]);
+  assert.deepEqual(await call.toAudio(), { ok: true });
+  await Promise.all([shows(call, 'AUDIO'), shows(there, 'AUDIO')]);
+  await Promise.all([call.askVideo(), there.askVideo()]);
+  await Promise.all([shows(call, 'VIDEO'), shows(there, 'VIDEO')]);
+
+  b.open = false;
+  b.cut();
+  await until(() => bo.link.status !== 'ready', 'it is cut');
+  const types = [];
+  there.onState(({ callType }) => types.push(callType));
+  assert.deepEqual(await call.toAudio(), { ok: true });
+  b.open = true;
+  bo.resume();
+  await shows(there, 'AUDIO');
+  await until(() => bo.link.status === 'ready', 'he is back');
+  assert.deepEqual([...new Set(types)], ['VIDEO', 'AUDIO']);
+
+  const heard = [];
+  bo.onAppEvent((name, data) => heard.push([name, data]));
+  const { body } = await cluster.nodes[0].post(`/api/users/${bo.userId}/emit`, { event: 'app:balance', data: { minutes: 3 } });
+  assert.equal(body.emitted, true, JSON.stringify(body));
+  await until(() => heard.length, 'the event of the app is heard');
+  assert.deepEqual(heard, [['app:balance', { minutes: 3 }]]);
+  await call.hangUp();
+  await reaches(there, 'ended', 'hung_up');
+  assert.equal((await there.toAudio()).error.code, 'invalid_state');
+});
+
 test('an answer that is given while the connection is cut arrives', async () => {
   const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
   await ready(ana, bo);
