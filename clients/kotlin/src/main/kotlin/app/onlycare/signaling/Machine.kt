@@ -19,6 +19,7 @@ internal object Constants {
     const val RING_MS = 30_000L
     const val RING_GRACE_MS = 3_000L
     const val RING_MAX_MS = 185_000L
+    const val VIDEO_MS = 30_000L
     const val MISSING_MS = 15_000L
     const val PUSH_AGE_MS = 20_000L
     const val RETRY_MS = 1_000L
@@ -38,6 +39,11 @@ internal enum class Command(val word: String, val event: String) {
     DECLINE("decline", "call:reject"),
     CANCEL("cancel", "call:cancel"),
     HANG_UP("hangUp", "call:end"),
+
+    // About video: one at a time, beside the others, so that whatever ends the call need not wait for it.
+    ASK_VIDEO("askVideo", "call:upgrade"),
+    ANSWER_VIDEO("answerVideo", "call:upgrade:response"),
+    TO_AUDIO("toAudio", "call:downgrade"),
 }
 
 /** A word that the server has not answered yet. */
@@ -49,6 +55,9 @@ internal data class Pending(
 )
 
 /**
+ * @property callType the type of now
+ * @property dialledType the type as it was dialled: a second tap is told by it
+ * @property video the word about video that the server has not answered yet
  * @property known the server has spoken of it
  * @property heard the order of the last message heard
  * @property missing sessions that should have named it and did not: 1 once, 2 and the store is known to answer
@@ -58,7 +67,7 @@ internal data class CallRecord(
     val key: String,
     val role: Role,
     val peer: String,
-    val callType: String,
+    var callType: String,
     var phase: Phase,
     var fields: Fields,
     var alerting: Boolean = false,
@@ -72,6 +81,9 @@ internal data class CallRecord(
     var durationMs: Long? = null,
     var pending: Pending? = null,
     var heard: Long = 0,
+    val dialledType: String = callType,
+    var videoAsked: VideoAsked? = null,
+    var video: Pending? = null,
 )
 
 /**
@@ -117,6 +129,9 @@ internal sealed interface Input {
     data class Decline(val request: Int, val callId: String, val reason: String?) : Input
     data class Cancel(val request: Int, val callId: String, val reason: String?) : Input
     data class HangUp(val request: Int, val callId: String) : Input
+    data class AskVideo(val request: Int, val callId: String) : Input
+    data class AnswerVideo(val request: Int, val callId: String, val accepted: Boolean) : Input
+    data class ToAudio(val request: Int, val callId: String) : Input
     data class Say(
         val request: Int,
         val callId: String,
@@ -149,6 +164,7 @@ internal sealed interface Effect {
         val kept: Boolean = false,
     ) : Effect
     data class Presence(val userId: String, val online: Boolean) : Effect
+    data class App(val name: String, val data: Fields) : Effect
 }
 
 internal fun initial(userId: String): State =
@@ -161,7 +177,7 @@ internal fun initial(userId: String): State =
  * @param random in 0 until 1
  */
 internal fun step(before: State, input: Input, now: Long, random: Double): Pair<State, List<Effect>> {
-    val calls = before.calls.mapTo(mutableListOf()) { call -> call.copy(pending = call.pending?.copy()) }
+    val calls = before.calls.mapTo(mutableListOf()) { it.copy(pending = it.pending?.copy(), video = it.video?.copy()) }
     val machine = Machine(before.copy(calls = calls, messages = before.messages.map { it.copy() }), now, random)
     machine.take(input)
     return machine.state to machine.effects
@@ -210,6 +226,9 @@ private class Machine(val state: State, private val now: Long, private val rando
             is Input.Decline -> decline(input.request, input.callId, input.reason)
             is Input.Cancel -> cancel(input.request, input.callId, input.reason)
             is Input.HangUp -> leave(input.request, find(keyOf(input.callId)), null)
+            is Input.AskVideo -> askVideo(input.request, input.callId)
+            is Input.AnswerVideo -> answerVideo(input.request, input.callId, input.accepted)
+            is Input.ToAudio -> toAudio(input.request, input.callId)
             is Input.Say -> message(input)
             is Input.Watch -> watch(input.users)
             is Input.Unwatch -> unwatch(input.users)
@@ -236,6 +255,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         effects += Effect.Disconnect
         for (call in state.calls) {
             settle(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
+            settleVideo(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             if (call.phase != Phase.ENDED) end(call, EndReason.LOST)
         }
         for (message in state.messages) {
@@ -295,6 +315,8 @@ private class Machine(val state: State, private val now: Long, private val rando
         val call = (if (colon < 0) null else find(name.substring(colon + 1))) ?: return
         when (name.substring(0, colon)) {
             "retry" -> send(call)
+            "video" -> sendVideo(call)
+            "asked" -> if (call.video?.command != Command.ASK_VIDEO) call.videoAsked = null
             "dial" -> if (call.phase == Phase.CALLING) unreachable(call)
             "ring" -> rungOut(call)
             "missing" ->
@@ -317,7 +339,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun call(dial: Input.Dial) {
         val (request, callId, peer, callType, fields) = dial
         val twin = find(keyOf(callId)) ?: state.calls.find {
-            it.role == Role.CALLER && it.phase != Phase.ENDED && it.peer == peer && it.callType == callType
+            it.role == Role.CALLER && it.phase != Phase.ENDED && it.peer == peer && it.dialledType == callType
         }
         if (twin != null) {
             effects += Effect.Dialled(request, twin.id)
@@ -427,6 +449,48 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (sent) say(call, Command.CANCEL, mapOf("callId" to call.id))
     }
 
+    /** The call that a word about video is of, if it can be said now; else the word is answered. Of two at once the same
+     * one is one, and another has to wait: what the server did of the first decides what the second means. */
+    private fun inVideo(request: Int, callId: String, command: Command, accepted: Boolean? = null): CallRecord? {
+        val call = find(keyOf(callId))
+        val video = call?.video
+        when {
+            call == null -> resolve(request, NO_SUCH_CALL)
+            call.phase == Phase.ENDED -> resolve(request, tooLate(call))
+            call.phase != Phase.ACTIVE ->
+                resolve(request, Outcome.failed(ErrorCode.INVALID_STATE, "the call is not accepted yet"))
+            video == null -> return call
+            video.command == command && video.payload["accepted"] == accepted -> video.requests += request
+            else -> resolve(request, Outcome.failed(ErrorCode.INVALID_STATE, "another word about video is under way"))
+        }
+        return null
+    }
+
+    private fun askVideo(request: Int, callId: String) {
+        val call = inVideo(request, callId, Command.ASK_VIDEO) ?: return
+        if (isVideo(call) || call.videoAsked?.by == Party.ME) return resolve(request, Outcome.OK)
+        call.videoAsked = VideoAsked(Party.ME, serverNow() + Constants.VIDEO_MS)
+        sayVideo(call, Command.ASK_VIDEO, mapOf("callId" to call.id), request)
+    }
+
+    private fun answerVideo(request: Int, callId: String, accepted: Boolean) {
+        val call = inVideo(request, callId, Command.ANSWER_VIDEO, accepted) ?: return
+        if (call.videoAsked?.by != Party.PEER) {
+            val isSo = accepted && isVideo(call)
+            return resolve(request, if (isSo) Outcome.OK else Outcome.failed(ErrorCode.INVALID_STATE, "nobody asks for video"))
+        }
+        call.videoAsked = null
+        sayVideo(call, Command.ANSWER_VIDEO, mapOf("callId" to call.id, "accepted" to accepted), request)
+    }
+
+    private fun toAudio(request: Int, callId: String) {
+        val call = inVideo(request, callId, Command.TO_AUDIO) ?: return
+        if (isVideo(call)) return sayVideo(call, Command.TO_AUDIO, mapOf("callId" to call.id), request)
+        val asks = call.videoAsked?.by == Party.ME
+        val error = Outcome.failed(ErrorCode.INVALID_STATE, "a request for video is not taken back")
+        resolve(request, if (asks) error else Outcome.OK)
+    }
+
     private fun message(say: Input.Say) {
         val call = find(keyOf(say.callId)) ?: return resolve(say.request, NO_SUCH_CALL)
         if (call.phase == Phase.ENDED) return resolve(say.request, tooLate(call))
@@ -485,6 +549,47 @@ private class Machine(val state: State, private val now: Long, private val rando
         effects += Effect.Send(pending.command.word, call.key, pending.tries, pending.command.event, pending.payload)
     }
 
+    private fun sayVideo(call: CallRecord, command: Command, payload: Fields, request: Int) {
+        call.video = Pending(command, payload, listOf(request))
+        sendVideo(call)
+    }
+
+    private fun sendVideo(call: CallRecord) {
+        val video = call.video
+        if (video == null || state.link.status != LinkStatus.READY) return
+        video.tries += 1
+        effects += Effect.Send(video.command.word, call.key, video.tries, video.command.event, video.payload)
+    }
+
+    private fun videoAnswered(call: CallRecord, video: Pending, error: SignalingError?) {
+        val again = error?.let { waitBefore(it, video.tries, false) }
+        if (again != null) {
+            effects += Effect.Timer("video:${call.key}", again)
+            return
+        }
+        settleVideo(call, Outcome(error))
+        if (video.command != Command.ASK_VIDEO) {
+            if (error == null && video.command == Command.TO_AUDIO) typed(call, CallType.AUDIO.name)
+            else if (error == null && video.payload["accepted"] == true) typed(call, CallType.VIDEO.name)
+        } else if (error != null) {
+            call.videoAsked = null
+        } else {
+            call.videoAsked = VideoAsked(Party.ME, serverNow() + Constants.VIDEO_MS)
+            // The server answers in any case, when it says so: this is for a server that forgot.
+            effects += Effect.Timer("asked:${call.key}", Constants.RING_MAX_MS)
+        }
+    }
+
+    /** The call is of this type now: a word that wanted it has its answer. */
+    private fun typed(call: CallRecord, callType: String) {
+        call.callType = callType
+        val command = call.video?.command
+        if (isVideo(call)) call.videoAsked = null
+        val wanted = if (isVideo(call)) command == Command.ASK_VIDEO || call.video?.payload?.get("accepted") == true
+        else command == Command.TO_AUDIO
+        if (wanted) settleVideo(call, Outcome.OK)
+    }
+
     private fun unanswered(command: String, key: String, number: Int) {
         if (command == "probe" && state.link.status == LinkStatus.READY) return drop()
         if (command == "message") return messageUnanswered(number)
@@ -492,6 +597,8 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (command == "confirm" && call.missing == 1) effects += Effect.Timer("missing:$key", Constants.MISSING_MS)
         val pending = call.pending
         if (pending?.command?.word == command && pending.tries == number) send(call)
+        val video = call.video
+        if (video?.command?.word == command && video.tries == number) sendVideo(call)
     }
 
     private fun ack(command: String, key: String, number: Int, ack: Fields) {
@@ -500,6 +607,8 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (command == "message") return messageAnswered(number, ack, error)
         val call = find(key) ?: return
         if (command == "confirm") return confirmed(call, error)
+        val video = call.video
+        if (video?.command?.word == command) return videoAnswered(call, video, error)
         val pending = call.pending
         if (pending?.command?.word != command) return
         if (command == "call") return dialAnswered(call, ack, error)
@@ -513,7 +622,7 @@ private class Machine(val state: State, private val now: Long, private val rando
                 call.known = true
                 call.restored = false
                 settle(call, Outcome.OK)
-                if (call.phase == Phase.ANSWERING) activate(call, now + clockOffset(state.clock))
+                if (call.phase == Phase.ANSWERING) activate(call, serverNow())
             }
             error.code == ErrorCode.INVALID_STATE && ack["state"] == "active" -> {
                 settle(call, Outcome.failed(ErrorCode.ANSWERED_ELSEWHERE, "another device has the call"))
@@ -621,6 +730,10 @@ private class Machine(val state: State, private val now: Long, private val rando
             val user = textOf(data["userId"]) ?: return
             return present(mapOf(user to (name == "user:online")))
         }
+        if (name.startsWith("app:")) {
+            effects += Effect.App(name, data)
+            return
+        }
         val id = textOf(data["callId"]) ?: return
         val call = find(keyOf(id))
         if (name == "call:incoming") return incoming(id, call, data, false)
@@ -651,6 +764,27 @@ private class Machine(val state: State, private val now: Long, private val rando
                 numberOf(data["durationMs"])?.let { call.durationMs = it }
                 end(call, END_REASONS[text] ?: EndReason.HUNG_UP, text)
             }
+            "call:upgrade:request" -> {
+                if (call.phase != Phase.ACTIVE || textOf(data["senderId"]) != call.peer) return
+                // Answered here already, or asked from both sides: that the server has not read yet.
+                val video = call.video
+                if (video != null && video.command != Command.TO_AUDIO) return
+                val left = numberOf(data["expiresInMs"]) ?: Constants.VIDEO_MS
+                call.videoAsked = VideoAsked(Party.PEER, serverNow() + left)
+                effects += Effect.Timer("asked:${call.key}", left + Constants.RING_GRACE_MS)
+            }
+            "call:upgrade:response" -> {
+                // Told again in each session: of a request that was not heard of yet, if nothing is asked it says nothing
+                // new.
+                val video = call.video
+                val isSaid =
+                    if (video?.command == Command.ASK_VIDEO) video.tries > 0 else call.videoAsked?.by == Party.ME
+                if (!isSaid) return
+                call.videoAsked = null
+                settleVideo(call, Outcome.OK)
+                if (data["accepted"] == true) typed(call, CallType.VIDEO.name)
+            }
+            "call:downgraded" -> if (call.phase == Phase.ACTIVE) typed(call, CallType.AUDIO.name)
             "call:message" -> {
                 val sender = textOf(data["senderId"])
                 if (sender != call.peer) return
@@ -712,7 +846,14 @@ private class Machine(val state: State, private val now: Long, private val rando
                 }
             }
         }
-        for (call in state.calls) send(call)
+        for (call in state.calls) {
+            send(call)
+            val video = call.video ?: continue
+            // How requests were answered is told again behind this event: said before that, a request would be taken for
+            // another.
+            if (video.command != Command.ASK_VIDEO) sendVideo(call)
+            else effects += Effect.Timer("video:${call.key}", Constants.RETRY_MS)
+        }
         val known = find(liveKey)
         if (known == null) restore(live) else if (known.phase == Phase.ENDED) stillThereThough(known, live)
         if (state.watched.isNotEmpty()) presence("watch", "presence:subscribe", state.watched)
@@ -721,9 +862,10 @@ private class Machine(val state: State, private val now: Long, private val rando
 
     private fun stillThere(call: CallRecord, live: Fields) {
         heardOf(call)
+        textOf(live["callType"])?.let { typed(call, it) }
         if (live["state"] != "active") return
         if (call.role == Role.CALLER) {
-            if (call.phase != Phase.ACTIVE) activate(call, now + clockOffset(state.clock))
+            if (call.phase != Phase.ACTIVE) activate(call, serverNow())
         } else if (call.phase == Phase.RINGING) {
             end(call, EndReason.ANSWERED_ELSEWHERE)
         }
@@ -786,7 +928,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (data["type"] != "incoming_call" || textOf(data["callerId"]) == null) return PushOutcome.NOT_A_CALL
         if (call != null) return if (call.phase == Phase.ENDED) PushOutcome.OVER else PushOutcome.KNOWN
         val sentAt = numberOf(data["timestamp"])
-        val age = if (sentAt == null) 0 else max(0, now + clockOffset(state.clock) - sentAt)
+        val age = if (sentAt == null) 0 else max(0, serverNow() - sentAt)
         if (age > Constants.PUSH_AGE_MS) return PushOutcome.TOO_OLD
         val fields = (data - setOf("type", "channelId", "timestamp")).toMutableMap()
         textOf(data["channelId"])?.let { fields["channelName"] = it }
@@ -815,6 +957,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             if (oldest < 0) oldest = calls.indexOfFirst { it.phase == Phase.ENDED }
             if (oldest < 0) oldest = 0
             settle(calls[oldest], Outcome.failed(ErrorCode.UNREACHABLE, "no answer of the server"))
+            settleVideo(calls[oldest], Outcome.failed(ErrorCode.UNREACHABLE, "no answer of the server"))
             calls.removeAt(oldest)
         }
     }
@@ -836,7 +979,10 @@ private class Machine(val state: State, private val now: Long, private val rando
         call.reason = reason
         if (text != null) call.text = text
         val message = "the call is over: ${reason.name.lowercase()}"
-        settle(call, Outcome(SignalingError(ErrorCode.OVERTAKEN, message, reason = reason)))
+        val overtaken = Outcome(SignalingError(ErrorCode.OVERTAKEN, message, reason = reason))
+        settle(call, overtaken)
+        settleVideo(call, overtaken)
+        call.videoAsked = null
     }
 
     /** The word under way, if there is one, has come to its end. */
@@ -845,10 +991,19 @@ private class Machine(val state: State, private val now: Long, private val rando
         call.pending = null
     }
 
+    private fun settleVideo(call: CallRecord, outcome: Outcome) {
+        for (request in call.video?.requests.orEmpty()) resolve(request, outcome)
+        call.video = null
+    }
+
+    private fun serverNow(): Long = now + clockOffset(state.clock)
+
     private fun resolve(request: Int, outcome: Outcome) {
         effects += Effect.Resolve(request, outcome)
     }
 }
+
+private fun isVideo(call: CallRecord): Boolean = call.callType.equals(CallType.VIDEO.name, ignoreCase = true)
 
 private val NO_SUCH_CALL = Outcome.failed(ErrorCode.CALL_NOT_FOUND, "no such call")
 
@@ -858,7 +1013,12 @@ private fun tooLate(call: CallRecord) =
     Outcome(SignalingError(ErrorCode.INVALID_STATE, "the call is over", reason = call.reason))
 
 private fun errorOf(ack: Fields): SignalingError {
-    val code = if (ack["busy"] == true) ErrorCode.BUSY else SERVER_CODES[ack["code"]] ?: ErrorCode.INTERNAL
+    val code = when {
+        ack["busy"] == true -> ErrorCode.BUSY
+        // With VIDEO_SWITCH=off, as the deployed server: no code.
+        ack["error"] == "Not supported" -> ErrorCode.NOT_SUPPORTED
+        else -> SERVER_CODES[ack["code"]] ?: ErrorCode.INTERNAL
+    }
     return SignalingError(
         code,
         textOf(ack["error"]) ?: "refused",

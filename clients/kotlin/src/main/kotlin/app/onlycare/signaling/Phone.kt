@@ -34,6 +34,17 @@ public fun interface Listener<T> {
     public fun on(value: T)
 }
 
+/** Hears of events of the application, on a thread of the phone. */
+public fun interface AppEventListener {
+    /**
+     * Must return soon: the next news waits for it.
+     *
+     * @param name begins with `app:`
+     * @param data what the backend sent with it; empty if nothing
+     */
+    public fun on(name: String, data: Map<String, Any?>)
+}
+
 /**
  * What a phone is made of.
  *
@@ -100,6 +111,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     private val restorations = Listeners<Call>()
     private val links = Listeners<Link>()
     private val presences = Listeners<Map<String, Boolean>>()
+    private val appEvents = Listeners<Effect.App>()
     private val mutableLink = MutableStateFlow(state.link)
     private val mutableCalls = MutableStateFlow<List<Call>>(emptyList())
     private val mutablePresence = MutableStateFlow<Map<String, Boolean>>(emptyMap())
@@ -231,6 +243,11 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     /** For Java: [presence], after every change. Close what it gives to hear no more. */
     public fun onPresence(listener: Listener<Map<String, Boolean>>): Closeable = onWorker { presences.add(listener) }
 
+    /** What the backend sends to this user (`POST /api/users/{userId}/emit`), while a connection is there: none is kept.
+     * Close what it gives to hear no more. */
+    public fun onAppEvent(listener: AppEventListener): Closeable =
+        onWorker { appEvents.add { event -> listener.on(event.name, event.data) } }
+
     internal fun say(input: (request: Int) -> Input): CompletableDeferred<Outcome> {
         val result = CompletableDeferred<Outcome>()
         worker.execute { take(input(ask(result))) }
@@ -299,6 +316,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
                     Message(effect.senderId, effect.data, effect.timestamp, effect.messageId, effect.kept),
                 )
             is Effect.Presence -> Unit
+            is Effect.App -> tell { appEvents.tell(effect) }
         }
     }
 
@@ -415,6 +433,9 @@ public class Phone(private val options: PhoneOptions) : Closeable {
             is Input.Decline -> words += input.callId
             is Input.Cancel -> words += input.callId
             is Input.HangUp -> words += input.callId
+            is Input.AskVideo -> words += input.callId
+            is Input.AnswerVideo -> words += input.callId
+            is Input.ToAudio -> words += input.callId
             is Input.Say -> words += input.callId
             is Input.Timer -> words += input.name
             is Input.Refused -> words += input.message
