@@ -21,6 +21,7 @@ internal object Constants {
     const val RING_MAX_MS = 185_000L
     const val VIDEO_MS = 30_000L
     const val MISSING_MS = 15_000L
+    const val RESTORED_MS = 60_000L
     const val PUSH_AGE_MS = 20_000L
     const val RETRY_MS = 1_000L
     const val RETRY_MAX_MS = 8_000L
@@ -319,10 +320,9 @@ private class Machine(val state: State, private val now: Long, private val rando
             "asked" -> if (call.video?.command != Command.ASK_VIDEO) call.videoAsked = null
             "dial" -> if (call.phase == Phase.CALLING) unreachable(call)
             "ring" -> rungOut(call)
+            "restored" -> askOfRestored(call)
             "missing" ->
-                if (call.missing == 1 && call.phase != Phase.ENDED && status == LinkStatus.READY) {
-                    effects += Effect.Send("confirm", call.key, 0, "call:ringing", mapOf("callId" to call.id))
-                }
+                if (call.missing == 1 && call.phase != Phase.ENDED && status == LinkStatus.READY) confirm(call)
         }
     }
 
@@ -339,7 +339,8 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun call(dial: Input.Dial) {
         val (request, callId, peer, callType, fields) = dial
         val twin = find(keyOf(callId)) ?: state.calls.find {
-            it.role == Role.CALLER && it.phase != Phase.ENDED && it.peer == peer && it.dialledType == callType
+            it.role == Role.CALLER && !it.restored && it.phase != Phase.ENDED && it.peer == peer &&
+                it.dialledType == callType
         }
         if (twin != null) {
             effects += Effect.Dialled(request, twin.id)
@@ -606,7 +607,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (command == "watch") return present(fieldsOf(ack["users"]))
         if (command == "message") return messageAnswered(number, ack, error)
         val call = find(key) ?: return
-        if (command == "confirm") return confirmed(call, error)
+        if (command == "confirm") return confirmed(call, ack, error)
         val video = call.video
         if (video?.command?.word == command) return videoAnswered(call, video, error)
         val pending = call.pending
@@ -657,10 +658,18 @@ private class Machine(val state: State, private val now: Long, private val rando
             call.known = true
             call.byPush = byPush
             if (call.phase == Phase.CALLING) rings(call)
-            return settle(call, Outcome.OK)
+            return dialled(call)
         }
         settle(call, Outcome(error))
         end(call, if (error.code == ErrorCode.BUSY) EndReason.BUSY else error.reason ?: EndReason.FAILED)
+    }
+
+    /** The line of this user is the dialled call's now: what else was known is over, and not everybody is told so. */
+    private fun dialled(call: CallRecord) {
+        settle(call, Outcome.OK)
+        for (other in state.calls) {
+            if (other !== call && other.known && other.phase != Phase.ENDED) end(other, EndReason.SUPERSEDED)
+        }
     }
 
     private fun rings(call: CallRecord) {
@@ -668,9 +677,27 @@ private class Machine(val state: State, private val now: Long, private val rando
         effects += Effect.Timer("ring:${call.key}", Constants.RING_MAX_MS)
     }
 
+    private fun confirm(call: CallRecord) {
+        effects += Effect.Send("confirm", call.key, 0, "call:ringing", mapOf("callId" to call.id))
+    }
+
+    /** A call that may be another device's: its end is told to that one and to the other side. */
+    private fun askOfRestored(call: CallRecord) {
+        if (!call.restored || call.phase == Phase.ENDED) return
+        if (call.phase == Phase.ACTIVE && state.link.status == LinkStatus.READY) confirm(call)
+        effects += Effect.Timer("restored:${call.key}", Constants.RESTORED_MS)
+    }
+
     /** Any answer but `unavailable` says that the store is there; what the next session says of the call is believed. */
-    private fun confirmed(call: CallRecord, error: SignalingError?) {
-        if (call.missing != 1 || call.phase == Phase.ENDED) return
+    private fun confirmed(call: CallRecord, ack: Fields, error: SignalingError?) {
+        if (call.phase == Phase.ENDED) return
+        if (call.restored) {
+            // A caller is `not_a_participant` here, alive or not; when the server has forgotten the call he is told.
+            val isOver = error?.code == ErrorCode.INVALID_STATE && ack["state"] == "ended"
+            if (isOver) return end(call, error?.reason ?: EndReason.OTHER)
+            if (error?.code == ErrorCode.CALL_NOT_FOUND) return end(call, EndReason.LOST)
+        }
+        if (call.missing != 1) return
         when (error?.code) {
             ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED ->
                 effects += Effect.Timer("missing:${call.key}", Constants.MISSING_MS)
@@ -892,6 +919,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         )
         keep(call)
         if (!active) rings(call)
+        effects += Effect.Timer("restored:${call.key}", Constants.RESTORED_MS)
         effects += Effect.Restored(id)
     }
 
@@ -971,7 +999,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun activate(call: CallRecord, at: Long) {
         call.phase = Phase.ACTIVE
         call.acceptedAt = at
-        if (call.pending?.command == Command.CALL) settle(call, Outcome.OK)
+        if (call.pending?.command == Command.CALL) dialled(call)
     }
 
     private fun end(call: CallRecord, reason: EndReason, text: String? = null) {

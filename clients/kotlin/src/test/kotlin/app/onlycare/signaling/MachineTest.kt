@@ -188,7 +188,7 @@ private fun wire(link: Link): Fields = mapOf(
 ).filterValues { it != null }
 
 private fun wire(call: CallRecord): Fields = mapOf(
-    "phase" to call.phase.name.lowercase(), "callType" to call.callType,
+    "phase" to call.phase.name.lowercase(), "fields" to call.fields, "known" to call.known, "callType" to call.callType,
     "videoAsked" to call.videoAsked?.let { mapOf("by" to it.by.name.lowercase(), "until" to it.until) },
     "video" to (call.video?.command?.word ?: ""), "reason" to call.reason?.name?.lowercase(), "text" to call.text,
     "alerting" to call.alerting, "byPush" to call.byPush, "restored" to call.restored, "acceptedAt" to call.acceptedAt,

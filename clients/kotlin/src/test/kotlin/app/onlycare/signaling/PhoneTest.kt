@@ -145,6 +145,27 @@ class PhoneTest {
     }
 
     @Test
+    fun `after a restart in a call the same user is dialled anew, and the old call is over`() = runBlocking {
+        val (first, bo) = pair()
+        val before = first.call(bo.user, CallType.VIDEO)
+        val there = rings(bo)
+        assertEquals(Outcome.OK, there.answer())
+        before.reaches(Phase.ACTIVE)
+        first.close()
+        val again = ready(stage.phone(b.url, first.userId))
+        val found = withTimeout(PATIENCE_MS) { again.restored.first() }
+        val next = again.call(bo.user, CallType.VIDEO, CallOptions(channelName = "new"))
+        assertFalse(next.id == before.id)
+        assertEquals(Outcome.OK, next.dialled())
+        found.reaches(Phase.ENDED, EndReason.SUPERSEDED)
+        there.reaches(Phase.ENDED, EndReason.HUNG_UP)
+        val rang = rings(bo)
+        assertEquals("new", rang.fields["channelName"])
+        assertEquals(Outcome.OK, next.cancel())
+        rang.reaches(Phase.ENDED)
+    }
+
+    @Test
     fun `who watches a user hears of him`() = runBlocking {
         val ana = stage.phone(a.url)
         val bo = stage.phone(b.url)
