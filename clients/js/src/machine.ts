@@ -13,6 +13,7 @@ export const CONSTANTS = {
   RING_MAX_MS: 185_000,
   VIDEO_MS: 30_000,
   MISSING_MS: 15_000,
+  RESTORED_MS: 60_000,
   PUSH_AGE_MS: 20_000,
   RETRY_MS: 1_000,
   RETRY_MAX_MS: 8_000,
@@ -292,6 +293,8 @@ class Machine {
         return;
       case 'ring':
         return this.rungOut(call);
+      case 'restored':
+        return this.askOfRestored(call);
       case 'missing':
         if (call.missing === 1 && call.phase !== 'ended' && status === 'ready') this.confirm(call);
         return;
@@ -311,7 +314,7 @@ class Machine {
 
   private call(request: number, callId: string, peer: string, callType: string, fields: Fields): void {
     const twin = this.find(keyOf(callId)) ??
-      this.state.calls.find((call) => call.role === 'caller' && call.phase !== 'ended' && call.peer === peer && call.dialledType === callType);
+      this.state.calls.find((call) => call.role === 'caller' && !call.restored && call.phase !== 'ended' && call.peer === peer && call.dialledType === callType);
     if (twin) {
       this.effects.push({ type: 'dialled', request, callId: twin.id });
       if (twin.pending?.command === 'call') twin.pending.requests.push(request);
@@ -610,11 +613,19 @@ class Machine {
       call.known = true;
       call.byPush = ack.useFcmFallback === true;
       if (call.phase === 'calling') this.rings(call);
-      return this.settle(call, { ok: true });
+      return this.dialled(call);
     }
     const error = errorOf(ack);
     this.settle(call, { ok: false, error });
     this.end(call, error.code === 'busy' ? 'busy' : (error.reason ?? 'failed'));
+  }
+
+  /** The line of this user is the dialled call's now: what else was known is over, and not everybody is told so. */
+  private dialled(call: CallRecord): void {
+    this.settle(call, { ok: true });
+    for (const other of this.state.calls) {
+      if (other !== call && other.known && other.phase !== 'ended') this.end(other, 'superseded');
+    }
   }
 
   private rings(call: CallRecord): void {
@@ -626,10 +637,21 @@ class Machine {
     this.effects.push({ type: 'send', command: 'confirm', key: call.key, try: 0, event: 'call:ringing', payload: { callId: call.id } });
   }
 
+  /** A call that may be another device's: its end is told to that one and to the other side. */
+  private askOfRestored(call: CallRecord): void {
+    if (!call.restored || call.phase === 'ended') return;
+    if (call.phase === 'active' && this.state.link.status === 'ready') this.confirm(call);
+    this.effects.push({ type: 'timer', name: `restored:${call.key}`, ms: C.RESTORED_MS });
+  }
+
   /** Any answer but `unavailable` says that the store is there; what the next session says of the call is believed. */
   private confirmed(call: CallRecord, ack: Fields): void {
-    if (call.missing !== 1 || call.phase === 'ended') return;
-    const code = ack.success === true ? undefined : errorOf(ack).code;
+    if (call.phase === 'ended') return;
+    const { code, reason }: Partial<SignalingError> = ack.success === true ? {} : errorOf(ack);
+    // A caller is `not_a_participant` here, alive or not; when the server has forgotten the call he is told.
+    if (call.restored && code === 'invalid_state' && ack.state === 'ended') return this.end(call, reason ?? 'other');
+    if (call.restored && code === 'call_not_found') return this.end(call, 'lost');
+    if (call.missing !== 1) return;
     if (code === 'unavailable' || code === 'internal' || code === 'rate_limited') {
       this.effects.push({ type: 'timer', name: `missing:${call.key}`, ms: C.MISSING_MS });
       return;
@@ -863,7 +885,7 @@ class Machine {
     };
     this.keep(call);
     if (!active) this.rings(call);
-    this.effects.push({ type: 'restored', callId: id });
+    this.effects.push({ type: 'timer', name: `restored:${call.key}`, ms: C.RESTORED_MS }, { type: 'restored', callId: id });
   }
 
   private tick(sample: number): void {
@@ -946,7 +968,7 @@ class Machine {
   private activate(call: CallRecord, at: number): void {
     call.phase = 'active';
     call.acceptedAt = at;
-    if (call.pending?.command === 'call') this.settle(call, { ok: true });
+    if (call.pending?.command === 'call') this.dialled(call);
   }
 
   private end(call: CallRecord, reason: EndReason, text?: string): void {

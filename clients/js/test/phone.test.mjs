@@ -207,6 +207,37 @@ test('another device that answers, and a process that starts again', async () =>
   await reaches(call, 'ended', 'hung_up');
 });
 
+test('after a restart in a call the same user is dialled anew, and the old call is over', async () => {
+  const bo = phoneAt(b.url);
+  const first = phoneAt(a.url, { userId: 'USR_restarts', deviceId: 'mobile' });
+  await ready(bo, first);
+  const before = first.call(bo.userId, 'VIDEO');
+  const there = await rings(bo);
+  await there.answer();
+  await reaches(before, 'active');
+  first.close();
+  const again = phoneAt(b.url, { userId: 'USR_restarts', deviceId: 'mobile' });
+  const tablet = phoneAt(a.url, { userId: 'USR_restarts', deviceId: 'tablet' });
+  const [here, other] = [[], []];
+  again.onRestored((call) => here.push(call));
+  tablet.onRestored((call) => other.push(call));
+  await ready(again, tablet);
+  await until(() => here.length && other.length, 'both devices know of the call');
+  assert.equal((await tablet.call(bo.userId, 'AUDIO').dialled).error?.code, 'busy', 'the line is another device\'s');
+  const next = again.call(bo.userId, 'VIDEO', { channelName: 'new' });
+  assert.notEqual(next.id, before.id);
+  assert.deepEqual(await next.dialled, { ok: true });
+  await reaches(here[0], 'ended', 'superseded');
+  await reaches(there, 'ended', 'hung_up');
+  const rang = await rings(bo);
+  assert.equal(rang.fields.channelName, 'new');
+  await next.cancel();
+  await reaches(rang, 'ended', 'cancelled');
+  // The tablet has no word of it until it connects again.
+  a.cut();
+  await reaches(other[0], 'ended');
+});
+
 test('"log in again" is told from "come back"', async () => {
   const laravel = createServer((request, response) => {
     const user = /^Bearer token-of-(\S+)$/.exec(request.headers.authorization ?? '')?.[1];
