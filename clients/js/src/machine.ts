@@ -616,8 +616,11 @@ class Machine {
       return this.dialled(call);
     }
     const error = errorOf(ack);
+    // Whatever the server said: an earlier one may have been heard, and one whose outcome it does not know may be written.
+    const mayRing = error.code === 'unavailable' || error.code === 'internal' || (error.code === 'rate_limited' && call.pending!.tries > 1);
     this.settle(call, { ok: false, error });
     this.end(call, error.code === 'busy' ? 'busy' : (error.reason ?? 'failed'));
+    if (mayRing) this.say(call, 'cancel', { callId: call.id });
   }
 
   /** The line of this user is the dialled call's now: what else was known is over, and not everybody is told so. */
@@ -862,9 +865,10 @@ class Machine {
     }
   }
 
-  /** The server takes for live what was given up here as `lost`: the other side must not talk to nobody. */
+  /** The server takes for live what was given up here as `lost`, or as a dial that failed: the other side must not talk to
+   * nobody, nor ring for him. */
   private stillThereThough(call: CallRecord, live: Fields): void {
-    if (call.reason !== 'lost' || call.pending) return;
+    if (call.pending || (call.reason !== 'lost' && !(call.role === 'caller' && call.reason === 'failed'))) return;
     if (live.state === 'active') this.say(call, 'hangUp', { callId: call.id });
     else if (call.role === 'caller') this.say(call, 'cancel', { callId: call.id });
   }
