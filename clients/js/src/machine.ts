@@ -91,18 +91,19 @@ export interface State {
   messages: Said[];
 }
 
+/** `fault`: why the payload can't be sent. */
 export type Input =
   | { type: 'start' } | { type: 'stop' } | { type: 'resume' }
   | { type: 'connected' } | { type: 'refused'; message: string } | { type: 'closed'; dismissed: boolean } | { type: 'noToken' }
   | { type: 'event'; name: string; data: unknown }
   | { type: 'ack'; command: string; key: string; try: number; ack: unknown }
   | { type: 'unanswered'; command: string; key: string; try: number }
-  | { type: 'call'; request: number; callId: string; peer: string; callType: string; fields: Fields }
+  | { type: 'call'; request: number; callId: string; peer: string; callType: string; fields: Fields; fault?: string }
   | { type: 'answer' | 'hangUp'; request: number; callId: string }
   | { type: 'decline' | 'cancel'; request: number; callId: string; reason?: string }
   | { type: 'askVideo' | 'toAudio'; request: number; callId: string }
   | { type: 'answerVideo'; request: number; callId: string; accepted: boolean }
-  | { type: 'message'; request: number; callId: string; data: unknown; keep?: boolean; messageId?: string }
+  | { type: 'message'; request: number; callId: string; data: unknown; keep?: boolean; messageId?: string; fault?: string }
   | { type: 'watch' | 'unwatch'; users: string[] }
   | { type: 'push'; request: number; data: unknown }
   | { type: 'timer'; name: string };
@@ -190,7 +191,7 @@ class Machine {
       case 'event': return this.event(input.name, fieldsOf(input.data));
       case 'ack': return this.ack(input.command, input.key, input.try, fieldsOf(input.ack));
       case 'unanswered': return this.unanswered(input.command, input.key, input.try);
-      case 'call': return this.call(input.request, input.callId, input.peer, input.callType, input.fields);
+      case 'call': return this.call(input.request, input.callId, input.peer, input.callType, input.fields, input.fault);
       case 'answer': return this.answer(input.request, input.callId);
       case 'decline': return this.decline(input.request, input.callId, input.reason);
       case 'cancel': return this.cancel(input.request, input.callId, input.reason);
@@ -198,7 +199,7 @@ class Machine {
       case 'askVideo': return this.askVideo(input.request, input.callId);
       case 'answerVideo': return this.answerVideo(input.request, input.callId, input.accepted);
       case 'toAudio': return this.toAudio(input.request, input.callId);
-      case 'message': return this.message(input.request, input.callId, input.data, input.keep === true, input.messageId);
+      case 'message': return this.message(input.request, input.callId, input.data, input.keep === true, input.messageId, input.fault);
       case 'watch': return this.watch(input.users);
       case 'unwatch': return this.unwatch(input.users);
       case 'push': return this.push(input.request, fieldsOf(input.data));
@@ -221,12 +222,13 @@ class Machine {
   private stop(): void {
     this.link('idle');
     this.effects.push({ type: 'disconnect' });
+    const messages = this.state.messages.splice(0);
     for (const call of this.state.calls) {
       this.settle(call, failed('closed', 'the phone was closed'));
       this.settleVideo(call, failed('closed', 'the phone was closed'));
       if (call.phase !== 'ended') this.end(call, 'lost');
     }
-    for (const { request } of this.state.messages.splice(0)) this.resolve(request, failed('closed', 'the phone was closed'));
+    for (const { request } of messages) this.resolve(request, failed('closed', 'the phone was closed'));
   }
 
   /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
@@ -312,7 +314,7 @@ class Machine {
 
   // ---- words of the app
 
-  private call(request: number, callId: string, peer: string, callType: string, fields: Fields): void {
+  private call(request: number, callId: string, peer: string, callType: string, fields: Fields, fault?: string): void {
     const twin = this.find(keyOf(callId)) ??
       this.state.calls.find((call) => call.role === 'caller' && !call.restored && call.phase !== 'ended' && call.peer === peer && call.dialledType === callType);
     if (twin) {
@@ -327,6 +329,11 @@ class Machine {
       alerting: false, byPush: false, restored: false, known: false, missing: 0,
     };
     this.effects.push({ type: 'dialled', request, callId });
+    if (fault) {
+      this.keep(call);
+      this.resolve(request, failed('invalid_payload', fault));
+      return this.end(call, 'failed');
+    }
     this.leaveOthers(call);
     this.keep(call);
     const { status } = this.state.link;
@@ -458,10 +465,11 @@ class Machine {
     this.resolve(request, asks ? failed('invalid_state', 'a request for video is not taken back') : { ok: true });
   }
 
-  private message(request: number, callId: string, data: unknown, keep: boolean, messageId?: string): void {
+  private message(request: number, callId: string, data: unknown, keep: boolean, messageId?: string, fault?: string): void {
     const call = this.find(keyOf(callId));
     if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
     if (call.phase === 'ended') return this.resolve(request, tooLate(call));
+    if (fault) return this.resolve(request, failed('invalid_payload', fault));
     if (!keep && this.state.link.status !== 'ready') return this.resolve(request, failed('not_connected', 'nothing was sent'));
     if (this.state.messages.length >= C.MESSAGES) return this.resolve(request, failed('rate_limited', 'too many messages wait'));
     const payload = { callId: call.id, data, ...(keep ? { keep } : {}), ...(messageId ? { messageId } : {}) };
@@ -473,6 +481,8 @@ class Machine {
   private sendMessage(): void {
     const message = this.state.messages[0];
     if (!message || this.state.link.status !== 'ready') return;
+    const call = this.find(message.key);
+    if (call?.phase === 'ended') return this.messageDone(tooLate(call));
     message.tries += 1;
     const { key, request, payload } = message;
     this.effects.push({ type: 'send', command: 'message', key, try: request, event: 'call:message', payload });
@@ -983,6 +993,10 @@ class Machine {
     this.settle(call, result);
     this.settleVideo(call, result);
     call.videoAsked = null;
+    // The first may be under way: its answer is waited for.
+    const unsaid = this.state.messages.filter(({ key, tries }, at) => key === call.key && (at > 0 || tries === 0));
+    for (const { request } of unsaid) this.resolve(request, tooLate(call));
+    this.state.messages = this.state.messages.filter((message) => !unsaid.includes(message));
   }
 
   /** The word under way, if there is one, has come to its end. */

@@ -64,6 +64,8 @@ export interface LogEntry {
 export type Off = () => void;
 
 const LOG_STEPS = 100;
+const EVENT_BYTES = 16 * 1024;
+const DATA_BYTES = 4 * 1024;
 const MESSAGES_KEPT = 64;
 
 /**
@@ -172,10 +174,11 @@ export class Phone {
    */
   call(userId: string, callType: 'AUDIO' | 'VIDEO', options: CallOptions = {}): Call {
     const callId = options.callId ?? `CALL_${Date.now()}${Math.floor(Math.random() * 1e6)}`;
-    const fields = { ...options, channelName: options.channelName ?? callId, agoraToken: options.agoraToken ?? '' };
+    const given = { ...options, channelName: options.channelName ?? callId, agoraToken: options.agoraToken ?? '' };
+    const { value: fields = { channelName: callId, agoraToken: '' }, fault } = plainOf(given, EVENT_BYTES);
     let dialled = callId;
     const result = this.#ask((request) => {
-      this.#take({ type: 'call', request, callId, peer: userId, callType, fields });
+      this.#take({ type: 'call', request, callId, peer: userId, callType, fields, ...(fault ? { fault } : {}) });
       dialled = this.#answers.get(request) ?? callId;
       this.#answers.delete(request);
     });
@@ -555,8 +558,9 @@ export class Call {
    * `invalid_state`, `not_a_participant`, `call_not_found`, `rate_limited`, `unavailable`, `closed`. */
   send(data: unknown, options: SendOptions = {}): Promise<Result> {
     const { keep = false, id = keep ? `${Date.now()}.${Math.floor(Math.random() * 1e9)}` : undefined } = options;
+    const { value, fault } = plainOf(data, DATA_BYTES);
     return this.#phone._say((request) => ({
-      type: 'message', request, callId: this.id, data, ...(keep ? { keep } : {}), ...(id ? { messageId: id } : {}),
+      type: 'message', request, callId: this.id, data: value, ...(fault ? { fault } : {}), ...(keep ? { keep } : {}), ...(id ? { messageId: id } : {}),
     }));
   }
 
@@ -597,6 +601,28 @@ class Listeners<T> {
   tell(value: T): void {
     for (const listener of [...this.#all]) listener(value);
   }
+}
+
+/** What the server will read of it, or why it can't be sent: what it is now, whatever the app does to it later. */
+function plainOf<T>(given: T, limit: number): { value?: T; fault?: string } {
+  try {
+    const json = JSON.stringify(given) as string | undefined;
+    if (json === undefined) return { fault: 'it is no JSON' };
+    if (bytesOf(json) > limit) return { fault: `it is larger than ${limit} bytes` };
+    return { value: JSON.parse(json) as T };
+  } catch (error) {
+    return { fault: `it is no JSON: ${error instanceof Error ? error.message : 'unknown'}` };
+  }
+}
+
+/** In UTF-8; React Native has no `TextEncoder` of old. */
+function bytesOf(text: string): number {
+  let bytes = 0;
+  for (const letter of text) {
+    const code = letter.codePointAt(0)!;
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  }
+  return bytes;
 }
 
 function onceEach(listener: (call: Call) => void): (call: Call) => void {

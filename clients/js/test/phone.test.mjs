@@ -238,6 +238,35 @@ test('after a restart in a call the same user is dialled anew, and the old call 
   await reaches(other[0], 'ended');
 });
 
+test('what is no JSON or too large is refused here, and the phone goes on', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana, bo);
+  const circle = {};
+  circle.circle = circle;
+  for (const bad of [{ n: 1n }, { circle }, { text: 'x'.repeat(17_000) }]) {
+    const dialled = ana.call(bo.userId, 'VIDEO', bad);
+    assert.equal((await dialled.dialled).error.code, 'invalid_payload');
+    assert.equal(dialled.state.phase, 'ended');
+  }
+  const call = ana.call(bo.userId, 'VIDEO');
+  const there = await rings(bo);
+  await there.answer();
+  await reaches(call, 'active');
+  for (const bad of [1n, circle, undefined, () => 1, 'x'.repeat(1_200_000), 'é'.repeat(2048)]) {
+    for (const keep of [true, false]) assert.equal((await call.send(bad, { keep })).error.code, 'invalid_payload');
+  }
+  const data = { text: 'é'.repeat(2000) };
+  const sent = call.send(data, { keep: true });
+  data.text = 'later';
+  assert.deepEqual(await sent, { ok: true, devices: 1 });
+  const heard = [];
+  there.onMessage((message) => heard.push(message.data.text));
+  await until(() => heard.length, 'it arrives as it was');
+  assert.deepEqual(heard, ['é'.repeat(2000)]);
+  await call.hangUp();
+  await reaches(there, 'ended');
+});
+
 test('"log in again" is told from "come back"', async () => {
   const laravel = createServer((request, response) => {
     const user = /^Bearer token-of-(\S+)$/.exec(request.headers.authorization ?? '')?.[1];
