@@ -660,8 +660,12 @@ private class Machine(val state: State, private val now: Long, private val rando
             if (call.phase == Phase.CALLING) rings(call)
             return dialled(call)
         }
+        val mayRing = error.code == ErrorCode.UNAVAILABLE || error.code == ErrorCode.INTERNAL ||
+            (error.code == ErrorCode.RATE_LIMITED && (call.pending?.tries ?: 0) > 1)
         settle(call, Outcome(error))
         end(call, if (error.code == ErrorCode.BUSY) EndReason.BUSY else error.reason ?: EndReason.FAILED)
+        // This one or one before it may have been done all the same.
+        if (mayRing) say(call, Command.CANCEL, mapOf("callId" to call.id))
     }
 
     /** The line of this user is the dialled call's now: what else was known is over, and not everybody is told so. */
@@ -898,9 +902,10 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
     }
 
-    /** The server takes for live what was given up here as `lost`: the other side must not talk to nobody. */
+    /** The server takes for live what was given up here as `lost`, or as a dial that `failed`: the other side must not talk to nobody. */
     private fun stillThereThough(call: CallRecord, live: Fields) {
-        if (call.reason != EndReason.LOST || call.pending != null) return
+        val givenUp = call.reason == EndReason.LOST || (call.role == Role.CALLER && call.reason == EndReason.FAILED)
+        if (!givenUp || call.pending != null) return
         if (live["state"] == "active") say(call, Command.HANG_UP, mapOf("callId" to call.id))
         else if (call.role == Role.CALLER) say(call, Command.CANCEL, mapOf("callId" to call.id))
     }
