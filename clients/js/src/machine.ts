@@ -85,6 +85,10 @@ export interface State {
   calls: CallRecord[];
   watched: string[];
   online: Record<string, boolean>;
+  /** Subscriptions of this session that came to nothing, one after the other. */
+  watchTries: number;
+  /** All are to be subscribed to again, whatever other subscriptions bring meanwhile. */
+  watchAgain: boolean;
   /** Server's clock minus this device's, one of each session. */
   clock: number[];
   /** Messages in the order of the app: the first is under way, the others wait for it. */
@@ -124,7 +128,7 @@ export type Effect =
   | { type: 'app'; name: string; data: Fields };
 
 export function initial(userId: string): State {
-  return { link: { status: 'idle', tries: 0 }, userId, calls: [], watched: [], online: {}, clock: [], messages: [] };
+  return { link: { status: 'idle', tries: 0 }, userId, calls: [], watched: [], online: {}, watchTries: 0, watchAgain: false, clock: [], messages: [] };
 }
 
 /** What `input` makes of `before`, and what is to be done about it. Changes nothing else. */
@@ -278,6 +282,7 @@ class Machine {
     if (name === 'reconnect' && status === 'waiting') return this.connect();
     if (name === 'connect' && status === 'connecting') return this.drop();
     if (name === 'message') return this.sendMessage();
+    if (name === 'watch') return this.watchAll();
     const colon = name.indexOf(':');
     const call = colon < 0 ? undefined : this.find(name.slice(colon + 1));
     if (!call) return;
@@ -495,6 +500,26 @@ class Machine {
     if (fit.length && this.state.link.status === 'ready') this.sendPresence('watch', 'presence:subscribe', fit);
   }
 
+  /** Says again what was refused for a while, or not answered. */
+  private watchAll(): void {
+    if (!this.state.watchAgain || this.state.link.status !== 'ready') return;
+    this.state.watchAgain = false;
+    if (this.state.watched.length) this.sendPresence('watch', 'presence:subscribe', this.state.watched);
+  }
+
+  private watchAnswered(ack: Fields | undefined): void {
+    if (ack?.success === true) {
+      this.state.watchTries = 0;
+      return this.present(fieldsOf(ack.users));
+    }
+    this.state.watchTries += 1;
+    const error: SignalingError = ack ? errorOf(ack) : { code: 'unavailable', message: 'no answer' };
+    const again = this.waitBefore(error, this.state.watchTries, false);
+    if (again === undefined) return;
+    this.state.watchAgain = true;
+    this.effects.push({ type: 'timer', name: 'watch', ms: again });
+  }
+
   private unwatch(users: string[]): void {
     const gone = this.state.watched.filter((user) => users.includes(user));
     this.state.watched = this.state.watched.filter((user) => !users.includes(user));
@@ -568,6 +593,7 @@ class Machine {
 
   private unanswered(command: string, key: string, number: number): void {
     if (command === 'probe' && this.state.link.status === 'ready') return this.drop();
+    if (command === 'watch') return this.watchAnswered(undefined);
     if (command === 'message') return this.messageUnanswered(number);
     const call = this.find(key);
     if (call && command === 'confirm' && call.missing === 1) this.effects.push({ type: 'timer', name: `missing:${key}`, ms: C.MISSING_MS });
@@ -576,7 +602,7 @@ class Machine {
   }
 
   private ack(command: string, key: string, number: number, ack: Fields): void {
-    if (command === 'watch') return this.present(fieldsOf(ack.users));
+    if (command === 'watch') return this.watchAnswered(ack);
     if (command === 'message') return this.messageAnswered(number, ack);
     const call = this.find(key);
     if (!call) return;
@@ -859,6 +885,8 @@ class Machine {
     const known = this.find(liveKey);
     if (!known) this.restore(live);
     else if (known.phase === 'ended') this.stillThereThough(known, live);
+    this.state.watchTries = 0;
+    this.state.watchAgain = false;
     if (this.state.watched.length) this.sendPresence('watch', 'presence:subscribe', this.state.watched);
     this.sendMessage();
   }
