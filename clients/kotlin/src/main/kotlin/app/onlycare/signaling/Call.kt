@@ -192,8 +192,11 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
 
     private fun goingToAudio() = phone.say { Input.ToAudio(it, id) }
 
-    private fun sending(data: Any?, keep: Boolean, messageId: String?) =
-        phone.say { Input.Say(it, id, data, keep, messageId ?: if (keep) UUID.randomUUID().toString() else null) }
+    private fun sending(data: Any?, keep: Boolean, messageId: String?): CompletableDeferred<Outcome> {
+        val (read, fault) = readOnce(data, DATA_BYTES)
+        val name = messageId ?: if (keep) UUID.randomUUID().toString() else null
+        return phone.say { Input.Say(it, id, read, keep, name, fault) }
+    }
 
     @OptIn(ExperimentalCoroutinesApi::class)
     private fun report(result: CompletableDeferred<Outcome>, done: Listener<Outcome>) {
@@ -202,6 +205,7 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
 
     private companion object {
         const val MESSAGES_KEPT = 64
+        const val DATA_BYTES = 4 * 1024
     }
 }
 

@@ -125,7 +125,16 @@ internal sealed interface Input {
     data class Event(val name: String, val data: Any?) : Input
     data class Ack(val command: String, val key: String, val number: Int, val ack: Any?) : Input
     data class Unanswered(val command: String, val key: String, val number: Int) : Input
-    data class Dial(val request: Int, val callId: String, val peer: String, val callType: String, val fields: Fields) : Input
+
+    /** @property fault why the fields can't be sent */
+    data class Dial(
+        val request: Int,
+        val callId: String,
+        val peer: String,
+        val callType: String,
+        val fields: Fields,
+        val fault: String? = null,
+    ) : Input
     data class Answer(val request: Int, val callId: String) : Input
     data class Decline(val request: Int, val callId: String, val reason: String?) : Input
     data class Cancel(val request: Int, val callId: String, val reason: String?) : Input
@@ -139,6 +148,7 @@ internal sealed interface Input {
         val data: Any?,
         val keep: Boolean = false,
         val messageId: String? = null,
+        val fault: String? = null,
     ) : Input
     data class Watch(val users: List<String>) : Input
     data class Unwatch(val users: List<String>) : Input
@@ -254,15 +264,16 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun stop() {
         link(LinkStatus.IDLE)
         effects += Effect.Disconnect
+        val messages = state.messages
+        state.messages = emptyList()
         for (call in state.calls) {
             settle(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             settleVideo(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             if (call.phase != Phase.ENDED) end(call, EndReason.LOST)
         }
-        for (message in state.messages) {
+        for (message in messages) {
             resolve(message.request, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
         }
-        state.messages = emptyList()
     }
 
     /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
@@ -354,6 +365,11 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
         val call = CallRecord(callId, keyOf(callId), Role.CALLER, peer, callType, Phase.CALLING, fields)
         effects += Effect.Dialled(request, callId)
+        if (dial.fault != null) {
+            keep(call)
+            resolve(request, Outcome.failed(ErrorCode.INVALID_PAYLOAD, dial.fault))
+            return end(call, EndReason.FAILED)
+        }
         leaveOthers(call)
         keep(call)
         if (state.link.status == LinkStatus.IDLE || state.link.status == LinkStatus.REFUSED) {
@@ -493,6 +509,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     }
 
     private fun message(say: Input.Say) {
+        if (say.fault != null) return resolve(say.request, Outcome.failed(ErrorCode.INVALID_PAYLOAD, say.fault))
         val call = find(keyOf(say.callId)) ?: return resolve(say.request, NO_SUCH_CALL)
         if (call.phase == Phase.ENDED) return resolve(say.request, tooLate(call))
         if (!say.keep && state.link.status != LinkStatus.READY) {
@@ -512,6 +529,8 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun sendMessage() {
         val message = state.messages.firstOrNull()
         if (message == null || state.link.status != LinkStatus.READY) return
+        val call = find(message.key)
+        if (call?.phase == Phase.ENDED) return messageDone(tooLate(call))
         message.tries += 1
         effects += Effect.Send("message", message.key, message.request, "call:message", message.payload)
     }
@@ -1016,6 +1035,10 @@ private class Machine(val state: State, private val now: Long, private val rando
         settle(call, overtaken)
         settleVideo(call, overtaken)
         call.videoAsked = null
+        // The first may be under way: its answer is waited for.
+        val unsaid = state.messages.filterIndexed { at, it -> it.key == call.key && (at > 0 || it.tries == 0) }
+        for (message in unsaid) resolve(message.request, tooLate(call))
+        state.messages -= unsaid.toSet()
     }
 
     /** The word under way, if there is one, has come to its end. */

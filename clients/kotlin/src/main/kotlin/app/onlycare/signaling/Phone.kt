@@ -184,11 +184,14 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     public fun call(userId: String, callType: CallType, options: CallOptions = CallOptions()): Call {
         val callId = options.callId ?: "CALL_${System.currentTimeMillis()}${Random.nextInt(1_000_000)}"
         val channelName = options.channelName ?: callId
-        val fields = options.further + mapOf("channelName" to channelName, "agoraToken" to options.agoraToken)
+        val given = options.further + mapOf("channelName" to channelName, "agoraToken" to options.agoraToken)
+        val (read, fault) = readOnce(given, EVENT_BYTES)
+        @Suppress("UNCHECKED_CAST")
+        val fields = read as Fields? ?: emptyMap()
         return onWorker {
             val result = CompletableDeferred<Outcome>()
             val request = ask(result)
-            take(Input.Dial(request, callId, userId, callType.name, fields))
+            take(Input.Dial(request, callId, userId, callType.name, fields, fault))
             val dialled = answers.remove(request) as String
             val call = handle(keyOf(dialled)) ?: error("a call that was dialled is recorded")
             call.dials(result)
@@ -460,6 +463,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
 
     private companion object {
         const val LOG_STEPS = 100
+        const val EVENT_BYTES = 16 * 1024
     }
 }
 

@@ -132,7 +132,7 @@ private fun inputOf(json: Fields): Input {
         "event" -> Input.Event(text("name"), json["data"])
         "ack" -> Input.Ack(text("command"), text("key"), number("try"), json["ack"])
         "unanswered" -> Input.Unanswered(text("command"), text("key"), number("try"))
-        "call" -> Input.Dial(number("request"), text("callId"), text("peer"), text("callType"), json["fields"] as Fields)
+        "call" -> Input.Dial(number("request"), text("callId"), text("peer"), text("callType"), json["fields"] as Fields, json["fault"] as String?)
         "answer" -> Input.Answer(number("request"), text("callId"))
         "decline" -> Input.Decline(number("request"), text("callId"), json["reason"] as String?)
         "cancel" -> Input.Cancel(number("request"), text("callId"), json["reason"] as String?)
@@ -142,6 +142,7 @@ private fun inputOf(json: Fields): Input {
         "toAudio" -> Input.ToAudio(number("request"), text("callId"))
         "message" -> Input.Say(
             number("request"), text("callId"), json["data"], json["keep"] == true, json["messageId"] as String?,
+            json["fault"] as String?,
         )
         "watch" -> Input.Watch(json["users"] as List<String>)
         "unwatch" -> Input.Unwatch(json["users"] as List<String>)
