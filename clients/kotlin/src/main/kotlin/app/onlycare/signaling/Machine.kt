@@ -101,6 +101,8 @@ internal data class Said(
 )
 
 /**
+ * @property watchTries subscriptions of this session that came to nothing, one after the other
+ * @property watchAgain all are to be subscribed to again, whatever other subscriptions bring meanwhile
  * @property clock the server's clock minus this device's, one of each session
  * @property messages in the order of the app: the first is under way, the others wait for it
  */
@@ -112,6 +114,8 @@ internal data class State(
     var online: Map<String, Boolean>,
     var clock: List<Long>,
     var messages: List<Said>,
+    var watchTries: Int = 0,
+    var watchAgain: Boolean = false,
 )
 
 internal sealed interface Input {
@@ -323,6 +327,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (name == "reconnect" && status == LinkStatus.WAITING) return connect()
         if (name == "connect" && status == LinkStatus.CONNECTING) return drop()
         if (name == "message") return sendMessage()
+        if (name == "watch") return watchAll()
         val colon = name.indexOf(':')
         val call = (if (colon < 0) null else find(name.substring(colon + 1))) ?: return
         when (name.substring(0, colon)) {
@@ -549,6 +554,24 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (gone.isNotEmpty() && state.link.status == LinkStatus.READY) presence("unwatch", "presence:unsubscribe", gone)
     }
 
+    /** Says again what was refused for a while, or not answered. */
+    private fun watchAll() {
+        if (!state.watchAgain || state.link.status != LinkStatus.READY) return
+        state.watchAgain = false
+        if (state.watched.isNotEmpty()) presence("watch", "presence:subscribe", state.watched)
+    }
+
+    private fun watchAnswered(users: Fields, error: SignalingError?) {
+        if (error == null) {
+            state.watchTries = 0
+            return present(users)
+        }
+        state.watchTries += 1
+        val again = waitBefore(error, state.watchTries, false) ?: return
+        state.watchAgain = true
+        effects += Effect.Timer("watch", again)
+    }
+
     private fun presence(command: String, event: String, userIds: List<String>) {
         effects += Effect.Send(command, "", 0, event, mapOf("userIds" to userIds))
     }
@@ -613,6 +636,9 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun unanswered(command: String, key: String, number: Int) {
         if (command == "probe" && state.link.status == LinkStatus.READY) return drop()
         if (command == "message") return messageUnanswered(number)
+        if (command == "watch") {
+            return watchAnswered(emptyMap(), SignalingError(ErrorCode.UNAVAILABLE, "no answer"))
+        }
         val call = find(key) ?: return
         if (command == "confirm" && call.missing == 1) effects += Effect.Timer("missing:$key", Constants.MISSING_MS)
         val pending = call.pending
@@ -623,7 +649,7 @@ private class Machine(val state: State, private val now: Long, private val rando
 
     private fun ack(command: String, key: String, number: Int, ack: Fields) {
         val error = if (ack["success"] == true) null else errorOf(ack)
-        if (command == "watch") return present(fieldsOf(ack["users"]))
+        if (command == "watch") return watchAnswered(fieldsOf(ack["users"]), error)
         if (command == "message") return messageAnswered(number, ack, error)
         val call = find(key) ?: return
         if (command == "confirm") return confirmed(call, ack, error)
@@ -906,6 +932,8 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
         val known = find(liveKey)
         if (known == null) restore(live) else if (known.phase == Phase.ENDED) stillThereThough(known, live)
+        state.watchTries = 0
+        state.watchAgain = false
         if (state.watched.isNotEmpty()) presence("watch", "presence:subscribe", state.watched)
         sendMessage()
     }
