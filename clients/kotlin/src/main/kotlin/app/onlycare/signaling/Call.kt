@@ -40,8 +40,8 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
     private val mutableState = MutableStateFlow(stateOf(record))
     private val mutableMessages =
         MutableSharedFlow<Message>(replay = MESSAGES_KEPT, onBufferOverflow = BufferOverflow.DROP_OLDEST)
-    private val states = Listeners<CallState>()
-    private val listeners = Listeners<Message>()
+    private val states = Listeners<CallState>(phone::failed)
+    private val listeners = Listeners<Message>(phone::failed)
     private var dialled: CompletableDeferred<Outcome>? = null
 
     /** What came with it: `callerName`, `channelName`, `agoraToken` and whatever the caller's app added. */
@@ -146,17 +146,12 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
         report(sending(data, keep, id), done)
 
     /** For Java: [state], every change and how it is now. Close what it gives to hear no more. */
-    public fun onState(listener: Listener<CallState>): Closeable = phone.onWorker {
-        val now = mutableState.value
-        phone.tell { listener.on(now) }
-        states.add(listener)
-    }
+    public fun onState(listener: Listener<CallState>): Closeable =
+        phone.hear(states, listener) { listOf(mutableState.value) }
 
     /** For Java: [messages]. Close what it gives to hear no more. */
-    public fun onMessage(listener: Listener<Message>): Closeable = phone.onWorker {
-        for (message in mutableMessages.replayCache) phone.tell { listener.on(message) }
-        listeners.add(listener)
-    }
+    public fun onMessage(listener: Listener<Message>): Closeable =
+        phone.hear(listeners, listener) { mutableMessages.replayCache }
 
     /** The id and the phase. */
     override fun toString(): String = "$id ${mutableState.value.phase}"
