@@ -326,7 +326,12 @@ private class Machine(val state: State, private val now: Long, private val rando
         val status = state.link.status
         if (name == "reconnect" && status == LinkStatus.WAITING) return connect()
         if (name == "connect" && status == LinkStatus.CONNECTING) return drop()
-        if (name == "message") return sendMessage()
+        if (name.startsWith("message:")) {
+            // Only the one that it was set for: by now it may be answered, and the next is under way.
+            val message = state.messages.firstOrNull() ?: return
+            if (message.keep && name == "message:${message.request}") sendMessage()
+            return
+        }
         if (name == "watch") return watchAll()
         val colon = name.indexOf(':')
         val call = (if (colon < 0) null else find(name.substring(colon + 1))) ?: return
@@ -767,7 +772,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
         val again = if (message.keep) waitBefore(error, message.tries, false) else null
         if (again == null) return messageDone(Outcome(error))
-        effects += Effect.Timer("message", again)
+        effects += Effect.Timer("message:$request", again)
     }
 
     private fun messageUnanswered(request: Int) {
