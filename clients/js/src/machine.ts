@@ -281,7 +281,7 @@ class Machine {
     const { status } = this.state.link;
     if (name === 'reconnect' && status === 'waiting') return this.connect();
     if (name === 'connect' && status === 'connecting') return this.drop();
-    if (name === 'message') return this.sendMessage();
+    if (name.startsWith('message:')) return this.messageAgain(name.slice(8));
     if (name === 'watch') return this.watchAll();
     const colon = name.indexOf(':');
     const call = colon < 0 ? undefined : this.find(name.slice(colon + 1));
@@ -706,11 +706,17 @@ class Machine {
       const error = errorOf(ack);
       const again = message.keep ? this.waitBefore(error, message.tries, false) : undefined;
       if (again === undefined) return this.messageDone({ ok: false, error });
-      this.effects.push({ type: 'timer', name: 'message', ms: again });
+      this.effects.push({ type: 'timer', name: `message:${request}`, ms: again });
       return;
     }
     const to = Array.isArray(ack.handedTo) ? ack.handedTo.map((one) => numberOf(fieldsOf(one).devices) ?? 0) : undefined;
     this.messageDone({ ok: true, ...(to ? { devices: to.reduce((all, one) => all + one, 0) } : {}) });
+  }
+
+  /** A timer of one that is over says nothing of the one behind it: what is not kept is sent once. */
+  private messageAgain(request: string): void {
+    const message = this.state.messages[0];
+    if (message?.keep && String(message.request) === request) this.sendMessage();
   }
 
   private messageUnanswered(request: number): void {
