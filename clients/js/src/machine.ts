@@ -1,6 +1,6 @@
 // The state machine of a phone: docs/client.md. Kotlin's Machine.kt is this file in another language; clients/vectors
 // holds both to the same behaviour. Nothing here knows a socket, a clock or a random number: they come with the input.
-import type { EndReason, ErrorCode, Fields, Link, Phase, PushOutcome, Result, Role, SignalingError } from './types.js';
+import type { EndReason, ErrorCode, Fields, Link, Phase, PushOutcome, Result, Role, SignalingError, VideoAsked } from './types.js';
 import type { PhoneEvents, ServerCode, ServerEvents, ServerReason } from './wire.js';
 
 export const CONSTANTS = {
@@ -11,7 +11,9 @@ export const CONSTANTS = {
   RING_MS: 30_000,
   RING_GRACE_MS: 3_000,
   RING_MAX_MS: 185_000,
+  VIDEO_MS: 30_000,
   MISSING_MS: 15_000,
+  RESTORED_MS: 60_000,
   PUSH_AGE_MS: 20_000,
   RETRY_MS: 1_000,
   RETRY_MAX_MS: 8_000,
@@ -27,9 +29,12 @@ const C = CONSTANTS;
 
 export type Command = 'call' | 'answer' | 'decline' | 'cancel' | 'hangUp';
 
+/** Words about video: one at a time, beside the others, so that whatever ends the call need not wait for it. */
+export type VideoCommand = 'askVideo' | 'answerVideo' | 'toAudio';
+
 /** A word that the server has not answered yet. */
-export interface Pending {
-  command: Command;
+export interface Pending<C = Command> {
+  command: C;
   payload: Fields;
   requests: number[];
   tries: number;
@@ -40,7 +45,11 @@ export interface CallRecord {
   key: string;
   role: Role;
   peer: string;
+  /** The type of now. */
   callType: string;
+  /** The type as it was dialled: a second tap is told by it. */
+  dialledType: string;
+  videoAsked: VideoAsked | null;
   phase: Phase;
   fields: Fields;
   alerting: boolean;
@@ -55,6 +64,7 @@ export interface CallRecord {
   text?: string;
   durationMs?: number;
   pending?: Pending;
+  video?: Pending<VideoCommand>;
   /** The order of the last message heard. */
   heard?: number;
 }
@@ -75,22 +85,29 @@ export interface State {
   calls: CallRecord[];
   watched: string[];
   online: Record<string, boolean>;
+  /** Subscriptions of this session that came to nothing, one after the other. */
+  watchTries: number;
+  /** All are to be subscribed to again, whatever other subscriptions bring meanwhile. */
+  watchAgain: boolean;
   /** Server's clock minus this device's, one of each session. */
   clock: number[];
   /** Messages in the order of the app: the first is under way, the others wait for it. */
   messages: Said[];
 }
 
+/** `fault`: why the payload can't be sent. */
 export type Input =
   | { type: 'start' } | { type: 'stop' } | { type: 'resume' }
   | { type: 'connected' } | { type: 'refused'; message: string } | { type: 'closed'; dismissed: boolean } | { type: 'noToken' }
   | { type: 'event'; name: string; data: unknown }
   | { type: 'ack'; command: string; key: string; try: number; ack: unknown }
   | { type: 'unanswered'; command: string; key: string; try: number }
-  | { type: 'call'; request: number; callId: string; peer: string; callType: string; fields: Fields }
+  | { type: 'call'; request: number; callId: string; peer: string; callType: string; fields: Fields; fault?: string }
   | { type: 'answer' | 'hangUp'; request: number; callId: string }
   | { type: 'decline' | 'cancel'; request: number; callId: string; reason?: string }
-  | { type: 'message'; request: number; callId: string; data: unknown; keep?: boolean; messageId?: string }
+  | { type: 'askVideo' | 'toAudio'; request: number; callId: string }
+  | { type: 'answerVideo'; request: number; callId: string; accepted: boolean }
+  | { type: 'message'; request: number; callId: string; data: unknown; keep?: boolean; messageId?: string; fault?: string }
   | { type: 'watch' | 'unwatch'; users: string[] }
   | { type: 'push'; request: number; data: unknown }
   | { type: 'timer'; name: string };
@@ -107,10 +124,11 @@ export type Effect =
   | { type: 'pushed'; request: number; outcome: PushOutcome }
   | { type: 'incoming'; callId: string } | { type: 'restored'; callId: string }
   | { type: 'message'; callId: string; senderId: string; data: unknown; timestamp: number; messageId?: string; kept?: true }
-  | { type: 'presence'; userId: string; online: boolean };
+  | { type: 'presence'; userId: string; online: boolean }
+  | { type: 'app'; name: string; data: Fields };
 
 export function initial(userId: string): State {
-  return { link: { status: 'idle', tries: 0 }, userId, calls: [], watched: [], online: {}, clock: [], messages: [] };
+  return { link: { status: 'idle', tries: 0 }, userId, calls: [], watched: [], online: {}, watchTries: 0, watchAgain: false, clock: [], messages: [] };
 }
 
 /** What `input` makes of `before`, and what is to be done about it. Changes nothing else. */
@@ -119,7 +137,7 @@ export function step(before: State, input: Timed): [State, Effect[]] {
     ...before,
     link: { ...before.link },
     calls: before.calls.map((call) => ({
-      ...call, ...(call.pending ? { pending: { ...call.pending, requests: [...call.pending.requests] } } : {}),
+      ...call, ...(call.pending ? { pending: copyOf(call.pending) } : {}), ...(call.video ? { video: copyOf(call.video) } : {}),
     })),
     watched: [...before.watched],
     online: { ...before.online },
@@ -129,6 +147,10 @@ export function step(before: State, input: Timed): [State, Effect[]] {
   const machine = new Machine(state, input.now, input.random);
   machine.take(input);
   return [machine.state, machine.effects];
+}
+
+function copyOf<C>(pending: Pending<C>): Pending<C> {
+  return { ...pending, requests: [...pending.requests] };
 }
 
 /** `CALL_17`, `CALL_CALL_17` and `17` are one call. */
@@ -144,8 +166,9 @@ export function clockOffset(clock: number[]): number {
   return clock.length ? Math.max(...clock) : 0;
 }
 
-const EVENT_OF: Record<Command, keyof PhoneEvents> = {
+const EVENT_OF: Record<Command | VideoCommand, keyof PhoneEvents> = {
   call: 'call:initiate', answer: 'call:accept', decline: 'call:reject', cancel: 'call:cancel', hangUp: 'call:end',
+  askVideo: 'call:upgrade', answerVideo: 'call:upgrade:response', toAudio: 'call:downgrade',
 };
 const REASONS: ServerReason[] = ['cancelled', 'superseded', 'caller_gone', 'rejected', 'no_answer', 'busy', 'hung_up', 'lost', 'max_duration'];
 const CODES: ServerCode[] = ['invalid_payload', 'rate_limited', 'not_a_participant', 'call_not_found', 'invalid_state', 'unavailable'];
@@ -172,12 +195,15 @@ class Machine {
       case 'event': return this.event(input.name, fieldsOf(input.data));
       case 'ack': return this.ack(input.command, input.key, input.try, fieldsOf(input.ack));
       case 'unanswered': return this.unanswered(input.command, input.key, input.try);
-      case 'call': return this.call(input.request, input.callId, input.peer, input.callType, input.fields);
+      case 'call': return this.call(input.request, input.callId, input.peer, input.callType, input.fields, input.fault);
       case 'answer': return this.answer(input.request, input.callId);
       case 'decline': return this.decline(input.request, input.callId, input.reason);
       case 'cancel': return this.cancel(input.request, input.callId, input.reason);
       case 'hangUp': return this.hangUp(input.request, input.callId);
-      case 'message': return this.message(input.request, input.callId, input.data, input.keep === true, input.messageId);
+      case 'askVideo': return this.askVideo(input.request, input.callId);
+      case 'answerVideo': return this.answerVideo(input.request, input.callId, input.accepted);
+      case 'toAudio': return this.toAudio(input.request, input.callId);
+      case 'message': return this.message(input.request, input.callId, input.data, input.keep === true, input.messageId, input.fault);
       case 'watch': return this.watch(input.users);
       case 'unwatch': return this.unwatch(input.users);
       case 'push': return this.push(input.request, fieldsOf(input.data));
@@ -200,11 +226,13 @@ class Machine {
   private stop(): void {
     this.link('idle');
     this.effects.push({ type: 'disconnect' });
+    const messages = this.state.messages.splice(0);
     for (const call of this.state.calls) {
       this.settle(call, failed('closed', 'the phone was closed'));
+      this.settleVideo(call, failed('closed', 'the phone was closed'));
       if (call.phase !== 'ended') this.end(call, 'lost');
     }
-    for (const { request } of this.state.messages.splice(0)) this.resolve(request, failed('closed', 'the phone was closed'));
+    for (const { request } of messages) this.resolve(request, failed('closed', 'the phone was closed'));
   }
 
   /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
@@ -253,7 +281,8 @@ class Machine {
     const { status } = this.state.link;
     if (name === 'reconnect' && status === 'waiting') return this.connect();
     if (name === 'connect' && status === 'connecting') return this.drop();
-    if (name === 'message') return this.sendMessage();
+    if (name.startsWith('message:')) return this.messageAgain(name.slice(8));
+    if (name === 'watch') return this.watchAll();
     const colon = name.indexOf(':');
     const call = colon < 0 ? undefined : this.find(name.slice(colon + 1));
     if (!call) return;
@@ -261,11 +290,18 @@ class Machine {
       case 'retry':
         if (call.pending) this.send(call);
         return;
+      case 'video':
+        return this.sendVideo(call);
+      case 'asked':
+        if (call.video?.command !== 'askVideo') call.videoAsked = null;
+        return;
       case 'dial':
         if (call.phase === 'calling') this.unreachable(call);
         return;
       case 'ring':
         return this.rungOut(call);
+      case 'restored':
+        return this.askOfRestored(call);
       case 'missing':
         if (call.missing === 1 && call.phase !== 'ended' && status === 'ready') this.confirm(call);
         return;
@@ -283,9 +319,9 @@ class Machine {
 
   // ---- words of the app
 
-  private call(request: number, callId: string, peer: string, callType: string, fields: Fields): void {
+  private call(request: number, callId: string, peer: string, callType: string, fields: Fields, fault?: string): void {
     const twin = this.find(keyOf(callId)) ??
-      this.state.calls.find((call) => call.role === 'caller' && call.phase !== 'ended' && call.peer === peer && call.callType === callType);
+      this.state.calls.find((call) => call.role === 'caller' && !call.restored && call.phase !== 'ended' && call.peer === peer && call.dialledType === callType);
     if (twin) {
       this.effects.push({ type: 'dialled', request, callId: twin.id });
       if (twin.pending?.command === 'call') twin.pending.requests.push(request);
@@ -294,10 +330,15 @@ class Machine {
     }
     const payload = { ...fields, receiverId: peer, callId, callType };
     const call: CallRecord = {
-      id: callId, key: keyOf(callId), role: 'caller', peer, callType, phase: 'calling', fields,
+      id: callId, key: keyOf(callId), role: 'caller', peer, callType, dialledType: callType, videoAsked: null, phase: 'calling', fields,
       alerting: false, byPush: false, restored: false, known: false, missing: 0,
     };
     this.effects.push({ type: 'dialled', request, callId });
+    if (fault) {
+      this.keep(call);
+      this.resolve(request, failed('invalid_payload', fault));
+      return this.end(call, 'failed');
+    }
     this.leaveOthers(call);
     this.keep(call);
     const { status } = this.state.link;
@@ -390,10 +431,50 @@ class Machine {
     if (sent) this.say(call, 'cancel', { callId: call.id });
   }
 
-  private message(request: number, callId: string, data: unknown, keep: boolean, messageId?: string): void {
+  /** The call that a word about video is of, if it can be said now; else the word is answered. Of two at once the same one
+   * is one, and another has to wait: what the server did of the first decides what the second means. */
+  private inVideo(request: number, callId: string, command: VideoCommand, accepted?: boolean): CallRecord | undefined {
+    const call = this.find(keyOf(callId));
+    if (!call) this.resolve(request, failed('call_not_found', 'no such call'));
+    else if (call.phase === 'ended') this.resolve(request, tooLate(call));
+    else if (call.phase !== 'active') this.resolve(request, failed('invalid_state', 'the call is not accepted yet'));
+    else if (!call.video) return call;
+    else if (call.video.command === command && call.video.payload.accepted === accepted) call.video.requests.push(request);
+    else this.resolve(request, failed('invalid_state', 'another word about video is under way'));
+    return undefined;
+  }
+
+  private askVideo(request: number, callId: string): void {
+    const call = this.inVideo(request, callId, 'askVideo');
+    if (!call) return;
+    if (isVideo(call) || call.videoAsked?.by === 'me') return this.resolve(request, { ok: true });
+    call.videoAsked = { by: 'me', until: this.serverNow() + C.VIDEO_MS };
+    this.sayVideo(call, 'askVideo', { callId: call.id }, request);
+  }
+
+  private answerVideo(request: number, callId: string, accepted: boolean): void {
+    const call = this.inVideo(request, callId, 'answerVideo', accepted);
+    if (!call) return;
+    if (call.videoAsked?.by !== 'peer') {
+      return this.resolve(request, accepted && isVideo(call) ? { ok: true } : failed('invalid_state', 'nobody asks for video'));
+    }
+    call.videoAsked = null;
+    this.sayVideo(call, 'answerVideo', { callId: call.id, accepted }, request);
+  }
+
+  private toAudio(request: number, callId: string): void {
+    const call = this.inVideo(request, callId, 'toAudio');
+    if (!call) return;
+    if (isVideo(call)) return this.sayVideo(call, 'toAudio', { callId: call.id }, request);
+    const asks = call.videoAsked?.by === 'me';
+    this.resolve(request, asks ? failed('invalid_state', 'a request for video is not taken back') : { ok: true });
+  }
+
+  private message(request: number, callId: string, data: unknown, keep: boolean, messageId?: string, fault?: string): void {
     const call = this.find(keyOf(callId));
     if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
     if (call.phase === 'ended') return this.resolve(request, tooLate(call));
+    if (fault) return this.resolve(request, failed('invalid_payload', fault));
     if (!keep && this.state.link.status !== 'ready') return this.resolve(request, failed('not_connected', 'nothing was sent'));
     if (this.state.messages.length >= C.MESSAGES) return this.resolve(request, failed('rate_limited', 'too many messages wait'));
     const payload = { callId: call.id, data, ...(keep ? { keep } : {}), ...(messageId ? { messageId } : {}) };
@@ -405,6 +486,8 @@ class Machine {
   private sendMessage(): void {
     const message = this.state.messages[0];
     if (!message || this.state.link.status !== 'ready') return;
+    const call = this.find(message.key);
+    if (call?.phase === 'ended') return this.messageDone(tooLate(call));
     message.tries += 1;
     const { key, request, payload } = message;
     this.effects.push({ type: 'send', command: 'message', key, try: request, event: 'call:message', payload });
@@ -415,6 +498,26 @@ class Machine {
     const fit = more.slice(0, Math.max(0, C.WATCHED - this.state.watched.length));
     this.state.watched.push(...fit);
     if (fit.length && this.state.link.status === 'ready') this.sendPresence('watch', 'presence:subscribe', fit);
+  }
+
+  /** Says again what was refused for a while, or not answered. */
+  private watchAll(): void {
+    if (!this.state.watchAgain || this.state.link.status !== 'ready') return;
+    this.state.watchAgain = false;
+    if (this.state.watched.length) this.sendPresence('watch', 'presence:subscribe', this.state.watched);
+  }
+
+  private watchAnswered(ack: Fields | undefined): void {
+    if (ack?.success === true) {
+      this.state.watchTries = 0;
+      return this.present(fieldsOf(ack.users));
+    }
+    this.state.watchTries += 1;
+    const error: SignalingError = ack ? errorOf(ack) : { code: 'unavailable', message: 'no answer' };
+    const again = this.waitBefore(error, this.state.watchTries, false);
+    if (again === undefined) return;
+    this.state.watchAgain = true;
+    this.effects.push({ type: 'timer', name: 'watch', ms: again });
   }
 
   private unwatch(users: string[]): void {
@@ -447,20 +550,64 @@ class Machine {
     });
   }
 
+  private sayVideo(call: CallRecord, command: VideoCommand, payload: Fields, request: number): void {
+    call.video = { command, payload, requests: [request], tries: 0 };
+    this.sendVideo(call);
+  }
+
+  private sendVideo(call: CallRecord): void {
+    const { video } = call;
+    if (!video || this.state.link.status !== 'ready') return;
+    video.tries += 1;
+    const { command, tries, payload } = video;
+    this.effects.push({ type: 'send', command, key: call.key, try: tries, event: EVENT_OF[command], payload });
+  }
+
+  private videoAnswered(call: CallRecord, video: Pending<VideoCommand>, ack: Fields): void {
+    const error = ack.success === true ? undefined : errorOf(ack);
+    const again = error && this.waitBefore(error, video.tries, false);
+    if (again !== undefined) {
+      this.effects.push({ type: 'timer', name: `video:${call.key}`, ms: again });
+      return;
+    }
+    this.settleVideo(call, error ? { ok: false, error } : { ok: true });
+    if (video.command !== 'askVideo') {
+      if (!error && video.command === 'toAudio') this.typed(call, 'AUDIO');
+      else if (!error && video.payload.accepted === true) this.typed(call, 'VIDEO');
+    } else if (error) {
+      call.videoAsked = null;
+    } else {
+      call.videoAsked = { by: 'me', until: this.serverNow() + C.VIDEO_MS };
+      // The server answers in any case, when it says so: this is for a server that forgot.
+      this.effects.push({ type: 'timer', name: `asked:${call.key}`, ms: C.RING_MAX_MS });
+    }
+  }
+
+  /** The call is of this type now: a word that wanted it has its answer. */
+  private typed(call: CallRecord, callType: string): void {
+    call.callType = callType;
+    const { command, payload } = call.video ?? {};
+    if (isVideo(call)) call.videoAsked = null;
+    if (isVideo(call) ? command === 'askVideo' || payload?.accepted === true : command === 'toAudio') this.settleVideo(call, { ok: true });
+  }
+
   private unanswered(command: string, key: string, number: number): void {
     if (command === 'probe' && this.state.link.status === 'ready') return this.drop();
+    if (command === 'watch') return this.watchAnswered(undefined);
     if (command === 'message') return this.messageUnanswered(number);
     const call = this.find(key);
     if (call && command === 'confirm' && call.missing === 1) this.effects.push({ type: 'timer', name: `missing:${key}`, ms: C.MISSING_MS });
     if (call?.pending?.command === command && call.pending.tries === number) this.send(call);
+    if (call?.video?.command === command && call.video.tries === number) this.sendVideo(call);
   }
 
   private ack(command: string, key: string, number: number, ack: Fields): void {
-    if (command === 'watch') return this.present(fieldsOf(ack.users));
+    if (command === 'watch') return this.watchAnswered(ack);
     if (command === 'message') return this.messageAnswered(number, ack);
     const call = this.find(key);
     if (!call) return;
     if (command === 'confirm') return this.confirmed(call, ack);
+    if (call.video?.command === command) return this.videoAnswered(call, call.video, ack);
     if (call.pending?.command !== command) return;
     if (command === 'call') return this.dialAnswered(call, ack);
     const error = ack.success === true ? undefined : errorOf(ack);
@@ -474,7 +621,7 @@ class Machine {
       call.known = true;
       call.restored = false;
       this.settle(call, { ok: true });
-      if (call.phase === 'answering') this.activate(call, this.now + clockOffset(this.state.clock));
+      if (call.phase === 'answering') this.activate(call, this.serverNow());
     } else if (error.code === 'invalid_state' && ack.state === 'active') {
       this.settle(call, failed('answered_elsewhere', 'another device has the call'));
       this.end(call, 'answered_elsewhere');
@@ -502,11 +649,22 @@ class Machine {
       call.known = true;
       call.byPush = ack.useFcmFallback === true;
       if (call.phase === 'calling') this.rings(call);
-      return this.settle(call, { ok: true });
+      return this.dialled(call);
     }
     const error = errorOf(ack);
+    // Whatever the server said: an earlier one may have been heard, and one whose outcome it does not know may be written.
+    const mayRing = error.code === 'unavailable' || error.code === 'internal' || (error.code === 'rate_limited' && call.pending!.tries > 1);
     this.settle(call, { ok: false, error });
     this.end(call, error.code === 'busy' ? 'busy' : (error.reason ?? 'failed'));
+    if (mayRing) this.say(call, 'cancel', { callId: call.id });
+  }
+
+  /** The line of this user is the dialled call's now: what else was known is over, and not everybody is told so. */
+  private dialled(call: CallRecord): void {
+    this.settle(call, { ok: true });
+    for (const other of this.state.calls) {
+      if (other !== call && other.known && other.phase !== 'ended') this.end(other, 'superseded');
+    }
   }
 
   private rings(call: CallRecord): void {
@@ -518,10 +676,21 @@ class Machine {
     this.effects.push({ type: 'send', command: 'confirm', key: call.key, try: 0, event: 'call:ringing', payload: { callId: call.id } });
   }
 
+  /** A call that may be another device's: its end is told to that one and to the other side. */
+  private askOfRestored(call: CallRecord): void {
+    if (!call.restored || call.phase === 'ended') return;
+    if (call.phase === 'active' && this.state.link.status === 'ready') this.confirm(call);
+    this.effects.push({ type: 'timer', name: `restored:${call.key}`, ms: C.RESTORED_MS });
+  }
+
   /** Any answer but `unavailable` says that the store is there; what the next session says of the call is believed. */
   private confirmed(call: CallRecord, ack: Fields): void {
-    if (call.missing !== 1 || call.phase === 'ended') return;
-    const code = ack.success === true ? undefined : errorOf(ack).code;
+    if (call.phase === 'ended') return;
+    const { code, reason }: Partial<SignalingError> = ack.success === true ? {} : errorOf(ack);
+    // A caller is `not_a_participant` here, alive or not; when the server has forgotten the call he is told.
+    if (call.restored && code === 'invalid_state' && ack.state === 'ended') return this.end(call, reason ?? 'other');
+    if (call.restored && code === 'call_not_found') return this.end(call, 'lost');
+    if (call.missing !== 1) return;
     if (code === 'unavailable' || code === 'internal' || code === 'rate_limited') {
       this.effects.push({ type: 'timer', name: `missing:${call.key}`, ms: C.MISSING_MS });
       return;
@@ -537,11 +706,17 @@ class Machine {
       const error = errorOf(ack);
       const again = message.keep ? this.waitBefore(error, message.tries, false) : undefined;
       if (again === undefined) return this.messageDone({ ok: false, error });
-      this.effects.push({ type: 'timer', name: 'message', ms: again });
+      this.effects.push({ type: 'timer', name: `message:${request}`, ms: again });
       return;
     }
     const to = Array.isArray(ack.handedTo) ? ack.handedTo.map((one) => numberOf(fieldsOf(one).devices) ?? 0) : undefined;
     this.messageDone({ ok: true, ...(to ? { devices: to.reduce((all, one) => all + one, 0) } : {}) });
+  }
+
+  /** A timer of one that is over says nothing of the one behind it: what is not kept is sent once. */
+  private messageAgain(request: string): void {
+    const message = this.state.messages[0];
+    if (message?.keep && String(message.request) === request) this.sendMessage();
   }
 
   private messageUnanswered(request: number): void {
@@ -572,6 +747,10 @@ class Machine {
     if (name === 'user:online' || name === 'user:offline') {
       const user = textOf(data.userId);
       if (user) this.present({ [user]: name === 'user:online' });
+      return;
+    }
+    if (name.startsWith('app:')) {
+      this.effects.push({ type: 'app', name, data });
       return;
     }
     const id = textOf(data.callId);
@@ -617,6 +796,27 @@ class Machine {
         if (duration !== undefined) call.durationMs = duration;
         return this.end(call, END_REASONS[text ?? ''] ?? 'hung_up', text);
       }
+      case 'call:upgrade:request': {
+        if (call.phase !== 'active' || textOf(data.senderId) !== call.peer) return;
+        // Answered here already, or asked from both sides: that the server has not read yet.
+        if (call.video && call.video.command !== 'toAudio') return;
+        const left = numberOf(data.expiresInMs) ?? C.VIDEO_MS;
+        call.videoAsked = { by: 'peer', until: this.serverNow() + left };
+        this.effects.push({ type: 'timer', name: `asked:${call.key}`, ms: left + C.RING_GRACE_MS });
+        return;
+      }
+      case 'call:upgrade:response': {
+        // Told again in each session: of a request that was not heard of yet, if nothing is asked it says nothing new.
+        const isSaid = call.video?.command === 'askVideo' ? call.video.tries > 0 : call.videoAsked?.by === 'me';
+        if (!isSaid) return;
+        call.videoAsked = null;
+        if (call.video) this.settleVideo(call, { ok: true });
+        if (data.accepted === true) this.typed(call, 'VIDEO');
+        return;
+      }
+      case 'call:downgraded':
+        if (call.phase === 'active') this.typed(call, 'AUDIO');
+        return;
       case 'call:message': {
         const sender = textOf(data.senderId);
         if (sender !== call.peer) return;
@@ -644,8 +844,9 @@ class Machine {
       if (known.phase === 'ringing') this.ringFor(known, data);
       return;
     }
+    const callType = textOf(data.callType) ?? 'AUDIO';
     const call: CallRecord = {
-      id, key: keyOf(id), role: 'callee', peer, callType: textOf(data.callType) ?? 'AUDIO', phase: 'ringing', fields: data,
+      id, key: keyOf(id), role: 'callee', peer, callType, dialledType: callType, videoAsked: null, phase: 'ringing', fields: data,
       alerting: false, byPush: pushed, restored: false, known: !pushed, missing: 0,
     };
     this.keep(call);
@@ -681,27 +882,37 @@ class Machine {
         this.effects.push({ type: 'timer', name: `missing:${call.key}`, ms: C.MISSING_MS });
       }
     }
-    for (const call of this.state.calls) this.send(call);
+    for (const call of this.state.calls) {
+      this.send(call);
+      // How requests were answered is told again behind this event: said before that, a request would be taken for another.
+      if (call.video?.command !== 'askVideo') this.sendVideo(call);
+      else this.effects.push({ type: 'timer', name: `video:${call.key}`, ms: C.RETRY_MS });
+    }
     const known = this.find(liveKey);
     if (!known) this.restore(live);
     else if (known.phase === 'ended') this.stillThereThough(known, live);
+    this.state.watchTries = 0;
+    this.state.watchAgain = false;
     if (this.state.watched.length) this.sendPresence('watch', 'presence:subscribe', this.state.watched);
     this.sendMessage();
   }
 
   private stillThere(call: CallRecord, live: Fields): void {
     this.heardOf(call);
+    const callType = textOf(live.callType);
+    if (callType) this.typed(call, callType);
     if (live.state !== 'active') return;
     if (call.role === 'caller') {
-      if (call.phase !== 'active') this.activate(call, this.now + clockOffset(this.state.clock));
+      if (call.phase !== 'active') this.activate(call, this.serverNow());
     } else if (call.phase === 'ringing') {
       this.end(call, 'answered_elsewhere');
     }
   }
 
-  /** The server takes for live what was given up here as `lost`: the other side must not talk to nobody. */
+  /** The server takes for live what was given up here as `lost`, or as a dial that failed: the other side must not talk to
+   * nobody, nor ring for him. */
   private stillThereThough(call: CallRecord, live: Fields): void {
-    if (call.reason !== 'lost' || call.pending) return;
+    if (call.pending || (call.reason !== 'lost' && !(call.role === 'caller' && call.reason === 'failed'))) return;
     if (live.state === 'active') this.say(call, 'hangUp', { callId: call.id });
     else if (call.role === 'caller') this.say(call, 'cancel', { callId: call.id });
   }
@@ -715,13 +926,14 @@ class Machine {
     const role: Role = live.role === 'callee' ? 'callee' : 'caller';
     const active = live.state === 'active';
     if (role === 'callee' && !active) return;
+    const callType = textOf(live.callType) ?? 'AUDIO';
     const call: CallRecord = {
-      id, key: keyOf(id), role, peer, callType: textOf(live.callType) ?? 'AUDIO', phase: active ? 'active' : 'ringing', fields: {},
+      id, key: keyOf(id), role, peer, callType, dialledType: callType, videoAsked: null, phase: active ? 'active' : 'ringing', fields: {},
       alerting: live.state === 'ringing', byPush: false, restored: true, known: true, missing: 0,
     };
     this.keep(call);
     if (!active) this.rings(call);
-    this.effects.push({ type: 'restored', callId: id });
+    this.effects.push({ type: 'timer', name: `restored:${call.key}`, ms: C.RESTORED_MS }, { type: 'restored', callId: id });
   }
 
   private tick(sample: number): void {
@@ -759,7 +971,7 @@ class Machine {
     if (call) return call.phase === 'ended' ? 'over' : 'known';
     const { type: _, channelId, timestamp, ...fields } = data;
     const sentAt = numberOf(timestamp);
-    const age = sentAt === undefined ? 0 : Math.max(0, this.now + clockOffset(this.state.clock) - sentAt);
+    const age = sentAt === undefined ? 0 : Math.max(0, this.serverNow() - sentAt);
     if (age > C.PUSH_AGE_MS) return 'too_old';
     this.incoming(id, undefined, {
       ...fields, ...(textOf(channelId) ? { channelName: channelId } : {}), expiresInMs: C.RING_MS - age,
@@ -776,8 +988,8 @@ class Machine {
   /** A call that ended before this phone heard of it: a push that comes later does not ring. */
   private remember(id: string): void {
     this.keep({
-      id, key: keyOf(id), role: 'callee', peer: '', callType: '', phase: 'ended', fields: {}, alerting: false, byPush: false,
-      restored: false, known: true, missing: 0, reason: 'cancelled',
+      id, key: keyOf(id), role: 'callee', peer: '', callType: '', dialledType: '', videoAsked: null, phase: 'ended', fields: {},
+      alerting: false, byPush: false, restored: false, known: true, missing: 0, reason: 'cancelled',
     });
   }
 
@@ -790,6 +1002,7 @@ class Machine {
       if (oldest < 0) oldest = calls.findIndex((other) => other.phase === 'ended');
       if (oldest < 0) oldest = 0;
       this.settle(calls[oldest]!, failed('unreachable', 'no answer of the server'));
+      this.settleVideo(calls[oldest]!, failed('unreachable', 'no answer of the server'));
       calls.splice(oldest, 1);
     }
   }
@@ -803,14 +1016,21 @@ class Machine {
   private activate(call: CallRecord, at: number): void {
     call.phase = 'active';
     call.acceptedAt = at;
-    if (call.pending?.command === 'call') this.settle(call, { ok: true });
+    if (call.pending?.command === 'call') this.dialled(call);
   }
 
   private end(call: CallRecord, reason: EndReason, text?: string): void {
     call.phase = 'ended';
     call.reason = reason;
     if (text) call.text = text;
-    this.settle(call, { ok: false, error: { code: 'overtaken', message: `the call is over: ${reason}`, reason } });
+    const result: Result = { ok: false, error: { code: 'overtaken', message: `the call is over: ${reason}`, reason } };
+    this.settle(call, result);
+    this.settleVideo(call, result);
+    call.videoAsked = null;
+    // The first may be under way: its answer is waited for.
+    const unsaid = this.state.messages.filter(({ key, tries }, at) => key === call.key && (at > 0 || tries === 0));
+    for (const { request } of unsaid) this.resolve(request, tooLate(call));
+    this.state.messages = this.state.messages.filter((message) => !unsaid.includes(message));
   }
 
   /** The word under way, if there is one, has come to its end. */
@@ -819,9 +1039,22 @@ class Machine {
     delete call.pending;
   }
 
+  private settleVideo(call: CallRecord, result: Result): void {
+    for (const request of call.video?.requests ?? []) this.resolve(request, result);
+    delete call.video;
+  }
+
+  private serverNow(): number {
+    return this.now + clockOffset(this.state.clock);
+  }
+
   private resolve(request: number, result: Result): void {
     this.effects.push({ type: 'resolve', request, result });
   }
+}
+
+function isVideo(call: CallRecord): boolean {
+  return call.callType.toUpperCase() === 'VIDEO';
 }
 
 function failed(code: ErrorCode, message: string): Result {
@@ -833,7 +1066,7 @@ function tooLate(call: CallRecord): Result {
 }
 
 function errorOf(ack: Fields): SignalingError {
-  const code = ack.busy === true ? 'busy' : CODES.includes(ack.code as ServerCode) ? (ack.code as ServerCode) : 'internal';
+  const code = ack.busy === true ? 'busy' : ack.error === 'Not supported' ? 'not_supported' : CODES.includes(ack.code as ServerCode) ? (ack.code as ServerCode) : 'internal';
   const error: SignalingError = { code, message: textOf(ack.error) ?? 'refused' };
   const wait = numberOf(ack.retryAfterMs);
   if (wait !== undefined) error.retryAfterMs = wait;

@@ -64,6 +64,8 @@ export interface LogEntry {
 export type Off = () => void;
 
 const LOG_STEPS = 100;
+const EVENT_BYTES = 16 * 1024;
+const DATA_BYTES = 4 * 1024;
 const MESSAGES_KEPT = 64;
 
 /**
@@ -99,6 +101,7 @@ export class Phone {
   readonly #restored = new Listeners<Call>();
   readonly #links = new Listeners<Link>();
   readonly #presences = new Listeners<{ userId: string; online: boolean }>();
+  readonly #appEvents = new Listeners<{ name: string; data: Fields }>();
   readonly #log: LogEntry[] = [];
 
   constructor(options: PhoneOptions) {
@@ -171,10 +174,11 @@ export class Phone {
    */
   call(userId: string, callType: 'AUDIO' | 'VIDEO', options: CallOptions = {}): Call {
     const callId = options.callId ?? `CALL_${Date.now()}${Math.floor(Math.random() * 1e6)}`;
-    const fields = { ...options, channelName: options.channelName ?? callId, agoraToken: options.agoraToken ?? '' };
+    const given = { ...options, channelName: options.channelName ?? callId, agoraToken: options.agoraToken ?? '' };
+    const { value: fields = { channelName: callId, agoraToken: '' }, fault } = plainOf(given, EVENT_BYTES);
     let dialled = callId;
     const result = this.#ask((request) => {
-      this.#take({ type: 'call', request, callId, peer: userId, callType, fields });
+      this.#take({ type: 'call', request, callId, peer: userId, callType, fields, ...(fault ? { fault } : {}) });
       dialled = this.#answers.get(request) ?? callId;
       this.#answers.delete(request);
     });
@@ -219,6 +223,11 @@ export class Phone {
   /** Every change of a watched user. */
   onPresence(listener: (presence: { userId: string; online: boolean }) => void): Off {
     return this.#presences.add(listener);
+  }
+
+  /** What the backend sends of its own, outside calls: `app:` events (docs/laravel.md), with the `data` that Laravel gave. */
+  onAppEvent(listener: (name: string, data: Fields) => void): Off {
+    return this.#appEvents.add(({ name, data }) => listener(name, data));
   }
 
   /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. Each is told by `onPresence` as
@@ -317,6 +326,10 @@ export class Phone {
         return this.#handle(this.#record(callId)!)._hear({
           senderId, data, timestamp, ...(messageId ? { id: messageId } : {}), ...(kept ? { kept } : {}),
         });
+      }
+      case 'app': {
+        const { name, data } = effect;
+        return this.#tell(() => this.#appEvents.tell({ name, data }));
       }
       case 'presence': {
         const { userId, online } = effect;
@@ -443,8 +456,6 @@ export class Call {
   readonly role: Role;
   /** The user at the other end. */
   readonly peer: string;
-  /** `AUDIO` or `VIDEO`. */
-  readonly callType: string;
   /**
    * A caller's: what became of the dial. `ok`: the callee's phones ring, or a push is on its way to them
    * (`state.byPush`). Errors: `busy`, `rate_limited`, `unavailable`, `not_a_participant`, `invalid_state`,
@@ -469,7 +480,6 @@ export class Call {
     this.id = record.id;
     this.role = record.role;
     this.peer = record.peer;
-    this.callType = record.callType;
     this.#fields = record.fields;
     this.#state = stateOf(record);
   }
@@ -477,6 +487,11 @@ export class Call {
   /** How it is now. */
   get state(): CallState {
     return this.#state;
+  }
+
+  /** `AUDIO` or `VIDEO`, as it is now. */
+  get callType(): string {
+    return this.#state.callType;
   }
 
   /** What came with it: `callerName`, `channelName`, `agoraToken` and whatever the caller's app added. */
@@ -520,13 +535,32 @@ export class Call {
     return this.#phone._say((request) => ({ type: 'hangUp', request, callId: this.id }));
   }
 
+  /** Asks the other party of an active audio call for video; `state.videoAsked` and `state.callType` say what becomes of it.
+   * `ok`: he is asked, or it is a video call. Errors: `invalid_state`, `not_supported`, `overtaken`, `call_not_found`,
+   * `not_a_participant`, `closed`. */
+  askVideo(): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'askVideo', request, callId: this.id }));
+  }
+
+  /** Answers the other party, while `state.videoAsked` is his. `ok`: the server knows; after a yes it is a video call.
+   * Errors as of `askVideo`. */
+  answerVideo(accepted: boolean): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'answerVideo', request, callId: this.id, accepted }));
+  }
+
+  /** Makes a video call an audio call, without asking. `ok`: it is one. Errors as of `askVideo`. */
+  toAudio(): Promise<Result> {
+    return this.#phone._say((request) => ({ type: 'toAudio', request, callId: this.id }));
+  }
+
   /** Sends JSON of at most 4 KiB to the other party, behind what was sent before. `ok`: `devices` of the other party were
    * handed it. Without `keep` it is sent once. Errors: `not_connected` (not sent), `unconfirmed` (sent, and who knows), `invalid_payload`,
    * `invalid_state`, `not_a_participant`, `call_not_found`, `rate_limited`, `unavailable`, `closed`. */
   send(data: unknown, options: SendOptions = {}): Promise<Result> {
     const { keep = false, id = keep ? `${Date.now()}.${Math.floor(Math.random() * 1e9)}` : undefined } = options;
+    const { value, fault } = plainOf(data, DATA_BYTES);
     return this.#phone._say((request) => ({
-      type: 'message', request, callId: this.id, data, ...(keep ? { keep } : {}), ...(id ? { messageId: id } : {}),
+      type: 'message', request, callId: this.id, data: value, ...(fault ? { fault } : {}), ...(keep ? { keep } : {}), ...(id ? { messageId: id } : {}),
     }));
   }
 
@@ -569,6 +603,28 @@ class Listeners<T> {
   }
 }
 
+/** What the server will read of it, or why it can't be sent: what it is now, whatever the app does to it later. */
+function plainOf<T>(given: T, limit: number): { value?: T; fault?: string } {
+  try {
+    const json = JSON.stringify(given) as string | undefined;
+    if (json === undefined) return { fault: 'it is no JSON' };
+    if (bytesOf(json) > limit) return { fault: `it is larger than ${limit} bytes` };
+    return { value: JSON.parse(json) as T };
+  } catch (error) {
+    return { fault: `it is no JSON: ${error instanceof Error ? error.message : 'unknown'}` };
+  }
+}
+
+/** In UTF-8; React Native has no `TextEncoder` of old. */
+function bytesOf(text: string): number {
+  let bytes = 0;
+  for (const letter of text) {
+    const code = letter.codePointAt(0)!;
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  }
+  return bytes;
+}
+
 function onceEach(listener: (call: Call) => void): (call: Call) => void {
   const told = new WeakSet<Call>();
   return (call) => {
@@ -578,9 +634,9 @@ function onceEach(listener: (call: Call) => void): (call: Call) => void {
   };
 }
 
-function stateOf({ phase, alerting, byPush, restored, acceptedAt, reason, text, durationMs }: CallRecord): CallState {
+function stateOf({ phase, callType, videoAsked, alerting, byPush, restored, acceptedAt, reason, text, durationMs }: CallRecord): CallState {
   return {
-    phase, alerting, byPush, restored,
+    phase, callType, videoAsked, alerting, byPush, restored,
     ...(acceptedAt === undefined ? {} : { acceptedAt }),
     ...(reason === undefined ? {} : { reason }),
     ...(text === undefined ? {} : { text }),

@@ -42,11 +42,12 @@ export type EndReason = ServerReason | 'answered_elsewhere' | 'declined_elsewher
  * | `login_required` | asks the user to log in, then calls `connect()` |
  * | `not_connected` | a message was not sent: tries again later |
  * | `unconfirmed` | a message was sent, and nobody knows whether it arrived |
+ * | `not_supported` | hides the button: the server has it switched off |
  * | `closed` | nothing: the phone was closed |
  */
 export type ErrorCode =
   | ServerCode | 'internal' | 'busy' | 'answered_elsewhere' | 'overtaken' | 'unreachable' | 'login_required' | 'not_connected'
-  | 'unconfirmed' | 'closed';
+  | 'unconfirmed' | 'not_supported' | 'closed';
 
 /** Why a word was not obeyed, with what belongs to it. */
 export interface SignalingError {
@@ -87,9 +88,21 @@ export interface Link {
  * `too_old`, `over` (the call has ended), `not_a_call`. */
 export type PushOutcome = 'rings' | 'known' | 'cancelled' | 'too_old' | 'over' | 'not_a_call';
 
+/** Somebody asks for video, and has no answer yet. */
+export interface VideoAsked {
+  /** `peer`: the app shows the question, and says `answerVideo`. */
+  by: 'me' | 'peer';
+  /** Until when it can be answered, in the server's milliseconds since the epoch. */
+  until: number;
+}
+
 /** A call as it is at one moment. */
 export interface CallState {
   phase: Phase;
+  /** `AUDIO` or `VIDEO`: an accepted call may change it. */
+  callType: string;
+  /** Whether somebody asks for video. With `me`: it becomes null with `callType` `VIDEO` for a yes, and without for a no. */
+  videoAsked: VideoAsked | null;
   /** A caller's call: a phone of the callee has confirmed that it rings. */
   alerting: boolean;
   /** A caller's call: the callee had no connection, and is woken by a push. */

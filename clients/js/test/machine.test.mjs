@@ -31,8 +31,8 @@ for (const { name, steps } of stories) {
       if (offset !== undefined) assert.equal(clockOffset(next.clock), offset, where);
       for (const [key, fields] of Object.entries(calls)) {
         const call = next.calls.find((other) => other.key === key);
-        const seen = { ...call, pending: call.pending?.command ?? '' };
-        for (const [field, value] of Object.entries(fields)) assert.equal(seen[field], value, `${where}: ${key}.${field}`);
+        const seen = { ...call, pending: call.pending?.command ?? '', video: call.video?.command ?? '' };
+        for (const [field, value] of Object.entries(fields)) assert.deepEqual(seen[field], value, `${where}: ${key}.${field}`);
       }
       state = next;
     }
@@ -57,7 +57,7 @@ function cell(prelude, inputs) {
   const words = [
     ...(moved ? [[after.call.phase, after.call.reason].filter(Boolean).join(' ')] : []),
     ...after.effects.filter((effect) => effect.type === 'send' && effect.key === '17').map(({ event }) => event),
-    ...after.effects.filter((effect) => /^(retry|missing):17$/.test(effect.name)).map(({ name, ms }) => `${name.split(':')[0]} in ${ms} ms`),
+    ...after.effects.filter((effect) => /^(retry|missing|video):17$/.test(effect.name)).map(({ name, ms }) => `${name.split(':')[0]} in ${ms} ms`),
   ];
   const resolved = after.effects.find(({ type }) => type === 'resolve');
   const result = resolved && (resolved.result.ok ? 'ok' : resolved.result.error.code);
@@ -109,7 +109,7 @@ test('ten thousand random inputs: ended is final, what is kept is bounded, every
     if (input.data?.callId) input.data.callId = id;
     if ('key' in input) input.key = id.slice(5);
     if ('request' in input) input.request = ++request;
-    const asks = ['call', 'answer', 'decline', 'cancel', 'hangUp', 'message'].includes(input.type);
+    const asks = ['call', 'answer', 'decline', 'cancel', 'hangUp', 'askVideo', 'answerVideo', 'toAudio', 'message'].includes(input.type);
     if (asks) open.set(input.request, input.type);
     const [next, effects] = step(state, { ...input, now: NOW + n * 100, random: random() });
     for (const { type, request: answered } of effects) if (type === 'resolve') assert.ok(open.delete(answered), `${answered} has a second answer`);
@@ -121,6 +121,7 @@ test('ten thousand random inputs: ended is final, what is kept is bounded, every
     state = next;
   }
   [state] = step(state, { type: 'stop', now: NOW, random: 0 });
-  const waiting = new Set([...state.calls.flatMap((call) => call.pending?.requests ?? []), ...state.messages.map((message) => message.request)]);
+  const words = state.calls.flatMap(({ pending, video }) => [pending, video]);
+  const waiting = new Set([...words.flatMap((word) => word?.requests ?? []), ...state.messages.map((message) => message.request)]);
   assert.equal(waiting.size, 0);
 });

@@ -62,6 +62,56 @@ test('two calls, one after the other, over polling that becomes a websocket', as
   assert.ok(ana.log.length <= 100 && !JSON.stringify(ana.log).includes('token-of'));
 });
 
+test('an audio call becomes a video call and goes back, also over a cut, and the app hears its own events', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana, bo);
+  const call = ana.call(bo.userId, 'AUDIO');
+  const there = await rings(bo);
+  assert.equal((await call.askVideo()).error.code, 'invalid_state');
+  await there.answer();
+  await reaches(call, 'active');
+  const shows = (one, type, by) => until(
+    () => one.callType === type && one.state.videoAsked?.by === by, () => `it is ${type}, asked by ${by}: ${JSON.stringify(one.state)}`,
+  );
+
+  assert.deepEqual(await call.askVideo(), { ok: true });
+  await shows(call, 'AUDIO', 'me');
+  await shows(there, 'AUDIO', 'peer');
+  assert.ok(Math.abs(there.state.videoAsked.until - bo.serverNow() - 30_000) < 5000);
+  assert.deepEqual(await there.answerVideo(false), { ok: true });
+  await shows(call, 'AUDIO');
+  assert.deepEqual(await there.askVideo(), { ok: true });
+  await shows(call, 'AUDIO', 'peer');
+  assert.deepEqual(await Promise.all([call.answerVideo(true), call.answerVideo(true)]), [{ ok: true }, { ok: true }]);
+  await Promise.all([shows(call, 'VIDEO'), shows(there, 'VIDEO')]);
+  assert.deepEqual(await call.toAudio(), { ok: true });
+  await Promise.all([shows(call, 'AUDIO'), shows(there, 'AUDIO')]);
+  await Promise.all([call.askVideo(), there.askVideo()]);
+  await Promise.all([shows(call, 'VIDEO'), shows(there, 'VIDEO')]);
+
+  b.open = false;
+  b.cut();
+  await until(() => bo.link.status !== 'ready', 'it is cut');
+  const types = [];
+  there.onState(({ callType }) => types.push(callType));
+  assert.deepEqual(await call.toAudio(), { ok: true });
+  b.open = true;
+  bo.resume();
+  await shows(there, 'AUDIO');
+  await until(() => bo.link.status === 'ready', 'he is back');
+  assert.deepEqual([...new Set(types)], ['VIDEO', 'AUDIO']);
+
+  const heard = [];
+  bo.onAppEvent((name, data) => heard.push([name, data]));
+  const { body } = await cluster.nodes[0].post(`/api/users/${bo.userId}/emit`, { event: 'app:balance', data: { minutes: 3 } });
+  assert.equal(body.emitted, true, JSON.stringify(body));
+  await until(() => heard.length, 'the event of the app is heard');
+  assert.deepEqual(heard, [['app:balance', { minutes: 3 }]]);
+  await call.hangUp();
+  await reaches(there, 'ended', 'hung_up');
+  assert.equal((await there.toAudio()).error.code, 'invalid_state');
+});
+
 test('an answer that is given while the connection is cut arrives', async () => {
   const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
   await ready(ana, bo);
@@ -155,6 +205,66 @@ test('another device that answers, and a process that starts again', async () =>
   assert.deepEqual(await found[0].answer(), { ok: true });
   await found[0].hangUp();
   await reaches(call, 'ended', 'hung_up');
+});
+
+test('after a restart in a call the same user is dialled anew, and the old call is over', async () => {
+  const bo = phoneAt(b.url);
+  const first = phoneAt(a.url, { userId: 'USR_restarts', deviceId: 'mobile' });
+  await ready(bo, first);
+  const before = first.call(bo.userId, 'VIDEO');
+  const there = await rings(bo);
+  await there.answer();
+  await reaches(before, 'active');
+  first.close();
+  const again = phoneAt(b.url, { userId: 'USR_restarts', deviceId: 'mobile' });
+  const tablet = phoneAt(a.url, { userId: 'USR_restarts', deviceId: 'tablet' });
+  const [here, other] = [[], []];
+  again.onRestored((call) => here.push(call));
+  tablet.onRestored((call) => other.push(call));
+  await ready(again, tablet);
+  await until(() => here.length && other.length, 'both devices know of the call');
+  assert.equal((await tablet.call(bo.userId, 'AUDIO').dialled).error?.code, 'busy', 'the line is another device\'s');
+  const next = again.call(bo.userId, 'VIDEO', { channelName: 'new' });
+  assert.notEqual(next.id, before.id);
+  assert.deepEqual(await next.dialled, { ok: true });
+  await reaches(here[0], 'ended', 'superseded');
+  await reaches(there, 'ended', 'hung_up');
+  const rang = await rings(bo);
+  assert.equal(rang.fields.channelName, 'new');
+  await next.cancel();
+  await reaches(rang, 'ended', 'cancelled');
+  // The tablet has no word of it until it connects again.
+  a.cut();
+  await reaches(other[0], 'ended');
+});
+
+test('what is no JSON or too large is refused here, and the phone goes on', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana, bo);
+  const circle = {};
+  circle.circle = circle;
+  for (const bad of [{ n: 1n }, { circle }, { text: 'x'.repeat(17_000) }]) {
+    const dialled = ana.call(bo.userId, 'VIDEO', bad);
+    assert.equal((await dialled.dialled).error.code, 'invalid_payload');
+    assert.equal(dialled.state.phase, 'ended');
+  }
+  const call = ana.call(bo.userId, 'VIDEO');
+  const there = await rings(bo);
+  await there.answer();
+  await reaches(call, 'active');
+  for (const bad of [1n, circle, undefined, () => 1, 'x'.repeat(1_200_000), 'é'.repeat(2048)]) {
+    for (const keep of [true, false]) assert.equal((await call.send(bad, { keep })).error.code, 'invalid_payload');
+  }
+  const data = { text: 'é'.repeat(2000) };
+  const sent = call.send(data, { keep: true });
+  data.text = 'later';
+  assert.deepEqual(await sent, { ok: true, devices: 1 });
+  const heard = [];
+  there.onMessage((message) => heard.push(message.data.text));
+  await until(() => heard.length, 'it arrives as it was');
+  assert.deepEqual(heard, ['é'.repeat(2000)]);
+  await call.hangUp();
+  await reaches(there, 'ended');
 });
 
 test('"log in again" is told from "come back"', async () => {

@@ -37,14 +37,11 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
     /** The user at the other end. */
     public val peer: String = record.peer
 
-    /** `AUDIO` or `VIDEO`. */
-    public val callType: String = record.callType
-
     private val mutableState = MutableStateFlow(stateOf(record))
     private val mutableMessages =
         MutableSharedFlow<Message>(replay = MESSAGES_KEPT, onBufferOverflow = BufferOverflow.DROP_OLDEST)
-    private val states = Listeners<CallState>()
-    private val listeners = Listeners<Message>()
+    private val states = Listeners<CallState>(phone::failed)
+    private val listeners = Listeners<Message>(phone::failed)
     private var dialled: CompletableDeferred<Outcome>? = null
 
     /** What came with it: `callerName`, `channelName`, `agoraToken` and whatever the caller's app added. */
@@ -54,6 +51,9 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
 
     /** How it is, and every change. */
     public val state: StateFlow<CallState> get() = mutableState
+
+    /** `AUDIO` or `VIDEO`, which it is now: [CallState.callType]. */
+    public val callType: String get() = mutableState.value.callType
 
     /** What the other party sends; whoever begins to collect has the last 64 first. */
     public val messages: Flow<Message> get() = mutableMessages
@@ -81,6 +81,21 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
 
     /** Whatever it is at: cancels, declines or hangs up. Ok: the server knows. Error: [ErrorCode.CLOSED]. */
     public suspend fun hangUp(): Outcome = hangingUp().await()
+
+    /**
+     * Asks the other side of an audio call for video, while it is active. Ok: it is asked ([CallState.videoAsked]), or it
+     * is a video call; what comes of it is in [state]. Errors: [ErrorCode.INVALID_STATE],
+     * [ErrorCode.NOT_SUPPORTED], [ErrorCode.OVERTAKEN], [ErrorCode.CALL_NOT_FOUND], [ErrorCode.NOT_A_PARTICIPANT],
+     * [ErrorCode.CLOSED].
+     */
+    public suspend fun askVideo(): Outcome = askingVideo().await()
+
+    /** Says whether it becomes a video call, where the other side asks. Ok: the server knows, and it is one if
+     * [accepted]. Errors: as [askVideo]. */
+    public suspend fun answerVideo(accepted: Boolean): Outcome = answeringVideo(accepted).await()
+
+    /** Makes a video call an audio call, without asking the other side. Ok: it is one. Errors: as [askVideo]. */
+    public suspend fun toAudio(): Outcome = goingToAudio().await()
 
     /**
      * Sends a text, number, boolean, list or map, of 4 KiB at most as JSON, to the other party, behind what was sent
@@ -114,6 +129,15 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
     /** For Java: [hangUp]. */
     public fun hangUp(done: Listener<Outcome>): Unit = report(hangingUp(), done)
 
+    /** For Java: [askVideo]. */
+    public fun askVideo(done: Listener<Outcome>): Unit = report(askingVideo(), done)
+
+    /** For Java: [answerVideo]. */
+    public fun answerVideo(accepted: Boolean, done: Listener<Outcome>): Unit = report(answeringVideo(accepted), done)
+
+    /** For Java: [toAudio]. */
+    public fun toAudio(done: Listener<Outcome>): Unit = report(goingToAudio(), done)
+
     /** For Java: [send]. */
     public fun send(data: Any?, done: Listener<Outcome>): Unit = report(sending(data, false, null), done)
 
@@ -122,17 +146,12 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
         report(sending(data, keep, id), done)
 
     /** For Java: [state], every change and how it is now. Close what it gives to hear no more. */
-    public fun onState(listener: Listener<CallState>): Closeable = phone.onWorker {
-        val now = mutableState.value
-        phone.tell { listener.on(now) }
-        states.add(listener)
-    }
+    public fun onState(listener: Listener<CallState>): Closeable =
+        phone.hear(states, listener) { listOf(mutableState.value) }
 
     /** For Java: [messages]. Close what it gives to hear no more. */
-    public fun onMessage(listener: Listener<Message>): Closeable = phone.onWorker {
-        for (message in mutableMessages.replayCache) phone.tell { listener.on(message) }
-        listeners.add(listener)
-    }
+    public fun onMessage(listener: Listener<Message>): Closeable =
+        phone.hear(listeners, listener) { mutableMessages.replayCache }
 
     /** The id and the phase. */
     override fun toString(): String = "$id ${mutableState.value.phase}"
@@ -162,8 +181,17 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
 
     private fun hangingUp() = phone.say { Input.HangUp(it, id) }
 
-    private fun sending(data: Any?, keep: Boolean, messageId: String?) =
-        phone.say { Input.Say(it, id, data, keep, messageId ?: if (keep) UUID.randomUUID().toString() else null) }
+    private fun askingVideo() = phone.say { Input.AskVideo(it, id) }
+
+    private fun answeringVideo(accepted: Boolean) = phone.say { Input.AnswerVideo(it, id, accepted) }
+
+    private fun goingToAudio() = phone.say { Input.ToAudio(it, id) }
+
+    private fun sending(data: Any?, keep: Boolean, messageId: String?): CompletableDeferred<Outcome> {
+        val (read, fault) = readOnce(data, DATA_BYTES)
+        val name = messageId ?: if (keep) UUID.randomUUID().toString() else null
+        return phone.say { Input.Say(it, id, read, keep, name, fault) }
+    }
 
     @OptIn(ExperimentalCoroutinesApi::class)
     private fun report(result: CompletableDeferred<Outcome>, done: Listener<Outcome>) {
@@ -172,9 +200,10 @@ public class Call internal constructor(private val phone: Phone, record: CallRec
 
     private companion object {
         const val MESSAGES_KEPT = 64
+        const val DATA_BYTES = 4 * 1024
     }
 }
 
 private fun stateOf(record: CallRecord) = with(record) {
-    CallState(phase, alerting, byPush, restored, acceptedAt, reason, text, durationMs)
+    CallState(phase, alerting, byPush, restored, acceptedAt, reason, text, durationMs, callType, videoAsked)
 }

@@ -19,7 +19,9 @@ internal object Constants {
     const val RING_MS = 30_000L
     const val RING_GRACE_MS = 3_000L
     const val RING_MAX_MS = 185_000L
+    const val VIDEO_MS = 30_000L
     const val MISSING_MS = 15_000L
+    const val RESTORED_MS = 60_000L
     const val PUSH_AGE_MS = 20_000L
     const val RETRY_MS = 1_000L
     const val RETRY_MAX_MS = 8_000L
@@ -38,6 +40,11 @@ internal enum class Command(val word: String, val event: String) {
     DECLINE("decline", "call:reject"),
     CANCEL("cancel", "call:cancel"),
     HANG_UP("hangUp", "call:end"),
+
+    // About video: one at a time, beside the others, so that whatever ends the call need not wait for it.
+    ASK_VIDEO("askVideo", "call:upgrade"),
+    ANSWER_VIDEO("answerVideo", "call:upgrade:response"),
+    TO_AUDIO("toAudio", "call:downgrade"),
 }
 
 /** A word that the server has not answered yet. */
@@ -49,6 +56,9 @@ internal data class Pending(
 )
 
 /**
+ * @property callType the type of now
+ * @property dialledType the type as it was dialled: a second tap is told by it
+ * @property video the word about video that the server has not answered yet
  * @property known the server has spoken of it
  * @property heard the order of the last message heard
  * @property missing sessions that should have named it and did not: 1 once, 2 and the store is known to answer
@@ -58,7 +68,7 @@ internal data class CallRecord(
     val key: String,
     val role: Role,
     val peer: String,
-    val callType: String,
+    var callType: String,
     var phase: Phase,
     var fields: Fields,
     var alerting: Boolean = false,
@@ -72,6 +82,9 @@ internal data class CallRecord(
     var durationMs: Long? = null,
     var pending: Pending? = null,
     var heard: Long = 0,
+    val dialledType: String = callType,
+    var videoAsked: VideoAsked? = null,
+    var video: Pending? = null,
 )
 
 /**
@@ -88,6 +101,8 @@ internal data class Said(
 )
 
 /**
+ * @property watchTries subscriptions of this session that came to nothing, one after the other
+ * @property watchAgain all are to be subscribed to again, whatever other subscriptions bring meanwhile
  * @property clock the server's clock minus this device's, one of each session
  * @property messages in the order of the app: the first is under way, the others wait for it
  */
@@ -99,6 +114,8 @@ internal data class State(
     var online: Map<String, Boolean>,
     var clock: List<Long>,
     var messages: List<Said>,
+    var watchTries: Int = 0,
+    var watchAgain: Boolean = false,
 )
 
 internal sealed interface Input {
@@ -112,17 +129,30 @@ internal sealed interface Input {
     data class Event(val name: String, val data: Any?) : Input
     data class Ack(val command: String, val key: String, val number: Int, val ack: Any?) : Input
     data class Unanswered(val command: String, val key: String, val number: Int) : Input
-    data class Dial(val request: Int, val callId: String, val peer: String, val callType: String, val fields: Fields) : Input
+
+    /** @property fault why the fields can't be sent */
+    data class Dial(
+        val request: Int,
+        val callId: String,
+        val peer: String,
+        val callType: String,
+        val fields: Fields,
+        val fault: String? = null,
+    ) : Input
     data class Answer(val request: Int, val callId: String) : Input
     data class Decline(val request: Int, val callId: String, val reason: String?) : Input
     data class Cancel(val request: Int, val callId: String, val reason: String?) : Input
     data class HangUp(val request: Int, val callId: String) : Input
+    data class AskVideo(val request: Int, val callId: String) : Input
+    data class AnswerVideo(val request: Int, val callId: String, val accepted: Boolean) : Input
+    data class ToAudio(val request: Int, val callId: String) : Input
     data class Say(
         val request: Int,
         val callId: String,
         val data: Any?,
         val keep: Boolean = false,
         val messageId: String? = null,
+        val fault: String? = null,
     ) : Input
     data class Watch(val users: List<String>) : Input
     data class Unwatch(val users: List<String>) : Input
@@ -149,6 +179,7 @@ internal sealed interface Effect {
         val kept: Boolean = false,
     ) : Effect
     data class Presence(val userId: String, val online: Boolean) : Effect
+    data class App(val name: String, val data: Fields) : Effect
 }
 
 internal fun initial(userId: String): State =
@@ -161,7 +192,7 @@ internal fun initial(userId: String): State =
  * @param random in 0 until 1
  */
 internal fun step(before: State, input: Input, now: Long, random: Double): Pair<State, List<Effect>> {
-    val calls = before.calls.mapTo(mutableListOf()) { call -> call.copy(pending = call.pending?.copy()) }
+    val calls = before.calls.mapTo(mutableListOf()) { it.copy(pending = it.pending?.copy(), video = it.video?.copy()) }
     val machine = Machine(before.copy(calls = calls, messages = before.messages.map { it.copy() }), now, random)
     machine.take(input)
     return machine.state to machine.effects
@@ -210,6 +241,9 @@ private class Machine(val state: State, private val now: Long, private val rando
             is Input.Decline -> decline(input.request, input.callId, input.reason)
             is Input.Cancel -> cancel(input.request, input.callId, input.reason)
             is Input.HangUp -> leave(input.request, find(keyOf(input.callId)), null)
+            is Input.AskVideo -> askVideo(input.request, input.callId)
+            is Input.AnswerVideo -> answerVideo(input.request, input.callId, input.accepted)
+            is Input.ToAudio -> toAudio(input.request, input.callId)
             is Input.Say -> message(input)
             is Input.Watch -> watch(input.users)
             is Input.Unwatch -> unwatch(input.users)
@@ -234,14 +268,16 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun stop() {
         link(LinkStatus.IDLE)
         effects += Effect.Disconnect
+        val messages = state.messages
+        state.messages = emptyList()
         for (call in state.calls) {
             settle(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
+            settleVideo(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             if (call.phase != Phase.ENDED) end(call, EndReason.LOST)
         }
-        for (message in state.messages) {
+        for (message in messages) {
             resolve(message.request, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
         }
-        state.messages = emptyList()
     }
 
     /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
@@ -290,17 +326,24 @@ private class Machine(val state: State, private val now: Long, private val rando
         val status = state.link.status
         if (name == "reconnect" && status == LinkStatus.WAITING) return connect()
         if (name == "connect" && status == LinkStatus.CONNECTING) return drop()
-        if (name == "message") return sendMessage()
+        if (name.startsWith("message:")) {
+            // Only the one that it was set for: by now it may be answered, and the next is under way.
+            val message = state.messages.firstOrNull() ?: return
+            if (message.keep && name == "message:${message.request}") sendMessage()
+            return
+        }
+        if (name == "watch") return watchAll()
         val colon = name.indexOf(':')
         val call = (if (colon < 0) null else find(name.substring(colon + 1))) ?: return
         when (name.substring(0, colon)) {
             "retry" -> send(call)
+            "video" -> sendVideo(call)
+            "asked" -> if (call.video?.command != Command.ASK_VIDEO) call.videoAsked = null
             "dial" -> if (call.phase == Phase.CALLING) unreachable(call)
             "ring" -> rungOut(call)
+            "restored" -> askOfRestored(call)
             "missing" ->
-                if (call.missing == 1 && call.phase != Phase.ENDED && status == LinkStatus.READY) {
-                    effects += Effect.Send("confirm", call.key, 0, "call:ringing", mapOf("callId" to call.id))
-                }
+                if (call.missing == 1 && call.phase != Phase.ENDED && status == LinkStatus.READY) confirm(call)
         }
     }
 
@@ -317,7 +360,8 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun call(dial: Input.Dial) {
         val (request, callId, peer, callType, fields) = dial
         val twin = find(keyOf(callId)) ?: state.calls.find {
-            it.role == Role.CALLER && it.phase != Phase.ENDED && it.peer == peer && it.callType == callType
+            it.role == Role.CALLER && !it.restored && it.phase != Phase.ENDED && it.peer == peer &&
+                it.dialledType == callType
         }
         if (twin != null) {
             effects += Effect.Dialled(request, twin.id)
@@ -331,6 +375,11 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
         val call = CallRecord(callId, keyOf(callId), Role.CALLER, peer, callType, Phase.CALLING, fields)
         effects += Effect.Dialled(request, callId)
+        if (dial.fault != null) {
+            keep(call)
+            resolve(request, Outcome.failed(ErrorCode.INVALID_PAYLOAD, dial.fault))
+            return end(call, EndReason.FAILED)
+        }
         leaveOthers(call)
         keep(call)
         if (state.link.status == LinkStatus.IDLE || state.link.status == LinkStatus.REFUSED) {
@@ -427,7 +476,50 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (sent) say(call, Command.CANCEL, mapOf("callId" to call.id))
     }
 
+    /** The call that a word about video is of, if it can be said now; else the word is answered. Of two at once the same
+     * one is one, and another has to wait: what the server did of the first decides what the second means. */
+    private fun inVideo(request: Int, callId: String, command: Command, accepted: Boolean? = null): CallRecord? {
+        val call = find(keyOf(callId))
+        val video = call?.video
+        when {
+            call == null -> resolve(request, NO_SUCH_CALL)
+            call.phase == Phase.ENDED -> resolve(request, tooLate(call))
+            call.phase != Phase.ACTIVE ->
+                resolve(request, Outcome.failed(ErrorCode.INVALID_STATE, "the call is not accepted yet"))
+            video == null -> return call
+            video.command == command && video.payload["accepted"] == accepted -> video.requests += request
+            else -> resolve(request, Outcome.failed(ErrorCode.INVALID_STATE, "another word about video is under way"))
+        }
+        return null
+    }
+
+    private fun askVideo(request: Int, callId: String) {
+        val call = inVideo(request, callId, Command.ASK_VIDEO) ?: return
+        if (isVideo(call) || call.videoAsked?.by == Party.ME) return resolve(request, Outcome.OK)
+        call.videoAsked = VideoAsked(Party.ME, serverNow() + Constants.VIDEO_MS)
+        sayVideo(call, Command.ASK_VIDEO, mapOf("callId" to call.id), request)
+    }
+
+    private fun answerVideo(request: Int, callId: String, accepted: Boolean) {
+        val call = inVideo(request, callId, Command.ANSWER_VIDEO, accepted) ?: return
+        if (call.videoAsked?.by != Party.PEER) {
+            val isSo = accepted && isVideo(call)
+            return resolve(request, if (isSo) Outcome.OK else Outcome.failed(ErrorCode.INVALID_STATE, "nobody asks for video"))
+        }
+        call.videoAsked = null
+        sayVideo(call, Command.ANSWER_VIDEO, mapOf("callId" to call.id, "accepted" to accepted), request)
+    }
+
+    private fun toAudio(request: Int, callId: String) {
+        val call = inVideo(request, callId, Command.TO_AUDIO) ?: return
+        if (isVideo(call)) return sayVideo(call, Command.TO_AUDIO, mapOf("callId" to call.id), request)
+        val asks = call.videoAsked?.by == Party.ME
+        val error = Outcome.failed(ErrorCode.INVALID_STATE, "a request for video is not taken back")
+        resolve(request, if (asks) error else Outcome.OK)
+    }
+
     private fun message(say: Input.Say) {
+        if (say.fault != null) return resolve(say.request, Outcome.failed(ErrorCode.INVALID_PAYLOAD, say.fault))
         val call = find(keyOf(say.callId)) ?: return resolve(say.request, NO_SUCH_CALL)
         if (call.phase == Phase.ENDED) return resolve(say.request, tooLate(call))
         if (!say.keep && state.link.status != LinkStatus.READY) {
@@ -447,6 +539,8 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun sendMessage() {
         val message = state.messages.firstOrNull()
         if (message == null || state.link.status != LinkStatus.READY) return
+        val call = find(message.key)
+        if (call?.phase == Phase.ENDED) return messageDone(tooLate(call))
         message.tries += 1
         effects += Effect.Send("message", message.key, message.request, "call:message", message.payload)
     }
@@ -463,6 +557,24 @@ private class Machine(val state: State, private val now: Long, private val rando
         state.watched -= gone.toSet()
         state.online -= gone.toSet()
         if (gone.isNotEmpty() && state.link.status == LinkStatus.READY) presence("unwatch", "presence:unsubscribe", gone)
+    }
+
+    /** Says again what was refused for a while, or not answered. */
+    private fun watchAll() {
+        if (!state.watchAgain || state.link.status != LinkStatus.READY) return
+        state.watchAgain = false
+        if (state.watched.isNotEmpty()) presence("watch", "presence:subscribe", state.watched)
+    }
+
+    private fun watchAnswered(users: Fields, error: SignalingError?) {
+        if (error == null) {
+            state.watchTries = 0
+            return present(users)
+        }
+        state.watchTries += 1
+        val again = waitBefore(error, state.watchTries, false) ?: return
+        state.watchAgain = true
+        effects += Effect.Timer("watch", again)
     }
 
     private fun presence(command: String, event: String, userIds: List<String>) {
@@ -485,21 +597,69 @@ private class Machine(val state: State, private val now: Long, private val rando
         effects += Effect.Send(pending.command.word, call.key, pending.tries, pending.command.event, pending.payload)
     }
 
+    private fun sayVideo(call: CallRecord, command: Command, payload: Fields, request: Int) {
+        call.video = Pending(command, payload, listOf(request))
+        sendVideo(call)
+    }
+
+    private fun sendVideo(call: CallRecord) {
+        val video = call.video
+        if (video == null || state.link.status != LinkStatus.READY) return
+        video.tries += 1
+        effects += Effect.Send(video.command.word, call.key, video.tries, video.command.event, video.payload)
+    }
+
+    private fun videoAnswered(call: CallRecord, video: Pending, error: SignalingError?) {
+        val again = error?.let { waitBefore(it, video.tries, false) }
+        if (again != null) {
+            effects += Effect.Timer("video:${call.key}", again)
+            return
+        }
+        settleVideo(call, Outcome(error))
+        if (video.command != Command.ASK_VIDEO) {
+            if (error == null && video.command == Command.TO_AUDIO) typed(call, CallType.AUDIO.name)
+            else if (error == null && video.payload["accepted"] == true) typed(call, CallType.VIDEO.name)
+        } else if (error != null) {
+            call.videoAsked = null
+        } else {
+            call.videoAsked = VideoAsked(Party.ME, serverNow() + Constants.VIDEO_MS)
+            // The server answers in any case, when it says so: this is for a server that forgot.
+            effects += Effect.Timer("asked:${call.key}", Constants.RING_MAX_MS)
+        }
+    }
+
+    /** The call is of this type now: a word that wanted it has its answer. */
+    private fun typed(call: CallRecord, callType: String) {
+        call.callType = callType
+        val command = call.video?.command
+        if (isVideo(call)) call.videoAsked = null
+        val wanted = if (isVideo(call)) command == Command.ASK_VIDEO || call.video?.payload?.get("accepted") == true
+        else command == Command.TO_AUDIO
+        if (wanted) settleVideo(call, Outcome.OK)
+    }
+
     private fun unanswered(command: String, key: String, number: Int) {
         if (command == "probe" && state.link.status == LinkStatus.READY) return drop()
         if (command == "message") return messageUnanswered(number)
+        if (command == "watch") {
+            return watchAnswered(emptyMap(), SignalingError(ErrorCode.UNAVAILABLE, "no answer"))
+        }
         val call = find(key) ?: return
         if (command == "confirm" && call.missing == 1) effects += Effect.Timer("missing:$key", Constants.MISSING_MS)
         val pending = call.pending
         if (pending?.command?.word == command && pending.tries == number) send(call)
+        val video = call.video
+        if (video?.command?.word == command && video.tries == number) sendVideo(call)
     }
 
     private fun ack(command: String, key: String, number: Int, ack: Fields) {
         val error = if (ack["success"] == true) null else errorOf(ack)
-        if (command == "watch") return present(fieldsOf(ack["users"]))
+        if (command == "watch") return watchAnswered(fieldsOf(ack["users"]), error)
         if (command == "message") return messageAnswered(number, ack, error)
         val call = find(key) ?: return
-        if (command == "confirm") return confirmed(call, error)
+        if (command == "confirm") return confirmed(call, ack, error)
+        val video = call.video
+        if (video?.command?.word == command) return videoAnswered(call, video, error)
         val pending = call.pending
         if (pending?.command?.word != command) return
         if (command == "call") return dialAnswered(call, ack, error)
@@ -513,7 +673,7 @@ private class Machine(val state: State, private val now: Long, private val rando
                 call.known = true
                 call.restored = false
                 settle(call, Outcome.OK)
-                if (call.phase == Phase.ANSWERING) activate(call, now + clockOffset(state.clock))
+                if (call.phase == Phase.ANSWERING) activate(call, serverNow())
             }
             error.code == ErrorCode.INVALID_STATE && ack["state"] == "active" -> {
                 settle(call, Outcome.failed(ErrorCode.ANSWERED_ELSEWHERE, "another device has the call"))
@@ -548,10 +708,22 @@ private class Machine(val state: State, private val now: Long, private val rando
             call.known = true
             call.byPush = byPush
             if (call.phase == Phase.CALLING) rings(call)
-            return settle(call, Outcome.OK)
+            return dialled(call)
         }
+        val mayRing = error.code == ErrorCode.UNAVAILABLE || error.code == ErrorCode.INTERNAL ||
+            (error.code == ErrorCode.RATE_LIMITED && (call.pending?.tries ?: 0) > 1)
         settle(call, Outcome(error))
         end(call, if (error.code == ErrorCode.BUSY) EndReason.BUSY else error.reason ?: EndReason.FAILED)
+        // This one or one before it may have been done all the same.
+        if (mayRing) say(call, Command.CANCEL, mapOf("callId" to call.id))
+    }
+
+    /** The line of this user is the dialled call's now: what else was known is over, and not everybody is told so. */
+    private fun dialled(call: CallRecord) {
+        settle(call, Outcome.OK)
+        for (other in state.calls) {
+            if (other !== call && other.known && other.phase != Phase.ENDED) end(other, EndReason.SUPERSEDED)
+        }
     }
 
     private fun rings(call: CallRecord) {
@@ -559,9 +731,27 @@ private class Machine(val state: State, private val now: Long, private val rando
         effects += Effect.Timer("ring:${call.key}", Constants.RING_MAX_MS)
     }
 
+    private fun confirm(call: CallRecord) {
+        effects += Effect.Send("confirm", call.key, 0, "call:ringing", mapOf("callId" to call.id))
+    }
+
+    /** A call that may be another device's: its end is told to that one and to the other side. */
+    private fun askOfRestored(call: CallRecord) {
+        if (!call.restored || call.phase == Phase.ENDED) return
+        if (call.phase == Phase.ACTIVE && state.link.status == LinkStatus.READY) confirm(call)
+        effects += Effect.Timer("restored:${call.key}", Constants.RESTORED_MS)
+    }
+
     /** Any answer but `unavailable` says that the store is there; what the next session says of the call is believed. */
-    private fun confirmed(call: CallRecord, error: SignalingError?) {
-        if (call.missing != 1 || call.phase == Phase.ENDED) return
+    private fun confirmed(call: CallRecord, ack: Fields, error: SignalingError?) {
+        if (call.phase == Phase.ENDED) return
+        if (call.restored) {
+            // A caller is `not_a_participant` here, alive or not; when the server has forgotten the call he is told.
+            val isOver = error?.code == ErrorCode.INVALID_STATE && ack["state"] == "ended"
+            if (isOver) return end(call, error?.reason ?: EndReason.OTHER)
+            if (error?.code == ErrorCode.CALL_NOT_FOUND) return end(call, EndReason.LOST)
+        }
+        if (call.missing != 1) return
         when (error?.code) {
             ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED ->
                 effects += Effect.Timer("missing:${call.key}", Constants.MISSING_MS)
@@ -582,7 +772,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
         val again = if (message.keep) waitBefore(error, message.tries, false) else null
         if (again == null) return messageDone(Outcome(error))
-        effects += Effect.Timer("message", again)
+        effects += Effect.Timer("message:$request", again)
     }
 
     private fun messageUnanswered(request: Int) {
@@ -621,6 +811,10 @@ private class Machine(val state: State, private val now: Long, private val rando
             val user = textOf(data["userId"]) ?: return
             return present(mapOf(user to (name == "user:online")))
         }
+        if (name.startsWith("app:")) {
+            effects += Effect.App(name, data)
+            return
+        }
         val id = textOf(data["callId"]) ?: return
         val call = find(keyOf(id))
         if (name == "call:incoming") return incoming(id, call, data, false)
@@ -651,6 +845,27 @@ private class Machine(val state: State, private val now: Long, private val rando
                 numberOf(data["durationMs"])?.let { call.durationMs = it }
                 end(call, END_REASONS[text] ?: EndReason.HUNG_UP, text)
             }
+            "call:upgrade:request" -> {
+                if (call.phase != Phase.ACTIVE || textOf(data["senderId"]) != call.peer) return
+                // Answered here already, or asked from both sides: that the server has not read yet.
+                val video = call.video
+                if (video != null && video.command != Command.TO_AUDIO) return
+                val left = numberOf(data["expiresInMs"]) ?: Constants.VIDEO_MS
+                call.videoAsked = VideoAsked(Party.PEER, serverNow() + left)
+                effects += Effect.Timer("asked:${call.key}", left + Constants.RING_GRACE_MS)
+            }
+            "call:upgrade:response" -> {
+                // Told again in each session: of a request that was not heard of yet, if nothing is asked it says nothing
+                // new.
+                val video = call.video
+                val isSaid =
+                    if (video?.command == Command.ASK_VIDEO) video.tries > 0 else call.videoAsked?.by == Party.ME
+                if (!isSaid) return
+                call.videoAsked = null
+                settleVideo(call, Outcome.OK)
+                if (data["accepted"] == true) typed(call, CallType.VIDEO.name)
+            }
+            "call:downgraded" -> if (call.phase == Phase.ACTIVE) typed(call, CallType.AUDIO.name)
             "call:message" -> {
                 val sender = textOf(data["senderId"])
                 if (sender != call.peer) return
@@ -712,26 +927,37 @@ private class Machine(val state: State, private val now: Long, private val rando
                 }
             }
         }
-        for (call in state.calls) send(call)
+        for (call in state.calls) {
+            send(call)
+            val video = call.video ?: continue
+            // How requests were answered is told again behind this event: said before that, a request would be taken for
+            // another.
+            if (video.command != Command.ASK_VIDEO) sendVideo(call)
+            else effects += Effect.Timer("video:${call.key}", Constants.RETRY_MS)
+        }
         val known = find(liveKey)
         if (known == null) restore(live) else if (known.phase == Phase.ENDED) stillThereThough(known, live)
+        state.watchTries = 0
+        state.watchAgain = false
         if (state.watched.isNotEmpty()) presence("watch", "presence:subscribe", state.watched)
         sendMessage()
     }
 
     private fun stillThere(call: CallRecord, live: Fields) {
         heardOf(call)
+        textOf(live["callType"])?.let { typed(call, it) }
         if (live["state"] != "active") return
         if (call.role == Role.CALLER) {
-            if (call.phase != Phase.ACTIVE) activate(call, now + clockOffset(state.clock))
+            if (call.phase != Phase.ACTIVE) activate(call, serverNow())
         } else if (call.phase == Phase.RINGING) {
             end(call, EndReason.ANSWERED_ELSEWHERE)
         }
     }
 
-    /** The server takes for live what was given up here as `lost`: the other side must not talk to nobody. */
+    /** The server takes for live what was given up here as `lost`, or as a dial that `failed`: the other side must not talk to nobody. */
     private fun stillThereThough(call: CallRecord, live: Fields) {
-        if (call.reason != EndReason.LOST || call.pending != null) return
+        val givenUp = call.reason == EndReason.LOST || (call.role == Role.CALLER && call.reason == EndReason.FAILED)
+        if (!givenUp || call.pending != null) return
         if (live["state"] == "active") say(call, Command.HANG_UP, mapOf("callId" to call.id))
         else if (call.role == Role.CALLER) say(call, Command.CANCEL, mapOf("callId" to call.id))
     }
@@ -750,6 +976,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         )
         keep(call)
         if (!active) rings(call)
+        effects += Effect.Timer("restored:${call.key}", Constants.RESTORED_MS)
         effects += Effect.Restored(id)
     }
 
@@ -786,7 +1013,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (data["type"] != "incoming_call" || textOf(data["callerId"]) == null) return PushOutcome.NOT_A_CALL
         if (call != null) return if (call.phase == Phase.ENDED) PushOutcome.OVER else PushOutcome.KNOWN
         val sentAt = numberOf(data["timestamp"])
-        val age = if (sentAt == null) 0 else max(0, now + clockOffset(state.clock) - sentAt)
+        val age = if (sentAt == null) 0 else max(0, serverNow() - sentAt)
         if (age > Constants.PUSH_AGE_MS) return PushOutcome.TOO_OLD
         val fields = (data - setOf("type", "channelId", "timestamp")).toMutableMap()
         textOf(data["channelId"])?.let { fields["channelName"] = it }
@@ -815,6 +1042,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             if (oldest < 0) oldest = calls.indexOfFirst { it.phase == Phase.ENDED }
             if (oldest < 0) oldest = 0
             settle(calls[oldest], Outcome.failed(ErrorCode.UNREACHABLE, "no answer of the server"))
+            settleVideo(calls[oldest], Outcome.failed(ErrorCode.UNREACHABLE, "no answer of the server"))
             calls.removeAt(oldest)
         }
     }
@@ -828,7 +1056,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun activate(call: CallRecord, at: Long) {
         call.phase = Phase.ACTIVE
         call.acceptedAt = at
-        if (call.pending?.command == Command.CALL) settle(call, Outcome.OK)
+        if (call.pending?.command == Command.CALL) dialled(call)
     }
 
     private fun end(call: CallRecord, reason: EndReason, text: String? = null) {
@@ -836,7 +1064,14 @@ private class Machine(val state: State, private val now: Long, private val rando
         call.reason = reason
         if (text != null) call.text = text
         val message = "the call is over: ${reason.name.lowercase()}"
-        settle(call, Outcome(SignalingError(ErrorCode.OVERTAKEN, message, reason = reason)))
+        val overtaken = Outcome(SignalingError(ErrorCode.OVERTAKEN, message, reason = reason))
+        settle(call, overtaken)
+        settleVideo(call, overtaken)
+        call.videoAsked = null
+        // The first may be under way: its answer is waited for.
+        val unsaid = state.messages.filterIndexed { at, it -> it.key == call.key && (at > 0 || it.tries == 0) }
+        for (message in unsaid) resolve(message.request, tooLate(call))
+        state.messages -= unsaid.toSet()
     }
 
     /** The word under way, if there is one, has come to its end. */
@@ -845,10 +1080,19 @@ private class Machine(val state: State, private val now: Long, private val rando
         call.pending = null
     }
 
+    private fun settleVideo(call: CallRecord, outcome: Outcome) {
+        for (request in call.video?.requests.orEmpty()) resolve(request, outcome)
+        call.video = null
+    }
+
+    private fun serverNow(): Long = now + clockOffset(state.clock)
+
     private fun resolve(request: Int, outcome: Outcome) {
         effects += Effect.Resolve(request, outcome)
     }
 }
+
+private fun isVideo(call: CallRecord): Boolean = call.callType.equals(CallType.VIDEO.name, ignoreCase = true)
 
 private val NO_SUCH_CALL = Outcome.failed(ErrorCode.CALL_NOT_FOUND, "no such call")
 
@@ -858,7 +1102,12 @@ private fun tooLate(call: CallRecord) =
     Outcome(SignalingError(ErrorCode.INVALID_STATE, "the call is over", reason = call.reason))
 
 private fun errorOf(ack: Fields): SignalingError {
-    val code = if (ack["busy"] == true) ErrorCode.BUSY else SERVER_CODES[ack["code"]] ?: ErrorCode.INTERNAL
+    val code = when {
+        ack["busy"] == true -> ErrorCode.BUSY
+        // With VIDEO_SWITCH=off, as the deployed server: no code.
+        ack["error"] == "Not supported" -> ErrorCode.NOT_SUPPORTED
+        else -> SERVER_CODES[ack["code"]] ?: ErrorCode.INTERNAL
+    }
     return SignalingError(
         code,
         textOf(ack["error"]) ?: "refused",

@@ -34,6 +34,17 @@ public fun interface Listener<T> {
     public fun on(value: T)
 }
 
+/** Hears of events of the application, on a thread of the phone. */
+public fun interface AppEventListener {
+    /**
+     * Must return soon: the next news waits for it.
+     *
+     * @param name begins with `app:`
+     * @param data what the backend sent with it; empty if nothing
+     */
+    public fun on(name: String, data: Map<String, Any?>)
+}
+
 /**
  * What a phone is made of.
  *
@@ -96,10 +107,11 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     private val timers = HashMap<String, ScheduledFuture<*>>()
     private val handles = LinkedHashMap<String, Call>()
     private val entries = ArrayDeque<LogEntry>()
-    private val incomings = Listeners<Call>()
-    private val restorations = Listeners<Call>()
-    private val links = Listeners<Link>()
-    private val presences = Listeners<Map<String, Boolean>>()
+    private val incomings = Listeners<Call>(::failed)
+    private val restorations = Listeners<Call>(::failed)
+    private val links = Listeners<Link>(::failed)
+    private val presences = Listeners<Map<String, Boolean>>(::failed)
+    private val appEvents = Listeners<Effect.App>(::failed)
     private val mutableLink = MutableStateFlow(state.link)
     private val mutableCalls = MutableStateFlow<List<Call>>(emptyList())
     private val mutablePresence = MutableStateFlow<Map<String, Boolean>>(emptyMap())
@@ -172,11 +184,14 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     public fun call(userId: String, callType: CallType, options: CallOptions = CallOptions()): Call {
         val callId = options.callId ?: "CALL_${System.currentTimeMillis()}${Random.nextInt(1_000_000)}"
         val channelName = options.channelName ?: callId
-        val fields = options.further + mapOf("channelName" to channelName, "agoraToken" to options.agoraToken)
+        val given = options.further + mapOf("channelName" to channelName, "agoraToken" to options.agoraToken)
+        val (read, fault) = readOnce(given, EVENT_BYTES)
+        @Suppress("UNCHECKED_CAST")
+        val fields = read as Fields? ?: emptyMap()
         return onWorker {
             val result = CompletableDeferred<Outcome>()
             val request = ask(result)
-            take(Input.Dial(request, callId, userId, callType.name, fields))
+            take(Input.Dial(request, callId, userId, callType.name, fields, fault))
             val dialled = answers.remove(request) as String
             val call = handle(keyOf(dialled)) ?: error("a call that was dialled is recorded")
             call.dials(result)
@@ -208,28 +223,25 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     }
 
     /** For Java: [incoming]. Close what it gives to hear no more. */
-    public fun onIncoming(listener: Listener<Call>): Closeable = onWorker {
-        for (call in mutableCalls.value) {
-            if (call.role == Role.CALLEE && call.state.value.phase == Phase.RINGING) tell { listener.on(call) }
-        }
-        incomings.add(listener)
+    public fun onIncoming(listener: Listener<Call>): Closeable = hear(incomings, listener) {
+        mutableCalls.value.filter { it.role == Role.CALLEE && it.state.value.phase == Phase.RINGING }
     }
 
     /** For Java: [restored]. Close what it gives to hear no more. */
-    public fun onRestored(listener: Listener<Call>): Closeable = onWorker {
-        for (call in mutableCalls.value) if (call.state.value.restored) tell { listener.on(call) }
-        restorations.add(listener)
-    }
+    public fun onRestored(listener: Listener<Call>): Closeable =
+        hear(restorations, listener) { mutableCalls.value.filter { it.state.value.restored } }
 
     /** For Java: [link], every change and how it is now. Close what it gives to hear no more. */
-    public fun onLink(listener: Listener<Link>): Closeable = onWorker {
-        val now = state.link
-        tell { listener.on(now) }
-        links.add(listener)
-    }
+    public fun onLink(listener: Listener<Link>): Closeable = hear(links, listener) { listOf(state.link) }
 
     /** For Java: [presence], after every change. Close what it gives to hear no more. */
-    public fun onPresence(listener: Listener<Map<String, Boolean>>): Closeable = onWorker { presences.add(listener) }
+    public fun onPresence(listener: Listener<Map<String, Boolean>>): Closeable =
+        hear(presences, listener) { emptyList() }
+
+    /** What the backend sends to this user (`POST /api/users/{userId}/emit`), while a connection is there: none is kept.
+     * Close what it gives to hear no more. */
+    public fun onAppEvent(listener: AppEventListener): Closeable =
+        hear(appEvents, { event -> listener.on(event.name, event.data) }) { emptyList() }
 
     internal fun say(input: (request: Int) -> Input): CompletableDeferred<Outcome> {
         val result = CompletableDeferred<Outcome>()
@@ -241,11 +253,24 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         news.execute {
             try {
                 what()
-            } catch (failure: Exception) {
-                write("a listener failed: ${failure.javaClass.name}")
-                failure.printStackTrace()
+            } catch (failure: Throwable) {
+                failed(failure)
             }
         }
+    }
+
+    /** From now on [listener] hears what [all] do, after what there is [now]. It joins behind the news that are on their way
+     * already: they are part of [now]. */
+    internal fun <T> hear(all: Listeners<T>, listener: Listener<T>, now: () -> List<T>): Closeable = onWorker {
+        val first = now()
+        val one = all.One(listener)
+        news.execute { one.join(first) }
+        one
+    }
+
+    internal fun failed(failure: Throwable) {
+        write("a listener failed: ${failure.javaClass.name}")
+        failure.printStackTrace()
     }
 
     internal fun <T> onWorker(work: () -> T): T =
@@ -299,6 +324,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
                     Message(effect.senderId, effect.data, effect.timestamp, effect.messageId, effect.kept),
                 )
             is Effect.Presence -> Unit
+            is Effect.App -> tell { appEvents.tell(effect) }
         }
     }
 
@@ -415,6 +441,9 @@ public class Phone(private val options: PhoneOptions) : Closeable {
             is Input.Decline -> words += input.callId
             is Input.Cancel -> words += input.callId
             is Input.HangUp -> words += input.callId
+            is Input.AskVideo -> words += input.callId
+            is Input.AnswerVideo -> words += input.callId
+            is Input.ToAudio -> words += input.callId
             is Input.Say -> words += input.callId
             is Input.Timer -> words += input.name
             is Input.Refused -> words += input.message
@@ -439,6 +468,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
 
     private companion object {
         const val LOG_STEPS = 100
+        const val EVENT_BYTES = 16 * 1024
     }
 }
 
@@ -457,16 +487,36 @@ private fun executor(name: String): Worker {
     return worker
 }
 
-internal class Listeners<T> {
-    private val all = CopyOnWriteArrayList<Listener<T>>()
-
-    fun add(listener: Listener<T>): Closeable {
-        val own = Listener<T> { listener.on(it) }
-        all += own
-        return Closeable { all -= own }
-    }
+/** Those who hear of one thing. What one of them throws is [failed], and the others hear all the same. */
+internal class Listeners<T>(private val failed: (Throwable) -> Unit) {
+    private val all = CopyOnWriteArrayList<One>()
 
     fun tell(value: T) {
-        for (listener in all) listener.on(value)
+        for (one in all) one.tell(value)
+    }
+
+    inner class One(private val listener: Listener<T>) : Closeable {
+        @Volatile
+        private var open = true
+
+        fun join(first: List<T>) {
+            for (value in first) tell(value)
+            all += this
+            if (!open) all -= this
+        }
+
+        fun tell(value: T) {
+            if (!open) return
+            try {
+                listener.on(value)
+            } catch (failure: Throwable) {
+                failed(failure)
+            }
+        }
+
+        override fun close() {
+            open = false
+            all -= this
+        }
     }
 }

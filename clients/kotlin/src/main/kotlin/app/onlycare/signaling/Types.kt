@@ -6,6 +6,16 @@ public enum class Role { CALLER, CALLEE }
 /** What is to be shown and heard. */
 public enum class CallType { AUDIO, VIDEO }
 
+/** Who of the two in a call. */
+public enum class Party { ME, PEER }
+
+/**
+ * An audio call is to become a video call, and nobody has answered yet.
+ *
+ * @property until when it is answered with no by itself, in the server's milliseconds since the epoch
+ */
+public data class VideoAsked(val by: Party, val until: Long)
+
 /** Where a call is. It only moves forward, and [ENDED] is final. */
 public enum class Phase {
     /** Dialled here, and the server has not answered yet. */
@@ -87,6 +97,9 @@ public enum class ErrorCode {
 
     /** A message was sent, and nobody knows whether it arrived. */
     UNCONFIRMED,
+
+    /** Hide the button: the server has it switched off. */
+    NOT_SUPPORTED,
 
     /** The phone was closed. */
     CLOSED,
@@ -195,6 +208,9 @@ public enum class PushOutcome {
  * @property reason with [Phase.ENDED]
  * @property text with [Phase.ENDED]: the other's words, where there were any
  * @property durationMs with [Phase.ENDED], after a talk: milliseconds
+ * @property callType `AUDIO` or `VIDEO`, which it is now
+ * @property videoAsked with [Phase.ACTIVE], while one side waits for the other: [Call.answerVideo] if it is
+ *   [Party.PEER] who asks
  */
 public data class CallState(
     val phase: Phase,
@@ -205,6 +221,8 @@ public data class CallState(
     val reason: EndReason?,
     val text: String?,
     val durationMs: Long?,
+    val callType: String,
+    val videoAsked: VideoAsked?,
 )
 
 /**

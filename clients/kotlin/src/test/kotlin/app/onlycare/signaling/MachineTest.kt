@@ -25,7 +25,7 @@ class MachineTest {
             var now = NOW
             for ((at, one) in (story["steps"] as List<Fields>).withIndex()) {
                 now += (one["after"] as Number? ?: 0).toLong()
-                val before = state.copy(calls = state.calls.mapTo(mutableListOf()) { it.copy(pending = it.pending?.copy()) })
+                val before = state.copy(calls = state.calls.mapTo(mutableListOf()) { it.copy(pending = it.pending?.copy(), video = it.video?.copy()) })
                 val random = (one["random"] as Number? ?: 0.5).toDouble()
                 val (next, effects) = step(state, inputOf(one["in"] as Fields), now, random)
                 assertEquals(before, state, "step $at changed what it was given")
@@ -86,7 +86,7 @@ class MachineTest {
             words += listOfNotNull(call.phase.name.lowercase(), call.reason?.name?.lowercase()).joinToString(" ")
         }
         words += effects.filterIsInstance<Effect.Send>().filter { it.key == "17" }.map { it.event }
-        words += effects.filterIsInstance<Effect.Timer>().filter { it.name == "retry:17" || it.name == "missing:17" }
+        words += effects.filterIsInstance<Effect.Timer>().filter { it.name in setOf("retry:17", "missing:17", "video:17") }
             .map { "${it.name.substringBefore(':')} in ${it.ms} ms" }
         val outcome = effects.filterIsInstance<Effect.Resolve>().firstOrNull()?.outcome
         val result = if (outcome == null) "" else outcome.error?.code?.name?.lowercase() ?: "ok"
@@ -132,13 +132,17 @@ private fun inputOf(json: Fields): Input {
         "event" -> Input.Event(text("name"), json["data"])
         "ack" -> Input.Ack(text("command"), text("key"), number("try"), json["ack"])
         "unanswered" -> Input.Unanswered(text("command"), text("key"), number("try"))
-        "call" -> Input.Dial(number("request"), text("callId"), text("peer"), text("callType"), json["fields"] as Fields)
+        "call" -> Input.Dial(number("request"), text("callId"), text("peer"), text("callType"), json["fields"] as Fields, json["fault"] as String?)
         "answer" -> Input.Answer(number("request"), text("callId"))
         "decline" -> Input.Decline(number("request"), text("callId"), json["reason"] as String?)
         "cancel" -> Input.Cancel(number("request"), text("callId"), json["reason"] as String?)
         "hangUp" -> Input.HangUp(number("request"), text("callId"))
+        "askVideo" -> Input.AskVideo(number("request"), text("callId"))
+        "answerVideo" -> Input.AnswerVideo(number("request"), text("callId"), json["accepted"] as Boolean)
+        "toAudio" -> Input.ToAudio(number("request"), text("callId"))
         "message" -> Input.Say(
             number("request"), text("callId"), json["data"], json["keep"] == true, json["messageId"] as String?,
+            json["fault"] as String?,
         )
         "watch" -> Input.Watch(json["users"] as List<String>)
         "unwatch" -> Input.Unwatch(json["users"] as List<String>)
@@ -167,6 +171,7 @@ private fun wire(effect: Effect): Fields = when (effect) {
         "timestamp" to effect.timestamp,
     ) + listOfNotNull(effect.messageId?.let { "messageId" to it }, ("kept" to true).takeIf { effect.kept })
     is Effect.Presence -> mapOf("type" to "presence", "userId" to effect.userId, "online" to effect.online)
+    is Effect.App -> mapOf("type" to "app", "name" to effect.name, "data" to effect.data)
 }
 
 private fun wire(outcome: Outcome): Fields {
@@ -184,7 +189,9 @@ private fun wire(link: Link): Fields = mapOf(
 ).filterValues { it != null }
 
 private fun wire(call: CallRecord): Fields = mapOf(
-    "phase" to call.phase.name.lowercase(), "reason" to call.reason?.name?.lowercase(), "text" to call.text,
+    "phase" to call.phase.name.lowercase(), "fields" to call.fields, "known" to call.known, "callType" to call.callType,
+    "videoAsked" to call.videoAsked?.let { mapOf("by" to it.by.name.lowercase(), "until" to it.until) },
+    "video" to (call.video?.command?.word ?: ""), "reason" to call.reason?.name?.lowercase(), "text" to call.text,
     "alerting" to call.alerting, "byPush" to call.byPush, "restored" to call.restored, "acceptedAt" to call.acceptedAt,
     "durationMs" to call.durationMs, "pending" to (call.pending?.command?.word ?: ""),
 )

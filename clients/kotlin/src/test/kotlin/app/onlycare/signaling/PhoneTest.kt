@@ -1,5 +1,7 @@
 package app.onlycare.signaling
 
+import java.net.HttpURLConnection
+import java.net.URI
 import kotlinx.coroutines.async
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.take
@@ -91,6 +93,35 @@ class PhoneTest {
     }
 
     @Test
+    fun `an audio call becomes a video call if both want it, and goes back, also from Java`() = runBlocking {
+        val (ana, bo) = pair()
+        val call = ana.call(bo.user, CallType.AUDIO)
+        val there = rings(bo)
+        assertEquals(ErrorCode.INVALID_STATE, call.askVideo().error?.code, "nobody has answered yet")
+        assertEquals(Outcome.OK, there.answer())
+        call.reaches(Phase.ACTIVE)
+        assertEquals(Outcome.OK, call.askVideo())
+        assertEquals(Party.ME, call.state.value.videoAsked?.by)
+        there.state.soon { it.videoAsked?.by == Party.PEER }
+        assertEquals(Outcome.OK, there.answerVideo(false))
+        call.state.soon { it.videoAsked == null && it.callType == "AUDIO" }
+        val fromJava = FromJava(ana)
+        assertEquals(Outcome.OK, fromJava.askVideo(call))
+        there.state.soon { it.videoAsked?.by == Party.PEER }
+        b.cut()
+        bo.link.soon { it.status != LinkStatus.READY }
+        assertEquals(Outcome.OK, there.answerVideo(true), "over a connection that was cut")
+        for (each in listOf(call, there)) each.state.soon { it.callType == "VIDEO" && it.videoAsked == null }
+        assertEquals("VIDEO", call.callType)
+        assertEquals(Outcome.OK, fromJava.toAudio(call))
+        there.state.soon { it.callType == "AUDIO" }
+        emit(ana.user, "app:balance", """{"coins":12}""")
+        eventually("the event of the app is there") { fromJava.events == listOf("app:balance {coins=12}") }
+        call.hangUp()
+        there.reaches(Phase.ENDED)
+    }
+
+    @Test
     fun `a phone that slept is rung by a push, once`() = runBlocking {
         val ana = ready(stage.phone(a.url))
         val bo = stage.phone(b.url)
@@ -111,6 +142,27 @@ class PhoneTest {
         call.hangUp()
         there.reaches(Phase.ENDED)
         assertEquals(PushOutcome.OVER, bo.handlePush(push))
+    }
+
+    @Test
+    fun `after a restart in a call the same user is dialled anew, and the old call is over`() = runBlocking {
+        val (first, bo) = pair()
+        val before = first.call(bo.user, CallType.VIDEO)
+        val there = rings(bo)
+        assertEquals(Outcome.OK, there.answer())
+        before.reaches(Phase.ACTIVE)
+        first.close()
+        val again = ready(stage.phone(b.url, first.userId))
+        val found = withTimeout(PATIENCE_MS) { again.restored.first() }
+        val next = again.call(bo.user, CallType.VIDEO, CallOptions(channelName = "new"))
+        assertFalse(next.id == before.id)
+        assertEquals(Outcome.OK, next.dialled())
+        found.reaches(Phase.ENDED, EndReason.SUPERSEDED)
+        there.reaches(Phase.ENDED, EndReason.HUNG_UP)
+        val rang = rings(bo)
+        assertEquals("new", rang.fields["channelName"])
+        assertEquals(Outcome.OK, next.cancel())
+        rang.reaches(Phase.ENDED)
     }
 
     @Test
@@ -162,6 +214,15 @@ class PhoneTest {
             stage.close()
             a.close()
             b.close()
+        }
+
+        private fun emit(user: String, event: String, data: String) {
+            val connection = URI("${stage.node("E").url}/api/users/$user/emit").toURL().openConnection() as HttpURLConnection
+            connection.setRequestProperty("X-Internal-Secret", "secret-of-the-kotlin-tests")
+            connection.setRequestProperty("Content-Type", "application/json")
+            connection.doOutput = true
+            connection.outputStream.use { it.write("""{"event":"$event","data":$data}""".toByteArray()) }
+            assertEquals(200, connection.responseCode)
         }
 
         private val Phone.user get() = userId

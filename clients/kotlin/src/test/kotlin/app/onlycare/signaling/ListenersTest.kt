@@ -1,0 +1,79 @@
+package app.onlycare.signaling
+
+import java.util.concurrent.CopyOnWriteArrayList
+import java.util.concurrent.CountDownLatch
+import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+
+/** Listeners, without a server. */
+class ListenersTest {
+    private val phone = Phone(PhoneOptions("http://127.0.0.1:1", "USR_1", "device", { "token" }))
+
+    private fun push(n: Int) =
+        phone.handlePush(mapOf("type" to "incoming_call", "callId" to "CALL_$n", "callerId" to "USR_2"))
+
+    /** Runs [work] while a listener keeps the news waiting. */
+    private fun meanwhile(work: () -> Unit) {
+        val go = CountDownLatch(1)
+        phone.tell { go.await() }
+        work()
+        go.countDown()
+    }
+
+    private fun settled() {
+        val done = CountDownLatch(1)
+        phone.tell { done.countDown() }
+        done.await()
+    }
+
+    @Test
+    fun `who begins to listen while news are on their way hears each once, in order`() {
+        val calls = CopyOnWriteArrayList<String>()
+        val phases = CopyOnWriteArrayList<Phase>()
+        val links = CopyOnWriteArrayList<LinkStatus>()
+        meanwhile {
+            push(1)
+            phone.onIncoming { calls += it.id }
+            val call = phone.calls.value.single()
+            call.answer {}
+            phone.onWorker { }
+            call.onState { phases += it.phase }
+            call.decline(null) {}
+            phone.connect()
+            phone.onLink { links += it.status }
+            phone.close()
+            push(2)
+        }
+        settled()
+        assertEquals(listOf("CALL_1", "CALL_2"), calls)
+        assertEquals(listOf(Phase.ANSWERING, Phase.ENDED), phases)
+        assertEquals(listOf(LinkStatus.CONNECTING, LinkStatus.IDLE), links)
+    }
+
+    @Test
+    fun `who has closed hears no more, also of what was on its way`() {
+        val calls = CopyOnWriteArrayList<String>()
+        meanwhile {
+            push(1)
+            phone.onIncoming { calls += it.id }.close()
+            push(2)
+        }
+        settled()
+        assertTrue(calls.isEmpty(), "$calls")
+    }
+
+    @Test
+    fun `a listener that throws, even an error, keeps nothing from the others`() = runBlocking {
+        val calls = CopyOnWriteArrayList<String>()
+        phone.onIncoming { throw NoClassDefFoundError("thrown by a test") }
+        phone.onIncoming { error("thrown by a test") }
+        phone.onIncoming { calls += it.id }
+        push(1)
+        push(2)
+        settled()
+        assertEquals(listOf("CALL_1", "CALL_2"), calls)
+        assertEquals(4, phone.log.count { "a listener failed" in it.text })
+    }
+}
