@@ -423,7 +423,7 @@ contract! {
         assert!(third.order > far);
         calls.raise_order(third.order + 5).await.unwrap();
         calls.raise_order(1).await.unwrap();
-        let busy = apply(&call("5", "gil", "bo", now), Command::Displace { by: Role::Callee }, now);
+        let busy = apply(&call("5", "gil", "ian", now), Command::Displace { by: Role::Callee }, now);
         let busy = create(&calls, &busy, now).await;
         assert!(busy.order > third.order + 5);
         assert_eq!((busy.over, calls.load(&busy.id).await.unwrap()), (busy.order, Some(busy.clone())));

@@ -244,6 +244,11 @@ async fn an_initiate_that_was_refused_twice_leaves_no_call() {
     let proxy = Proxy::before(redis.port).await;
     let cluster = Cluster::on(&[redis.url(), format!("redis://{}", proxy.address)]).await;
     let (ana, bo) = (cluster.phone(1, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    // The script is known to the store from then on.
+    let first = unique_call();
+    ana.rings(&first, &bo).await;
+    ana.cancel(&first).await;
+    bo.expect("call:cancelled").await;
     let id = unique_call();
     proxy.cut_at_reply_of("\"trying\"");
     for attempt in ["first", "second"] {
