@@ -419,7 +419,7 @@ contract! {
         let restored = Call { order: far, ..call("3", "eve", "fay", now) };
         calls.restore(&restored, &[]).await.unwrap();
         assert_eq!(calls.load(&restored.id).await.unwrap(), Some(restored), "it keeps its order");
-        let third = create(&calls, &call("4", "ana", "hal", now), now).await;
+        let third = create(&calls, &call("4", "joe", "hal", now), now).await;
         assert!(third.order > far);
         calls.raise_order(third.order + 5).await.unwrap();
         calls.raise_order(1).await.unwrap();

@@ -256,8 +256,10 @@ async fn an_initiate_that_was_refused_twice_leaves_no_call() {
         assert_eq!(refused["code"], "unavailable", "the {attempt}: {refused}");
     }
     assert!(proxy.has_struck(), "nothing was written");
-    becomes(&cluster, &id, "trying", None).await;
+    becomes(&cluster, &id, "ringing", None).await;
     proxy.mend();
+    let cancelled = bo.expect_within("call:cancelled", SOON).await;
+    assert_eq!(cancelled["callId"], *id);
     becomes(&cluster, &id, "ended", Some("cancelled")).await;
     cluster.assert_free(&[&ana.user, &bo.user]).await;
     cluster.close().await;
