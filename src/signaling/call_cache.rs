@@ -14,6 +14,8 @@ use crate::telemetry::metrics;
 /// Ended calls are remembered for so long, and so many of them.
 const ENDED_FOR: Duration = Duration::from_secs(60);
 const ENDED_CAPACITY: usize = 10_000;
+/// What can't be judged yet, as the store takes no writes or is not put back, is tried again after this.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// The live calls this node has to do with: their last seen record, their local timer, and when they were last
 /// compared with the store. A cache: only a swap may trust it.
@@ -42,17 +44,18 @@ struct Cached {
     checked_at: Timestamp,
     /// It could not be told to everybody it was for.
     untold: bool,
+    /// When the timer of this very record was taken.
+    fired_at: Option<Timestamp>,
 }
 
 impl CallCache {
     /// Takes note of a record. A live one is cached, unless it is from before what was seen already, an end included. Seen
-    /// again after its timer was taken, it gets no new one for a time that has passed: its deadline could not be judged, and
-    /// the stored index offers it again.
+    /// again after its timer was taken, its deadline could not be judged: it fires again, and not at once.
     pub fn see(&self, call: &Call, now: Timestamp) {
         self.newest.fetch_max(call.order.max(call.over), Ordering::Relaxed);
         let mut entries = self.entries.lock();
         let cached = entries.calls.get(&call.id);
-        let has_fired = cached.is_some_and(|cached| cached.timer.is_none() && cached.call.version == call.version);
+        let fired_at = cached.filter(|cached| cached.call.version == call.version).and_then(|cached| cached.fired_at);
         let known = cached.map(|cached| &cached.call).or_else(|| entries.ended.get(&call.id));
         if known.is_some_and(|known| call.is_before(known)) {
             return;
@@ -64,9 +67,10 @@ impl CallCache {
             entries.bury(call, now);
             return;
         }
-        let cached = Cached { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false };
+        let cached = Cached { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false, fired_at };
         entries.calls.insert(call.id.clone(), cached);
-        entries.set_timer(&call.id, call.deadline().filter(|at| !has_fired || *at > now));
+        let earliest = fired_at.map(|at| at + AGAIN);
+        entries.set_timer(&call.id, call.deadline().map(|at| earliest.map_or(at, |earliest| at.max(earliest))));
         let earlier = entries.timers.first().map(|(at, _)| *at) != first;
         drop(entries);
         if earlier {
@@ -118,6 +122,9 @@ impl CallCache {
             entries.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id.clone()).collect();
         for id in &due {
             entries.set_timer(id, None);
+            if let Some(cached) = entries.calls.get_mut(id) {
+                cached.fired_at = Some(now);
+            }
         }
         due
     }
@@ -200,10 +207,12 @@ mod tests {
         let due = trying.deadline().unwrap();
         assert_eq!(cache.next_timer(), Some(due));
         assert_eq!(cache.take_due(due), [trying.id.clone()]);
-        for late in [due, due + Duration::from_secs(1)] {
+        for late in [due, due + AGAIN / 2, due + AGAIN * 4] {
             cache.see(&trying, late);
-            assert_eq!(cache.next_timer(), None, "its index offers it again");
+            assert_eq!(cache.next_timer(), Some(due + AGAIN), "however often it is seen");
         }
+        assert!(cache.take_due(due).is_empty());
+        assert_eq!(cache.take_due(due + AGAIN), [trying.id.clone()]);
         let active = apply(&trying, Command::Accept { by: Actor::over_http(&trying.callee.user, None) }, now);
         cache.see(&active, due);
         assert_eq!(cache.next_timer(), active.deadline(), "another record has a timer of its own");
