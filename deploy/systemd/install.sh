@@ -1,7 +1,8 @@
 #!/bin/sh
 # Puts a node on a Debian host, or a newer one in place of an older one:
-#   install.sh BINARY       installs; starts or restarts the service once /etc/onlycare-signaling/.env is filled in
-#   install.sh --rollback   goes back to the last binary before this one that became ready
+#   install.sh BINARY              installs; starts or restarts the service once /etc/onlycare-signaling/.env is filled in
+#   install.sh --no-start BINARY   the same, but neither enables nor starts it: another server has its port (docs/switch.md)
+#   install.sh --rollback          goes back to the last binary before this one that became ready
 # The new binary has to accept the real configuration before anything is switched to it.
 # DESTDIR=/somewhere only lays out the files there.
 set -eu
@@ -87,6 +88,12 @@ raise() { # file of wanted values
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "root is needed"
 command -v curl >/dev/null || fail "curl is needed: apt-get install curl"
 [ -n "$root" ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || fail "certificates to know Laravel by are needed: apt-get install ca-certificates"
+start=yes
+if [ "${1:-}" = --no-start ]; then
+  start=
+  shift
+  if [ -z "$root" ] && systemctl is-active --quiet "$name"; then fail "$name runs already: install it without --no-start"; fi
+fi
 case ${1:-} in
   --rollback)
     was=$(readlink "$home/current" 2>/dev/null || true)
@@ -100,7 +107,7 @@ case ${1:-} in
     restart
     exit 0
     ;;
-  '' | -*) fail "usage: install.sh BINARY | --rollback" ;;
+  '' | -*) fail "usage: install.sh [--no-start] BINARY | --rollback" ;;
 esac
 
 binary=$(realpath "$1")
@@ -143,4 +150,4 @@ for old in "$home"/*/; do
   case $old in current | previous | "$release" | "$before") ;; *) rm -rf "${home:?}/$old" ;; esac
 done
 say "$release is in $home/current"
-restart
+if [ -n "$start" ]; then restart; else say "not started, and not enabled"; fi

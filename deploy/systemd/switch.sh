@@ -55,7 +55,7 @@ fi
 
 check() {
   [ -r "$env_file" ] || { bad "$env_file is not there: copy the deployed server's .env to it"; return; }
-  [ -x "$binary" ] || { bad "$binary is not there: install.sh first"; return; }
+  [ -x "$binary" ] || { bad "$binary is not there: first $(dirname "$0")/install.sh --no-start BINARY"; return; }
   node --check-config >/dev/null || bad "the configuration is refused, see above"
   url=$(option LARAVEL_API_URL)
   secret=$(secret "$env_file" LARAVEL_API_SECRET)

@@ -3,12 +3,13 @@
 // with a stand-in for systemctl.
 import { spawn } from 'node:child_process';
 import {
-  chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync,
+  chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { assert, check, finish, root, run, skip, tool } from './tools.mjs';
+import { assert, check, finish, root, run, runBeside, skip, tool } from './tools.mjs';
 
 const binary = resolve(process.env.SIGNALING_BIN ?? join(root, 'target/debug/onlycare-signaling'));
 const systemd = join(root, 'deploy/systemd');
@@ -79,7 +80,8 @@ if (run('unshare', ['-m', 'true']).ok) {
     chmodSync(path, 0o755);
     return path;
   };
-  stand(join(bin, 'systemctl'), `case $1 in
+  stand(join(bin, 'systemctl'), `echo "$@" >>${machine}/systemctl
+case $1 in
   restart)
     echo restart >>${machine}/restarts
     old=$(cat ${pid} 2>/dev/null) && kill $old 2>/dev/null && while kill -0 $old 2>/dev/null; do sleep 0.05; done
@@ -87,7 +89,6 @@ if (run('unshare', ['-m', 'true']).ok) {
     echo $! >${pid} ;;
   is-active) kill -0 "$(cat ${pid})" 2>/dev/null ;;
 esac`);
-  for (const name of ['useradd', 'chown']) stand(join(bin, name), 'exit 0');
   stand(join(bin, 'runuser'), 'shift 3; exec "$@"');
   // As a machine may have it: one limit far above the wanted one, one below, a range that is shifted.
   stand(join(bin, 'sysctl'), `[ "$1" = -n ] || { for last; do :; done; cp "$last" ${machine}/applied; exit 0; }
@@ -144,13 +145,41 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
   try {
     process.kill(Number(readFileSync(pid, 'utf8')), 'SIGKILL');
   } catch { /* it is gone already */ }
+  await check('a host: the day of the switch is prepared as docs/switch.md says', async () => {
+    for (const folder of [etc, opt]) rmSync(folder, { recursive: true });
+    run('cp', ['-a', '/etc', etc]);
+    mkdirSync(opt);
+    for (const file of [pid, join(machine, 'systemctl')]) rmSync(file, { force: true });
+    const [laravel, held, now] = [await unauthenticated(), createServer(), join(machine, 'tree')];
+    await new Promise((done) => held.listen(0, '127.0.0.1', done));
+    // The tree, the deployed server and Laravel, where the guide has them.
+    mkdirSync(join(now, 'target/release'), { recursive: true });
+    symlinkSync(join(root, 'deploy'), join(now, 'deploy'));
+    symlinkSync(binary, join(now, 'target/release/onlycare-signaling'));
+    writeFileSync(join(now, '.env'), `PORT=${held.address().port}\nHOST=127.0.0.1\nLARAVEL_API_URL=http://127.0.0.1:${laravel.address().port}/api/v1\nLARAVEL_API_SECRET=hush\nALLOWED_ORIGINS=*\n`);
+    writeFileSync(join(now, 'laravel.env'), 'WEBSOCKET_SECRET=hush\n');
+    const guide = readFileSync(join(root, 'docs/switch.md'), 'utf8').split('## The switch')[0];
+    const blocks = [...guide.matchAll(/```sh\n([^]*?)```/g)].map(([, lines]) => lines.replace(/^ {3}/gm, ''));
+    const commands = [...blocks, `${/`(deploy\/systemd\/switch\.sh check)`/.exec(guide)[1]}\n`].join('').replace('/var/www/socket-server', now).replace('/var/www/app/.env', join(now, 'laravel.env'));
+    const { ok, text } = await runBeside('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && cd ${now} && set -e\n${commands}`], {
+      env: { PATH: `${bin}:${process.env.PATH}`, REHEARSAL_PORT: String(await freePort()) },
+    });
+    for (const server of [laravel, held]) server.close();
+    laravel.closeAllConnections();
+    assert(ok && text.includes('ready to go'), text);
+    const asked = readFileSync(join(machine, 'systemctl'), 'utf8');
+    assert(!/\b(start|restart|enable)\b/.test(asked), `the service was touched: ${asked}`);
+    assert(existsSync(join(etc, 'systemd/system/onlycare-signaling.service')), 'no unit');
+  });
+  await check('a host: what runs is not laid out again without a start', () => {
+    stand(join(bin, 'systemctl'), 'exit 0');
+    const { ok, text } = install('--no-start', binary);
+    assert(!ok && text.includes('runs already'), text);
+  });
 } else skip('a host of its own', 'no mount namespace can be made here');
 
 await check('switch, refused and carried out, and back', async () => {
-  const laravel = createServer((request, response) => {
-    response.writeHead(401, { 'Content-Type': 'application/json' }).end('{"success":false,"error":{"code":"UNAUTHENTICATED"}}');
-  });
-  await new Promise((done) => laravel.listen(0, '127.0.0.1', done));
+  const laravel = await unauthenticated();
   const [port, admin, rehearsal] = [await freePort(), await freePort(), await freePort()];
   const [etc, bin] = [join(work, 'etc'), join(work, 'bin')];
   mkdirSync(etc);
@@ -236,6 +265,15 @@ esac
 });
 
 finish('host');
+
+/** Laravel, as it answers who has no token. */
+async function unauthenticated() {
+  const server = createServer((request, response) => {
+    response.writeHead(401, { 'Content-Type': 'application/json' }).end('{"success":false,"error":{"code":"UNAUTHENTICATED"}}');
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return server;
+}
 
 function freePort() {
   return new Promise((done) => {
