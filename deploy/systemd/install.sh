@@ -42,6 +42,11 @@ ready_url() {
 # It served: what comes after it may go back to it.
 proved() { touch "$home/$(readlink "$home/current")/proved"; }
 
+# So did one that became ready only when nobody waited for it any more.
+look() {
+  if [ -z "$root" ] && [ -e "$home/current/$name" ] && curl -fsS --max-time 2 "$(ready_url)" >/dev/null 2>&1; then proved; fi
+}
+
 restart() {
   [ -z "$root" ] || { proved; return 0; }
   systemctl enable --quiet "$name"
@@ -96,6 +101,7 @@ if [ "${1:-}" = --no-start ]; then
 fi
 case ${1:-} in
   --rollback)
+    look
     was=$(readlink "$home/current" 2>/dev/null || true)
     to=$(readlink "$home/previous" 2>/dev/null || true)
     if [ -z "$to" ] || [ "$to" = "$was" ] || [ ! -e "$home/$to/$name" ]; then fail "there is no binary before this one"; fi
@@ -137,6 +143,7 @@ else
   install -m 644 "$here/60-$name.conf" "$root/etc/sysctl.d/60-$name.conf"
 fi
 
+look
 now=$(readlink "$home/current" 2>/dev/null || true)
 if [ "$now" != "$release" ]; then
   # The one before is the last that served, however many failed since.

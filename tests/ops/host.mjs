@@ -94,8 +94,9 @@ esac`);
   stand(join(bin, 'sysctl'), `[ "$1" = -n ] || { for last; do :; done; cp "$last" ${machine}/applied; exit 0; }
 case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128 ;; net.ipv4.ip_local_port_range) echo "1024	60999" ;; net.ipv4.tcp_tw_reuse) echo 2 ;; *) exit 255 ;; esac`);
   // What ends at once is not waited for as long as what has to start.
-  const install = (...arguments_) => run('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && exec ${join(systemd, 'install.sh')} "$@"`, 'sh', ...arguments_], {
-    env: { PATH: `${bin}:${process.env.PATH}`, READY_SECONDS: arguments_[0].includes('dead') ? '1' : '20' },
+  const install = (...arguments_) => installFor(arguments_[0].includes('dead') ? '1' : '20', ...arguments_);
+  const installFor = (seconds, ...arguments_) => run('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && exec ${join(systemd, 'install.sh')} "$@"`, 'sh', ...arguments_], {
+    env: { PATH: `${bin}:${process.env.PATH}`, READY_SECONDS: seconds },
   });
   const current = () => readlinkSync(join(opt, 'onlycare-signaling/current'));
   const restarts = () => (existsSync(join(machine, 'restarts')) ? readFileSync(join(machine, 'restarts'), 'utf8').split('\n').length - 1 : 0);
@@ -136,6 +137,19 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
     assert(ok && text.includes('ready') && current() === good, text);
     const again = install('--rollback');
     assert(!again.ok && again.text.includes('no binary before'), `back to one that never served: ${again.text}`);
+  });
+  await check('a host: one that became ready after it was given up is kept', async () => {
+    const slow = other('slow', `case $1 in --version) echo onlycare-signaling 8.1.0 ;; --*) exec ${binary} "$@" ;; *) sleep 4; exec ${binary} "$@" ;; esac`);
+    const given = installFor('1', slow);
+    assert(!given.ok && given.text.includes('not ready after 1 s'), given.text);
+    for (let turn = 0; !(await fetch(`http://127.0.0.2:${admin}/ready`).then(({ ok }) => ok, () => false)); turn += 1) {
+      assert(turn < 150, 'it does not become ready');
+      await new Promise((done) => setTimeout(done, 100));
+    }
+    const { ok, text } = install(other('next', `case $1 in --version) echo onlycare-signaling 8.2.0 ;; *) exec ${binary} "$@" ;; esac`));
+    assert(ok, text);
+    const previous = readlinkSync(join(opt, 'onlycare-signaling/previous'));
+    assert(previous.startsWith('8.1.0') && existsSync(join(opt, 'onlycare-signaling', previous)), `back goes to ${previous}`);
   });
   await check('a host: without certificates nothing could be asked of Laravel', () => {
     renameSync(join(etc, 'ssl'), join(etc, 'ssl-away'));
