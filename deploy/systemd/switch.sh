@@ -91,10 +91,12 @@ check() {
   rehearse
 }
 
-# The new one beside the old one, on other ports and another prefix, so that neither notices the other.
+# The new one beside the old one, on other ports and another prefix, so that neither notices the other. Of names that begin like
+# its own keys and channels: Redis may let it use no others.
 rehearse() {
   log=$(mktemp)
-  (cd "$etc" && exec env -i PATH=/usr/bin:/bin PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="rehearsal-$$" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
+  prefix=$(option REDIS_PREFIX):node:rehearsal-$$
+  (cd "$etc" && exec env -i PATH=/usr/bin:/bin PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="$prefix" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
   node=$!
   ready=
   for _ in $(seq 20); do

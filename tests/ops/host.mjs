@@ -7,6 +7,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { assert, check, finish, root, run, runBeside, skip, tool } from './tools.mjs';
@@ -260,6 +261,14 @@ esac
     writeFileSync(join(etc, '.env'), env(url));
     const checked = await doSwitch('check');
     assert(checked.ok && checked.text.includes('ready to go'), checked.text);
+    if (tool('redis-server')) {
+      const redis = await shippedRedis();
+      writeFileSync(join(etc, '.env'), `${env(url)}REDIS_URL=redis://signaling:CHANGE-ME@127.0.0.1:${redis.port}\n`);
+      const stored = await doSwitch('check');
+      redis.stop();
+      assert(stored.ok && stored.text.includes('it starts and is ready'), `the rehearsal at the shipped Redis: ${stored.text}`);
+      writeFileSync(join(etc, '.env'), env(url));
+    } else skip('the rehearsal at a Redis', 'redis-server is not there');
     await until('old');
     const gone = await doSwitch('go');
     assert(gone.ok && gone.text.includes('switched'), gone.text);
@@ -287,6 +296,24 @@ async function unauthenticated() {
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   return server;
+}
+
+/** With the users of deploy/redis. */
+async function shippedRedis() {
+  const [port, users] = [await freePort(), join(work, 'users.acl')];
+  writeFileSync(users, readFileSync(join(root, 'deploy/redis/users.acl')));
+  const server = spawn(tool('redis-server'), ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', work, '--aclfile', users], { stdio: 'ignore' });
+  process.on('exit', () => server.kill('SIGKILL'));
+  const answers = () => new Promise((done) => {
+    const socket = connect(port, '127.0.0.1', () => done(true)).on('error', () => done(false));
+    socket.unref();
+    setTimeout(() => socket.destroy(), 1000).unref();
+  });
+  for (let turn = 0; !(await answers()); turn += 1) {
+    assert(turn < 100, 'no Redis');
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  return { port, stop: () => server.kill('SIGKILL') };
 }
 
 function freePort() {
