@@ -18,7 +18,7 @@ fail() { echo "install: $*" >&2; exit 1; }
 # What the node makes of its configuration, in the environment that the service gives it and, on a host, with its rights: a
 # secret's file that only root may read is found here.
 node() { # binary, argument
-  set -- env -i PATH=/usr/bin:/bin "$1" "$2"
+  set -- env -i PATH=/usr/bin:/bin NODE_ENV=production "$1" "$2"
   if [ -z "$root" ] && command -v runuser >/dev/null; then set -- runuser -u "$name" -- "$@"; fi
   (cd "$etc" && "$@")
 }

@@ -27,9 +27,15 @@ secret() { # file, name
   [ -n "$found" ] || { found=$(value "$1" "$2_FILE"); [ -z "$found" ] || found=$(cd "$etc" && cat "$found" 2>/dev/null || true); }
   echo "$found"
 }
-# What the node makes of its configuration, in the environment that the service gives it.
+# A command in the environment that the service gives it and with its rights: what only root may read is found here.
+service() { # words of env
+  set -- env -i PATH=/usr/bin:/bin NODE_ENV=production "$@"
+  if [ "$(id -u)" = 0 ] && command -v runuser >/dev/null; then set -- runuser -u "$name" -- "$@"; fi
+  cd "$etc" && exec "$@"
+}
+# What the node makes of its configuration.
 node() { # arguments
-  (cd "$etc" && env -i PATH=/usr/bin:/bin "$binary" "$@")
+  (service "$binary" "$@")
 }
 option() { # name
   node --print-config 2>/dev/null | sed -n "s/^$1=//p"
@@ -96,7 +102,7 @@ check() {
 rehearse() {
   log=$(mktemp)
   prefix=$(option REDIS_PREFIX):node:rehearsal-$$
-  (cd "$etc" && exec env -i PATH=/usr/bin:/bin PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="$prefix" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
+  (service PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="$prefix" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
   node=$!
   ready=
   for _ in $(seq 20); do

@@ -90,7 +90,7 @@ case $1 in
     echo $! >${pid} ;;
   is-active) kill -0 "$(cat ${pid})" 2>/dev/null ;;
 esac`);
-  stand(join(bin, 'runuser'), 'shift 3; exec "$@"');
+  stand(join(bin, 'runuser'), `echo "$@" >>${machine}/runuser; shift 3; exec "$@"`);
   // As a machine may have it: one limit far above the wanted one, one below, a range that is shifted.
   stand(join(bin, 'sysctl'), `[ "$1" = -n ] || { for last; do :; done; cp "$last" ${machine}/applied; exit 0; }
 case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128 ;; net.ipv4.ip_local_port_range) echo "1024	60999" ;; net.ipv4.tcp_tw_reuse) echo 2 ;; *) exit 255 ;; esac`);
@@ -112,6 +112,7 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
     writeFileSync(join(etc, 'onlycare-signaling/.env'), `export LARAVEL_API_URL="http://127.0.0.1:1"\nLARAVEL_API_SECRET=s\nHOST=127.0.0.2\nPORT=0\nADMIN_PORT=${admin}\nDRAIN_DELAY_SECS=0\nDRAIN_SECS=0\n`);
     const { ok, text } = install(binary);
     assert(ok && text.includes('ready'), text);
+    asTheService(join(machine, 'runuser'), ['--check-config', '--print-config']);
   });
   await check('a host: kernel limits are raised and never lowered', () => {
     const text = readFileSync(join(machine, 'applied'), 'utf8');
@@ -209,7 +210,8 @@ case $1 in
   stop) while kill -0 "$(cat ${work}/new.pid)" 2>/dev/null; do sleep 0.1; done ;;
 esac
 `);
-  for (const file of [join(work, 'old-start'), join(work, 'old-stop'), join(bin, 'systemctl')]) chmodSync(file, 0o755);
+  writeFileSync(join(bin, 'runuser'), `#!/bin/sh\necho "$@" >>${work}/runuser\nshift 3\nexec "$@"\n`);
+  for (const file of [join(work, 'old-start'), join(work, 'old-stop'), join(bin, 'systemctl'), join(bin, 'runuser')]) chmodSync(file, 0o755);
   // As the deployed server reads it, with its quotes.
   const env = (url) => `# deployed\nPORT=${port}\nexport LARAVEL_API_URL="${url}/api/v1/"\nLARAVEL_API_SECRET='hush'\nADMIN_PORT=${admin}\nHOST=127.0.0.1\n`;
   const url = `http://127.0.0.1:${laravel.address().port}`;
@@ -248,6 +250,11 @@ esac
     assert(!refused.text.includes('hush') && !refused.text.includes('another'), 'a secret is printed');
     await until('old');
     writeFileSync(join(work, 'laravel.env'), 'WEBSOCKET_SECRET="hush"\n');
+    // What the unit refuses is refused before anything stops.
+    writeFileSync(join(etc, '.env'), `${env(url)}AUTH=insecure\n`);
+    const open = await doSwitch('go');
+    assert(!open.ok && open.text.includes('AUTH is insecure') && open.text.includes('nothing was changed'), open.text);
+    await until('old');
     writeFileSync(join(etc, '.env'), env('http://127.0.0.1:1'));
     const lost = await doSwitch('check');
     assert(!lost.ok && lost.text.includes('Laravel does not answer'), lost.text);
@@ -269,6 +276,7 @@ esac
       assert(stored.ok && stored.text.includes('it starts and is ready'), `the rehearsal at the shipped Redis: ${stored.text}`);
       writeFileSync(join(etc, '.env'), env(url));
     } else skip('the rehearsal at a Redis', 'redis-server is not there');
+    if (process.getuid() === 0) asTheService(join(work, 'runuser'), ['--check-config', '--print-config', 'PORT=0']);
     await until('old');
     const gone = await doSwitch('go');
     assert(gone.ok && gone.text.includes('switched'), gone.text);
@@ -296,6 +304,13 @@ async function unauthenticated() {
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   return server;
+}
+
+/** All that the node was asked it was asked with the rights and in the environment of the unit. */
+function asTheService(record, wanted) {
+  const lines = existsSync(record) ? readFileSync(record, 'utf8').trim().split('\n') : [];
+  for (const word of wanted) assert(lines.some((line) => line.includes(word)), `${word} was not asked as the service's user`);
+  for (const line of lines) assert(/^-u onlycare-signaling -- env -i PATH=\S+ NODE_ENV=production /.test(line), line);
 }
 
 /** With the users of deploy/redis. */
