@@ -1,7 +1,8 @@
 #!/bin/sh
 # Puts a node on a Debian host, or a newer one in place of an older one:
-#   install.sh BINARY       installs; starts or restarts the service once /etc/onlycare-signaling/.env is filled in
-#   install.sh --rollback   goes back to the last binary before this one that became ready
+#   install.sh BINARY              installs; starts or restarts the service once /etc/onlycare-signaling/.env is filled in
+#   install.sh --no-start BINARY   the same, but neither enables nor starts it: another server has its port (docs/switch.md)
+#   install.sh --rollback          goes back to the last binary before this one that became ready
 # The new binary has to accept the real configuration before anything is switched to it.
 # DESTDIR=/somewhere only lays out the files there.
 set -eu
@@ -17,7 +18,7 @@ fail() { echo "install: $*" >&2; exit 1; }
 # What the node makes of its configuration, in the environment that the service gives it and, on a host, with its rights: a
 # secret's file that only root may read is found here.
 node() { # binary, argument
-  set -- env -i PATH=/usr/bin:/bin "$1" "$2"
+  set -- env -i PATH=/usr/bin:/bin NODE_ENV=production "$1" "$2"
   if [ -z "$root" ] && command -v runuser >/dev/null; then set -- runuser -u "$name" -- "$@"; fi
   (cd "$etc" && "$@")
 }
@@ -40,6 +41,11 @@ ready_url() {
 
 # It served: what comes after it may go back to it.
 proved() { touch "$home/$(readlink "$home/current")/proved"; }
+
+# So did one that became ready only when nobody waited for it any more.
+look() {
+  if [ -z "$root" ] && [ -e "$home/current/$name" ] && curl -fsS --max-time 2 "$(ready_url)" >/dev/null 2>&1; then proved; fi
+}
 
 restart() {
   [ -z "$root" ] || { proved; return 0; }
@@ -87,8 +93,15 @@ raise() { # file of wanted values
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "root is needed"
 command -v curl >/dev/null || fail "curl is needed: apt-get install curl"
 [ -n "$root" ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || fail "certificates to know Laravel by are needed: apt-get install ca-certificates"
+start=yes
+if [ "${1:-}" = --no-start ]; then
+  start=
+  shift
+  if [ -z "$root" ] && systemctl is-active --quiet "$name"; then fail "$name runs already: install it without --no-start"; fi
+fi
 case ${1:-} in
   --rollback)
+    look
     was=$(readlink "$home/current" 2>/dev/null || true)
     to=$(readlink "$home/previous" 2>/dev/null || true)
     if [ -z "$to" ] || [ "$to" = "$was" ] || [ ! -e "$home/$to/$name" ]; then fail "there is no binary before this one"; fi
@@ -100,7 +113,7 @@ case ${1:-} in
     restart
     exit 0
     ;;
-  '' | -*) fail "usage: install.sh BINARY | --rollback" ;;
+  '' | -*) fail "usage: install.sh [--no-start] BINARY | --rollback" ;;
 esac
 
 binary=$(realpath "$1")
@@ -130,6 +143,7 @@ else
   install -m 644 "$here/60-$name.conf" "$root/etc/sysctl.d/60-$name.conf"
 fi
 
+look
 now=$(readlink "$home/current" 2>/dev/null || true)
 if [ "$now" != "$release" ]; then
   # The one before is the last that served, however many failed since.
@@ -143,4 +157,4 @@ for old in "$home"/*/; do
   case $old in current | previous | "$release" | "$before") ;; *) rm -rf "${home:?}/$old" ;; esac
 done
 say "$release is in $home/current"
-restart
+if [ -n "$start" ]; then restart; else say "not started, and not enabled"; fi

@@ -27,9 +27,15 @@ secret() { # file, name
   [ -n "$found" ] || { found=$(value "$1" "$2_FILE"); [ -z "$found" ] || found=$(cd "$etc" && cat "$found" 2>/dev/null || true); }
   echo "$found"
 }
-# What the node makes of its configuration, in the environment that the service gives it.
+# A command in the environment that the service gives it and with its rights: what only root may read is found here.
+service() { # words of env
+  set -- env -i PATH=/usr/bin:/bin NODE_ENV=production "$@"
+  if [ "$(id -u)" = 0 ] && command -v runuser >/dev/null; then set -- runuser -u "$name" -- "$@"; fi
+  cd "$etc" && exec "$@"
+}
+# What the node makes of its configuration.
 node() { # arguments
-  (cd "$etc" && env -i PATH=/usr/bin:/bin "$binary" "$@")
+  (service "$binary" "$@")
 }
 option() { # name
   node --print-config 2>/dev/null | sed -n "s/^$1=//p"
@@ -55,7 +61,7 @@ fi
 
 check() {
   [ -r "$env_file" ] || { bad "$env_file is not there: copy the deployed server's .env to it"; return; }
-  [ -x "$binary" ] || { bad "$binary is not there: install.sh first"; return; }
+  [ -x "$binary" ] || { bad "$binary is not there: first $(dirname "$0")/install.sh --no-start BINARY"; return; }
   node --check-config >/dev/null || bad "the configuration is refused, see above"
   url=$(option LARAVEL_API_URL)
   secret=$(secret "$env_file" LARAVEL_API_SECRET)
@@ -91,10 +97,12 @@ check() {
   rehearse
 }
 
-# The new one beside the old one, on other ports and another prefix, so that neither notices the other.
+# The new one beside the old one, on other ports and another prefix, so that neither notices the other. Of names that begin like
+# its own keys and channels: Redis may let it use no others.
 rehearse() {
   log=$(mktemp)
-  (cd "$etc" && exec env -i PATH=/usr/bin:/bin PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="rehearsal-$$" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
+  prefix=$(option REDIS_PREFIX):node:rehearsal-$$
+  (service PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="$prefix" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
   node=$!
   ready=
   for _ in $(seq 20); do

@@ -79,9 +79,10 @@ class SignalingClient
         return Http::withoutRedirecting()
             ->acceptJson()
             ->withHeaders($secret === '' ? [] : ['X-Internal-Secret' => $secret])
+            // To Guzzle 0, or an empty text of an application's own configuration, is no limit.
             ->withOptions([
-                'connect_timeout' => (float) $this->config->get('websocket.connect_timeout', 1),
-                'timeout' => (float) $this->config->get('websocket.timeout', 2),
+                'connect_timeout' => (float) $this->config->get('websocket.connect_timeout') ?: 1.0,
+                'timeout' => (float) $this->config->get('websocket.timeout') ?: 2.0,
             ]);
     }
 

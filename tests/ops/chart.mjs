@@ -370,7 +370,7 @@ await check('a change of configuration restarts the nodes', () => {
 
 await check('rules and dashboards are the shipped ones', () => {
   const [{ groups }] = yaml(readFileSync(join(root, 'deploy/prometheus/rules/signaling.yml'), 'utf8'));
-  const { spec } = of('monitoring', 'PrometheusRule')[0];
+  const { spec } = structuredClone(of('monitoring', 'PrometheusRule')[0]);
   const text = JSON.stringify(spec.groups);
   assert(text.includes('https://git.test/signaling/blob/main/docs/operations.md#'), 'runbook links');
   const own = ',namespace="default",release="r"';
@@ -400,6 +400,31 @@ await check('rules and dashboards are the shipped ones', () => {
     assert(JSON.stringify(JSON.parse(content)) === JSON.stringify(JSON.parse(original)), file);
   }
 });
+
+if (tool('promtool')) {
+  await check('as many nodes are wanted as the Deployment has', () => {
+    const rules = join(work, 'rendered-rules.yml');
+    writeFileSync(rules, JSON.stringify({ groups: of('monitoring', 'PrometheusRule')[0].spec.groups }));
+    const node = (name, values) => ['up', 'signaling_build_info'].map((metric) => ({ series: `${metric}{job="signaling",namespace="default",release="r",instance="${name}"}`, values }));
+    // As kube-state-metrics has it; values.yaml says 3.
+    const asked = (values) => ({ series: 'kube_deployment_spec_replicas{namespace="default",deployment="r-onlycare-signaling",instance="10.0.0.1:8080",job="kube-state-metrics",pod="ksm-0",container="ksm"}', values });
+    const missing = (eval_time, count) => ({
+      expr: 'count by (alertname) (ALERTS{alertstate="firing",alertname!="SignalingWatchdog"})', eval_time,
+      exp_samples: count ? [{ labels: '{alertname="SignalingNodesMissing"}', value: count }] : [],
+    });
+    const stories = [
+      ['scaled down to two by hand', [...node('a', '1x80'), ...node('b', '1x80'), asked('2x80')], 0],
+      ['two of four', [...node('a', '1x80'), ...node('b', '1x80'), asked('4x80')], 1],
+      ['two of three, without kube-state-metrics', [...node('a', '1x80'), ...node('b', '1x80')], 1],
+      ['three of three, without kube-state-metrics', ['a', 'b', 'c'].flatMap((name) => node(name, '1x80')), 0],
+    ];
+    const file = join(work, 'stories.yml');
+    const tests = stories.map(([name, input_series, count]) => ({ name, interval: '15s', input_series, promql_expr_test: [missing('15m', count)] }));
+    writeFileSync(file, JSON.stringify({ rule_files: [rules], evaluation_interval: '15s', tests }));
+    const { ok, text } = run(tool('promtool'), ['test', 'rules', file]);
+    assert(ok, text);
+  });
+} else skip('rendered rules', 'promtool is not there');
 
 const REFUSED = {
   'a misspelt value': 'replica=3',

@@ -3,12 +3,14 @@
 // with a stand-in for systemctl.
 import { spawn } from 'node:child_process';
 import {
-  chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync,
+  chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { assert, check, finish, root, run, skip, tool } from './tools.mjs';
+import { assert, check, finish, root, run, runBeside, skip, tool } from './tools.mjs';
 
 const binary = resolve(process.env.SIGNALING_BIN ?? join(root, 'target/debug/onlycare-signaling'));
 const systemd = join(root, 'deploy/systemd');
@@ -79,7 +81,8 @@ if (run('unshare', ['-m', 'true']).ok) {
     chmodSync(path, 0o755);
     return path;
   };
-  stand(join(bin, 'systemctl'), `case $1 in
+  stand(join(bin, 'systemctl'), `echo "$@" >>${machine}/systemctl
+case $1 in
   restart)
     echo restart >>${machine}/restarts
     old=$(cat ${pid} 2>/dev/null) && kill $old 2>/dev/null && while kill -0 $old 2>/dev/null; do sleep 0.05; done
@@ -87,14 +90,14 @@ if (run('unshare', ['-m', 'true']).ok) {
     echo $! >${pid} ;;
   is-active) kill -0 "$(cat ${pid})" 2>/dev/null ;;
 esac`);
-  for (const name of ['useradd', 'chown']) stand(join(bin, name), 'exit 0');
-  stand(join(bin, 'runuser'), 'shift 3; exec "$@"');
+  stand(join(bin, 'runuser'), `echo "$@" >>${machine}/runuser; shift 3; exec "$@"`);
   // As a machine may have it: one limit far above the wanted one, one below, a range that is shifted.
   stand(join(bin, 'sysctl'), `[ "$1" = -n ] || { for last; do :; done; cp "$last" ${machine}/applied; exit 0; }
 case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128 ;; net.ipv4.ip_local_port_range) echo "1024	60999" ;; net.ipv4.tcp_tw_reuse) echo 2 ;; *) exit 255 ;; esac`);
   // What ends at once is not waited for as long as what has to start.
-  const install = (...arguments_) => run('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && exec ${join(systemd, 'install.sh')} "$@"`, 'sh', ...arguments_], {
-    env: { PATH: `${bin}:${process.env.PATH}`, READY_SECONDS: arguments_[0].includes('dead') ? '1' : '20' },
+  const install = (...arguments_) => installFor(arguments_[0].includes('dead') ? '1' : '20', ...arguments_);
+  const installFor = (seconds, ...arguments_) => run('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && exec ${join(systemd, 'install.sh')} "$@"`, 'sh', ...arguments_], {
+    env: { PATH: `${bin}:${process.env.PATH}`, READY_SECONDS: seconds },
   });
   const current = () => readlinkSync(join(opt, 'onlycare-signaling/current'));
   const restarts = () => (existsSync(join(machine, 'restarts')) ? readFileSync(join(machine, 'restarts'), 'utf8').split('\n').length - 1 : 0);
@@ -109,6 +112,7 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
     writeFileSync(join(etc, 'onlycare-signaling/.env'), `export LARAVEL_API_URL="http://127.0.0.1:1"\nLARAVEL_API_SECRET=s\nHOST=127.0.0.2\nPORT=0\nADMIN_PORT=${admin}\nDRAIN_DELAY_SECS=0\nDRAIN_SECS=0\n`);
     const { ok, text } = install(binary);
     assert(ok && text.includes('ready'), text);
+    asTheService(join(machine, 'runuser'), ['--check-config', '--print-config']);
   });
   await check('a host: kernel limits are raised and never lowered', () => {
     const text = readFileSync(join(machine, 'applied'), 'utf8');
@@ -136,6 +140,19 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
     const again = install('--rollback');
     assert(!again.ok && again.text.includes('no binary before'), `back to one that never served: ${again.text}`);
   });
+  await check('a host: one that became ready after it was given up is kept', async () => {
+    const slow = other('slow', `case $1 in --version) echo onlycare-signaling 8.1.0 ;; --*) exec ${binary} "$@" ;; *) sleep 4; exec ${binary} "$@" ;; esac`);
+    const given = installFor('1', slow);
+    assert(!given.ok && given.text.includes('not ready after 1 s'), given.text);
+    for (let turn = 0; !(await fetch(`http://127.0.0.2:${admin}/ready`).then(({ ok }) => ok, () => false)); turn += 1) {
+      assert(turn < 150, 'it does not become ready');
+      await new Promise((done) => setTimeout(done, 100));
+    }
+    const { ok, text } = install(other('next', `case $1 in --version) echo onlycare-signaling 8.2.0 ;; *) exec ${binary} "$@" ;; esac`));
+    assert(ok, text);
+    const previous = readlinkSync(join(opt, 'onlycare-signaling/previous'));
+    assert(previous.startsWith('8.1.0') && existsSync(join(opt, 'onlycare-signaling', previous)), `back goes to ${previous}`);
+  });
   await check('a host: without certificates nothing could be asked of Laravel', () => {
     renameSync(join(etc, 'ssl'), join(etc, 'ssl-away'));
     const { ok, text } = install(binary);
@@ -144,13 +161,41 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
   try {
     process.kill(Number(readFileSync(pid, 'utf8')), 'SIGKILL');
   } catch { /* it is gone already */ }
+  await check('a host: the day of the switch is prepared as docs/switch.md says', async () => {
+    for (const folder of [etc, opt]) rmSync(folder, { recursive: true });
+    run('cp', ['-a', '/etc', etc]);
+    mkdirSync(opt);
+    for (const file of [pid, join(machine, 'systemctl')]) rmSync(file, { force: true });
+    const [laravel, held, now] = [await unauthenticated(), createServer(), join(machine, 'tree')];
+    await new Promise((done) => held.listen(0, '127.0.0.1', done));
+    // The tree, the deployed server and Laravel, where the guide has them.
+    mkdirSync(join(now, 'target/release'), { recursive: true });
+    symlinkSync(join(root, 'deploy'), join(now, 'deploy'));
+    symlinkSync(binary, join(now, 'target/release/onlycare-signaling'));
+    writeFileSync(join(now, '.env'), `PORT=${held.address().port}\nHOST=127.0.0.1\nLARAVEL_API_URL=http://127.0.0.1:${laravel.address().port}/api/v1\nLARAVEL_API_SECRET=hush\nALLOWED_ORIGINS=*\n`);
+    writeFileSync(join(now, 'laravel.env'), 'WEBSOCKET_SECRET=hush\n');
+    const guide = readFileSync(join(root, 'docs/switch.md'), 'utf8').split('## The switch')[0];
+    const blocks = [...guide.matchAll(/```sh\n([^]*?)```/g)].map(([, lines]) => lines.replace(/^ {3}/gm, ''));
+    const commands = [...blocks, `${/`(deploy\/systemd\/switch\.sh check)`/.exec(guide)[1]}\n`].join('').replace('/var/www/socket-server', now).replace('/var/www/app/.env', join(now, 'laravel.env'));
+    const { ok, text } = await runBeside('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && cd ${now} && set -e\n${commands}`], {
+      env: { PATH: `${bin}:${process.env.PATH}`, REHEARSAL_PORT: String(await freePort()) },
+    });
+    for (const server of [laravel, held]) server.close();
+    laravel.closeAllConnections();
+    assert(ok && text.includes('ready to go'), text);
+    const asked = readFileSync(join(machine, 'systemctl'), 'utf8');
+    assert(!/\b(start|restart|enable)\b/.test(asked), `the service was touched: ${asked}`);
+    assert(existsSync(join(etc, 'systemd/system/onlycare-signaling.service')), 'no unit');
+  });
+  await check('a host: what runs is not laid out again without a start', () => {
+    stand(join(bin, 'systemctl'), 'exit 0');
+    const { ok, text } = install('--no-start', binary);
+    assert(!ok && text.includes('runs already'), text);
+  });
 } else skip('a host of its own', 'no mount namespace can be made here');
 
 await check('switch, refused and carried out, and back', async () => {
-  const laravel = createServer((request, response) => {
-    response.writeHead(401, { 'Content-Type': 'application/json' }).end('{"success":false,"error":{"code":"UNAUTHENTICATED"}}');
-  });
-  await new Promise((done) => laravel.listen(0, '127.0.0.1', done));
+  const laravel = await unauthenticated();
   const [port, admin, rehearsal] = [await freePort(), await freePort(), await freePort()];
   const [etc, bin] = [join(work, 'etc'), join(work, 'bin')];
   mkdirSync(etc);
@@ -165,7 +210,8 @@ case $1 in
   stop) while kill -0 "$(cat ${work}/new.pid)" 2>/dev/null; do sleep 0.1; done ;;
 esac
 `);
-  for (const file of [join(work, 'old-start'), join(work, 'old-stop'), join(bin, 'systemctl')]) chmodSync(file, 0o755);
+  writeFileSync(join(bin, 'runuser'), `#!/bin/sh\necho "$@" >>${work}/runuser\nshift 3\nexec "$@"\n`);
+  for (const file of [join(work, 'old-start'), join(work, 'old-stop'), join(bin, 'systemctl'), join(bin, 'runuser')]) chmodSync(file, 0o755);
   // As the deployed server reads it, with its quotes.
   const env = (url) => `# deployed\nPORT=${port}\nexport LARAVEL_API_URL="${url}/api/v1/"\nLARAVEL_API_SECRET='hush'\nADMIN_PORT=${admin}\nHOST=127.0.0.1\n`;
   const url = `http://127.0.0.1:${laravel.address().port}`;
@@ -204,6 +250,11 @@ esac
     assert(!refused.text.includes('hush') && !refused.text.includes('another'), 'a secret is printed');
     await until('old');
     writeFileSync(join(work, 'laravel.env'), 'WEBSOCKET_SECRET="hush"\n');
+    // What the unit refuses is refused before anything stops.
+    writeFileSync(join(etc, '.env'), `${env(url)}AUTH=insecure\n`);
+    const open = await doSwitch('go');
+    assert(!open.ok && open.text.includes('AUTH is insecure') && open.text.includes('nothing was changed'), open.text);
+    await until('old');
     writeFileSync(join(etc, '.env'), env('http://127.0.0.1:1'));
     const lost = await doSwitch('check');
     assert(!lost.ok && lost.text.includes('Laravel does not answer'), lost.text);
@@ -217,6 +268,15 @@ esac
     writeFileSync(join(etc, '.env'), env(url));
     const checked = await doSwitch('check');
     assert(checked.ok && checked.text.includes('ready to go'), checked.text);
+    if (tool('redis-server')) {
+      const redis = await shippedRedis();
+      writeFileSync(join(etc, '.env'), `${env(url)}REDIS_URL=redis://signaling:CHANGE-ME@127.0.0.1:${redis.port}\n`);
+      const stored = await doSwitch('check');
+      redis.stop();
+      assert(stored.ok && stored.text.includes('it starts and is ready'), `the rehearsal at the shipped Redis: ${stored.text}`);
+      writeFileSync(join(etc, '.env'), env(url));
+    } else skip('the rehearsal at a Redis', 'redis-server is not there');
+    if (process.getuid() === 0) asTheService(join(work, 'runuser'), ['--check-config', '--print-config', 'PORT=0']);
     await until('old');
     const gone = await doSwitch('go');
     assert(gone.ok && gone.text.includes('switched'), gone.text);
@@ -236,6 +296,40 @@ esac
 });
 
 finish('host');
+
+/** Laravel, as it answers who has no token. */
+async function unauthenticated() {
+  const server = createServer((request, response) => {
+    response.writeHead(401, { 'Content-Type': 'application/json' }).end('{"success":false,"error":{"code":"UNAUTHENTICATED"}}');
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return server;
+}
+
+/** All that the node was asked it was asked with the rights and in the environment of the unit. */
+function asTheService(record, wanted) {
+  const lines = existsSync(record) ? readFileSync(record, 'utf8').trim().split('\n') : [];
+  for (const word of wanted) assert(lines.some((line) => line.includes(word)), `${word} was not asked as the service's user`);
+  for (const line of lines) assert(/^-u onlycare-signaling -- env -i PATH=\S+ NODE_ENV=production /.test(line), line);
+}
+
+/** With the users of deploy/redis. */
+async function shippedRedis() {
+  const [port, users] = [await freePort(), join(work, 'users.acl')];
+  writeFileSync(users, readFileSync(join(root, 'deploy/redis/users.acl')));
+  const server = spawn(tool('redis-server'), ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', work, '--aclfile', users], { stdio: 'ignore' });
+  process.on('exit', () => server.kill('SIGKILL'));
+  const answers = () => new Promise((done) => {
+    const socket = connect(port, '127.0.0.1', () => done(true)).on('error', () => done(false));
+    socket.unref();
+    setTimeout(() => socket.destroy(), 1000).unref();
+  });
+  for (let turn = 0; !(await answers()); turn += 1) {
+    assert(turn < 100, 'no Redis');
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  return { port, stop: () => server.kill('SIGKILL') };
+}
 
 function freePort() {
   return new Promise((done) => {

@@ -2,6 +2,7 @@
 // nodes under load and has to answer every query of every dashboard and rule with data, and a real Alertmanager that has to
 // wake somebody once a cause.
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Program, SECRET, folder, freePort } from '../node/cluster.mjs';
@@ -180,6 +181,23 @@ await check('the phones of a killed node count once', async () => {
   await program.until(async () => (await sessions('signaling:sessions')) === 2 && (await sessions('signaling:nodes')) === 2, 'count two phones and two nodes');
   for (const phone of moved) phone.disconnect();
   cluster.nodes.splice(2, 1);
+});
+
+// With the rules' own expressions: they are pending as soon as they say something.
+await check('a node whose connections are used up, and one that takes a proxy for a phone, are told of', async () => {
+  const full = await cluster.another('full', { MAX_CONNECTIONS: '20' });
+  const proxied = await cluster.another('proxied', { MAX_CONNECTIONS: '20', MAX_CONNECTIONS_PER_ADDRESS: '8192' });
+  const targets = Object.entries({ full, proxied }).map(([release, { admin }]) => ({ targets: [new URL(admin).host], labels: { release } }));
+  writeFileSync(join(folder, 'prometheus/targets/full.yml'), JSON.stringify(targets));
+  await program.until(async () => (await query('up{release=~"full|proxied"} == 1')).length === 2, 'scrape them');
+  // What happens before the first scrape increases nothing.
+  await delay(2500);
+  const sockets = [full, proxied].flatMap(({ url }) => Array.from({ length: 30 }, () => connect(new URL(url).port, '127.0.0.1').on('error', () => {})));
+  const told = async (name, release) => (await query(rules.find(({ alert }) => alert === name).expr)).some(({ metric }) => metric.release === release);
+  await program.until(() => told('SignalingFilesRunOut', 'full'), 'tell of the full one');
+  await program.until(() => told('SignalingOneAddress', 'proxied'), 'tell of the address');
+  for (const socket of sockets) socket.destroy();
+  for (const { program: node } of [full, proxied]) node.kill();
 });
 
 await alertmanager();

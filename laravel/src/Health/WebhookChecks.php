@@ -95,7 +95,7 @@ final class WebhookChecks
         $key = Probe::callId();
         $queues = array_unique([
             $this->config->get('websocket.webhook_queue'),
-            $this->config->get('websocket.push_queue') ?? $this->config->get('websocket.webhook_queue'),
+            $this->config->get('websocket.push_queue') ?: $this->config->get('websocket.webhook_queue'),
         ]);
         foreach ($queues as $queue) {
             $started = microtime(true);

@@ -76,7 +76,7 @@ final class WebhookController
         }
         $push = HandleWebhook::isPush($webhook['type']) ? $this->config->get('websocket.push_queue') : null;
         $job->onConnection($this->config->get('websocket.webhook_connection'));
-        $job->onQueue($push ?? $this->config->get('websocket.webhook_queue'));
+        $job->onQueue($push ?: $this->config->get('websocket.webhook_queue'));
         $this->bus->dispatch($job);
     }
 

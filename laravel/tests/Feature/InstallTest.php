@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace OnlyCare\Signaling\Tests\Feature;
 
 use Illuminate\Foundation\Console\AboutCommand;
+use Illuminate\Queue\Failed\DatabaseUuidFailedJobProvider;
 use Illuminate\Support\Facades\Artisan;
 use Illuminate\Support\Facades\File;
 use OnlyCare\Signaling\Tests\Support\Stage;
@@ -39,7 +40,11 @@ final class InstallTest extends TestCase
         self::assertSame('https://api.example.com/webhooks/signaling', $signaling['WEBHOOK_URL']);
         self::assertArrayNotHasKey('WEBHOOK_ALLOW_PRIVATE', $signaling);
         self::assertSame(['queue.php', 'websocket.php'], array_map('basename', File::glob("{$this->folder}/*")));
-        self::assertSame('database', (require "{$this->folder}/queue.php")['default']);
+        $queue = require "{$this->folder}/queue.php";
+        self::assertSame('database', $queue['default']);
+        config(['queue' => $queue]);
+        $this->app->forgetInstance('queue.failer');
+        self::assertInstanceOf(DatabaseUuidFailedJobProvider::class, $this->app->make('queue.failer'));
     }
 
     public function test_what_is_there_stays_and_no_secret_is_shown(): void

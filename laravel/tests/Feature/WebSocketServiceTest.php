@@ -32,6 +32,61 @@ final class WebSocketServiceTest extends TestCase
         self::assertSame('webhooks/signaling', config('websocket.webhook_path'));
     }
 
+    public function test_a_blank_line_of_env_means_the_default(): void
+    {
+        $file = dirname(__DIR__, 2) . '/config/websocket.php';
+        preg_match_all('/\bWEBSOCKET_\w+/', file_get_contents($file), $names);
+        self::assertGreaterThan(15, count($names[0]));
+        $before = array_intersect_key($_SERVER, array_flip($names[0]));
+        $read = function (?string $value) use ($names, $file): array {
+            foreach ($names[0] as $name) {
+                $this->set($name, $value);
+            }
+
+            return require $file;
+        };
+        try {
+            [$absent, $blank] = [$read(null), $read('')];
+        } finally {
+            $read(null);
+            array_map($this->set(...), array_keys($before), $before);
+        }
+        self::assertSame($absent, $blank);
+        self::assertSame([2, 1, 5, true], [
+            $absent['timeout'], $absent['connect_timeout'], $absent['breaker_seconds'], $absent['enabled'],
+        ]);
+    }
+
+    private function set(string $name, ?string $value): void
+    {
+        unset($_SERVER[$name], $_ENV[$name]);
+        if ($value !== null) {
+            $_SERVER[$name] = $_ENV[$name] = $value;
+        }
+        putenv($value === null ? $name : "$name=$value");
+    }
+
+    /** @dataProvider unbounded */
+    #[DataProvider('unbounded')]
+    public function test_no_configuration_waits_without_a_limit(mixed $seconds): void
+    {
+        config(['websocket.timeout' => $seconds, 'websocket.connect_timeout' => $seconds]);
+        $used = [];
+        Http::fake(function (Request $request, array $options) use (&$used) {
+            $used = [$options['timeout'], $options['connect_timeout']];
+
+            return Http::response(['status' => 'OK']);
+        });
+        self::assertTrue((new WebSocketService())->isServerAvailable());
+        self::assertSame([2.0, 1.0], $used);
+    }
+
+    /** @return array<string, array{0: mixed}> an application's own config/websocket.php may say it */
+    public static function unbounded(): array
+    {
+        return ['blank' => [''], 'null' => [null], 'zero' => ['0'], 'none at all' => [0]];
+    }
+
     public function test_the_deployed_methods_keep_their_signatures(): void
     {
         $service = new WebSocketService();

@@ -284,6 +284,18 @@ final class WebhookRouteTest extends TestCase
         self::assertSame([CallEnded::class, CallPushRequired::class], $heard);
     }
 
+    public function test_a_push_queue_that_is_empty_is_that_of_all_webhooks(): void
+    {
+        DB::table('jobs')->delete();
+        $options = ['webhook_connection' => 'database', 'webhook_queue' => 'signaling', 'push_queue' => ''];
+        foreach ($options as $option => $value) {
+            config(["websocket.$option" => $value]);
+        }
+        $this->webhook('call.push_required', self::ENDED)->assertNoContent();
+        self::assertSame(['signaling'], DB::table('jobs')->pluck('queue')->all());
+        DB::table('jobs')->delete();
+    }
+
     public function test_presence(): void
     {
         $heard = null;

@@ -161,7 +161,7 @@ final class GuideTest extends TestCase
         self::assertMatchesRegularExpression("/$pattern/m", $this->output, $this->command);
         match ($block->section[0]) {
             'D' => $this->aCallIsAccepted(),
-            '3' => str_contains($this->command, 'test-webhook') ? $this->becomes('MISSED') : null,
+            '3' => str_contains($this->command, 'test-webhook') ? $this->webhooksAreHandled() : null,
             '4' => $this->pushesWere(['incoming_call', 'call_cancelled']),
             default => null,
         };
@@ -231,6 +231,19 @@ final class GuideTest extends TestCase
         $this->call = $this->row();
         $this->pushesWere(['incoming_call']);
         $this->rest('ana', "calls/{$this->call}/cancel");
+    }
+
+    private function webhooksAreHandled(): void
+    {
+        $this->becomes('MISSED');
+        // A job that fails is kept.
+        $fails = 'public function fire(): void { throw new \\RuntimeException(); }';
+        $this->backend->write('app/Fails.php', "<?php\n\nnamespace App;\n\nfinal class Fails { $fails }\n");
+        $payload = json_encode(['uuid' => 'fails', 'job' => 'App\\Fails@fire', 'data' => [], 'maxTries' => 1]);
+        $columns = 'queue, payload, attempts, available_at, created_at';
+        $this->backend->sql("insert into jobs ($columns) values ('default', ?, 0, 0, 0)", [$payload]);
+        $kept = fn (): array => array_column($this->backend->sql('select uuid from failed_jobs'), 'uuid');
+        $this->until(fn (): bool => $kept() === ['fails'], fn (): string => 'failed_jobs has ' . json_encode($kept()));
     }
 
     /** Without signaling's requests to Laravel's REST API. */
