@@ -206,20 +206,20 @@ mod tests {
         cache.see(&trying, now);
         let due = trying.deadline().unwrap();
         assert_eq!(cache.next_timer(), Some(due));
-        assert_eq!(cache.take_due(due), [trying.id.clone()]);
+        assert_eq!(cache.take_due(due), std::slice::from_ref(&trying.id));
         for late in [due, due + AGAIN / 2, due + AGAIN * 4] {
             cache.see(&trying, late);
             assert_eq!(cache.next_timer(), Some(due + AGAIN), "however often it is seen");
         }
         assert!(cache.take_due(due).is_empty());
-        assert_eq!(cache.take_due(due + AGAIN), [trying.id.clone()]);
+        assert_eq!(cache.take_due(due + AGAIN), std::slice::from_ref(&trying.id));
         let active = apply(&trying, Command::Accept { by: Actor::over_http(&trying.callee.user, None) }, now);
         cache.see(&active, due);
         assert_eq!(cache.next_timer(), active.deadline(), "another record has a timer of its own");
         let overdue = active.deadline().unwrap() + Duration::from_secs(1);
         cache.forget(&active.id);
         cache.see(&active, overdue);
-        assert_eq!(cache.take_due(overdue), [active.id.clone()], "first seen when it was late");
+        assert_eq!(cache.take_due(overdue), std::slice::from_ref(&active.id), "first seen when it was late");
     }
 
     /// What was read before the end may arrive after it: put back after a loss, it would take the lines of newer calls.
