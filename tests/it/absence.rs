@@ -11,7 +11,7 @@ use crate::harness::laravel::Laravel;
 use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::receiver::Receiver;
-use crate::harness::{Backend, Cluster, Phone, Profile, redis};
+use crate::harness::{Backend, Cluster, Phone, Profile, redis, until};
 use crate::legacy::with_manual_time;
 use crate::processes::{Node, prefix};
 
@@ -459,4 +459,26 @@ pub async fn wait_until_doubtful(cluster: &Cluster, id: &str) {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await; // a timer of the node writes it
     }
     panic!("the line did not become doubtful");
+}
+
+/// A node that was cut off for longer than its lease is held for dead, and its phones for gone; they were there all along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_there_while_his_node_was_cut_off_is_not_absent() {
+    let redis = redis::Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[redis.url(), format!("redis://{}", proxy.address)]).await;
+    let (ana, bo, id) = ringing(&cluster).await;
+    bo.accept(&id).await;
+    ana.expect("call:accepted").await;
+    proxy.cut();
+    let call = async || cluster.shared.calls.load(&CallId::parse(&id).unwrap()).await.unwrap().unwrap();
+    let within = Duration::from_secs(40);
+    until("he counts as away", within, async || call().await.callee.absent_since.is_some()).await;
+    proxy.mend();
+    until("he is there", within, async || call().await.callee.absent_since.is_none()).await;
+    ana.end(&id).await;
+    bo.expect("call:ended").await;
+    let over = call().await;
+    assert_eq!((over.talk(), over.absent_since()), (over.duration(), None), "all of it is paid");
+    cluster.close().await;
 }
