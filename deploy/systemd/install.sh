@@ -150,6 +150,9 @@ if [ "$now" != "$release" ]; then
   if [ -n "$now" ] && { [ -e "$home/$now/proved" ] || [ ! -e "$home/previous" ]; }; then point previous "$now"; fi
   point current "$release"
 fi
+# By its name, as the runbooks have it.
+install -d -m 755 "$root/usr/local/bin"
+ln -sfn "../../../opt/$name/current/$name" "$root/usr/local/bin/$name"
 # The binary in use and the one before are kept, older ones go.
 before=$(readlink "$home/previous" 2>/dev/null || true)
 for old in "$home"/*/; do

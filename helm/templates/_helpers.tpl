@@ -157,7 +157,13 @@ secret:
 {{- regexReplaceAll "^[a-z0-9+-]+://([^/?#]*@)?([^/?#]*?)(:[0-9]+)?([/?#].*)?$" . "${2}" -}}
 {{- end -}}
 
-{{/* Where nodes go, by what is configured: a list of {name, url, to, ports} as JSON. */}}
+{{/* Whether a URL names a Service: NetworkPolicies are judged by the ports of the pods behind it. */}}
+{{- define "signaling.inside" -}}
+{{- $host := include "signaling.host" . -}}
+{{- if and $host (not (hasPrefix "[" $host)) (or (not (contains "." $host)) (regexMatch "\\.svc(\\.|$)" $host)) -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Where nodes go, by what is configured: a list of {name, to, ports, guessed} as JSON. */}}
 {{- define "signaling.destinations" -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- $secrets := include "signaling.secrets" . | fromJson -}}
@@ -176,6 +182,12 @@ secret:
 {{- range $given.ports -}}
 {{- $ports = append $ports (toString .) -}}
 {{- end -}}
+{{- if and (eq $name "webhook") $url (not $ports) (eq (include "signaling.host" $url) (include "signaling.host" (get $.Values.config "LARAVEL_API_URL" | default ""))) (include "signaling.inside" $url) -}}
+{{- range $policy.laravel.ports -}}
+{{- $ports = append $ports (toString .) -}}
+{{- end -}}
+{{- end -}}
+{{- $guessed := false -}}
 {{- if $url -}}
 {{- $needed := splitList " " (include "signaling.ports" $url) -}}
 {{- $beside := $ports -}}
@@ -184,9 +196,13 @@ secret:
 {{- $beside = append $beside (toString .port) -}}
 {{- end -}}
 {{- end -}}
+{{- if include "signaling.inside" $url -}}
+{{- $guessed = not (or $ports (and (eq $name "redis") $.Values.redis.demo.enabled)) -}}
+{{- else -}}
 {{- range $needed -}}
 {{- if and $ports (not (has . $beside)) -}}
-{{- fail (printf "%s uses port %s, which the NetworkPolicy would close: add it to networkPolicy.%s.ports, or leave that empty" $option . $name) -}}
+{{- fail (printf "%s uses port %s, which the NetworkPolicy would close: add it to networkPolicy.%s.ports, or leave that empty; if it names a Service whose pods have another port, write it as NAME.NAMESPACE.svc" $option . $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $ports = $ports | default $needed -}}
@@ -202,7 +218,7 @@ secret:
 {{- $to = $laravel -}}
 {{- end -}}
 {{- if and $ports (or $url (eq $name "redis") $given.ports) -}}
-{{- $found = append $found (dict "name" $name "to" $to "ports" $ports) -}}
+{{- $found = append $found (dict "name" $name "to" $to "ports" $ports "guessed" $guessed) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $found -}}

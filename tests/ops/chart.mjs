@@ -232,6 +232,9 @@ await check('egress follows the configured addresses', () => {
     ['6379+26379 443', 'existingSecret="s"', config({})],
     ['7000+7001 443', secret('redis-cluster://c1:7000?node=c2:7001'), config({})],
     ['6379 443', secret('redis://[2001:db8::1]'), config({ LARAVEL_API_URL: 'https://[2001:db8::2]/api/v1' })],
+    // A Service's name: the policy is about the pods behind it.
+    ['6379 8000', secret('redis://redis'), config({ LARAVEL_API_URL: 'http://laravel' }), 'networkPolicy.laravel.ports=[8000]'],
+    ['16379 8000 8000', secret('redis://redis.data.svc.cluster.local'), config({ LARAVEL_API_URL: 'http://laravel.shop.svc', WEBHOOK_URL: 'http://laravel.shop.svc/webhooks' }), 'networkPolicy={"redis":{"ports":[16379]},"laravel":{"ports":[8000]}}'],
     ['6379 443 9443 4318', secret('redis://redis:6379'), config({ WEBHOOK_URL: 'https://hooks.test:9443/x', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318' })],
   ];
   for (const [wanted, ...set] of cases) {
@@ -241,7 +244,7 @@ await check('egress follows the configured addresses', () => {
 });
 
 await check('egress that would close a configured address is refused, with what to add', () => {
-  const base = ['secrets={"REDIS_URL":"redis://redis:6380"}', 'config={"LARAVEL_API_URL":"https://laravel.test:8443","WEBHOOK_URL":"https://hooks.test/"}'];
+  const base = ['secrets={"REDIS_URL":"redis://redis.test:6380"}', 'config={"LARAVEL_API_URL":"https://laravel.test:8443","WEBHOOK_URL":"https://hooks.test/"}'];
   const peers = '[{"ipBlock":{"cidr":"10.0.0.0/8"}}]';
   for (const [set, wanted] of [
     ['networkPolicy.redis.ports=[6379]', 'REDIS_URL uses port 6380, which the NetworkPolicy would close: add it to networkPolicy.redis.ports'],
@@ -262,12 +265,15 @@ await check('values for controllers outlast the longest silence and try another 
   const annotations = (name) => of(name, 'Ingress')[0].metadata.annotations;
   const nginx = annotations('ingress-nginx');
   assert(Number(nginx['nginx.ingress.kubernetes.io/proxy-read-timeout']) > 25 && Number(nginx['nginx.ingress.kubernetes.io/proxy-send-timeout']) > 25, 'nginx');
-  assert(nginx['nginx.ingress.kubernetes.io/proxy-next-upstream'].includes('http_503 non_idempotent'), 'nginx: a full node');
+  // A handshake is a GET; what a phone posts is not to arrive twice.
+  const again = nginx['nginx.ingress.kubernetes.io/proxy-next-upstream'].split(' ');
+  assert(again.includes('http_503') && !again.includes('non_idempotent'), `nginx: a full node: ${again}`);
   assert(Number(/idle_timeout.timeout_seconds=(\d+)/.exec(annotations('alb')['alb.ingress.kubernetes.io/load-balancer-attributes'])[1]) > 25, 'ALB');
   const { spec } = of('gke', 'BackendConfig')[0];
   assert(spec.timeoutSec > 25 && spec.healthCheck.requestPath === '/health' && annotations('alb')['alb.ingress.kubernetes.io/healthcheck-path'] === '/health', 'health');
   assert(JSON.parse(service('gke', 'signaling').metadata.annotations['cloud.google.com/backend-config']).default === of('gke', 'BackendConfig')[0].metadata.name, 'GKE');
   const retry = of('traefik', 'Middleware')[0];
+  assert(`${retry.spec.retry.status}` === '503' && !retry.spec.retry.retryNonIdempotentMethod, `Traefik: a full node: ${JSON.stringify(retry.spec)}`);
   assert(annotations('traefik')['traefik.ingress.kubernetes.io/router.middlewares'].endsWith(`-${retry.metadata.name}@kubernetescrd`), 'Traefik');
   const [rule] = of('istio', 'VirtualService')[0].spec.http;
   assert(rule.timeout === '0s' && rule.route[0].destination.host === service('istio', 'signaling').metadata.name, 'Istio');
@@ -283,7 +289,9 @@ await check('notes know what is set', () => {
     [of_('ingress'), 'https://calls.test/health', 'Phones reach nothing'],
     [of_('ingress'), 'TRUSTED_PROXIES', 'secrets are part'],
     [of_('load-balancer'), 'It publishes all of port 3001', 'Phones reach nothing'],
-    [of_('demo'), 'NOT FOR PRODUCTION', 'Phones reach nothing'],
+    [of_('demo'), 'NOT FOR PRODUCTION', 'the pods\' port counts'],
+    [notes('-f', join(chart, 'ci/default-values.yaml'), '--set', 'config.LARAVEL_API_URL=http://laravel'), 'opens port 80 for laravel, which is a Service: the pods\' port counts', 'NOT FOR PRODUCTION'],
+    [of_('default'), 'No alerts', 'opens port 443'],
     [of_('demo'), 'ANYBODY CAN CONNECT AS ANYBODY', 'secrets are part'],
     [notes('-f', join(chart, 'ci/load-balancer-values.yaml'), '--set', 'apiService.enabled=false'), 'http://r-onlycare-signaling.default:80', '-api'],
   ]) assert(text.includes(wanted) && !text.includes(not), `${wanted} / ${not}:\n${text}`);

@@ -73,8 +73,9 @@ await check('install, upgrade, rollback', () => {
 
 if (run('unshare', ['-m', 'true']).ok) {
   const machine = join(work, 'machine');
-  const [bin, etc, opt, pid] = ['bin', 'etc', 'opt', 'pid'].map((name) => join(machine, name));
-  for (const folder of [machine, bin, opt]) mkdirSync(folder);
+  const [bin, etc, opt, local, pid] = ['bin', 'etc', 'opt', 'local', 'pid'].map((name) => join(machine, name));
+  for (const folder of [machine, bin, opt, local]) mkdirSync(folder);
+  const mounts = `mount --bind ${etc} /etc && mount --bind ${opt} /opt && mount --bind ${local} /usr/local/bin`;
   run('cp', ['-a', '/etc', etc]);
   const stand = (path, text) => {
     writeFileSync(path, `#!/bin/sh\n${text}\n`);
@@ -96,7 +97,7 @@ esac`);
 case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128 ;; net.ipv4.ip_local_port_range) echo "1024	60999" ;; net.ipv4.tcp_tw_reuse) echo 2 ;; *) exit 255 ;; esac`);
   // What ends at once is not waited for as long as what has to start.
   const install = (...arguments_) => installFor(arguments_[0].includes('dead') ? '1' : '20', ...arguments_);
-  const installFor = (seconds, ...arguments_) => run('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && exec ${join(systemd, 'install.sh')} "$@"`, 'sh', ...arguments_], {
+  const installFor = (seconds, ...arguments_) => run('unshare', ['-m', 'sh', '-c', `${mounts} && exec ${join(systemd, 'install.sh')} "$@"`, 'sh', ...arguments_], {
     env: { PATH: `${bin}:${process.env.PATH}`, READY_SECONDS: seconds },
   });
   const current = () => readlinkSync(join(opt, 'onlycare-signaling/current'));
@@ -177,7 +178,7 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
     const guide = readFileSync(join(root, 'docs/switch.md'), 'utf8').split('## The switch')[0];
     const blocks = [...guide.matchAll(/```sh\n([^]*?)```/g)].map(([, lines]) => lines.replace(/^ {3}/gm, ''));
     const commands = [...blocks, `${/`(deploy\/systemd\/switch\.sh check)`/.exec(guide)[1]}\n`].join('').replace('/var/www/socket-server', now).replace('/var/www/app/.env', join(now, 'laravel.env'));
-    const { ok, text } = await runBeside('unshare', ['-m', 'sh', '-c', `mount --bind ${etc} /etc && mount --bind ${opt} /opt && cd ${now} && set -e\n${commands}`], {
+    const { ok, text } = await runBeside('unshare', ['-m', 'sh', '-c', `${mounts} && cd ${now} && set -e\n${commands}`], {
       env: { PATH: `${bin}:${process.env.PATH}`, REHEARSAL_PORT: String(await freePort()) },
     });
     for (const server of [laravel, held]) server.close();

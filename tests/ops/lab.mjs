@@ -32,6 +32,10 @@ const CAUSES = {
   async 'two-killed'({ nodes }) {
     for (const node of nodes.splice(1, 2)) node.program.child.kill('SIGKILL');
   },
+  // They stay in the list: that of the targets, and that of the phones.
+  async 'all-killed'({ nodes }) {
+    for (const { program } of nodes) program.child.kill('SIGKILL');
+  },
   async 'node-drained-for-good'({ nodes }) {
     nodes.pop().program.child.kill('SIGTERM');
   },

@@ -100,6 +100,8 @@ await check('a failover within a ring', async () => {
   // Sentinel takes some 15 s for it.
   const follows = () => /role:slave[^]*master_link_status:up/.test(as('admin', primaryPort, 'info', 'replication'));
   await back.until(follows, 'follow the new primary').catch(() => back.until(follows, 'follow the new primary'));
+  // Its child writes into the folder that is about to be removed.
+  await back.until(() => /aof_rewrite_in_progress:0[^]*aof_rewrite_scheduled:0/.test(as('admin', primaryPort, 'info', 'persistence')), 'have written its file');
   for (const { program } of cluster.nodes) program.kill();
 });
 

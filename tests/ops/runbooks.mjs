@@ -1,13 +1,15 @@
 // Runbooks: what they name exists (options, metrics, panels, routes, alerts), and what they say of a Redis in trouble, of the
 // outbox and of secrets is walked on real nodes, word for word.
-import { readFileSync, readdirSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Cluster, Program, SECRET } from '../node/cluster.mjs';
+import { Cluster, Program, SECRET, folder } from '../node/cluster.mjs';
 import { assert, check, finish, root, run, skip, tool, yaml } from './tools.mjs';
 
 const read = (path) => readFileSync(join(root, path), 'utf8');
 const runbooks = read('docs/operations.md').split('\n# Runbooks\n')[1];
-const codes = [...runbooks.replaceAll('\n', ' ').matchAll(/`([^`]+)`/g)].map(([, code]) => code);
+const lines = [...read('docs/operations.md').matchAll(/```sh\n([^]*?)```/g)].flatMap(([, block]) => block.trim().split('\n'));
+const codes = [...runbooks.replace(/```[^]*?```/g, '').replaceAll('\n', ' ').matchAll(/`([^`]+)`/g)].map(([, code]) => code);
 const named = (pattern) => [...new Set(codes.flatMap((code) => code.match(pattern) ?? []))];
 
 await check('options that are named exist', () => {
@@ -50,6 +52,35 @@ await check('files and scripts that are named exist', () => {
   assert(run(join(root, 'target/debug/onlycare-signaling'), ['--help']).text.includes('--print-config'), '--print-config');
 });
 
+if (tool('helm')) {
+  await check('what kubectl is told to look at is in the chart, or made as its README says', () => {
+    const { ok, stdout, text } = run(tool('helm'), ['template', 'signaling', join(root, 'helm'), '-f', join(root, 'helm/ci/default-values.yaml')]);
+    assert(ok, text);
+    const known = yaml(stdout).map(({ kind, metadata }) => `${kind.toLowerCase()}/${metadata.name}`);
+    const [, secret] = /kubectl create secret generic (\S+)/.exec(read('helm/README.md'));
+    known.push(`secret/${secret}`);
+    const names = [...codes, ...lines].filter((code) => code.startsWith('kubectl')).flatMap((code) => [
+      ...[...code.matchAll(/\b(pod|deployment|service|statefulset)\/(\S+)/g)].map(([, kind, name]) => `${kind}/${name}`),
+      ...[...code.matchAll(/\bget (secret|deployment|service) (\S+)/g)].map(([, kind, name]) => `${kind}/${name}`),
+    ]);
+    // A pod has another name with every start.
+    const wrong = names.filter((name) => name !== 'pod/…' && !known.includes(name));
+    assert(names.length > 4 && !wrong.length, `${wrong} of ${names}`);
+  });
+} else skip('names in the chart', 'helm is not there');
+
+// As `install.sh` lays a host out; `node` answers there.
+async function host(node) {
+  const place = join(folder, 'host');
+  const install = () => run(join(root, 'deploy/systemd/install.sh'), [join(root, 'target/debug/onlycare-signaling')], { env: { PATH: process.env.PATH, DESTDIR: place } });
+  install();
+  const [admin, etc] = [new URL(node.admin), join(place, 'etc/onlycare-signaling')];
+  writeFileSync(join(etc, '.env'), `LARAVEL_API_URL=https://laravel.test\nLARAVEL_API_SECRET="${SECRET}"\nHOST=${admin.hostname}\nADMIN_PORT=${admin.port}\n`);
+  const { ok, text } = install();
+  assert(ok, text);
+  return (line) => run('sh', ['-c', line.replaceAll('/etc/onlycare-signaling', etc)], { env: { PATH: `${join(place, 'usr/local/bin')}:/usr/bin:/bin` } });
+}
+
 if (tool('redis-server') && tool('redis-cli')) await walk();
 else skip('walks', 'redis-server or redis-cli is not there');
 finish('runbooks');
@@ -83,10 +114,36 @@ async function walk() {
     assert(JSON.parse(sh(command('curl -X POST http://127.0.0.1:9001/outbox/on'))).success, 'not on');
   });
 
-  await check('secrets are compared without printing either', () => {
-    const one = sh(`WEBSOCKET_SECRET=${SECRET}; ${command('printf %s "$WEBSOCKET_SECRET"')}`);
-    const kubectl = command('kubectl get secret').replace(/^.*?\|/, `printf %s ${SECRET} | base64 |`);
-    assert(one === sh(kubectl) && /^[0-9a-f]{64} /.test(one), `${one} ${sh(kubectl)}`);
+  const inspected = await cluster.another('inspected', { INSPECTOR: 'on' });
+  const onHost = await host(inspected);
+  await check('commands on a host work where install.sh put the binary', () => {
+    const commands = [...codes, ...lines].filter((code) => /(^|&& )onlycare-signaling /.test(code));
+    assert(commands.length > 1, `${commands}`);
+    for (const command of commands) {
+      const { ok, text } = onHost(command);
+      assert(command.includes(' call ') ? text.includes('no such call') : ok && text.includes('LARAVEL_API_URL='), `${command}: ${text}`);
+    }
+  });
+
+  await check('secrets are compared without printing either', async () => {
+    const line = (start) => lines.find((text) => text.startsWith(start)) ?? assert(false, `no runbook says ${start}`);
+    const hash = createHash('sha256').update(SECRET).digest('hex');
+    const stored = Buffer.from(`${SECRET},of-yesterday-as-long-as-this`).toString('base64');
+    const here = sh(line('kubectl get secret').replace(/^.*?\|/, `printf %s ${stored} |`));
+    assert(here.startsWith(`${hash} `), here);
+    const { text } = onHost(line("sed -n 's/^LARAVEL_API_SECRET"));
+    assert(text.startsWith(`${hash} `), text);
+    if (!tool('php') || !tool('composer')) return skip('Laravel\'s secret', 'php or composer is not there');
+    // A shell that knows nothing of .env, in a backend like the deployed one.
+    const backend = join(folder, 'backend');
+    cpSync(join(root, 'laravel/tests/Deployed'), backend, { recursive: true });
+    for (const name of ['storage/framework', 'storage/cache', 'storage/logs', 'bootstrap/cache']) mkdirSync(join(backend, name), { recursive: true });
+    writeFileSync(join(backend, '.env'), `APP_KEY=base64:${Buffer.alloc(32, 'k').toString('base64')}\nWEBSOCKET_SECRET="${SECRET}"\n`);
+    const env = { PATH: process.env.PATH, HOME: backend, COMPOSER_ALLOW_SUPERUSER: '1' };
+    const made = run('composer', ['dump-autoload', '--quiet'], { cwd: backend, env });
+    assert(made.ok, made.text);
+    const theirs = run('sh', ['-c', line('php -r')], { cwd: backend, env });
+    assert(theirs.ok && theirs.stdout.trim() === hash, theirs.text);
   });
 
   await check('two nodes show what has to be compared, and no password', () => {
