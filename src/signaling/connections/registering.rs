@@ -34,7 +34,8 @@ impl Registering {
         // back.
         self.replay.identity.all_restored().await?;
         let present = registered.into_iter().flatten();
-        let told = present.map(|(session, registered)| async move { self.tell_missed(&session, &registered).await });
+        let told =
+            present.map(|(session, registered)| async move { Box::pin(self.tell_missed(&session, &registered)).await });
         all_of(told).await?;
         self.absences.presence.renew_subscriptions().await
     }
@@ -52,7 +53,8 @@ impl Registering {
         }
         // While this node stood still or was cut off, others held its sessions for gone.
         match &snapshot.line {
-            Some(call) => self.absences.is_present(session, call).await,
+            // On the heap: a worker's stack does not hold it on top of all that a renewal is in.
+            Some(call) => Box::pin(self.absences.is_present(session, call)).await,
             None => Ok(()),
         }
     }
