@@ -20,15 +20,13 @@ use tokio_util::task::TaskTracker;
 
 use super::handover::Handover;
 use super::handshake::{accept_key, parameter};
-use crate::socket::{Engine, Transport, Wire};
+use crate::socket::{Engine, SEPARATOR, Transport, Wire};
 
 /// What the engine reads of a head.
 const NEEDED: [HeaderName; 2] = [CONTENT_TYPE, SEC_WEBSOCKET_KEY];
 /// All that it reads of a request that opens a session.
 const OPENS_BY_POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const OPENS_BY_WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
-/// Between the packets of a body.
-const SEPARATOR: u8 = 0x1e;
 /// Packets in one body: the engine handles all that has arrived of it without a pause, and everybody waits.
 const PACKETS_AT_MOST: usize = 256;
 

@@ -69,8 +69,8 @@ impl CallCache {
         }
         let cached = Cached { call: Arc::new(call.clone()), timer: None, checked_at: now, untold: false, fired_at };
         entries.calls.insert(call.id.clone(), cached);
-        let earliest = fired_at.map(|at| at + AGAIN);
-        entries.set_timer(&call.id, call.deadline().map(|at| earliest.map_or(at, |earliest| at.max(earliest))));
+        let again = fired_at.map(|at| at + AGAIN);
+        entries.set_timer(&call.id, call.deadline().map(|at| again.map_or(at, |again| again.max(at))));
         let earlier = entries.timers.first().map(|(at, _)| *at) != first;
         drop(entries);
         if earlier {
@@ -115,7 +115,7 @@ impl CallCache {
         self.entries.lock().timers.first().map(|(at, _)| *at)
     }
 
-    /// Takes the calls whose timer is due; each is set again when its next record is seen.
+    /// Takes the calls whose timer is due; each is set again when its record is next seen.
     pub fn take_due(&self, now: Timestamp) -> Vec<CallId> {
         let mut entries = self.entries.lock();
         let due: Vec<CallId> =

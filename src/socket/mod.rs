@@ -26,7 +26,7 @@ pub use engine::Engine;
 pub use limits::EventLimits;
 pub use transports::{EngineId, Naming, Transport, Transports};
 pub use wire::{Wire, WiredStream};
-pub use wires::Wires;
+pub use wires::{SEPARATOR, Wires};
 
 use crate::signaling::Signaling;
 

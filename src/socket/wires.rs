@@ -11,7 +11,7 @@ use super::transports::{EngineId, Transports};
 use super::wire::{REFUSAL, WeakWire, Wire};
 
 /// Between the packets of a poll.
-const SEPARATOR: u8 = 0x1e;
+pub const SEPARATOR: u8 = 0x1e;
 /// How long a client has to hear that it was refused, or sent away, and to leave. A phone over polling has to come for it.
 const TO_LEAVE: Duration = Duration::from_secs(5);
 /// Sessions share so many wake-ups: with one for all, each transport that closes would wake every poll of the node.

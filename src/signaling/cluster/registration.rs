@@ -17,7 +17,6 @@ use crate::store::SessionRecord;
 const REFRESH: Duration = Duration::from_secs(3600);
 /// What was sent to a store that failed may run so long after it is well again, on a connection that was given up.
 pub const LATE_WRITES: Duration = Duration::from_secs(10);
-
 /// Sessions that are removed one by one; more leave by the sweep of their epoch.
 const LEFTOVERS_AT_MOST: usize = 10_000;
 
@@ -227,15 +226,18 @@ mod tests {
     use crate::signaling::Policy;
     use crate::store::contract::session;
 
+    fn registration(clock: &Clock) -> Registration {
+        let (traces, tasks, stop) = Default::default();
+        let (id, policy) = (NodeId::parse("n1").unwrap(), Policy::for_tests());
+        Registration::new(Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop }))
+    }
+
     /// A phone left while the store failed, and was removed once more at the first renewal that succeeded; its registration, on
     /// a connection that had been given up, ran after that, and its user was online for ever.
     #[test]
     fn who_left_is_removed_for_as_long_as_his_registration_may_run() {
         let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-        let (traces, tasks, stop) = Default::default();
-        let (id, policy) = (NodeId::parse("n1").unwrap(), Policy::for_tests());
-        let node = Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop });
-        let (registration, gone) = (Registration::new(node), session(1, "ana", "n1", 1));
+        let (registration, gone) = (registration(&clock), session(1, "ana", "n1", 1));
         registration.remove_later(gone.clone(), clock.now());
         registration.remove_later(gone.clone(), clock.now());
         assert!(registration.is_leaving(&gone.user) && registration.leftovers().len() == 1);
@@ -256,11 +258,8 @@ mod tests {
     /// Who connects and leaves again and again while the store is away fills nothing, and nobody waits for what he left.
     #[test]
     fn what_leaves_in_a_storm_is_left_to_the_sweep() {
-        let (traces, tasks, stop) = Default::default();
-        let (id, policy) = (NodeId::parse("n1").unwrap(), Policy::for_tests());
         let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-        let node = Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop });
-        let registration = Registration::new(node);
+        let registration = registration(&clock);
         let leave = |seed| registration.remove_later(session(seed, "eve", "n1", 1), clock.now());
         (0..10_000).for_each(leave);
         assert!(!registration.begins_anew() && registration.wanted().is_none());

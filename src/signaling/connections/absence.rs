@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::call::{Audience, Call, Command, Device, Role, State, Timestamp, UserId};
+use crate::call::{Audience, Call, Command, Role, State, Timestamp};
 use crate::signaling::calls::Failure;
 use crate::signaling::cluster::StoreIdentity;
 use crate::signaling::commands::Commands;
@@ -57,26 +57,20 @@ impl Absences {
     /// of its sessions did before. An error: the store failed, it is to be done again.
     pub async fn begin(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<(), StoreError> {
         self.presence.post_presence(&gone.user, false);
-        self.begin_in_call(&gone.user, &gone.device, gone.acks, left_at).await
+        self.begin_in_call(gone, left_at).await
     }
 
     /// The same where its user is known to have gone.
-    pub async fn begin_in_call(
-        &self,
-        user: &UserId,
-        device: &Device,
-        acks: bool,
-        left_at: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
+    pub async fn begin_in_call(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<(), StoreError> {
         self.identity.all_restored().await?;
-        let call = match self.store.line(user).await {
+        let call = match self.store.line(&gone.user).await {
             Ok(Some(call)) => call,
             // A call of another version is not ours to judge: its maximum ends it.
             Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let Some(role) = call.role_of(user) else { return Ok(()) };
-        if !call.party(role).device.matches(device) || self.directory.is_still_there(&call, role).await {
+        let Some(role) = call.role_of(&gone.user) else { return Ok(()) };
+        if !call.party(role).device.matches(&gone.device) || self.directory.is_still_there(&call, role).await {
             return Ok(());
         }
         let at = match (left_at, call.party(role).absent_since) {
@@ -84,7 +78,7 @@ impl Absences {
             (None, None) => self.commands.node.now(),
             (None, Some(_)) => return Ok(()),
         };
-        match self.commands.apply(&call.id, &Command::Leave { role, at, acks }).await {
+        match self.commands.apply(&call.id, &Command::Leave { role, at, acks: gone.acks }).await {
             Ok(_) if self.directory.is_still_there(&call, role).await => self.ends(&call, role).await,
             Err(Failure::Unavailable) => Err(StoreError::Unavailable("an absence could not be written".into())),
             Ok(_) | Err(_) => Ok(()),

@@ -123,9 +123,6 @@ impl Connections {
     /// absence of who dialled or accepted.
     pub async fn said(&self, by: &Actor) {
         let Some(id) = by.session.as_ref().filter(|id| !self.local.has(&by.user, id)) else { return };
-        if self.absences.begin_in_call(&by.user, &by.device, by.acks, None).await.is_ok() {
-            return;
-        }
         let now = self.node.now();
         let gone = SessionRecord {
             id: id.clone(),
@@ -136,6 +133,8 @@ impl Connections {
             acks: by.acks,
             connected_at: now,
         };
-        self.registration.remove_later(gone, now);
+        if self.absences.begin_in_call(&gone, None).await.is_err() {
+            self.registration.remove_later(gone, now);
+        }
     }
 }
