@@ -288,10 +288,10 @@ class Machine {
     if (!call) return;
     switch (name.slice(0, colon)) {
       case 'retry':
-        if (call.pending) this.send(call);
+        this.send(call, call.pending);
         return;
       case 'video':
-        return this.sendVideo(call);
+        return this.send(call, call.video);
       case 'asked':
         if (call.video?.command !== 'askVideo') call.videoAsked = null;
         return;
@@ -537,30 +537,19 @@ class Machine {
     // A later word takes the place of an earlier one.
     this.settle(call, failed('overtaken', `overtaken by ${command}`));
     call.pending = { command, payload, requests: request === undefined ? [] : [request], tries: 0 };
-    this.send(call);
+    this.send(call, call.pending);
   }
 
-  private send(call: CallRecord): void {
-    const { pending } = call;
-    if (!pending || this.state.link.status !== 'ready') return;
-    pending.tries += 1;
-    this.effects.push({
-      type: 'send', command: pending.command, key: call.key, try: pending.tries, event: EVENT_OF[pending.command],
-      payload: pending.payload,
-    });
+  private send(call: CallRecord, said: CallRecord['pending'] | CallRecord['video']): void {
+    if (!said || this.state.link.status !== 'ready') return;
+    said.tries += 1;
+    const { command, tries, payload } = said;
+    this.effects.push({ type: 'send', command, key: call.key, try: tries, event: EVENT_OF[command], payload });
   }
 
   private sayVideo(call: CallRecord, command: VideoCommand, payload: Fields, request: number): void {
     call.video = { command, payload, requests: [request], tries: 0 };
-    this.sendVideo(call);
-  }
-
-  private sendVideo(call: CallRecord): void {
-    const { video } = call;
-    if (!video || this.state.link.status !== 'ready') return;
-    video.tries += 1;
-    const { command, tries, payload } = video;
-    this.effects.push({ type: 'send', command, key: call.key, try: tries, event: EVENT_OF[command], payload });
+    this.send(call, call.video);
   }
 
   private videoAnswered(call: CallRecord, video: Pending<VideoCommand>, ack: Fields): void {
@@ -597,8 +586,8 @@ class Machine {
     if (command === 'message') return this.messageUnanswered(number);
     const call = this.find(key);
     if (call && command === 'confirm' && call.missing === 1) this.effects.push({ type: 'timer', name: `missing:${key}`, ms: C.MISSING_MS });
-    if (call?.pending?.command === command && call.pending.tries === number) this.send(call);
-    if (call?.video?.command === command && call.video.tries === number) this.sendVideo(call);
+    if (call?.pending?.command === command && call.pending.tries === number) this.send(call, call.pending);
+    if (call?.video?.command === command && call.video.tries === number) this.send(call, call.video);
   }
 
   private ack(command: string, key: string, number: number, ack: Fields): void {
@@ -883,9 +872,9 @@ class Machine {
       }
     }
     for (const call of this.state.calls) {
-      this.send(call);
+      this.send(call, call.pending);
       // How requests were answered is told again behind this event: said before that, a request would be taken for another.
-      if (call.video?.command !== 'askVideo') this.sendVideo(call);
+      if (call.video?.command !== 'askVideo') this.send(call, call.video);
       else this.effects.push({ type: 'timer', name: `video:${call.key}`, ms: C.RETRY_MS });
     }
     const known = this.find(liveKey);

@@ -336,8 +336,8 @@ private class Machine(val state: State, private val now: Long, private val rando
         val colon = name.indexOf(':')
         val call = (if (colon < 0) null else find(name.substring(colon + 1))) ?: return
         when (name.substring(0, colon)) {
-            "retry" -> send(call)
-            "video" -> sendVideo(call)
+            "retry" -> send(call, call.pending)
+            "video" -> send(call, call.video)
             "asked" -> if (call.video?.command != Command.ASK_VIDEO) call.videoAsked = null
             "dial" -> if (call.phase == Phase.CALLING) unreachable(call)
             "ring" -> rungOut(call)
@@ -587,26 +587,18 @@ private class Machine(val state: State, private val now: Long, private val rando
         // A later word takes the place of an earlier one.
         settle(call, Outcome.failed(ErrorCode.OVERTAKEN, "overtaken by ${command.word}"))
         call.pending = Pending(command, payload, listOfNotNull(request))
-        send(call)
+        send(call, call.pending)
     }
 
-    private fun send(call: CallRecord) {
-        val pending = call.pending
-        if (pending == null || state.link.status != LinkStatus.READY) return
-        pending.tries += 1
-        effects += Effect.Send(pending.command.word, call.key, pending.tries, pending.command.event, pending.payload)
+    private fun send(call: CallRecord, said: Pending?) {
+        if (said == null || state.link.status != LinkStatus.READY) return
+        said.tries += 1
+        effects += Effect.Send(said.command.word, call.key, said.tries, said.command.event, said.payload)
     }
 
     private fun sayVideo(call: CallRecord, command: Command, payload: Fields, request: Int) {
         call.video = Pending(command, payload, listOf(request))
-        sendVideo(call)
-    }
-
-    private fun sendVideo(call: CallRecord) {
-        val video = call.video
-        if (video == null || state.link.status != LinkStatus.READY) return
-        video.tries += 1
-        effects += Effect.Send(video.command.word, call.key, video.tries, video.command.event, video.payload)
+        send(call, call.video)
     }
 
     private fun videoAnswered(call: CallRecord, video: Pending, error: SignalingError?) {
@@ -647,9 +639,9 @@ private class Machine(val state: State, private val now: Long, private val rando
         val call = find(key) ?: return
         if (command == "confirm" && call.missing == 1) effects += Effect.Timer("missing:$key", Constants.MISSING_MS)
         val pending = call.pending
-        if (pending?.command?.word == command && pending.tries == number) send(call)
+        if (pending?.command?.word == command && pending.tries == number) send(call, call.pending)
         val video = call.video
-        if (video?.command?.word == command && video.tries == number) sendVideo(call)
+        if (video?.command?.word == command && video.tries == number) send(call, call.video)
     }
 
     private fun ack(command: String, key: String, number: Int, ack: Fields) {
@@ -928,11 +920,11 @@ private class Machine(val state: State, private val now: Long, private val rando
             }
         }
         for (call in state.calls) {
-            send(call)
+            send(call, call.pending)
             val video = call.video ?: continue
             // How requests were answered is told again behind this event: said before that, a request would be taken for
             // another.
-            if (video.command != Command.ASK_VIDEO) sendVideo(call)
+            if (video.command != Command.ASK_VIDEO) send(call, call.video)
             else effects += Effect.Timer("video:${call.key}", Constants.RETRY_MS)
         }
         val known = find(liveKey)
