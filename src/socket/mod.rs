@@ -32,6 +32,10 @@ use crate::signaling::Signaling;
 
 /// A message of 1 MB is still read, to be answered with a clear error; the engine closes what is larger.
 const MESSAGE_LIMIT: usize = 1_200_000;
+/// What comes with a binary event, of which the contract has none: it is answered with a clear error. More closes the
+/// transport, since half of one stays for as long as its session.
+const ATTACHMENTS: usize = 8;
+const ATTACHED_BYTES: usize = 64 * 1024;
 /// Packets queued for one phone: what is about calls, and news ahead of its reading (twice [`news::AHEAD_AT_MOST`]).
 const OUTGOING_LIMIT: usize = 256;
 /// Each websocket has one for as long as it lives. Heartbeats and acknowledgements fit in; it grows with what does not.
@@ -62,13 +66,13 @@ pub struct Pace {
 
 /// Builds the engine of `/socket.io/`.
 pub fn engine(server: SocketServer, pace: Pace) -> (Engine, SocketIo) {
+    let binary = ParserConfig::common().max_incoming_binaries(ATTACHMENTS).max_incoming_binary_buf_size(ATTACHED_BYTES);
     let (service, io) = SocketIo::builder()
         .ping_interval(pace.ping_interval)
         .ping_timeout(pace.ping_timeout)
         .connect_timeout(pace.connect_timeout)
         .ack_timeout(ACK_TIMEOUT)
-        // The contract has no binary events, and half of one would stay for as long as its session.
-        .with_parser(ParserConfig::common().max_incoming_binaries(0))
+        .with_parser(binary)
         .max_payload(MESSAGE_LIMIT as u64)
         .ws_max_message_size(MESSAGE_LIMIT)
         .ws_max_frame_size(MESSAGE_LIMIT)

@@ -580,13 +580,44 @@ async fn annoy(address: SocketAddr, random: &mut SmallRng) {
     }
 }
 
-/// A binary event is none of the contract's, and half of one would be kept for as long as its session.
+/// A binary event is none of the contract's, and is answered all the same; what is kept of half a one is bounded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_a_binary_event_is_not_waited_for() {
+async fn half_a_binary_event_keeps_little() {
     let cluster = Cluster::start(Backend::Memory, 1).await;
-    let phone = Phone::connect(cluster.address(0), Profile::of(&unique("eve"))).await;
-    phone.send_raw(r#"451-["call:end",{"_placeholder":true,"num":0}]"#.into());
-    assert_eq!(phone.expect_fate().await, "closed");
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", cluster.address(0));
+    let open = async || {
+        let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+        let connect = format!(r#"40{{"token":"t","userId":"{}"}}"#, unique("eve"));
+        socket.send(Message::text(connect)).await.unwrap();
+        socket
+    };
+    let event = |attachments: usize| {
+        let places: Vec<_> = (0..attachments).map(|num| json!({"_placeholder": true, "num": num})).collect();
+        Message::text(format!("45{attachments}-7{}", json!(["call:end", places])))
+    };
+    let bytes = |size: usize| Message::binary(vec![7_u8; size]);
+
+    let mut honest = open().await;
+    for message in [event(1), bytes(100)] {
+        honest.send(message).await.unwrap();
+    }
+    let answered = async {
+        while let Some(Ok(message)) = honest.next().await {
+            if message.to_text().is_ok_and(|text| text.starts_with("437") && text.contains("invalid_payload")) {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(PATIENCE, answered).await.expect("an answer"), "it was closed");
+
+    for too_much in [vec![event(9)], vec![event(2), bytes(65 * 1024)], vec![event(8), bytes(40_000), bytes(40_000)]] {
+        let mut eve = open().await;
+        for message in too_much {
+            let _ = eve.send(message).await;
+        }
+        tokio::time::timeout(PATIENCE, async { while let Some(Ok(_)) = eve.next().await {} }).await.expect("an end");
+    }
 }
 
 /// What one request makes the engine do at once is bounded: nobody waits for it, and it leaves nothing.
