@@ -589,6 +589,8 @@ async fn half_a_binary_event_keeps_little() {
         let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
         let connect = format!(r#"40{{"token":"t","userId":"{}"}}"#, unique("eve"));
         socket.send(Message::text(connect)).await.unwrap();
+        // What comes before that is nobody's yet.
+        while !socket.next().await.unwrap().unwrap().to_text().unwrap().starts_with("40") {}
         socket
     };
     let event = |attachments: usize| {

@@ -34,8 +34,9 @@ impl Replay {
                     true
                 }
                 NotificationKind::Cancelled => answered_lately,
-                NotificationKind::Ringing
-                | NotificationKind::Rejected
+                // Who connects is shown it by `session:ready`; who dialled it was here all along.
+                NotificationKind::Ringing => call.caller.session.as_ref() == Some(&session.id),
+                NotificationKind::Rejected
                 | NotificationKind::Ended
                 | NotificationKind::Timeout
                 | NotificationKind::Busy => false,
