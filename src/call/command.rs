@@ -29,6 +29,8 @@ pub enum Command {
         receiver: UserId,
         call_type: Option<String>,
         ring_details: Option<RingDetails>,
+        /// By which it is withdrawn if its caller is told that it could not be made.
+        nonce: u64,
     },
     /// A device confirmed that it rings.
     Alert {
@@ -72,7 +74,8 @@ pub enum Command {
     Evict {
         rank: u64,
     },
-    /// Its caller was told that it could not be made, and it was all the same: the one that was born with this nonce.
+    /// Its caller was told that it could not be made, and it was all the same: by the dial with this nonce. Others may have
+    /// dialled it too.
     Withdraw {
         nonce: u64,
     },

@@ -20,6 +20,7 @@ mod code;
 mod command;
 mod contend;
 mod count;
+mod dials;
 mod doubled;
 mod early_command;
 mod end;

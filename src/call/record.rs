@@ -24,9 +24,13 @@ pub struct Call {
     #[serde(rename = "spelled")]
     pub wire_id: String,
     pub version: Version,
-    /// The nonce of the version it was created with, by which whoever dialled knows it; 0 from a node that kept none.
+    /// The nonce of the version it was created with, by which whoever dialled knows it; 0 from a node that kept none. Where
+    /// that dial was withdrawn, of the next.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub born: u64,
+    /// The nonces of those who dialled it once more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redialled: Vec<u64>,
     /// Random since its birth and never changed: what ids of its outbox messages are made of; 0 from a node that kept
     /// none.
     #[serde(default, rename = "letters", skip_serializing_if = "is_zero")]

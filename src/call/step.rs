@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::absence::{come_back, expire_active, expire_ringing, grace_of_a_call, leave};
 use super::asking::{ask_for_push, keep_deadline, report, verify};
 use super::callback::is_undone_later;
+use super::dials::Left;
 use super::{
     Actor, Call, Command, Contention, Decision, End, EndReason, Ender, LateAccept, Refusal, Refused, RingDetails, Role,
     State, Timestamp, UNNAMED, Verb, contend, switching,
@@ -15,13 +16,12 @@ use State::{Active, Ended, Ringing, Trying};
 pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, Refused> {
     let now = call.not_before(now);
     match (&call.state, command) {
-        (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type, ring_details }) => {
+        (Trying | Ringing | Active { .. }, Command::Initiate { by, receiver, call_type, ring_details, nonce }) => {
             require(call, by, Role::Caller)?;
             if !call.is_dialled_as(receiver, call_type.as_deref()) {
                 return Err(InvalidState.into());
             }
-            // Dialled once more: whoever was told that the first attempt failed withdraws it no longer.
-            let mut next = Call { born: 0, ..call.clone() };
+            let mut next = call.dialled_with(*nonce);
             if by.session.is_none() && !call.named {
                 name_by_backend(&mut next, ring_details.as_ref());
             }
@@ -175,23 +175,11 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
         (Active { .. }, Command::Evict { .. }) => step(call, &Command::Dismiss { reason: None }, now),
         (Ended(_), Command::Evict { .. }) => Err(NotDue.into()),
 
-        (Trying | Ringing, Command::Withdraw { nonce }) => {
-            if call.born != 0 && call.born == *nonce {
-                Ok(Decision::tell_both(call.ended(EndReason::Cancelled, None, None, now)))
-            } else {
-                Err(NotDue.into())
-            }
-        }
-        (Active { accepted_at, .. }, Command::Withdraw { nonce }) => {
-            if call.born == 0 || call.born != *nonce {
-                return Err(NotDue.into());
-            }
-            // As a cancel that met an accept; in nobody's name, as another session of the caller may have joined it since.
-            let hung_up = EndReason::HungUp { by: None, accept_missed: false };
-            let mut next = call.ended(hung_up, None, None, now);
-            hold_for_the_accept(&mut next, *accepted_at, now);
-            Ok(Decision::tell_both(next))
-        }
+        (Trying | Ringing | Active { .. }, Command::Withdraw { nonce }) => match call.without_dial(*nonce) {
+            None => Err(NotDue.into()),
+            Some(Left::Others(next)) => Ok(Decision::quiet(*next)),
+            Some(Left::Nobody) => Ok(withdraw(call, now)),
+        },
         (Ended(_), Command::Withdraw { .. }) => Err(NotDue.into()),
 
         (Trying | Ringing | Active { .. }, Command::Yield { dialer, receiver }) => {
@@ -320,6 +308,18 @@ fn hang_up(call: &Call, by: &Actor, role: Role, verb: Verb, text: Option<String>
     let mut next = call.ended(reason, Some(ender(by, role, verb)), text, now);
     next.party_mut(role).keep_token(by.token.as_ref());
     next
+}
+
+/// Nobody makes the call any more.
+fn withdraw(call: &Call, now: Timestamp) -> Decision {
+    let Some(accepted_at) = call.accepted_at() else {
+        return Decision::tell_both(call.ended(EndReason::Cancelled, None, None, now));
+    };
+    // As a cancel that met an accept; in nobody's name, as another session of the caller may have joined it since.
+    let hung_up = EndReason::HungUp { by: None, accept_missed: false };
+    let mut next = call.ended(hung_up, None, None, now);
+    hold_for_the_accept(&mut next, accepted_at, now);
+    Decision::tell_both(next)
 }
 
 /// The accept may not have been heard yet: the end is said after it.

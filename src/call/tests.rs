@@ -34,7 +34,7 @@ fn ana() -> Actor {
 }
 
 fn initiate(by: Actor) -> Command {
-    Command::Initiate { by, receiver: user("bo"), call_type: Some("AUDIO".into()), ring_details: None }
+    Command::Initiate { by, receiver: user("bo"), call_type: Some("AUDIO".into()), ring_details: None, nonce: 0 }
 }
 
 fn bo() -> Actor {
@@ -157,17 +157,30 @@ fn every_cell_of_the_table() {
                 receiver: user("cleo"),
                 call_type: Some("AUDIO".into()),
                 ring_details: None,
+                nonce: 0,
             },
             ["InvalidState"; 5],
         ),
         (
             "initiate, other type",
-            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("VIDEO".into()), ring_details: None },
+            Command::Initiate {
+                by: ana(),
+                receiver: user("bo"),
+                call_type: Some("VIDEO".into()),
+                ring_details: None,
+                nonce: 0,
+            },
             ["InvalidState"; 5],
         ),
         (
             "initiate, type in other letters",
-            Command::Initiate { by: ana(), receiver: user("bo"), call_type: Some("audio".into()), ring_details: None },
+            Command::Initiate {
+                by: ana(),
+                receiver: user("bo"),
+                call_type: Some("audio".into()),
+                ring_details: None,
+                nonce: 0,
+            },
             ["as before", "as before", "as before", "as before", "InvalidState"],
         ),
         ("initiate, another's call", initiate(stranger()), ["NotAParticipant"; 5]),
@@ -1142,9 +1155,23 @@ fn a_call_that_was_refused_is_withdrawn_by_its_nonce() {
     assert_eq!(told(Some(&another)), [Notification::Timeout], "he came back, and was told that it rings");
     assert!(callbacks(Some(&born), &withdrawn).is_none(), "the backend knows of the ring, and rings on by push");
     assert!(step(&born, &withdraw(8), at(3)).is_err(), "another's");
-    let again = after(&born, initiate(ana()), 2);
-    assert!(step(&again, &withdraw(7), at(3)).is_err(), "dialled once more");
-    assert_eq!(step(&again, &initiate(ana()), at(3)).unwrap().next, None, "which is a repeat from then on");
+    // Dialled once more: the call goes with the last of its dials.
+    let dial =
+        |nonce| Command::Initiate { by: ana(), receiver: user("bo"), call_type: None, ring_details: None, nonce };
+    let again = after(&born, dial(9), 2);
+    assert_eq!(step(&again, &dial(9), at(3)).unwrap().next, None, "which is a repeat from then on");
+    assert_eq!(step(&again, &dial(7), at(3)).unwrap().next, None, "the first one's");
+    for (first, last) in [(7, 9), (9, 7)] {
+        let left = after(&again, withdraw(first), 3);
+        assert!(left.is_ringing(), "the other was told that it rings");
+        assert!(step(&left, &withdraw(first), at(4)).is_err(), "once");
+        assert!(after(&left, withdraw(last), 4).end().is_some());
+    }
+    let many = (10..30).fold(born.clone(), |call, nonce| {
+        let dialled = step(&call, &dial(nonce), at(2)).unwrap().next;
+        dialled.map_or(call, |call| *call)
+    });
+    assert!((7..30).all(|nonce| step(&many, &withdraw(nonce), at(3)).is_err()), "too many to be told apart");
     // Answered meanwhile: who answered must not be left alone with the clock running.
     let accepted = after(&born, Command::Accept { by: bo() }, 2);
     let alone = after(&accepted, withdraw(7), 3);

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use axum::http::HeaderMap;
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::ClientAddress;
 use super::guests::{Guest, Guests};
 use super::reading::Reading;
+use super::unfinished::Unfinished;
 use crate::socket::Wire;
 use crate::telemetry::metrics::{self, Cut};
 
@@ -21,10 +23,6 @@ pub const ADMIN_CONNECTIONS: usize = 256;
 const DESCRIPTORS_AT_MOST: u64 = 1_048_576;
 /// Descriptors for the admin port, the store, Laravel and files; a quarter where there are few.
 const RESERVE: u64 = 1024;
-/// Bytes of requests that are not complete yet, beyond what each connection has for itself.
-const UNFINISHED_BYTES: usize = 64 * 1024 * 1024;
-/// What each connection has for itself: more than phones send.
-const BYTES_FOR_EACH: usize = 16 * 1024;
 
 /// Raises the limit of open descriptors to what the process may have, and returns it.
 pub fn raise_descriptor_limit() -> u64 {
@@ -57,8 +55,7 @@ pub struct Connections {
     guests: Guests,
     numbers: AtomicU64,
     addresses: ClientAddress,
-    /// Bytes of incomplete requests that are drawn from what all have together.
-    unfinished: AtomicUsize,
+    pub(super) unfinished: Unfinished,
 }
 
 /// Why a connection gets no place.
@@ -83,7 +80,7 @@ impl Connections {
             guests: Guests::default(),
             numbers: AtomicU64::new(0),
             addresses,
-            unfinished: AtomicUsize::new(0),
+            unfinished: Unfinished::default(),
         }
     }
 
@@ -97,7 +94,7 @@ impl Connections {
 
     /// Bytes that incomplete requests hold beyond what each connection has for itself.
     pub fn unfinished_bytes(&self) -> usize {
-        self.unfinished.load(Ordering::Relaxed)
+        self.unfinished.bytes()
     }
 
     /// A place for a connection from `peer`: a free one, or that of a stranger who only keeps it.
@@ -124,14 +121,9 @@ impl Connections {
         Ok(place)
     }
 
-    /// Moves what a connection holds of an incomplete request to `bytes`; false where that is more than there is.
-    pub(super) fn draw(&self, before: usize, bytes: usize) -> bool {
-        let (before, bytes) = (before.saturating_sub(BYTES_FOR_EACH), bytes.saturating_sub(BYTES_FOR_EACH));
-        if bytes <= before {
-            self.unfinished.fetch_sub(before - bytes, Ordering::Relaxed);
-            return true;
-        }
-        self.unfinished.fetch_add(bytes - before, Ordering::Relaxed) + (bytes - before) <= UNFINISHED_BYTES
+    /// Whose request this is.
+    pub(super) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        self.addresses.of(peer, headers)
     }
 }
 
@@ -223,16 +215,5 @@ mod tests {
         assert_eq!((of("192.0.2.2").unwrap_err(), held.open()), (NoPlace::Full, 8));
         places.clear();
         assert_eq!((held.open(), held.by_address.lock().len()), (0, 0));
-    }
-
-    #[test]
-    fn what_incomplete_requests_hold_together_is_bounded() {
-        let held = connections(8, 3, 1024);
-        assert!(held.draw(0, BYTES_FOR_EACH) && held.unfinished_bytes() == 0);
-        assert!(held.draw(0, BYTES_FOR_EACH + UNFINISHED_BYTES));
-        assert!(!held.draw(0, BYTES_FOR_EACH + 1));
-        held.draw(BYTES_FOR_EACH + 1, 0);
-        held.draw(BYTES_FOR_EACH + UNFINISHED_BYTES, 0);
-        assert_eq!(held.unfinished_bytes(), 0);
     }
 }

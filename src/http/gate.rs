@@ -108,8 +108,8 @@ impl Gate {
         if self.closed.load(Ordering::Relaxed) {
             return Err((Limit::Draining, WHEN_DRAINING));
         }
-        // A relay costs a node two connections.
-        let load = self.transports.open() + 2 * self.relay.websockets();
+        // A relay costs a node two connections. One of a stranger fills no node: it has its own bound, and ends.
+        let load = self.transports.open() + 2 * self.relay.settled_websockets();
         if self.sessions > 0 && load >= self.sessions {
             return Err((Limit::Sessions, WHEN_FULL));
         }

@@ -154,7 +154,9 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let reading = Arc::clone(&self.reading);
-        let mut request = request.map(|body| reading.began(body));
+        let (head, body) = request.into_parts();
+        let body = reading.began(self.peer.address.ip(), &head.headers, body);
+        let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(ConnectInfo(self.peer.clone()));
         let answering = self.router.clone().oneshot(request);
         Box::pin(async move {

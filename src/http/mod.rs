@@ -29,11 +29,13 @@ mod probe;
 mod queries;
 mod reading;
 mod relay;
+mod relayed;
 mod schema;
 mod sessions;
 mod slashes;
 mod standing;
 mod statistics;
+mod unfinished;
 mod upgrade;
 mod users;
 

@@ -2,11 +2,13 @@
 //! what may wait, an answer or a websocket, is no stage with an end.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,6 +32,8 @@ struct State {
     stage: Stage,
     /// Bytes of a request that is not complete yet.
     held: usize,
+    /// Whose request it is, once its head was read.
+    client: Option<IpAddr>,
     /// Since when the client takes nothing of an answer.
     unread_since: Option<Instant>,
 }
@@ -58,7 +62,7 @@ enum Stage {
 impl Reading {
     /// A connection that begins now.
     pub fn new(times: ReadingTimes, connections: Arc<Connections>) -> Arc<Self> {
-        let state = State { stage: Stage::Head { since: Instant::now() }, held: 0, unread_since: None };
+        let state = State { stage: Stage::Head { since: Instant::now() }, held: 0, client: None, unread_since: None };
         Arc::new(Self { times, connections, state: Mutex::new(state) })
     }
 
@@ -98,13 +102,21 @@ impl Reading {
         }
     }
 
-    /// A head was read.
-    pub fn began(self: &Arc<Self>, body: hyper::body::Incoming) -> Body {
+    /// The head of a request of `peer` was read.
+    pub fn began(self: &Arc<Self>, peer: IpAddr, headers: &HeaderMap, body: hyper::body::Incoming) -> Body {
         if body.is_end_stream() {
             self.complete();
             return Body::empty();
         }
-        self.state.lock().stage = Stage::Body { since: Instant::now(), bytes: 0 };
+        let client = self.connections.client_of(peer, headers);
+        let mut state = self.state.lock();
+        state.stage = Stage::Body { since: Instant::now(), bytes: 0 };
+        // What came with the head is the client's from now on.
+        let held = state.held;
+        self.draw(&mut state, 0);
+        state.client = Some(client);
+        self.draw(&mut state, held);
+        drop(state);
         Body::new(Asked { body, reading: Arc::clone(self), is_complete: false })
     }
 
@@ -119,8 +131,8 @@ impl Reading {
     /// All of the request has come, or nobody wants the rest.
     fn complete(&self) {
         let mut state = self.state.lock();
-        self.connections.draw(state.held, 0);
-        *state = State { stage: Stage::Answering { early: false }, held: 0, ..*state };
+        self.draw(&mut state, 0);
+        *state = State { stage: Stage::Answering { early: false }, client: None, ..*state };
     }
 
     fn next(&self) {
@@ -145,15 +157,20 @@ impl Reading {
             Stage::Body { bytes, .. } => *bytes += count as u64,
             Stage::Answering { early } => *early = true,
         }
-        let held = state.held;
-        state.held += count;
-        self.connections.draw(held, state.held)
+        let held = state.held + count;
+        self.draw(&mut state, held)
+    }
+
+    fn draw(&self, state: &mut State, held: usize) -> bool {
+        let before = std::mem::replace(&mut state.held, held);
+        self.connections.unfinished.draw(state.client, before, held)
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.connections.draw(self.state.get_mut().held, 0);
+        let State { held, client, .. } = *self.state.get_mut();
+        self.connections.unfinished.draw(client, held, 0);
     }
 }
 

@@ -1,8 +1,9 @@
 //! No stickiness needed: the session id handed out names its node, and any node passes a polling request or a websocket
 //! upgrade of another node's session on to it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::handshake::parameter;
 use super::peers::client;
 use super::pipe::pipe;
+use super::relayed::{Place, Relays};
 use super::sessions::{SessionName, SessionRequests};
 use super::upgrade::{OwnSessions, unknown_session};
 use super::{Peer, come_back, error};
@@ -40,8 +42,6 @@ const PROOF_LIFE: Duration = Duration::from_secs(30);
 /// The engine's polls are a message or what else fits into one's length, in base64 at worst.
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 const OPEN_PACKET_LIMIT: usize = 64 * 1024;
-/// Requests and websockets passed on at the same time; more get a 503.
-const AT_ONCE: usize = 20_000;
 
 pub struct Relay {
     signaling: Arc<Signaling>,
@@ -50,9 +50,7 @@ pub struct Relay {
     keys: Vec<Vec<u8>>,
     /// Longer than the longest poll, and than a websocket is silent while both its sides live.
     patience: Duration,
-    /// Requests that are passed on now.
-    open: Arc<AtomicUsize>,
-    websockets: Arc<AtomicUsize>,
+    relays: Arc<Relays>,
     own: Arc<OwnSessions>,
     requests: Arc<SessionRequests>,
     /// A websocket that begins here ends with this node.
@@ -61,22 +59,6 @@ pub struct Relay {
     draining: watch::Sender<Option<Duration>>,
     tasks: TaskTracker,
     stop: CancellationToken,
-}
-
-/// One of what is counted, until it is dropped.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn one_of(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Relay {
@@ -95,8 +77,7 @@ impl Relay {
             client: client(),
             keys,
             patience,
-            open: Arc::default(),
-            websockets: Arc::default(),
+            relays: Arc::default(),
             own,
             requests,
             turns_upgrades_away: AtomicBool::new(false),
@@ -119,7 +100,12 @@ impl Relay {
 
     /// Websockets of other nodes' sessions that run through this node.
     pub fn websockets(&self) -> usize {
-        self.websockets.load(Ordering::Relaxed)
+        self.relays.websockets()
+    }
+
+    /// Those of them that have lived longer than a stranger's.
+    pub fn settled_websockets(&self) -> usize {
+        self.relays.settled()
     }
 
     fn sign(&self, key: &[u8], now: Timestamp, target: &str) -> Option<Hmac<Sha256>> {
@@ -149,12 +135,11 @@ impl Relay {
         self.keys.iter().any(|key| self.sign(key, at, target).is_some_and(|mac| mac.verify_slice(&proof).is_ok()))
     }
 
-    async fn pass_on(&self, address: &str, target: &str, mut request: Request) -> Response {
-        let _open = Counted::one_of(&self.open);
-        if self.open.load(Ordering::Relaxed) + self.websockets() > AT_ONCE {
+    async fn pass_on(&self, address: &str, target: &str, client: IpAddr, mut request: Request) -> Response {
+        let Some(place) = self.relays.begin(client) else {
             metrics::relayed(Relayed::Refused);
             return error(StatusCode::SERVICE_UNAVAILABLE, "Too many connections, please come back", "unavailable");
-        }
+        };
         let (Ok(uri), Some(forward_proof)) = (format!("{address}{target}").parse::<Uri>(), self.forward_proof(target))
         else {
             return unknown_session();
@@ -176,7 +161,7 @@ impl Relay {
             && let Some(client_side) = client_side
         {
             let node_side = hyper::upgrade::on(&mut response);
-            self.connect(client_side, node_side);
+            self.connect(place, client_side, node_side);
             return response.map(Body::new);
         }
         // Counted until it is whole: a node may freeze in the middle of it.
@@ -191,10 +176,9 @@ impl Relay {
     }
 
     /// Lets a websocket run through this node until either side ends it.
-    fn connect(&self, client_side: OnUpgrade, node_side: OnUpgrade) {
-        let (counted, stop, silence) = (Counted::one_of(&self.websockets), self.stop.clone(), self.patience);
+    fn connect(&self, place: Place, client_side: OnUpgrade, node_side: OnUpgrade) {
+        let (relays, stop, silence) = (Arc::clone(&self.relays), self.stop.clone(), self.patience);
         let mut draining = self.draining.subscribe();
-        metrics::relays(self.websockets());
         self.tasks.spawn(async move {
             let drained = async move {
                 let Ok(window) = draining.wait_for(Option::is_some).await.map(|window| window.unwrap_or_default())
@@ -209,14 +193,16 @@ impl Relay {
                 let Ok((Ok(client), Ok(node))) = tokio::time::timeout(silence, both).await else { return };
                 pipe(TokioIo::new(client), TokioIo::new(node), silence).await;
             };
-            tokio::select! {
-                () = running => {}
-                () = drained => {}
-                () = stop.cancelled() => {}
-            }
-            let left = Arc::clone(&counted.0);
-            drop(counted);
-            metrics::relays(left.load(Ordering::Relaxed));
+            let running = async {
+                metrics::relays(relays.websockets());
+                tokio::select! {
+                    () = running => {}
+                    () = drained => {}
+                    () = stop.cancelled() => {}
+                }
+            };
+            Arc::clone(&relays).websocket(place, running).await;
+            metrics::relays(relays.websockets());
         });
     }
 }
@@ -252,9 +238,10 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
             response
         };
     };
+    let client = peer.map(|peer| relay.requests.client_of(peer.address.ip(), request.headers()));
     // What another node passes on has been counted there.
-    if let Some(peer) = peer.filter(|_| !from_a_node)
-        && let Some(wait) = relay.requests.refuses(peer.address.ip(), request.headers())
+    if let Some(client) = client.filter(|_| !from_a_node)
+        && let Some(wait) = relay.requests.refuses(client)
     {
         metrics::limited(Limit::SessionRequests);
         return come_back("Too many requests, please come back", wait);
@@ -270,6 +257,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         *request.uri_mut() = uri;
         return relay.own.serve(id, websocket, wire, request, next).await;
     }
+    let client = client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match relay.signaling.cluster.address_of(tag).await {
         // A node that does not know itself by this name: nobody will.
         Some(_) if from_a_node => unknown_session(),
@@ -281,10 +269,10 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         Some(address) if request.method() == Method::POST => {
             // What a phone says reaches its node, though the phone has gone when this node is at it.
             let tasks = relay.tasks.clone();
-            let passed_on = tasks.spawn(async move { relay.pass_on(&address, &target, request).await });
+            let passed_on = tasks.spawn(async move { relay.pass_on(&address, &target, client, request).await });
             passed_on.await.unwrap_or_else(|_| unknown_session())
         }
-        Some(address) => relay.pass_on(&address, &target, request).await,
+        Some(address) => relay.pass_on(&address, &target, client, request).await,
         None => {
             metrics::relayed(Relayed::Unknown);
             unknown_session()

@@ -51,9 +51,14 @@ impl SessionRequests {
         Self { transports, addresses, limit: PerAddress::new(per_second) }
     }
 
+    /// Whose request this is.
+    pub(super) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        self.addresses.of(peer, headers)
+    }
+
     /// How long this client has to wait; absent where it need not.
-    pub(super) fn refuses(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Duration> {
-        self.limit.refuses(self.addresses.of(peer, headers))
+    pub(super) fn refuses(&self, client: IpAddr) -> Option<Duration> {
+        self.limit.refuses(client)
     }
 
     pub(super) fn is_live(&self, id: EngineId) -> bool {

@@ -99,6 +99,7 @@ pub fn call(id: &str, caller: &str, callee: &str, now: Timestamp) -> Call {
         wire_id: id.into(),
         version: Version { counter: 1, nonce: rand::random() },
         born: 0,
+        redialled: Vec::new(),
         outbox_seed: 0,
         created_at: now,
         ring_until: now + Duration::from_secs(30),

@@ -9,7 +9,11 @@ use serde_json::json;
 
 use crate::harness::cluster::{get, post};
 use crate::harness::phone::{initiate, unique, unique_call};
-use crate::harness::{Backend, Cluster, Phone, Profile};
+use crate::harness::proxy::Proxy;
+use crate::harness::redis::Redis;
+use crate::harness::{Backend, Cluster, Phone, Profile, until};
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// A phone that sends too much is told so, and can still end its call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,6 +199,28 @@ async fn sockets_of_an_account_are_bounded_over_all_nodes() {
     ana.end(&id).await;
     bo.expect("call:ended").await;
     drop((ana, bo, sockets));
+    cluster.close().await;
+}
+
+/// What bounds an account is in the store: while that is away its sockets are bounded all the same, and registered after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_of_an_account_are_bounded_while_the_store_is_away() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[format!("redis://{}", proxy.address)]).await;
+    let (user, bo) = (unique("ana"), cluster.phone(0, &unique("bo")).await);
+    proxy.cut();
+    let of = |place: usize| Phone::open(cluster.address(0), Profile::of(&user).device(&format!("d{place}")));
+    let sockets = join_all((0..100).map(of)).await;
+    let live = || sockets.iter().filter(|socket| socket.keep_connected()).count();
+    until("only as many are left as an account may have", SOON, async || live() == 32).await;
+    assert!(bo.keep_connected(), "another's");
+    proxy.mend();
+    let owner = UserId::parse(&user).unwrap();
+    let stored = async || cluster.shared.sessions.sessions(&owner).await.map_or(0, |sessions| sessions.len());
+    until("they are registered", SOON, async || stored().await == 32).await;
+    assert_eq!(live(), 32);
+    drop((bo, sockets));
     cluster.close().await;
 }
 

@@ -171,10 +171,8 @@ on_each_backend! {
     }
 }
 
-/// Who comes and goes is told where that is wanted; a network switch is not told.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn presence_is_told_where_it_is_wanted() {
-    let receiver = Receiver::start().await;
+/// Two nodes that tell a receiver who comes and goes.
+async fn with_presence_webhooks(receiver: &Receiver) -> Cluster {
     let terms = config(&[
         ("WEBHOOK_URL", &receiver.url()),
         ("WEBHOOK_SECRET", SIGNING_SECRET),
@@ -182,12 +180,19 @@ async fn presence_is_told_where_it_is_wanted() {
         ("WEBHOOK_PRESENCE", "true"),
     ]);
     assert!(terms.policy.presence_webhooks);
-    let cluster = Cluster::tuned(Backend::Memory, 2, |config| {
+    Cluster::tuned(Backend::Memory, 2, |config| {
         config.webhook = terms.webhook.clone();
         config.policy.webhooks = true;
         config.policy.presence_webhooks = true;
     })
-    .await;
+    .await
+}
+
+/// Who comes and goes is told where that is wanted; a network switch is not told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_is_told_where_it_is_wanted() {
+    let receiver = Receiver::start().await;
+    let cluster = with_presence_webhooks(&receiver).await;
     let ana = cluster.phone(0, &unique("ana")).await;
     let second = cluster.phone(1, &ana.user).await;
     let user = ana.user.clone();
@@ -201,6 +206,32 @@ async fn presence_is_told_where_it_is_wanted() {
     assert_eq!(told(&receiver, "user.offline"), 0, "another session is left");
     drop(second);
     receiver.until("user.offline", |receiver| (told(receiver, "user.offline") == 1).then_some(())).await;
+    cluster.close().await;
+}
+
+/// Who comes and goes all the while, by any node, is told of once in a while, and in the end what he is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_and_goes_all_the_while_is_told_of_now_and_then() {
+    let receiver = Receiver::start().await;
+    let cluster = with_presence_webhooks(&receiver).await;
+    let (user, started) = (unique("ana"), Instant::now());
+    let told = |receiver: &Receiver| -> Vec<String> {
+        let of_user = receiver.hooks().into_iter().filter(|hook| hook.data["userId"] == user.as_str());
+        of_user.map(|hook| hook.kind).collect()
+    };
+    for round in 0..40 {
+        drop(cluster.phone(round % 2, &user).await);
+    }
+    let rounds = 1 + started.elapsed().as_secs() as usize / 3;
+    let is_told = |receiver: &Receiver| told(receiver).last().is_some_and(|kind| kind == "user.offline").then_some(());
+    receiver.until("that he is offline", is_told).await;
+    let before = told(&receiver).len();
+    // A message of each node in a damping, and what is told in the end.
+    assert!(before <= 4 * rounds + 2, "{before} messages in {rounds} rounds: {:?}", told(&receiver));
+    let phone = cluster.phone(0, &user).await;
+    let is_told = |receiver: &Receiver| told(receiver).last().is_some_and(|kind| kind == "user.online").then_some(());
+    receiver.until("that he is online", is_told).await;
+    drop(phone);
     cluster.close().await;
 }
 

@@ -66,6 +66,7 @@ fn asked() -> Vec<Row> {
         receiver: user(receiver),
         call_type: Some("AUDIO".into()),
         ring_details: None,
+        nonce: 0,
     };
     vec![
         ("initiate again, the same call", as_it_is, dial("bo")),

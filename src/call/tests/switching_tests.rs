@@ -268,6 +268,7 @@ fn a_repeated_dial_is_compared_with_the_type_as_it_was_dialled() {
         receiver: user("bo"),
         call_type: Some(call_type.into()),
         ring_details: None,
+        nonce: 0,
     };
     assert_eq!(outcome(&on_video(), &other("VIDEO"), 6), "InvalidState");
 }

@@ -47,6 +47,7 @@ impl NewCalls {
             wire_id: request.wire_id,
             version: Version::default().next(born),
             born,
+            redialled: Vec::new(),
             outbox_seed: rand::random(),
             created_at: now,
             ring_until,

@@ -1,20 +1,21 @@
 //! Presence subscriptions: a user's coming and going is told to the nodes that subscribed to it, and to no other.
 
 mod subscriptions;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::calls::OutboxMessages;
 use super::cluster::{Members, Messenger, StoreIdentity};
 use super::directory::Directory;
 use super::node::NodeContext;
 use super::sessions::Session;
 use crate::bus::Body;
 use crate::call::{NodeId, UserId};
-use crate::store::{Outbox, SessionStore, StoreError};
+use crate::store::{SessionStore, StoreError};
 use crate::telemetry::metrics::{self, Limit};
 pub use subscriptions::Subscriptions;
+pub use webhooks::PresenceWebhooks;
 
 /// Users one session may subscribe to.
 pub const MAX_SUBSCRIPTIONS: usize = 500;
@@ -48,22 +49,6 @@ pub struct Presence {
     pub identity: Arc<StoreIdentity>,
     pub webhooks: PresenceWebhooks,
     pub subscriptions: Subscriptions,
-}
-
-/// Tells the backend by webhook.
-pub struct PresenceWebhooks {
-    pub outbox: Arc<dyn Outbox>,
-    pub messages: Arc<OutboxMessages>,
-}
-
-impl PresenceWebhooks {
-    async fn append(&self, user: &UserId, online: bool) {
-        let message = self.messages.of_presence(user, online);
-        match self.outbox.append(std::slice::from_ref(&message)).await {
-            Ok(()) => self.messages.posted(&[message]),
-            Err(error) => tracing::debug!(%error, "a user's presence could not be posted"),
-        }
-    }
 }
 
 impl Presence {
@@ -126,18 +111,28 @@ impl Presence {
         }
     }
 
-    /// Has the backend told by webhook that a user came, or, if he stays away, that he went. Best effort: what can't be
-    /// written is not told.
+    /// Has the backend told by webhook that a user came, or, if he stays away, that he went. Of who comes and goes all the
+    /// while it is told once in [`DAMPING`] that he is there.
     pub fn post_presence(self: &Arc<Self>, user: &UserId, online: bool) {
-        if !self.node.policy.presence_webhooks {
+        let leaving = &self.webhooks.leaving;
+        if !self.node.policy.presence_webhooks || (online && leaving.came_back(user)) {
             return;
+        }
+        if !online {
+            leaving.left(user);
         }
         let (signaling, user) = (Arc::clone(self), user.clone());
         self.node.spawn(async move {
-            if !online && !signaling.stays_away(&user).await {
-                return;
+            if online {
+                return signaling.webhooks.append(&user, true).await;
             }
-            signaling.webhooks.append(&user, online).await;
+            signaling.damped().await;
+            let Some(came_back) = signaling.webhooks.leaving.is_over(&user) else { return };
+            match signaling.directory.is_online(&user).await {
+                Ok(false) => signaling.webhooks.append(&user, false).await,
+                Ok(true) if came_back => signaling.webhooks.append(&user, true).await,
+                Ok(true) | Err(_) => {}
+            }
         });
     }
 
@@ -155,12 +150,17 @@ impl Presence {
         }
     }
 
-    /// Whether a user who seems to have gone has. A store that lost its sessions is given the time to get them back.
-    async fn stays_away(self: &Arc<Self>, user: &UserId) -> bool {
+    /// Waits until it shows whether who left stays away. A store that lost its sessions is given the time to get them back.
+    async fn damped(&self) {
         self.node.clock.sleep(DAMPING).await;
         while !self.identity.may_judge().await {
             self.node.clock.sleep(DAMPING).await;
         }
+    }
+
+    /// Whether a user who seems to have gone has.
+    async fn stays_away(&self, user: &UserId) -> bool {
+        self.damped().await;
         matches!(self.directory.is_online(user).await, Ok(false))
     }
 

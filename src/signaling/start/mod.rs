@@ -116,7 +116,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         directory: Arc::clone(&directory),
         messenger: Arc::clone(&messenger),
         identity: Arc::clone(&identity),
-        webhooks: PresenceWebhooks { outbox: Arc::clone(&outbox), messages },
+        webhooks: PresenceWebhooks { outbox: Arc::clone(&outbox), messages, leaving: Default::default() },
         subscriptions: Default::default(),
     });
 

@@ -110,7 +110,7 @@ impl Dialing {
                 Created::Exists(existing) => match self.claims.claim_id(by, &call, &existing).await? {
                     Claimed::Own => call.named = true,
                     Claimed::Doubled(id) => call.id = id,
-                    Claimed::No => return self.initiate_again(by, &call, *existing).await,
+                    Claimed::No => return self.initiate_again(by, &call, *existing, may_exist).await,
                 },
                 Created::TooManyRings { limit, wait } => {
                     metrics::limited(match limit {
@@ -125,7 +125,7 @@ impl Dialing {
                     seen = early_commands;
                 }
                 // Nobody here can say whether it gives way.
-                Created::Taken => return self.answer_busy(by, call, None).await,
+                Created::Taken => return self.answer_busy(by, call, None, may_exist).await,
                 Created::Busy { caller, callee } => {
                     let has_waited = self.node.since(said_at) > SAID_LATER;
                     if has_waited && [&caller, &callee].into_iter().flatten().any(|line| line.overtakes(&call)) {
@@ -142,9 +142,11 @@ impl Dialing {
                                 if by.session.is_some() && self.inquiries.is_over_elsewhere(&line, by).await => {}
                             Contention::Busy => {
                                 self.commands.verify(&line);
-                                return self.answer_busy(by, call, None).await;
+                                return self.answer_busy(by, call, None, may_exist).await;
                             }
-                            Contention::Glare => return self.answer_busy(by, call, Some(line.wire_id.clone())).await,
+                            Contention::Glare => {
+                                return self.answer_busy(by, call, Some(line.wire_id.clone()), may_exist).await;
+                            }
                         }
                     }
                 }
@@ -179,10 +181,17 @@ impl Dialing {
     }
 
     /// The same id once more: the first answer again, or a refusal.
-    async fn initiate_again(&self, by: &Actor, dialled: &Call, existing: Call) -> Result<Initiated, Failure> {
+    async fn initiate_again(
+        &self,
+        by: &Actor,
+        dialled: &Call,
+        existing: Call,
+        may_exist: &mut Option<CallId>,
+    ) -> Result<Initiated, Failure> {
         let (receiver, call_type) = (dialled.callee.user.clone(), dialled.call_type.clone());
-        let again =
-            Command::Initiate { by: by.clone(), receiver, call_type, ring_details: dialled.ring_details.clone() };
+        let (ring_details, nonce) = (dialled.ring_details.clone(), dialled.born);
+        let again = Command::Initiate { by: by.clone(), receiver, call_type, ring_details, nonce };
+        *may_exist = Some(existing.id.clone());
         let call = self.commands.apply(&existing.id, &again).await?;
         if let State::Active { .. } = call.state {
             return Ok(Initiated::Settled(Box::new(call)));
@@ -212,7 +221,13 @@ impl Dialing {
     }
 
     /// Records a busy call as ended, so that an accept by push meets a call that is over.
-    async fn answer_busy(&self, by: &Actor, call: Call, ringing: Option<String>) -> Result<Initiated, Failure> {
+    async fn answer_busy(
+        &self,
+        by: &Actor,
+        call: Call,
+        ringing: Option<String>,
+        may_exist: &mut Option<CallId>,
+    ) -> Result<Initiated, Failure> {
         let busy = call.ended(EndReason::Busy, None, None, self.node.now());
         let ended = match self.calls.create_settled(&busy).await? {
             Created::Exists(own) if own.born == call.born => *own,
@@ -220,7 +235,7 @@ impl Dialing {
         };
         if ended.is_live() {
             // A first attempt, whose reply was lost, rang before the store was; its node has put it back meanwhile.
-            return self.initiate_again(by, &call, ended).await;
+            return self.initiate_again(by, &call, ended, may_exist).await;
         }
         metrics::call_ended(&ended);
         Ok(Initiated::Busy { ringing })
