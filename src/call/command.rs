@@ -156,6 +156,11 @@ impl Command {
         self.by().is_some_and(|by| by.session.is_none()) || matches!(self, Command::Dismiss { .. })
     }
 
+    /// Whether somebody's word ends an accepted call by it.
+    pub fn hangs_up(&self) -> bool {
+        matches!(self, Command::Reject { .. } | Command::Cancel { .. } | Command::End { .. } | Command::Dismiss { .. })
+    }
+
     /// Who sent it; absent for what nodes say among themselves.
     pub fn by(&self) -> Option<&Actor> {
         match self {

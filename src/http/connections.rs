@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use axum::http::HeaderMap;
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use super::ClientAddress;
 use super::guests::{Guest, Guests};
 use super::reading::Reading;
 use super::unfinished::Unfinished;
-use crate::socket::Wire;
+use crate::socket::{Budget, Wire};
 use crate::telemetry::metrics::{self, Cut};
 
 /// Places of the admin port.
@@ -55,7 +55,7 @@ pub struct Connections {
     guests: Guests,
     numbers: AtomicU64,
     addresses: ClientAddress,
-    pub(super) unfinished: Unfinished,
+    pub(super) unfinished: Arc<Unfinished>,
 }
 
 /// Why a connection gets no place.
@@ -80,7 +80,7 @@ impl Connections {
             guests: Guests::default(),
             numbers: AtomicU64::new(0),
             addresses,
-            unfinished: Unfinished::default(),
+            unfinished: Arc::default(),
         }
     }
 
@@ -101,7 +101,12 @@ impl Connections {
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, NoPlace> {
         let taken = self.open.fetch_add(1, Ordering::Relaxed);
         let address = (!self.addresses.trusts(peer)).then(|| self.addresses.without_headers(peer));
-        let place = Place { connections: Arc::clone(self), address: Mutex::new(None), guest: OnceLock::new() };
+        let place = Place {
+            connections: Arc::clone(self),
+            address: Mutex::new(None),
+            guest: OnceLock::new(),
+            is_a_nodes: AtomicBool::new(false),
+        };
         if let Some(address) = address {
             let mut by_address = self.by_address.lock();
             let open = by_address.entry(address).or_default();
@@ -120,11 +125,6 @@ impl Connections {
         }
         Ok(place)
     }
-
-    /// Whose request this is.
-    pub(super) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        self.addresses.of(peer, headers)
-    }
 }
 
 /// A place that is taken, until it is dropped.
@@ -134,6 +134,7 @@ pub struct Place {
     address: Mutex<Option<IpAddr>>,
     /// Its number among those that make way.
     guest: OnceLock<u64>,
+    is_a_nodes: AtomicBool,
 }
 
 impl Place {
@@ -156,6 +157,22 @@ impl Place {
 
     /// The other side is a node: its connections carry many phones.
     pub fn vouch(&self) {
+        self.is_a_nodes.store(true, Ordering::Relaxed);
+        self.leave();
+    }
+
+    /// Whose request of `peer` this is; absent where a node passes it on, which has counted it.
+    pub(super) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        let is_a_nodes = self.is_a_nodes.load(Ordering::Relaxed);
+        (!is_a_nodes).then(|| self.connections.addresses.of(peer, headers))
+    }
+
+    /// What the messages of a websocket of this client draw their memory from.
+    pub(super) fn budget(&self, client: IpAddr) -> Arc<dyn Budget> {
+        self.connections.unfinished.budget(client)
+    }
+
+    fn leave(&self) {
         self.stays();
         let Some(address) = self.address.lock().take() else { return };
         let mut by_address = self.connections.by_address.lock();
@@ -170,7 +187,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.vouch();
+        self.leave();
         self.connections.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -155,7 +155,8 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let reading = Arc::clone(&self.reading);
         let (head, body) = request.into_parts();
-        let body = reading.began(self.peer.address.ip(), &head.headers, body);
+        let client = || self.peer.place.client_of(self.peer.address.ip(), &head.headers);
+        let body = reading.began(client, body);
         let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(ConnectInfo(self.peer.clone()));
         let answering = self.router.clone().oneshot(request);

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,7 +31,7 @@ struct State {
     stage: Stage,
     /// Bytes of a request that is not complete yet.
     held: usize,
-    /// Whose request it is, once its head was read.
+    /// Whose request it is, once its head was read; absent where a node passes it on.
     client: Option<IpAddr>,
     /// Since when the client takes nothing of an answer.
     unread_since: Option<Instant>,
@@ -102,19 +101,19 @@ impl Reading {
         }
     }
 
-    /// The head of a request of `peer` was read.
-    pub fn began(self: &Arc<Self>, peer: IpAddr, headers: &HeaderMap, body: hyper::body::Incoming) -> Body {
+    /// The head of a request was read; `client` says whose it is.
+    pub fn began(self: &Arc<Self>, client: impl FnOnce() -> Option<IpAddr>, body: hyper::body::Incoming) -> Body {
         if body.is_end_stream() {
             self.complete();
             return Body::empty();
         }
-        let client = self.connections.client_of(peer, headers);
+        let client = client();
         let mut state = self.state.lock();
         state.stage = Stage::Body { since: Instant::now(), bytes: 0 };
         // What came with the head is the client's from now on.
         let held = state.held;
         self.draw(&mut state, 0);
-        state.client = Some(client);
+        state.client = client;
         self.draw(&mut state, held);
         drop(state);
         Body::new(Asked { body, reading: Arc::clone(self), is_complete: false })

@@ -221,6 +221,11 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
     let query = request.uri().query().unwrap_or_default().to_owned();
     let websocket = parameter(&query, "transport") == Some("websocket");
     let wire = peer.as_ref().map(|peer| peer.wire.clone());
+    let client = peer.as_ref().map(|peer| relay.requests.client_of(peer.address.ip(), request.headers()));
+    if let (Some(peer), Some(client)) = (peer.as_ref().filter(|_| websocket), client) {
+        // Of a node there is no telling whose its websockets are: they share what an address has.
+        peer.wire.draws_from(peer.place.budget(if from_a_node { peer.address.ip() } else { client }));
+    }
     let Some(sid) = parameter(&query, "sid") else {
         let wire = wire.filter(|_| websocket);
         if let Some(wire) = &wire {
@@ -238,7 +243,6 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
             response
         };
     };
-    let client = peer.map(|peer| relay.requests.client_of(peer.address.ip(), request.headers()));
     // What another node passes on has been counted there.
     if let Some(client) = client.filter(|_| !from_a_node)
         && let Some(wait) = relay.requests.refuses(client)

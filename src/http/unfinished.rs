@@ -1,10 +1,14 @@
-//! Bytes of requests that are not complete yet: so many in all, and no more than a share for a client address.
+//! Bytes of requests that are not complete yet, and of large messages over websockets: so many in all, and no more than a
+//! share for a client address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::socket::Budget;
 
 /// What all requests have together, beyond what each connection has for itself.
 const IN_ALL: usize = 64 * 1024 * 1024;
@@ -13,7 +17,7 @@ const OF_AN_ADDRESS: usize = IN_ALL / 8;
 /// What each connection has for itself: more than phones send.
 const FOR_EACH: usize = 16 * 1024;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Unfinished {
     bytes: AtomicUsize,
     of_addresses: Mutex<HashMap<IpAddr, usize>>,
@@ -40,6 +44,11 @@ impl Unfinished {
         now < before || (in_all <= IN_ALL && of_address <= OF_AN_ADDRESS)
     }
 
+    /// What the messages of a websocket of this client draw from.
+    pub fn budget(self: &Arc<Self>, client: IpAddr) -> Arc<dyn Budget> {
+        Arc::new(Share { unfinished: Arc::clone(self), client })
+    }
+
     fn draw_of(&self, client: IpAddr, before: usize, now: usize) -> usize {
         let mut of_addresses = self.of_addresses.lock();
         let held = of_addresses.entry(client).or_default();
@@ -49,6 +58,18 @@ impl Unfinished {
             of_addresses.remove(&client);
         }
         held
+    }
+}
+
+#[derive(Debug)]
+struct Share {
+    unfinished: Arc<Unfinished>,
+    client: IpAddr,
+}
+
+impl Budget for Share {
+    fn draw(&self, before: usize, now: usize) -> bool {
+        self.unfinished.draw(Some(self.client), before, now)
     }
 }
 

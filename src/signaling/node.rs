@@ -11,6 +11,11 @@ use crate::clock::Clock;
 use crate::telemetry::carry;
 use crate::telemetry::trace::Traces;
 
+tokio::task_local! {
+    /// When the word was said that is obeyed in this task, where it had to wait.
+    static SAID_AT: Timestamp;
+}
+
 /// One node. Holds no truth and calls no room.
 pub struct NodeContext {
     pub id: NodeId,
@@ -30,6 +35,17 @@ impl NodeContext {
     /// How long ago a moment of [`Clock::elapsed`] was.
     pub fn since(&self, moment: Duration) -> Duration {
         self.clock.elapsed().saturating_sub(moment)
+    }
+
+    /// When the word was said that is obeyed here, in store time.
+    pub fn said_at(&self) -> Timestamp {
+        let now = self.now();
+        SAID_AT.try_with(|said_at| now.min(*said_at)).unwrap_or(now)
+    }
+
+    /// Obeys a word that was said at this moment of [`Clock::elapsed`].
+    pub async fn obeying<T>(&self, said: Duration, work: impl Future<Output = T>) -> T {
+        SAID_AT.scope(self.now() - self.since(said), work).await
     }
 
     /// Something of a call's history that happened on this node, now.

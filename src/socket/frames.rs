@@ -6,15 +6,45 @@ pub(super) struct Frames {
     seen: usize,
     /// Bytes of the payload that are still to come.
     payload: u64,
+    /// Ping frames that began.
+    pings: u32,
+    /// What the frames of the message announce that comes now, or came last.
+    message: u64,
+    /// The same of the largest so far.
+    largest: u64,
 }
 
 /// Flags and opcode, length, eight more bytes of length, mask.
 const HEAD_LIMIT: usize = 14;
 const OPCODE: u8 = 0x0f;
+const CONTINUATION: u8 = 0x0;
 const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
 const MASKED: u8 = 0x80;
 
 impl Frames {
+    /// How many pings came since this was last asked.
+    pub fn take_pings(&mut self) -> u32 {
+        std::mem::take(&mut self.pings)
+    }
+
+    /// Bytes of the largest message, as far as its frames were announced.
+    pub fn largest(&self) -> u64 {
+        self.largest
+    }
+
+    fn begins(&mut self, payload: u64) {
+        match self.head[0] & OPCODE {
+            PING => self.pings = self.pings.saturating_add(1),
+            CONTINUATION => self.message = self.message.saturating_add(payload),
+            opcode if opcode < CLOSE => self.message = payload,
+            _ => {}
+        }
+        self.largest = self.largest.max(self.message);
+        self.payload = payload;
+        self.seen = 0;
+    }
+
     /// Goes on by `bytes`, or up to where a Close frame begins: returns that place.
     pub fn close_in(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
@@ -32,8 +62,7 @@ impl Frames {
             self.seen += 1;
             at += 1;
             if let Some(payload) = payload_of(&self.head[..self.seen]) {
-                self.payload = payload;
-                self.seen = 0;
+                self.begins(payload);
             }
         }
         None
@@ -93,5 +122,20 @@ mod tests {
                 assert_eq!(found, Some(before.len()), "masked {masked}, in pieces of {piece}");
             }
         }
+    }
+
+    #[test]
+    fn pings_and_what_a_message_announces_are_counted() {
+        let mut frames = Frames::default();
+        frames.close_in(&[frame(PING, 0, true), frame(1, 300, true), frame(PING, 125, true)].concat());
+        assert_eq!((frames.take_pings(), frames.take_pings(), frames.largest()), (2, 0, 300));
+        // In pieces, with a ping between; of the last only the head has come.
+        let pieces = [frame(1, 200, true), frame(0, 200, true), frame(PING, 125, true)].concat();
+        frames.close_in(&pieces);
+        frames.close_in(&frame(0, 1_000_000, true)[..14]);
+        assert_eq!((frames.take_pings(), frames.largest()), (1, 1_000_400));
+        let mut endless = Frames::default();
+        endless.close_in(&[0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4]);
+        assert_eq!(endless.largest(), u64::MAX);
     }
 }

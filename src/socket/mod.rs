@@ -9,9 +9,11 @@ mod handlers;
 mod limits;
 mod messages;
 mod news;
+mod talk;
 mod transports;
 mod video;
 mod wire;
+mod wired;
 mod wires;
 
 use std::sync::Arc;
@@ -24,8 +26,10 @@ use tokio_util::task::TaskTracker;
 pub use auth::{Authenticate, Authenticated, Caller, InitiateCheck};
 pub use engine::Engine;
 pub use limits::EventLimits;
+pub use talk::Budget;
 pub use transports::{EngineId, Naming, Transport, Transports};
-pub use wire::{Wire, WiredStream};
+pub use wire::Wire;
+pub use wired::WiredStream;
 pub use wires::{SEPARATOR, Wires};
 
 use crate::signaling::Signaling;

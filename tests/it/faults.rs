@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use onlycare_signaling::app::{App, Shared};
@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::harness::cluster::{SECRET, config, get, post};
+use crate::harness::cluster::{SECRET, config, get, get_with, post};
 use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::{Redis, shared};
@@ -172,11 +172,17 @@ async fn a_hang_up_waits_for_the_store() {
     bo.accept(&id).await;
     ana.expect("call:accepted").await;
     proxy.cut();
+    let said_at = SystemTime::now();
     let ack = ana.end(&id).await;
     assert_eq!(ack["code"], "unavailable", "{ack}");
+    tokio::time::sleep(Duration::from_secs(3)).await; // the trouble itself
     proxy.mend();
     bo.expect("call:ended").await;
     assert!(ana.keep_connected() && bo.keep_connected(), "sockets stay");
+    // What follows is paid for by nobody.
+    let call = get_with(node.public, &format!("/api/calls/{id}"), ("x-internal-secret", SECRET)).await.1;
+    let ended_at = UNIX_EPOCH + Duration::from_millis(call["endedAt"].as_u64().expect("an end"));
+    assert!(ended_at < said_at + Duration::from_secs(2), "{ended_at:?}, said at {said_at:?}: {call}");
 }
 
 /// Two phones, each on a node of its own.

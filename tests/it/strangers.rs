@@ -261,6 +261,93 @@ async fn connect_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
     socket.connect(address).await.expect("a connection")
 }
 
+/// A websocket of a stranger at this address, whose receive buffer is small; what comes behind the open packet is not read.
+async fn websocket_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    let mut stream = socket.connect(address).await.expect("a connection");
+    let head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: n\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        let byte = tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("in time");
+        answer.push(byte.expect("an open packet"));
+    }
+    stream
+}
+
+/// Sends this again and again, `most` bytes of it; returns how many were taken before the node ended the connection.
+async fn pours(stream: &mut TcpStream, bytes: &[u8], most: usize) -> usize {
+    let mut taken = 0;
+    while taken < most {
+        match tokio::time::timeout(PATIENCE, stream.write(bytes)).await {
+            Ok(Ok(count)) => taken += count,
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    taken
+}
+
+/// Pings are answered to who takes the answers: who reads nothing has no answers piled up for him, and stops nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pings_and_does_not_read_is_cut() {
+    const MOST: usize = 16 * 1024 * 1024;
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let address = cluster.address(0);
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    for payload in [0, 125] {
+        let ping = [&[0x89, 0x80 | payload, 0, 0, 0, 0], vec![b'a'; payload.into()].as_slice()].concat();
+        let pings = ping.repeat(1000);
+        let strangers = join_all((0..4).map(|_| async {
+            let mut stream = websocket_from([127, 0, 0, 1], address).await;
+            pours(&mut stream, &pings, MOST).await
+        }));
+        let (taken, _) = tokio::join!(strangers, ana.completes_call(&bo));
+        assert!(taken.iter().all(|taken| *taken < MOST), "{taken:?} bytes of pings were taken");
+    }
+    // Who says something before it is a websocket hides nothing by it.
+    let mut early = connect_from([127, 0, 0, 1], address).await;
+    let head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: n\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\u{1}";
+    early.write_all(head.as_bytes()).await.unwrap();
+    let (_, heard) = until_cut(early).await;
+    assert!(heard.starts_with("HTTP/1.1 101"), "{heard}");
+    until("strangers go", PATIENCE, async || cluster.nodes[0].connections().open() == 2).await;
+}
+
+/// A message has a size, and unfinished ones hold no more together than an address is spared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_messages_hold_a_bounded_number_of_bytes() {
+    let cluster = Cluster::start(Backend::Memory, 1).await;
+    let (address, connections) = (cluster.address(0), cluster.nodes[0].connections());
+    let ana = cluster.phone(0, &unique("ana")).await;
+    let head = |opcode: u8, size: u32| [&[opcode, 0xff, 0, 0, 0, 0], size.to_be_bytes().as_slice(), &[0; 4]].concat();
+    // In one frame, and in many.
+    let whole = [head(0x81, 1_100_000), vec![b'a'; 1_000_000]].concat();
+    let pieces = [
+        [head(0x01, 10_000), vec![b'a'; 10_000]].concat(),
+        [head(0x00, 10_000), vec![b'a'; 10_000]].concat().repeat(99),
+    ]
+    .concat();
+    for message in [whole, pieces] {
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            let mut stream = websocket_from([127, 0, 1, 1], address).await;
+            let _ = stream.write_all(&message).await;
+            held.push(stream);
+        }
+        let settled = async || connections.unfinished_bytes() <= 9 * 1024 * 1024;
+        until("whoever is over the share has gone", PATIENCE, settled).await;
+        assert!(connections.unfinished_bytes() >= 4 * 1024 * 1024, "nothing was measured");
+        let large = json!(["call:message", {"callId": unique_call(), "data": "a".repeat(100_000)}]).to_string();
+        assert_eq!(ana.ask_raw(&large, "a large message").await["success"], false, "others are heard");
+        drop(held);
+        until("bytes are given back", PATIENCE, async || connections.unfinished_bytes() < 128 * 1024).await;
+    }
+}
+
 /// Whoever fills a port with connections that wait for nothing but him makes way for others: those who have something to
 /// say get in, phones stay, and nobody makes way for his own like.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::write::Swapped;
 use super::{Announced, Calls, Failure};
-use crate::call::{Audience, Call, CallId, Command, Refusal, State, milestones, refused, step};
+use crate::call::{Audience, Call, CallId, Command, Refusal, State, Timestamp, milestones, refused, step};
 use crate::fault_injection;
 use crate::telemetry::metrics;
 
@@ -38,10 +38,11 @@ type Next = (Call, Audience, Option<Refusal>);
 impl Calls {
     /// Applies a command to a call; whoever asked tells whom it concerns.
     pub async fn change(&self, id: &CallId, command: &Command) -> Result<Changed, Failure> {
-        match self.change_under(id, command).await? {
+        let said_at = self.node.said_at();
+        match self.change_under(id, command, said_at).await? {
             // Who is none in it may have a call of his own under its id.
             Changed::Refused(Refusal::NotAParticipant, call) => match self.own_under(id, command).await? {
-                Some(own) => self.change_under(&own.id, command).await,
+                Some(own) => self.change_under(&own.id, command, said_at).await,
                 None => Ok(Changed::Refused(Refusal::NotAParticipant, call)),
             },
             changed => Ok(changed),
@@ -55,7 +56,7 @@ impl Calls {
         }
     }
 
-    async fn change_under(&self, id: &CallId, command: &Command) -> Result<Changed, Failure> {
+    async fn change_under(&self, id: &CallId, command: &Command, said_at: Timestamp) -> Result<Changed, Failure> {
         // What the node last saw saves a read; it is trusted only as far as a swap confirms it.
         let mut cached = self.cache.last_seen(id);
         for _ in 0..ATTEMPTS {
@@ -69,7 +70,7 @@ impl Calls {
                 },
             };
             let decided_at = self.node.clock.elapsed();
-            let (mut next, audience, refusal) = match self.decide(&call, command) {
+            let (mut next, audience, refusal) = match self.decide(&call, command, said_at) {
                 Ok(Some(next)) => next,
                 // Said by what may be old: read afresh.
                 Ok(None) | Err(_) if !fresh => continue,
@@ -118,8 +119,10 @@ impl Calls {
         Err(Failure::Unavailable)
     }
 
-    fn decide(&self, call: &Call, command: &Command) -> Result<Option<Next>, Refusal> {
-        match step(call, command, self.node.now()) {
+    fn decide(&self, call: &Call, command: &Command, said_at: Timestamp) -> Result<Option<Next>, Refusal> {
+        // Talk is paid for until somebody hangs up, not until the store took that.
+        let hangs_up = call.accepted_at().is_some() && command.hangs_up();
+        match step(call, command, if hangs_up { said_at } else { self.node.now() }) {
             Ok(decision) => {
                 let audience = Audience { caller: decision.tell_caller, callee: decision.tell_callee };
                 Ok(decision.next.map(|next| (next, audience, None)))
