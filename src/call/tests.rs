@@ -53,6 +53,7 @@ fn trying() -> Call {
         order: 1,
         over: 0,
         born: 0,
+        redialled: Vec::new(),
         outbox_seed: 0,
         created_at: at(0),
         ring_until: at(30),
@@ -1169,7 +1170,7 @@ fn a_call_that_was_refused_is_withdrawn_by_its_nonce() {
     }
     let many = (10..30).fold(born.clone(), |call, nonce| {
         let dialled = step(&call, &dial(nonce), at(2)).unwrap().next;
-        dialled.map_or(call, |call| *call)
+        dialled.unwrap_or(call)
     });
     assert!((7..30).all(|nonce| step(&many, &withdraw(nonce), at(3)).is_err()), "too many to be told apart");
     // Answered meanwhile: who answered must not be left alone with the clock running.

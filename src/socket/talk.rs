@@ -81,7 +81,9 @@ pub(super) struct Talk {
 
 impl Talk {
     pub fn new(budget: Option<Arc<dyn Budget>>) -> Self {
-        Self { budget, ..Self::default() }
+        let mut talk = Self::default();
+        talk.budget = budget;
+        talk
     }
 
     /// Whether the phone is still to be listened to.

@@ -191,16 +191,16 @@ async fn half_requests_hold_a_bounded_number_of_bytes() {
     let (_, heard) = until_cut(connect_and_say(address, long.as_bytes()).await).await;
     assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 431"), "{heard}");
 
-    let wanderer = Wanderer::open(vec![address], &unique("eve")).await;
-    let head = "POST /socket.io/?EIO=4&transport=polling&sid=";
-    let head = format!("{head}{} HTTP/1.1\r\nhost: n\r\ncontent-length: 1100000\r\n\r\n", wanderer.sid);
     let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
     let body = vec![b'a'; 1_000_000];
     let mut held = Vec::new();
     let mut most = [0; 2];
-    // Of one address, then of ten.
-    for (addresses, most) in [1, 10].into_iter().zip(&mut most) {
-        for number in 0..10 * addresses {
+    // Of one address, then of twelve.
+    for ((addresses, of_each), most) in [(1, 12), (12, 6)].into_iter().zip(&mut most) {
+        let wanderer = Wanderer::open(vec![address], &unique("eve")).await;
+        let head = "POST /socket.io/?EIO=4&transport=polling&sid=";
+        let head = format!("{head}{} HTTP/1.1\r\nhost: n\r\ncontent-length: 1100000\r\n\r\n", wanderer.sid);
+        for number in 0..addresses * of_each {
             let mut stream = connect_from([127, 0, 1, 1 + number % addresses], address).await;
             stream.write_all(head.as_bytes()).await.unwrap();
             let _ = stream.write_all(&body).await;
