@@ -201,7 +201,7 @@ async fn half_requests_hold_a_bounded_number_of_bytes() {
         let head = "POST /socket.io/?EIO=4&transport=polling&sid=";
         let head = format!("{head}{} HTTP/1.1\r\nhost: n\r\ncontent-length: 1100000\r\n\r\n", wanderer.sid);
         for number in 0..addresses * of_each {
-            let mut stream = connect_from([127, 0, 1, 1 + number % addresses], address).await;
+            let mut stream = connect_from([127, 0, addresses, 1 + number % addresses], address).await;
             stream.write_all(head.as_bytes()).await.unwrap();
             let _ = stream.write_all(&body).await;
             held.push(stream);
