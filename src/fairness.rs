@@ -192,7 +192,7 @@ impl Fairness {
 }
 
 /// The /48 of an IPv6 address; an address of it that is no household's.
-fn network_of(address: IpAddr) -> Option<IpAddr> {
+pub fn network_of(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     Some(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 80 << 80 | 1)))
 }

@@ -69,6 +69,11 @@ impl ClientAddress {
     }
 }
 
+/// Whether an address is one of those that a request has whose proxy does not say who it is from.
+pub(super) fn is_nobody(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.to_bits() & !u128::from(u64::MAX) == NOBODY)
+}
+
 impl KeyExtractor for ClientAddress {
     type Key = IpAddr;
 

@@ -135,8 +135,9 @@ impl Relay {
         self.keys.iter().any(|key| self.sign(key, at, target).is_some_and(|mac| mac.verify_slice(&proof).is_ok()))
     }
 
-    async fn pass_on(&self, address: &str, target: &str, client: IpAddr, mut request: Request) -> Response {
-        let Some(place) = self.relays.begin(client) else {
+    /// `from`: whose request it is, and of which session.
+    async fn pass_on(&self, address: &str, target: &str, from: (IpAddr, EngineId), mut request: Request) -> Response {
+        let Some(place) = self.relays.begin(from.0, from.1) else {
             metrics::relayed(Relayed::Refused);
             return error(StatusCode::SERVICE_UNAVAILABLE, "Too many connections, please come back", "unavailable");
         };
@@ -261,7 +262,7 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         *request.uri_mut() = uri;
         return relay.own.serve(id, websocket, wire, request, next).await;
     }
-    let client = client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let from = (client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), name.id);
     match relay.signaling.cluster.address_of(tag).await {
         // A node that does not know itself by this name: nobody will.
         Some(_) if from_a_node => unknown_session(),
@@ -273,10 +274,10 @@ pub async fn route(State(relay): State<Arc<Relay>>, mut request: Request, next: 
         Some(address) if request.method() == Method::POST => {
             // What a phone says reaches its node, though the phone has gone when this node is at it.
             let tasks = relay.tasks.clone();
-            let passed_on = tasks.spawn(async move { relay.pass_on(&address, &target, client, request).await });
+            let passed_on = tasks.spawn(async move { relay.pass_on(&address, &target, from, request).await });
             passed_on.await.unwrap_or_else(|_| unknown_session())
         }
-        Some(address) => relay.pass_on(&address, &target, client, request).await,
+        Some(address) => relay.pass_on(&address, &target, from, request).await,
         None => {
             metrics::relayed(Relayed::Unknown);
             unknown_session()

@@ -238,7 +238,7 @@ metrics_table! {
         /// Websockets to which sessions on polling wanted to move, by outcome; a session whose probe failed or timed out stays on polling.
         "signaling_upgrades_total", "counter", "outcome: completed, failed, timed_out, refused";
         /// What was refused by a limit.
-        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining, connections, connections_of_address, session_requests, presence_ids, messages, ring_time, caller_ring_time";
+        "signaling_limited_total", "counter", "limit: events, hang_ups, rings, handshakes, address, sessions, api, subscriptions, draining, connections, connections_of_address, session_requests, presence_ids, messages, ring_time, caller_ring_time, waiting_words";
         /// Connections that this side ended because of what they did not say: the rest of a request in time, fast enough, or a next one; or did not take; `displaced`: by a newcomer to a full port.
         "signaling_connections_cut_total", "counter", "cause: head, body, slow_body, idle, memory, unread, displaced";
         /// Milestones of calls that were not written to their timelines.

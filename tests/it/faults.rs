@@ -18,10 +18,11 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::harness::cluster::{SECRET, config, get, get_with, post};
+use crate::harness::counting::CountingSessions;
 use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::{Redis, shared};
-use crate::harness::{Phone, Profile};
+use crate::harness::{Phone, Profile, until};
 use crate::losses::once_in_three;
 
 /// Two nodes on one Redis, the first behind a fault proxy.
@@ -267,14 +268,21 @@ async fn unruly() -> (Vec<App>, Arc<UnrulyBus>) {
 }
 
 async fn unruly_with(tune: impl Fn(&mut Config)) -> (Vec<App>, Arc<UnrulyBus>) {
+    let (nodes, bus, _) = counted_with(tune).await;
+    (nodes, bus)
+}
+
+/// With the store of their sessions.
+async fn counted_with(tune: impl Fn(&mut Config)) -> (Vec<App>, Arc<UnrulyBus>, Arc<CountingSessions>) {
     let bus = Arc::new(UnrulyBus::default());
     let clock = Clock::system();
     let store = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
+    let sessions = Arc::new(CountingSessions::new(store.clone()));
     let mut nodes = Vec::new();
     for _ in 0..2 {
         let shared = Shared {
             calls: store.clone(),
-            sessions: store.clone(),
+            sessions: sessions.clone(),
             tokens: store.clone(),
             outbox: store.clone(),
             bus: bus.clone(),
@@ -283,7 +291,7 @@ async fn unruly_with(tune: impl Fn(&mut Config)) -> (Vec<App>, Arc<UnrulyBus>) {
         tune(&mut config);
         nodes.push(App::start_with(config, clock.clone(), shared, TaskTracker::new()).await.expect("a node"));
     }
-    (nodes, bus)
+    (nodes, bus, sessions)
 }
 
 /// `call:incoming` and `call:cancelled` in the wrong order: no ghost ring.
@@ -469,6 +477,46 @@ async fn a_message_kept_in_a_gap_of_the_bus_is_found() {
     assert_eq!(ana.expect("call:accepted").await["callId"], id.as_str());
     assert_eq!(ana.expect("call:message").await["data"], 1);
     bo.end(&id).await;
+}
+
+/// Fails before (a question for each of them on the calls' connection, all in the same moment; one that failed was not asked
+/// again): after a gap the subscribed users are asked for together, twice those who seem to have left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_subscriptions_cost_few_questions_after_a_gap() {
+    const SUBSCRIBERS: usize = 8;
+    const SUBSCRIBED: usize = 500;
+    let (nodes, bus, sessions) = counted_with(|_| {}).await;
+    let (ana, bo) = apart(&nodes).await;
+    let mut fans = Vec::new();
+    for fan in 0..SUBSCRIBERS {
+        let phone = Phone::connect(nodes[0].public, Profile::of(&unique("fan"))).await;
+        let made_up: Vec<_> = (0..SUBSCRIBED).map(|n| format!("USR_{fan}_{n}")).collect();
+        assert_eq!(phone.ask("presence:subscribe", json!({"userIds": made_up})).await["success"], true);
+        fans.push(phone);
+    }
+    let watched = json!({"userIds": [bo.user, fans[0].user]});
+    assert_eq!(ana.ask("presence:subscribe", watched).await["success"], true);
+    bus.lose.store(true, Ordering::SeqCst);
+    let left = bo.user.clone();
+    bo.vanish();
+    let is_gone = async || get(nodes[1].public, "/health").await.1["connectedUsers"] == 0;
+    until("bo is gone", Duration::from_secs(20), is_gone).await;
+    bus.lose.store(false, Ordering::SeqCst);
+    let (of_one, of_many) = (sessions.of_one.load(Ordering::SeqCst), sessions.of_many.load(Ordering::SeqCst));
+    sessions.to_fail.store(1, Ordering::SeqCst);
+    for _ in 0..20 {
+        bus.had_a_gap().await;
+    }
+    assert_eq!(ana.expect_within("user:offline", Duration::from_secs(30)).await["userId"], *left);
+    let of_one = sessions.of_one.load(Ordering::SeqCst) - of_one;
+    let of_many = sessions.of_many.load(Ordering::SeqCst) - of_many;
+    println!("{of_one} questions about one user, {of_many} about many");
+    assert!(of_one <= 10, "{of_one} questions about one user");
+    // Of a thousand users each, after the gaps and perhaps once more, and one of those who left.
+    assert!(of_many <= 20, "{of_many} questions about many");
+    for phone in fans.iter().chain([&ana]) {
+        phone.assert_nothing_more().await;
+    }
 }
 
 /// The ring was lost with what told it; the caller's return brings it.

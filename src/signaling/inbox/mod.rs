@@ -5,7 +5,7 @@ mod calls;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::cluster::SelfTest;
 use super::connections::{Dismissals, Registrar};
@@ -59,6 +59,8 @@ impl Inbox {
     /// Reads what other nodes have for the sessions here.
     pub async fn keep_reading(self: Arc<Self>, mut inbox: mpsc::Receiver<Inbound>) {
         let mut heard = Nonces::default();
+        let gaps = Arc::new(Notify::new());
+        self.node.run("gaps", Arc::clone(&self).keep_healing(Arc::clone(&gaps)));
         while let Some(inbound) = inbox.recv().await {
             match inbound {
                 Inbound::Envelope(envelope) if envelope.expires_at <= self.node.now() => {
@@ -75,18 +77,23 @@ impl Inbox {
                 Inbound::Gap => {
                     metrics::bus_gap();
                     tracing::warn!("messages of the bus may be lost, comparing all calls with the store");
-                    let (healing, presence) = (Arc::clone(&self.healing), Arc::clone(&self.presence));
-                    self.node.spawn(async move {
-                        healing.compare_all().await;
-                        healing.find_unheard().await;
-                        presence.heal_presence().await;
-                    });
+                    gaps.notify_one();
                 }
                 Inbound::Unreadable => {
                     metrics::unreadable_envelope();
                     tracing::warn!("a message on the node's channel can't be read, dropped");
                 }
             }
+        }
+    }
+
+    /// Compares what this node knows with the store: once for all gaps that came meanwhile.
+    async fn keep_healing(self: Arc<Self>, gaps: Arc<Notify>) {
+        loop {
+            gaps.notified().await;
+            self.healing.compare_all().await;
+            self.healing.find_unheard().await;
+            self.presence.heal_presence();
         }
     }
 

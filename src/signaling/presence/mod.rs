@@ -1,5 +1,6 @@
 //! Presence subscriptions: a user's coming and going is told to the nodes that subscribed to it, and to no other.
 
+mod departures;
 mod subscriptions;
 mod webhooks;
 
@@ -128,10 +129,11 @@ impl Presence {
             }
             signaling.damped().await;
             let Some(came_back) = signaling.webhooks.leaving.is_over(&user) else { return };
-            match signaling.directory.is_online(&user).await {
-                Ok(false) => signaling.webhooks.append(&user, false).await,
-                Ok(true) if came_back => signaling.webhooks.append(&user, true).await,
-                Ok(true) | Err(_) => {}
+            // Not by `is_online`: calls wait for its connection.
+            match signaling.directory.who_is_online(std::slice::from_ref(&user)).await.as_deref() {
+                Ok([(_, false)]) => signaling.webhooks.append(&user, false).await,
+                Ok([(_, true)]) if came_back => signaling.webhooks.append(&user, true).await,
+                Ok(_) | Err(_) => {}
             }
         });
     }
@@ -158,38 +160,24 @@ impl Presence {
         }
     }
 
-    /// Whether a user who seems to have gone has.
-    async fn stays_away(&self, user: &UserId) -> bool {
-        self.damped().await;
-        matches!(self.directory.is_online(user).await, Ok(false))
-    }
-
     /// Tells the subscribers here that the user came, or went, if the user stays away.
-    pub fn tell_presence(self: &Arc<Self>, user: &UserId, online: bool) {
+    pub fn tell_presence(&self, user: &UserId, online: bool) {
+        let now = self.node.clock.uptime();
         if online {
-            return self.tell_subscribers(user, true);
+            self.tell(&self.subscriptions.came(user, now), user, true);
+        } else {
+            self.subscriptions.left([user], now);
         }
-        let (signaling, user) = (Arc::clone(self), user.clone());
-        self.node.spawn(async move {
-            if signaling.stays_away(&user).await {
-                signaling.tell_subscribers(&user, false);
-            }
-        });
     }
 
-    fn tell_subscribers(&self, user: &UserId, online: bool) {
-        for session in self.subscriptions.news(user, online) {
+    fn tell(&self, subscribers: &[Arc<Session>], user: &UserId, online: bool) {
+        for session in subscribers {
             session.sender().presence(user, online, self.node.now());
         }
     }
 
-    /// Compares what subscribers were told with the store, after messages may have been lost.
-    pub async fn heal_presence(self: &Arc<Self>) {
-        let users = self.subscriptions.all();
-        if let Ok(online) = self.directory.who_is_online(&users).await {
-            for (user, online) in online {
-                self.tell_presence(&user, online);
-            }
-        }
+    /// Has compared what subscribers were told with the store, after messages may have been lost.
+    pub fn heal_presence(&self) {
+        self.subscriptions.doubt();
     }
 }

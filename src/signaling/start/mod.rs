@@ -346,6 +346,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
     let clock = node.clock.clone();
     node.run("pulse", async move { stall.keep_beating(clock).await });
     node.run("timelines", Arc::clone(&timeline).keep_writing());
+    node.run("presence", Arc::clone(&presence).keep_telling());
     node.run("retries", Arc::clone(&retrying).keep_trying());
 
     Arc::new(Signaling {

@@ -94,7 +94,7 @@ impl DeadNodes {
                 .collect()
                 .await;
             self.sessions.swept(lease, &done).await?;
-            done.iter().for_each(|user| self.gone_from_the_store(user));
+            self.are_gone_from_the_store(done);
         }
     }
 
@@ -108,9 +108,14 @@ impl DeadNodes {
         true
     }
 
-    /// Tells the subscribers of the user, if no other session of the user is there.
-    fn gone_from_the_store(&self, user: &UserId) {
-        let (absences, user) = (Arc::clone(&self.absences), user.clone());
-        self.node.spawn(async move { absences.presence.went_away(&user).await });
+    /// Tells the subscribers of the users who have no other session.
+    fn are_gone_from_the_store(&self, users: Vec<UserId>) {
+        let presence = Arc::clone(&self.absences.presence);
+        self.node.spawn(async move {
+            let presence = &presence;
+            stream::iter(users)
+                .for_each_concurrent(AT_ONCE, |user| async move { presence.went_away(&user).await })
+                .await;
+        });
     }
 }

@@ -6,6 +6,7 @@ mod backend_outcomes;
 mod claims;
 mod dialing;
 mod guard;
+mod owed;
 mod phone_commands;
 mod retry_queue;
 mod retrying;

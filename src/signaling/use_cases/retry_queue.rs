@@ -1,49 +1,25 @@
 //! No command is refused because the store fails: hang-ups of phones and commands of Laravel wait here, in order per
 //! call.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::BackendCommand;
-use crate::call::{CallId, Command, UserId};
+use super::owed::{Dropped, OwedList};
+pub use super::owed::{Owed, Waiting};
+use crate::call::{CallId, UserId};
 use crate::fault_injection::{self, Bug};
 use crate::signaling::node::NodeContext;
-use crate::telemetry::metrics;
-
-/// Bound of the queue; beyond it the oldest is dropped, counted and named.
-const CAPACITY: usize = 10_000;
+use crate::telemetry::metrics::{self, Limit};
 
 /// What waits, in order per call.
 pub struct RetryQueue {
     node: Arc<NodeContext>,
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: Mutex<OwedList>,
     numbers: AtomicU64,
-}
-
-/// Something that is still to be done about a call.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Owed {
-    Command(Command),
-    Backend(BackendCommand),
-    /// The initiate with this nonce was answered as unavailable: if its call was written after all, nobody calls.
-    Withdrawal {
-        caller: UserId,
-        nonce: u64,
-    },
-}
-
-#[derive(Clone)]
-pub struct Waiting {
-    pub number: u64,
-    pub id: CallId,
-    pub owed: Owed,
-    pub since: Duration,
-    /// Whoever said it is still at it.
-    pub in_hand: bool,
 }
 
 /// The turn of something that whoever said it is still at: what is said of the same call meanwhile comes after it. Dropped
@@ -92,35 +68,36 @@ impl RetryQueue {
         if let Some(same) = queue.iter().find(|waiting| waiting.id == id && waiting.owed == owed) {
             return same.number;
         }
-        if queue.len() >= CAPACITY {
-            // A ring too many ends by its deadline; a hang-up has nothing behind it.
-            let least = queue.iter().position(|waiting| matches!(waiting.owed, Owed::Withdrawal { .. })).unwrap_or(0);
-            if let Some(dropped) = queue.remove(least) {
-                give_up(&dropped, "too many wait");
+        let dropped = queue.push(Waiting { number, id, owed, since, in_hand });
+        drop(queue);
+        match dropped {
+            Some(Dropped::TooMany(dropped)) => give_up(&dropped, "too many wait"),
+            // Not an error for each of them: who says so much shall not fill the log either.
+            Some(Dropped::TooManyOfAUser(dropped)) => {
+                metrics::limited(Limit::WaitingWords);
+                tracing::debug!(call = %dropped.id, "too many words of one user wait, his oldest is given up");
             }
+            None => {}
         }
-        queue.push_back(Waiting { number, id, owed, since, in_hand });
         number
     }
 
     /// Whether something that was said of this call waits.
     pub fn holds(&self, id: &CallId) -> bool {
         let queue = self.waiting.lock();
-        queue.iter().any(|waiting| waiting.id == *id && !matches!(waiting.owed, Owed::Withdrawal { .. }))
+        queue.iter().any(|waiting| waiting.id == *id && !waiting.owed.is_withdrawal())
     }
 
     /// Its caller dials once more: what he was told of earlier attempts does not count while he does. Returns their nonces:
     /// where he is refused again, their withdrawals are owed as before.
     pub fn dials_again(&self, id: &CallId, by: &UserId) -> Vec<u64> {
-        let mut refused = Vec::new();
-        self.waiting.lock().retain(|waiting| match &waiting.owed {
-            Owed::Withdrawal { caller, nonce } if waiting.id == *id && caller == by => {
-                refused.push(*nonce);
-                false
-            }
-            Owed::Withdrawal { .. } | Owed::Command(_) | Owed::Backend(_) => true,
-        });
-        refused
+        let is_refused = |waiting: &Waiting| matches!(&waiting.owed, Owed::Withdrawal { caller, .. } if waiting.id == *id && caller == by);
+        let refused = self.waiting.lock().take(is_refused);
+        let nonce_of = |waiting: Waiting| match waiting.owed {
+            Owed::Withdrawal { nonce, .. } => Some(nonce),
+            Owed::Command(_) | Owed::Backend(_) => None,
+        };
+        refused.into_iter().filter_map(nonce_of).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -139,24 +116,75 @@ impl RetryQueue {
 
     /// The node stops.
     pub fn give_up_all(&self, why: &str) {
-        self.waiting.lock().drain(..).for_each(|waiting| give_up(&waiting, why));
+        self.waiting.lock().take(|_| true).iter().for_each(|waiting| give_up(waiting, why));
+    }
+
+    /// Gives up what has waited for longer, but for what somebody is still at.
+    pub fn give_up_after(&self, patience: Duration, why: &str) {
+        let is_old = |waiting: &Waiting| !waiting.in_hand && self.node.since(waiting.since) > patience;
+        let old = self.waiting.lock().take(is_old);
+        old.iter().for_each(|waiting| give_up(waiting, why));
     }
 
     /// False where it was dropped meanwhile.
     pub fn remove(&self, number: u64) -> bool {
-        let mut queue = self.waiting.lock();
-        let place = queue.iter().position(|waiting| waiting.number == number);
-        place.and_then(|place| queue.remove(place)).is_some()
+        self.waiting.lock().remove(number)
     }
 
     fn put_down(&self, number: u64) {
-        if let Some(waiting) = self.waiting.lock().iter_mut().find(|waiting| waiting.number == number) {
-            waiting.in_hand = false;
-        }
+        self.waiting.lock().put_down(number);
     }
 }
 
 pub fn give_up(waiting: &Waiting, why: &str) {
     metrics::command_dropped();
     tracing::error!(call = %waiting.id, reason = why, "what was said of a call is given up");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Actor, Command, NodeId, Timestamp};
+    use crate::clock::Clock;
+    use crate::signaling::Policy;
+
+    fn queue() -> Arc<RetryQueue> {
+        let (traces, tasks, stop) = Default::default();
+        let (clock, id) = (Clock::manual(Timestamp::from_millis(1_000_000)), NodeId::parse("n1").unwrap());
+        let node = NodeContext { id, clock, policy: Policy::for_tests(), traces, tasks, stop };
+        Arc::new(RetryQueue::new(Arc::new(node)))
+    }
+
+    fn call(number: usize) -> CallId {
+        CallId::parse(&format!("call{number}")).unwrap()
+    }
+
+    fn end(user: &str) -> Owed {
+        Owed::Command(Command::End { by: Actor::over_http(&UserId::parse(user).unwrap(), None), reason: None })
+    }
+
+    /// Fails before: all had one queue, and the oldest in it went.
+    #[test]
+    fn a_hang_up_outlives_what_another_account_says() {
+        let queue = queue();
+        queue.owe(&call(0), end("ana"));
+        (1..10_050).for_each(|number| queue.owe(&call(number), end("eve")));
+        assert!(queue.holds(&call(0)) && queue.holds(&call(10_049)));
+        assert!(!queue.holds(&call(1)) && queue.len() < 100, "{} wait", queue.len());
+    }
+
+    /// While the store is away nothing is tried, and what was made up would wait for ever.
+    #[test]
+    fn what_nobody_is_at_is_given_up_in_time() {
+        let (queue, call) = (queue(), call(0));
+        queue.owe(&call, end("ana"));
+        let turn = queue.takes_its_turn(&call, end("bo"));
+        queue.give_up_after(Duration::from_secs(3600), "too long");
+        assert_eq!(queue.len(), 2);
+        queue.give_up_after(Duration::ZERO, "too long");
+        assert!(queue.len() == 1 && queue.holds(&call), "somebody is at it");
+        drop(turn);
+        queue.give_up_after(Duration::ZERO, "too long");
+        assert_eq!(queue.len(), 0);
+    }
 }

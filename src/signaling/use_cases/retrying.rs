@@ -16,6 +16,7 @@ use crate::telemetry::metrics;
 
 /// Retried for this long.
 const PATIENCE: Duration = Duration::from_secs(60);
+const GIVEN_UP: &str = "the store failed for 60 s";
 const PAUSE: Duration = Duration::from_millis(500);
 /// Calls whose commands are tried at the same time.
 const AT_ONCE: usize = 64;
@@ -35,7 +36,11 @@ impl Retrying {
         loop {
             tokio::time::sleep(PAUSE).await;
             metrics::waiting_commands(self.queue.len());
-            if self.queue.len() == 0 || self.store.reached().await.is_err() {
+            if self.queue.len() == 0 {
+                continue;
+            }
+            if self.store.reached().await.is_err() {
+                self.queue.give_up_after(PATIENCE, GIVEN_UP);
                 continue;
             }
             // One call that can't be decided yet keeps no other waiting.
@@ -46,7 +51,7 @@ impl Retrying {
 
     async fn pay_in_order(&self, mut of_call: Vec<Waiting>) {
         // What its caller said of the call since he was refused is how it ends.
-        of_call.sort_by_key(|waiting| matches!(waiting.owed, Owed::Withdrawal { .. }));
+        of_call.sort_by_key(|waiting| waiting.owed.is_withdrawal());
         for waiting in of_call {
             if waiting.in_hand {
                 return;
@@ -59,7 +64,7 @@ impl Retrying {
                 return;
             }
             if self.queue.remove(waiting.number) && failed {
-                give_up(&waiting, "the store failed for 60 s");
+                give_up(&waiting, GIVEN_UP);
             }
         }
     }

@@ -67,6 +67,8 @@ pub enum Limit {
     RingTime,
     /// Ring time of one caller that nobody answered.
     CallerRingTime,
+    /// Words of one user that wait for the store.
+    WaitingWords,
 }
 
 /// Why this side ended a connection that asked for nothing.
@@ -210,7 +212,7 @@ pub fn event_done(event: Timed, duration: Duration) {
 }
 
 pub fn limited(limit: Limit) {
-    static HANDLES: LazyLock<[Counter; 16]> = LazyLock::new(|| {
+    static HANDLES: LazyLock<[Counter; 17]> = LazyLock::new(|| {
         [
             "events",
             "hang_ups",
@@ -228,6 +230,7 @@ pub fn limited(limit: Limit) {
             "messages",
             "ring_time",
             "caller_ring_time",
+            "waiting_words",
         ]
         .map(|limit| counter!("signaling_limited_total", "limit" => limit))
     });

@@ -1,5 +1,6 @@
 pub mod cluster;
 pub mod collector;
+pub mod counting;
 pub mod laravel;
 pub mod phone;
 pub mod poller;

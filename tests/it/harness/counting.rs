@@ -1,0 +1,98 @@
+//! A store that counts how sessions are asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use onlycare_signaling::call::{NodeId, Timestamp, UserId};
+use onlycare_signaling::clock::Shift;
+use onlycare_signaling::store::{Lease, Page, Registered, Renewal, SessionRecord, SessionStore, StoreError, Swept};
+
+pub struct CountingSessions {
+    store: Arc<dyn SessionStore>,
+    /// Questions about one user, which wait on the connection of calls.
+    pub of_one: AtomicUsize,
+    /// Questions about many.
+    pub of_many: AtomicUsize,
+    /// So many of the next questions about many fail.
+    pub to_fail: AtomicUsize,
+}
+
+impl CountingSessions {
+    pub fn new(store: Arc<dyn SessionStore>) -> Self {
+        Self { store, of_one: AtomicUsize::new(0), of_many: AtomicUsize::new(0), to_fail: AtomicUsize::new(0) }
+    }
+}
+
+#[async_trait]
+impl SessionStore for CountingSessions {
+    async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
+        self.of_one.fetch_add(1, Ordering::SeqCst);
+        self.store.sessions(user).await
+    }
+
+    async fn sessions_of(&self, users: &[UserId]) -> Result<Vec<Vec<SessionRecord>>, StoreError> {
+        self.of_many.fetch_add(1, Ordering::SeqCst);
+        if self.to_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
+        self.store.sessions_of(users).await
+    }
+
+    async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError> {
+        self.store.register(session).await
+    }
+
+    async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
+        self.store.unregister(session).await
+    }
+
+    async fn subscribe(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+        self.store.subscribe(users, node).await
+    }
+
+    async fn unsubscribe(&self, users: &[UserId], node: &NodeId) -> Result<(), StoreError> {
+        self.store.unsubscribe(users, node).await
+    }
+
+    async fn subscribers(&self, user: &UserId) -> Result<Vec<NodeId>, StoreError> {
+        self.store.subscribers(user).await
+    }
+
+    async fn online_count(&self) -> Result<u64, StoreError> {
+        self.store.online_count().await
+    }
+
+    async fn online_users(&self) -> Result<Vec<UserId>, StoreError> {
+        self.store.online_users().await
+    }
+
+    async fn online_page(&self, after: Option<&Page>, limit: usize) -> Result<(Vec<UserId>, Option<Page>), StoreError> {
+        self.store.online_page(after, limit).await
+    }
+
+    async fn renew(&self, lease: &Lease, ttl: Duration, now: Option<Timestamp>) -> Result<Renewal, StoreError> {
+        self.store.renew(lease, ttl, now).await
+    }
+
+    async fn shift_clock(&self, shift: Shift) -> Result<bool, StoreError> {
+        self.store.shift_clock(shift).await
+    }
+
+    async fn sweep(&self, lease: &Lease, now: Timestamp, claim: Duration, limit: usize) -> Result<Swept, StoreError> {
+        self.store.sweep(lease, now, claim, limit).await
+    }
+
+    async fn swept(&self, lease: &Lease, users: &[UserId]) -> Result<(), StoreError> {
+        self.store.swept(lease, users).await
+    }
+
+    async fn begin(&self, node: &NodeId, epoch: u64) -> Result<Vec<u64>, StoreError> {
+        self.store.begin(node, epoch).await
+    }
+
+    async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
+        self.store.retire(node).await
+    }
+}
