@@ -201,6 +201,20 @@ async fn redis_out_of_memory_still_ends_calls() {
     stage.cluster.close().await;
 }
 
+/// Fails before (cleo hears `call:ended`, and nobody rings): nor does a dial that it can't take end the dialer's own call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_a_full_redis_refuses_costs_no_call() {
+    let redis = Redis::start();
+    let stage = Stage::set(redis.url()).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = stage.dan.call(&unique_call(), &unique("nobody")).await;
+    assert_eq!(refused["code"], "unavailable", "{refused}");
+    assert_eq!(stage.cluster.state(&stage.active).await, ("active", None));
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    stage.recovers(5, ONE_LEASE).await;
+    stage.plays_on().await;
+}
+
 /// Fails before (nothing is put back, and every word is unavailable for 30 s): a Redis that is full and has lost writes takes
 /// what follows a loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -102,7 +102,7 @@ impl BackendOutcomes {
                     self.commands.delivery.tell(&call, Audience { caller: true, callee: false }).await;
                     return Ok(CommandAnswer::Emitted(self.direct.directory.seems_online(caller).await));
                 }
-                Created::Busy { caller: on_caller, callee: on_callee } => {
+                Created::Busy { caller: on_caller, callee: on_callee, .. } => {
                     for (line, user) in [(on_caller, caller), (on_callee, receiver)] {
                         let Some(line) = line else { continue };
                         let by = line.role_of(user).unwrap_or(Role::Caller);
