@@ -141,9 +141,9 @@ impl StoreIdentity {
     }
 
     /// Whether what the store says may be the ground of a deadline: it is the one it was, or all nodes had a lease's
-    /// time to put back what was lost.
+    /// time to put back what was lost; and what was said while it was away is tried.
     pub async fn may_judge(&self) -> bool {
-        self.check_connection().await.is_ok() && !self.is_quiet()
+        self.check_connection().await.is_ok() && self.seen.lock().may_judge(self.node.clock.uptime())
     }
 
     /// Asks which store this is. Another than before: writes may be lost.
@@ -183,9 +183,12 @@ impl StoreIdentity {
             let reconnected = std::mem::replace(&mut seen.connection, connection) != connection;
             let before = seen.generation.replace(generation.clone());
             let lost = before.map_or(lost_lately, |before| before != generation);
+            let now = self.node.clock.uptime();
             if lost {
-                seen.quiet_until = self.node.clock.uptime() + self.node.policy.lease;
+                seen.quiet_until = now + self.node.policy.lease;
                 seen.restoring += 1;
+            } else if reconnected {
+                seen.lets_words_first(now);
             }
             (reconnected, lost)
         };
