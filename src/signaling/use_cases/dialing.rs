@@ -230,7 +230,7 @@ impl Dialing {
         may_exist: &mut Option<CallId>,
     ) -> Result<Initiated, Failure> {
         let busy = call.ended(EndReason::Busy, None, None, self.node.now());
-        let ended = match self.calls.create_settled(&busy).await? {
+        let ended = match self.calls.create_settled(&busy).await?.0 {
             Created::Exists(own) if own.born == call.born => *own,
             _ => busy,
         };
