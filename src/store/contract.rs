@@ -190,12 +190,13 @@ contract! {
         }
         assert_eq!(calls.live_calls().await.unwrap(), 1);
         let third = call("CALL_3", "cleo", "bo", now);
-        let busy = Created::Busy { caller: None, callee: Some(Box::new(first.clone())) };
+        let busy = Created::Busy { caller: None, callee: Some(Box::new(first.clone())), limited: None };
         assert_eq!(calls.create(&third, &[], &[], &[], now).await.unwrap(), busy);
         assert_eq!(calls.load(&third.id).await.unwrap(), None, "a busy call writes nothing");
         assert_eq!(calls.line(&user("cleo")).await.unwrap(), None);
         let both = call("CALL_4", "bo", "ana", now);
-        let busy = Created::Busy { caller: Some(Box::new(first.clone())), callee: Some(Box::new(first)) };
+        let busy =
+            Created::Busy { caller: Some(Box::new(first.clone())), callee: Some(Box::new(first)), limited: None };
         assert_eq!(calls.create(&both, &[], &[], &[], now).await.unwrap(), busy);
     }
 
@@ -343,6 +344,40 @@ contract! {
                 swap(&calls, &apply(&back, Command::Cancel { by: by("eve"), reason: None }, now), back.version).await;
             }
         }
+    }
+
+    /// With a line that is taken also what would refuse the call then is said, so that no line is freed for it. It counts as
+    /// no ring.
+    async fn a_call_with_a_taken_line_is_limited_too(stores: Stores) {
+        let (calls, mut now) = (stores.calls, stores.now);
+        for round in 0..RETENTION.rings_per_minute {
+            let first = create(&calls, &call(&format!("{round}"), "ana", "bo", now), now).await;
+            swap(&calls, &given_up(&first, now), first.version).await;
+        }
+        let own = create(&calls, &call("own", "ana", "cleo", now), now).await;
+        let asked = async |callee: &str, now: Timestamp| {
+            match calls.create(&call("next", "ana", callee, now), &[], &[], &[], now).await.unwrap() {
+                Created::Busy { caller, limited, .. } if caller.as_deref() == Some(&own) => limited,
+                other => panic!("{other:?}"),
+            }
+        };
+        for _ in 0..=RETENTION.rings_per_minute {
+            let Some((RingLimit::PerMinute, wait)) = asked("bo", now).await else { panic!("not limited") };
+            assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
+            assert_eq!(asked("dan", now).await, None);
+        }
+        assert_eq!(calls.load(&CallId::parse("next").unwrap()).await.unwrap(), None);
+        swap(&calls, &given_up(&own, now), own.version).await;
+        create(&calls, &call("dan", "ana", "dan", now), now).await;
+
+        for round in 0..3 {
+            let first = create(&calls, &call(&format!("eve{round}"), "eve", "fay", now), now).await;
+            now = now + Duration::from_secs(30);
+            swap(&calls, &given_up(&first, now), first.version).await;
+        }
+        create(&calls, &call("gus", "gus", "fay", now), now).await;
+        let busy = calls.create(&call("next", "eve", "fay", now), &[], &[], &[], now).await.unwrap();
+        assert!(matches!(busy, Created::Busy { limited: Some((RingLimit::PerCallee, _)), .. }), "{busy:?}");
     }
 
     /// A caller whom nobody answers is bounded over all callees.

@@ -80,8 +80,9 @@ pub enum Created {
     TooManyRings { limit: RingLimit, wait: Duration },
     /// A line is taken by a live call that this version can't read, and so can't judge; nothing was written.
     Taken,
-    /// A line is taken by a live call; nothing was written.
-    Busy { caller: Option<Box<Call>>, callee: Option<Box<Call>> },
+    /// A line is taken by a live call; nothing was written. `limited`: what would refuse the call on free lines, so that
+    /// none is freed for it.
+    Busy { caller: Option<Box<Call>>, callee: Option<Box<Call>>, limited: Option<(RingLimit, Duration)> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,9 +172,9 @@ pub struct RestoreReports {
 pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
     /// Writes a new call, gives it its order, claims both lines and indexes its deadline in one step; a call that is
     /// already over claims nothing and is listed as an outcome of its caller. `seen` are the early commands that `call`
-    /// already obeys. After a lost reply the same call (same nonce) is answered `Exists` with itself. A live call
-    /// forgives what its callee owes its caller in ring time. `messages` are appended to the outbox and `milestones` to
-    /// the call's timeline in the same step, if the call is written.
+    /// already obeys. After a lost reply the same call (same nonce) is answered `Exists` with itself. What is not written
+    /// counts as no ring. A live call forgives what its callee owes its caller in ring time. `messages` are appended to the
+    /// outbox and `milestones` to the call's timeline in the same step, if the call is written.
     async fn create(
         &self,
         call: &Call,

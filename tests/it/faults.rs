@@ -129,6 +129,28 @@ async fn a_word_about_an_unknown_call_whose_reply_was_lost_is_told() {
     }
 }
 
+/// Fails before (the caller is told nothing until he comes back): the node that makes an accepted call for the backend is gone
+/// behind the write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accept_is_told_though_the_node_that_wrote_it_is_gone() {
+    let (nodes, proxy) = proxied().await;
+    let ana = Phone::connect(nodes[1].public, Profile::of(&unique("ana"))).await;
+    let bo = Phone::connect(nodes[1].public, Profile::of(&unique("bo"))).await;
+    ana.completes_call(&bo).await; // the script is known to the store by now
+    let id = unique_call();
+    proxy.cut_at_reply_of("\"active\":{\"accepted_at\"");
+    let said = json!({"callId": id, "callerId": ana.user, "receiverId": bo.user});
+    let (status, answer) = post(nodes[0].public, "/api/emit/call-accepted", Some(SECRET), said).await;
+    assert!(proxy.has_struck(), "nothing was written");
+    assert_eq!(status, 503, "{answer}");
+    assert_eq!(ana.expect("call:accepted").await["callId"], *id);
+    proxy.mend();
+    assert_eq!(ana.end(&id).await["success"], true);
+    bo.expect("call:ended").await;
+    ana.assert_nothing_more().await;
+    bo.assert_nothing_more().await;
+}
+
 /// A dial that waited for the store would end the ring that its user has dialled since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dial_that_waited_gives_way_to_a_later_one() {

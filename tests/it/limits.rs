@@ -12,6 +12,7 @@ use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
 use crate::harness::{Backend, Cluster, Phone, Profile, until};
+use crate::on_each_backend;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -70,6 +71,44 @@ async fn one_callee_is_rung_six_times_a_minute() {
     bo.assert_nothing_more().await;
     let cleo = cluster.phone(1, &unique("cleo")).await;
     ana.rings(&unique_call(), &cleo).await;
+}
+
+on_each_backend! {
+    /// Fails before (cleo hears `call:ended`, and nobody rings): a dial that is refused ends no call of the dialer's own.
+    async fn a_dial_that_is_limited_costs_no_call(backend: Backend) {
+        let cluster = Cluster::tuned(backend, 2, |config| config.retention.rings_per_minute = 6).await;
+        let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(1, &unique("bo")).await);
+        let (cleo, own) = (cluster.phone(1, &unique("cleo")).await, unique_call());
+        for _ in 0..6 {
+            let id = unique_call();
+            ana.rings(&id, &bo).await;
+            ana.cancel(&id).await;
+            bo.expect("call:cancelled").await;
+        }
+        ana.rings(&own, &cleo).await;
+        cleo.accept(&own).await;
+        ana.expect("call:accepted").await;
+        let ack = ana.call(&unique_call(), &bo.user).await;
+        assert_eq!(ack["code"], "rate_limited", "{ack}");
+        assert!(ack["retryAfterMs"].as_u64().unwrap() > 1000, "{ack}");
+        let ring = json!({
+            "callId": unique_call(), "callerId": ana.user, "receiverId": bo.user, "callType": "AUDIO",
+            "channelName": "c", "agoraToken": "t",
+        });
+        let (status, told) = cluster.post(1, "/api/calls", ring).await;
+        assert_eq!((status, &told["code"]), (200, &json!("rate_limited")), "{told}");
+        assert_eq!(cluster.state(&own).await, ("active", None));
+        bo.assert_nothing_more().await;
+        cleo.assert_nothing_more().await;
+        // One that rings ends it.
+        let (dan, next) = (cluster.phone(0, &unique("dan")).await, unique_call());
+        ana.rings(&next, &dan).await;
+        cleo.expect("call:ended").await;
+        ana.cancel(&next).await;
+        dan.expect("call:cancelled").await;
+        drop((ana, bo, cleo, dan));
+        cluster.close().await;
+    }
 }
 
 /// Who rings somebody that does not answer, for ever, keeps him busy for a bounded time: a friend gets through.

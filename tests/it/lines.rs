@@ -131,4 +131,28 @@ on_each_backend! {
         drop(phones);
         cluster.close().await;
     }
+
+    /// Fails before (Ana and Bo's call ends as lost): who is busy himself takes nobody's line.
+    async fn a_dial_that_is_busy_takes_no_doubtful_line(backend: Backend) {
+        let cluster = Cluster::start(backend, 2).await;
+        let phones = phones(&cluster).await;
+        let (dan, own) = (unique("dan"), unique_call());
+        let phone = cluster.phone_with(0, Profile::of(&dan).device("phone")).await;
+        let tablet = cluster.phone_with(1, Profile::of(&dan).device("tablet")).await;
+        phone.rings(&own, &phones.cleo).await;
+        assert_eq!(phones.cleo.accept(&own).await["success"], true);
+        phone.expect("call:accepted").await;
+        let others = doubtful(&cluster, &phones, Doubt::BothAway).await;
+        let busy = tablet.call(&unique_call(), &phones.bo.user).await;
+        assert_eq!(busy["busy"], true, "{busy}");
+        for call in [&own, &others] {
+            assert_eq!(cluster.state(call).await, ("active", None));
+        }
+        phones.ana.end(&others).await;
+        phones.bo.expect("call:ended").await;
+        phone.end(&own).await;
+        phones.cleo.expect("call:ended").await;
+        drop((phone, tablet, phones));
+        cluster.close().await;
+    }
 }

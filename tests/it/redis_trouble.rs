@@ -201,6 +201,50 @@ async fn redis_out_of_memory_still_ends_calls() {
     stage.cluster.close().await;
 }
 
+/// Fails before (cleo hears `call:ended`, and nobody rings): nor does a dial that it can't take end the dialer's own call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_a_full_redis_refuses_costs_no_call() {
+    let redis = Redis::start();
+    let stage = Stage::set(redis.url()).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = stage.dan.call(&unique_call(), &unique("nobody")).await;
+    assert_eq!(refused["code"], "unavailable", "{refused}");
+    assert_eq!(stage.cluster.state(&stage.active).await, ("active", None));
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    stage.recovers(5, ONE_LEASE).await;
+    stage.plays_on().await;
+}
+
+/// Fails before (nothing is put back, and every word is unavailable for 30 s): a Redis that is full and has lost writes takes
+/// what follows a loss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_redis_gets_back_what_it_lost() {
+    let redis = Redis::start();
+    let stage = Stage::set(redis.url()).await;
+    let keys = |pattern: &str| -> Vec<String> {
+        redis.command(&["KEYS", pattern]).lines().filter(|key| !key.is_empty()).map(str::to_owned).collect()
+    };
+    let epochs = || -> Vec<String> { keys("*:epochs:*").iter().map(|key| redis.command(&["SMEMBERS", key])).collect() };
+    let before = epochs();
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let lost = ["*:call:*", "*:watchers:*", "*:generation"].map(keys).concat();
+    redis.command(&[vec!["DEL"], lost.iter().map(String::as_str).collect()].concat());
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let accepted = stage.bo.accept(&stage.ringing).await;
+    assert_eq!(accepted["success"], true, "{accepted}");
+    stage.ana.expect("call:accepted").await;
+    let swept = async || epochs().iter().all(|epochs| epochs.lines().count() == 1 && !before.contains(epochs));
+    until("the sessions of both nodes are all of a new epoch", 2 * ONE_LEASE, swept).await;
+    stage.recovers(5, ONE_LEASE).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    until("presence is subscribed to again", ONE_LEASE, async || keys("*:watchers:*").len() == 2).await;
+    assert_eq!(stage.ana.end(&stage.ringing).await["success"], true);
+    stage.bo.expect("call:ended").await;
+    assert_eq!(stage.dan.end(&stage.active).await["success"], true);
+    stage.cleo.expect("call:ended").await;
+    stage.cluster.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_replies_of_redis_slow_calls_and_lose_none() {
     let redis = Redis::start();

@@ -167,6 +167,44 @@ async fn a_word_at_a_node_that_does_not_hold_the_call_waits_as_well() {
     cluster.close().await;
 }
 
+/// Fails before (rings end as unanswered): what was said before a ring's time was over counts, though the store was away from all
+/// nodes until after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accept_said_in_time_comes_before_the_deadline() {
+    let redis = Redis::start();
+    let (near, far) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
+    let urls = [&near, &far].map(|proxy| format!("redis://{}", proxy.address));
+    let ring = Duration::from_secs(6);
+    let cluster = Cluster::on_tuned(&urls, |config| config.policy.ring_timeout = ring).await;
+    let pairs = join_all((0..12).map(|_| Pair::ringing(&cluster))).await;
+    let rung = Instant::now();
+    near.cut();
+    far.cut();
+    for answer in join_all(pairs.iter().map(|pair| pair.callee.accept(&pair.call))).await {
+        assert_eq!(answer["code"], "unavailable", "{answer}");
+    }
+    while rung.elapsed() < ring {
+        tokio::time::sleep(Duration::from_millis(50)).await; // the deadlines pass
+    }
+    near.mend();
+    far.mend();
+    for Pair { caller, callee, call } in &pairs {
+        caller.expect_within("call:accepted", SOON).await;
+        assert_eq!(cluster.state(call).await, ("active", None));
+        assert_eq!(caller.end(call).await["success"], true);
+        callee.expect("call:ended").await;
+    }
+    // A ring that nobody accepts ends as ever.
+    let Pair { caller, callee, .. } = Pair::ringing(&cluster).await;
+    caller.expect_within("call:timeout", SOON).await;
+    callee.expect("call:cancelled").await;
+    for Pair { caller, callee, .. } in &pairs {
+        caller.assert_nothing_more().await;
+        callee.assert_nothing_more().await;
+    }
+    cluster.close().await;
+}
+
 /// A store that came back empty knows no call until the nodes have put theirs back: a word said meanwhile waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_word_is_not_judged_on_a_store_that_is_not_put_back() {

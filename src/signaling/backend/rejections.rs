@@ -70,7 +70,7 @@ impl Rejections {
         call.push = Push::Unwanted;
         call.callee.tokens = by.token.iter().cloned().collect();
         let call = call.ended(EndReason::Rejected, Some(ender), reason.clone(), self.node.now());
-        let created = match self.calls.create_settled(&call).await {
+        let (created, _) = match self.calls.create_settled(&call).await {
             // Perhaps written all the same: asked once more, the own nonce tells.
             Err(_) => self.calls.create_settled(&call).await?,
             Ok(created) => created,

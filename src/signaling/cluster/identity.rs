@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::Registration;
+use super::seen::{Seen, WORDS_FIRST};
 use crate::call::{Call, CallId, State, UserId};
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::node::NodeContext;
@@ -19,8 +20,6 @@ use crate::telemetry::metrics;
 const LOOK: Duration = Duration::from_millis(100);
 /// Longer than that a decision does not wait: a store that takes no writes is not restored.
 const DECISIONS_WAIT: Duration = Duration::from_secs(8);
-/// After calls are restored, so long is left for what was said meanwhile.
-const WORDS_FIRST: Duration = Duration::from_secs(2);
 /// How often a decision looks whether this node is done with it.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -48,16 +47,6 @@ pub struct StoreIdentity {
 struct Asked {
     began: Duration,
     answered: bool,
-}
-
-#[derive(Default)]
-struct Seen {
-    generation: Option<Generation>,
-    connection: u64,
-    /// No deadline is judged before, by the monotonic clock.
-    quiet_until: Duration,
-    /// Nothing is decided while this node restores what it holds and waits for the others, perhaps for several losses.
-    restoring: usize,
 }
 
 /// Ends when calls are restored, however that ends.
@@ -98,8 +87,7 @@ impl StoreIdentity {
 
     /// The store lost something a moment ago.
     pub fn is_quiet(&self) -> bool {
-        let (seen, now) = (self.seen.lock(), self.node.clock.uptime());
-        seen.restoring > 0 || seen.quiet_until > now
+        self.seen.lock().is_quiet(self.node.clock.uptime())
     }
 
     /// Whether the store was not lost again since it had this generation.
@@ -107,7 +95,7 @@ impl StoreIdentity {
         self.seen.lock().generation.as_ref() == Some(generation)
     }
 
-    /// Restoring was given up: with the next look the store is found to be another, and all is repeated.
+    /// Restoring was given up: whoever decides or looks next finds the store to be another, and all is repeated.
     pub fn is_unknown(&self) {
         self.seen.lock().generation = Some(Generation::unknown());
     }
@@ -122,10 +110,11 @@ impl StoreIdentity {
     }
 
     fn knows_connection(&self) -> bool {
-        self.seen.lock().connection == self.store.connection()
+        let seen = self.seen.lock();
+        seen.connection == self.store.connection() && !seen.is_given_up()
     }
 
-    /// Asks which store this is, if the connection to it was made again since.
+    /// Asks which store this is, if the connection to it was made again since, or restoring was given up.
     async fn check_connection(&self) -> Result<(), StoreError> {
         if self.knows_connection() { Ok(()) } else { self.ask_once(|| self.knows_connection()).await }
     }
@@ -133,22 +122,28 @@ impl StoreIdentity {
     /// Before a decision: waits for the store, and after a loss until every node had the time to put back what it holds.
     /// Else one that missed the last word of a call would put back what it knows, and decide on that.
     pub async fn all_restored(&self) -> Result<(), StoreError> {
-        self.store.reached().await?;
-        self.check_connection().await?;
-        let began = self.node.clock.elapsed();
-        while self.seen.lock().restoring > 0 {
-            if self.node.since(began) > DECISIONS_WAIT {
-                return Err(StoreError::Unavailable("it is not put back yet".into()));
+        let mut first_reached = None;
+        loop {
+            self.store.reached().await?;
+            self.check_connection().await?;
+            let reached_at = *first_reached.get_or_insert_with(|| self.node.clock.elapsed());
+            if self.seen.lock().is_restored() {
+                return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
+            // Where it ends by being given up, the next question begins it anew.
+            while self.seen.lock().restoring > 0 {
+                if self.node.since(reached_at) > DECISIONS_WAIT {
+                    return Err(StoreError::Unavailable("it is not put back yet".into()));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
         }
-        Ok(())
     }
 
     /// Whether what the store says may be the ground of a deadline: it is the one it was, or all nodes had a lease's
-    /// time to put back what was lost.
+    /// time to put back what was lost; and what was said while it was away is tried.
     pub async fn may_judge(&self) -> bool {
-        self.check_connection().await.is_ok() && !self.is_quiet()
+        self.check_connection().await.is_ok() && self.seen.lock().may_judge(self.node.clock.uptime())
     }
 
     /// Asks which store this is. Another than before: writes may be lost.
@@ -188,9 +183,12 @@ impl StoreIdentity {
             let reconnected = std::mem::replace(&mut seen.connection, connection) != connection;
             let before = seen.generation.replace(generation.clone());
             let lost = before.map_or(lost_lately, |before| before != generation);
+            let now = self.node.clock.uptime();
             if lost {
-                seen.quiet_until = self.node.clock.uptime() + self.node.policy.lease;
+                seen.quiet_until = now + self.node.policy.lease;
                 seen.restoring += 1;
+            } else if reconnected {
+                seen.lets_words_first(now);
             }
             (reconnected, lost)
         };
@@ -239,5 +237,69 @@ impl StoreIdentity {
     pub fn may_be_revived(&self, call: &Call) -> bool {
         let unsure = || self.is_quiet() && self.cache.last_seen(&call.id).is_none();
         matches!(call.state, State::Active { .. }) && (call.unvouched || unsure())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::call::{NodeId, Timestamp};
+    use crate::clock::Clock;
+    use crate::signaling::Policy;
+    use crate::store::contract::UNLIMITED;
+    use crate::store::memory::MemoryStore;
+
+    /// A node that has seen its store, and the losses that it notices.
+    async fn settled() -> (Arc<StoreIdentity>, mpsc::Receiver<StoreLost>, Clock) {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let (traces, tasks, stop) = Default::default();
+        let (id, policy) = (NodeId::parse("n1").unwrap(), Policy::for_tests());
+        let node = Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop });
+        let store = Arc::new(MemoryStore::new(clock.clone(), UNLIMITED));
+        let registration = Arc::new(Registration::new(Arc::clone(&node)));
+        let (lost, losses) = mpsc::channel(16);
+        let identity = Arc::new(StoreIdentity::new(node, store, registration, Default::default(), lost));
+        identity.check().await.unwrap();
+        assert!(identity.may_judge().await, "nothing was lost");
+        (identity, losses, clock)
+    }
+
+    /// What was given up left a copy behind that nobody has put back, and everybody decided on it until the next renewal.
+    #[tokio::test]
+    async fn nothing_is_decided_on_what_was_given_up() {
+        let (identity, mut losses, clock) = settled().await;
+        identity.is_unknown();
+        assert!(identity.is_quiet(), "also before anybody asks");
+        let decided = identity.all_restored();
+        tokio::pin!(decided);
+        assert!(decided.as_mut().now_or_never().is_none(), "it asks, and waits for what is put back");
+        assert_eq!(losses.try_recv().unwrap().generation.name(), "memory");
+
+        // Given up again while somebody waits.
+        identity.is_unknown();
+        drop(identity.restoring());
+        clock.advance(WORDS_FIRST * 2);
+        let again = async {
+            losses.recv().await.unwrap();
+            assert!(!identity.may_judge().await, "it is being put back");
+            drop(identity.restoring());
+        };
+        let (decided, ()) = tokio::join!(decided, again);
+        decided.unwrap();
+    }
+
+    /// Nor is a deadline judged: who looks for those that are due finds the loss.
+    #[tokio::test]
+    async fn no_deadline_is_judged_on_what_was_given_up() {
+        let (identity, mut losses, clock) = settled().await;
+        identity.is_unknown();
+        clock.advance(WORDS_FIRST * 2);
+        assert!(!identity.may_judge().await);
+        losses.try_recv().unwrap();
+        drop(identity.restoring());
+        clock.advance(Policy::for_tests().lease);
+        assert!(identity.may_judge().await, "all was put back");
     }
 }

@@ -8,6 +8,7 @@ mod members;
 mod messenger;
 mod registration;
 mod routes;
+mod seen;
 mod self_test;
 mod stall;
 mod waiting;

@@ -1,6 +1,7 @@
 //! All sessions of this node are registered again: under a new epoch, or in a store that forgot them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt, stream};
 
@@ -13,12 +14,18 @@ const AT_ONCE: usize = 64;
 
 /// Registers again.
 pub struct Registering {
-    pub registrar: Arc<Registrar>,
-    pub replay: Arc<Replay>,
-    pub absences: Arc<Absences>,
+    registrar: Arc<Registrar>,
+    replay: Arc<Replay>,
+    absences: Arc<Absences>,
+    /// Subscriptions to presence are to be written again.
+    owes_subscriptions: AtomicBool,
 }
 
 impl Registering {
+    pub fn new(registrar: Arc<Registrar>, replay: Arc<Replay>, absences: Arc<Absences>) -> Self {
+        Self { registrar, replay, absences, owes_subscriptions: AtomicBool::new(false) }
+    }
+
     /// Registers all sessions of this node, under the epoch of now, and tells each what it may have missed.
     pub async fn register_all(&self) -> Result<(), StoreError> {
         let sessions = self.registrar.local.all();
@@ -37,7 +44,22 @@ impl Registering {
         let told =
             present.map(|(session, registered)| async move { Box::pin(self.tell_missed(&session, &registered)).await });
         all_of(told).await?;
-        self.absences.presence.renew_subscriptions().await
+        self.owes_subscriptions.store(true, Ordering::Relaxed);
+        self.renew_subscriptions().await
+    }
+
+    /// Writes the subscriptions to presence again that are owed. A store that is full takes none until it has room, and
+    /// the sessions are registered all the same.
+    pub async fn renew_subscriptions(&self) -> Result<(), StoreError> {
+        if !self.owes_subscriptions.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.absences.presence.renew_subscriptions().await {
+            Ok(()) => self.owes_subscriptions.store(false, Ordering::Relaxed),
+            Err(error) if error.is_refusal() => tracing::debug!(%error, "presence is not subscribed to again yet"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Tells a session that is registered again what it may have missed meanwhile.

@@ -154,8 +154,8 @@ impl Restoring {
         Some(())
     }
 
-    /// Repeats what the store fails, unless it was lost again. Given up, it is found to be another with the next renewal,
-    /// and all is repeated.
+    /// Repeats what the store fails, unless it was lost again. Given up, it is found to be another at once, and all is
+    /// repeated: nothing is judged on what nobody has put back.
     async fn insist<T, F>(&self, generation: &Generation, mut attempt: impl FnMut() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,

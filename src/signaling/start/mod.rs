@@ -294,7 +294,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         lease: Arc::clone(&lease),
         identity: Arc::clone(&identity),
         registration: Arc::clone(&registration),
-        registering: Registering { registrar: Arc::clone(&registrar), replay, absences: Arc::clone(&absences) },
+        registering: Registering::new(Arc::clone(&registrar), replay, Arc::clone(&absences)),
         absences: Arc::clone(&absences),
         own_past: OwnPast {
             node: Arc::clone(&node),

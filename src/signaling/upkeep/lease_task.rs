@@ -56,6 +56,7 @@ impl LeaseTask {
         let anew = !continued || self.registration.begins_anew();
         if !anew && wanted.is_none() && !refresh {
             self.renewing(old, self.are_absent(&left)).await?;
+            self.renewing(old, self.registering.renew_subscriptions()).await?;
             return self.sweep_own_past(old).await;
         }
         if anew {

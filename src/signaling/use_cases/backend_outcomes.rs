@@ -97,12 +97,14 @@ impl BackendOutcomes {
                 State::Active { accepted_at: now, until: Some(now + self.node.policy.call_max), doubtful: false };
             // Laravel has it ongoing: whatever a phone said of it earlier is settled there. Where Laravel's own cancel came
             // first, the receiver heard that: the accept is late.
-            match self.calls.create_settled(&call).await? {
+            let (created, announced) = self.calls.create_settled(&call).await?;
+            match created {
                 Created::Created(call) => {
-                    self.commands.delivery.tell(&call, Audience { caller: true, callee: false }).await;
+                    let audience = Audience { caller: true, callee: false };
+                    self.commands.delivery.tell_rest(&call, audience, announced).await;
                     return Ok(CommandAnswer::Emitted(self.direct.directory.seems_online(caller).await));
                 }
-                Created::Busy { caller: on_caller, callee: on_callee } => {
+                Created::Busy { caller: on_caller, callee: on_callee, .. } => {
                     for (line, user) in [(on_caller, caller), (on_callee, receiver)] {
                         let Some(line) = line else { continue };
                         let by = line.role_of(user).unwrap_or(Role::Caller);
@@ -185,7 +187,7 @@ impl BackendOutcomes {
         let by = Ender { role: Role::Callee, device: Device::Unknown, verb: Verb::Reject };
         let call = self.new_calls.by_backend(id, wire_id, caller, receiver);
         let call = call.ended(EndReason::Rejected, Some(by), reason.clone(), self.node.now());
-        if let Created::Exists(_) = self.calls.create_settled(&call).await? {
+        if let (Created::Exists(_), _) = self.calls.create_settled(&call).await? {
             let judged = self.commands.apply(id, &reject).await;
             return self.answer(judged, caller).await;
         }

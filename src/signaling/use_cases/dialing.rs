@@ -112,31 +112,24 @@ impl Dialing {
                     Claimed::Doubled(id) => call.id = id,
                     Claimed::No => return self.initiate_again(by, &call, *existing, may_exist).await,
                 },
-                Created::TooManyRings { limit, wait } => {
-                    metrics::limited(match limit {
-                        RingLimit::PerMinute => Limit::Rings,
-                        RingLimit::PerCallee => Limit::RingTime,
-                        RingLimit::PerCaller => Limit::CallerRingTime,
-                    });
-                    return Err(Failure::RateLimited { wait });
-                }
+                Created::TooManyRings { limit, wait } => return Err(too_many_rings(limit, wait)),
                 Created::EarlyCommands(early_commands) => {
                     call = resolve(&NewCalls::trying(&call), &early_commands);
                     seen = early_commands;
                 }
                 // Nobody here can say whether it gives way.
                 Created::Taken => return self.answer_busy(by, call, None, may_exist).await,
-                Created::Busy { caller, callee } => {
+                Created::Busy { caller, callee, limited } => {
                     let has_waited = self.node.since(said_at) > SAID_LATER;
                     if has_waited && [&caller, &callee].into_iter().flatten().any(|line| line.overtakes(&call)) {
                         tracing::info!(call = %call.id, "a dial that waited gives way to what its user has taken up since");
                         return Err(Failure::Unavailable);
                     }
-                    // The callee's line first: only a dial that rings may end a call of the dialer's own.
+                    let mut yielding = Vec::new();
                     for line in [callee, caller].into_iter().flatten() {
                         match contend(&line, by, &call.callee.user) {
                             Contention::Free => {}
-                            Contention::Displace(_) => self.take_line(&line, by, &call.callee.user).await?,
+                            Contention::Displace(_) => yielding.push(line),
                             // Laravel, while it waits for this answer, is not asked back.
                             Contention::Busy
                                 if by.session.is_some() && self.inquiries.is_over_elsewhere(&line, by).await => {}
@@ -148,6 +141,14 @@ impl Dialing {
                                 return self.answer_busy(by, call, Some(line.wire_id.clone()), may_exist).await;
                             }
                         }
+                    }
+                    // Only a dial that rings ends a call: one that would be refused takes no line.
+                    if let Some((limit, wait)) = limited {
+                        return Err(too_many_rings(limit, wait));
+                    }
+                    // The callee's line first: the dialer's own ends when that is free.
+                    for line in yielding {
+                        self.take_line(&line, by, &call.callee.user).await?;
                     }
                 }
             }
@@ -229,7 +230,7 @@ impl Dialing {
         may_exist: &mut Option<CallId>,
     ) -> Result<Initiated, Failure> {
         let busy = call.ended(EndReason::Busy, None, None, self.node.now());
-        let ended = match self.calls.create_settled(&busy).await? {
+        let ended = match self.calls.create_settled(&busy).await?.0 {
             Created::Exists(own) if own.born == call.born => *own,
             _ => busy,
         };
@@ -260,4 +261,13 @@ impl Dialing {
         let callee = matches!(call.end().map(|end| end.reason), Some(EndReason::HungUp { .. }));
         self.commands.delivery.tell(call, Audience { caller: true, callee }).await;
     }
+}
+
+fn too_many_rings(limit: RingLimit, wait: Duration) -> Failure {
+    metrics::limited(match limit {
+        RingLimit::PerMinute => Limit::Rings,
+        RingLimit::PerCallee => Limit::RingTime,
+        RingLimit::PerCaller => Limit::CallerRingTime,
+    });
+    Failure::RateLimited { wait }
 }

@@ -4,14 +4,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::owed::Owed;
+use super::rings::Rings;
 use super::{MemoryStore, outcome_of};
 use crate::call::{Call, CallId, EarlyCommand, MILESTONES, Milestone, NodeId, Timestamp, UserId, Version};
 use crate::store::{
     CallOutcome, CallStore, Created, EARLY_COMMANDS_PER_USER, Generation, LastKept, OUTCOMES_PER_USER, OutboxMessage,
-    ReconnectSnapshot, RestoreReports, RestoreStage, Restored, Retention, RingLimit, StoreError, Swap,
+    ReconnectSnapshot, RestoreReports, RestoreStage, Restored, Retention, StoreError, Swap,
 };
-
-const RING_WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Calls {
@@ -26,8 +25,7 @@ pub(super) struct Calls {
     early_commands: HashMap<UserId, Vec<(CallId, EarlyCommand)>>,
     outcomes: HashMap<UserId, Vec<CallOutcome>>,
     notices: HashMap<UserId, Notice>,
-    /// Start of the minute and rings in it, by caller and callee.
-    rings: HashMap<(UserId, UserId), (Timestamp, u32)>,
+    rings: Rings,
     owed: Owed,
     last_cleaning: Timestamp,
     /// Of the last generation that anybody vouched in: when that began, and for which calls.
@@ -121,7 +119,7 @@ impl Calls {
         }
         if now.since(self.last_cleaning) > Duration::from_secs(10) {
             self.last_cleaning = now;
-            self.rings.retain(|_, (since, _)| now.since(*since) < RING_WINDOW);
+            self.rings.clean(now);
             self.owed.clean(now);
             self.notices.retain(|_, notice| notice.until > now);
             self.early_commands.retain(|_, kept| {
@@ -173,26 +171,15 @@ impl CallStore for MemoryStore {
         }
         let on_line = |user| calls.live_on_line(user).cloned().map(Box::new);
         let (caller, callee) = (on_line(&call.caller.user), on_line(&call.callee.user));
+        let owing = calls.owed.refuses(call, self.retention.ring_budget, now);
+        let limited = owing.or_else(|| calls.rings.refuses(call, self.retention.rings_per_minute, now));
         if caller.is_some() || callee.is_some() {
-            return Ok(Created::Busy { caller, callee });
+            return Ok(Created::Busy { caller, callee, limited });
         }
-        if let Some(refused) = calls.owed.refuses(call, self.retention.ring_budget, now) {
-            return Ok(refused);
+        if let Some((limit, wait)) = limited {
+            return Ok(Created::TooManyRings { limit, wait });
         }
-        if call.is_ringing() && self.retention.rings_per_minute > 0 {
-            let parties = (call.caller.user.clone(), call.callee.user.clone());
-            let (since, rings) = calls.rings.entry(parties).or_insert((now, 0));
-            if now.since(*since) >= RING_WINDOW {
-                (*since, *rings) = (now, 0);
-            }
-            if *rings >= self.retention.rings_per_minute {
-                return Ok(Created::TooManyRings {
-                    limit: RingLimit::PerMinute,
-                    wait: RING_WINDOW - now.since(*since),
-                });
-            }
-            *rings += 1;
-        }
+        calls.rings.begins(call, self.retention.rings_per_minute, now);
         calls.owed.begins(call, self.retention.ring_budget);
         calls.lines.insert(call.caller.user.clone(), call.id.clone());
         calls.lines.insert(call.callee.user.clone(), call.id.clone());

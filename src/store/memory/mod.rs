@@ -5,6 +5,7 @@ mod counters;
 mod messages;
 mod outbox;
 mod owed;
+mod rings;
 mod said;
 mod sessions;
 mod telling;

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::call::{Call, Timestamp, UserId};
-use crate::store::{Created, RingBudget, RingLimit};
+use crate::store::{RingBudget, RingLimit};
 
 /// When what is owed in ring time is paid back: by a caller at a callee, or at all.
 #[derive(Default)]
@@ -10,7 +10,7 @@ pub(super) struct Owed(HashMap<(UserId, Option<UserId>), Timestamp>);
 
 impl Owed {
     /// Why a call may not ring, if it may not.
-    pub fn refuses(&self, call: &Call, budget: RingBudget, now: Timestamp) -> Option<Created> {
+    pub fn refuses(&self, call: &Call, budget: RingBudget, now: Timestamp) -> Option<(RingLimit, Duration)> {
         if !call.is_ringing() {
             return None;
         }
@@ -21,7 +21,7 @@ impl Owed {
         bounds.into_iter().find_map(|(limit, callee, patience)| {
             let paid = self.0.get(&(call.caller.user.clone(), callee))?;
             let wait = paid.since(now).saturating_sub(patience?);
-            (!wait.is_zero()).then_some(Created::TooManyRings { limit, wait })
+            (!wait.is_zero()).then_some((limit, wait))
         })
     }
 

@@ -31,18 +31,15 @@ impl RedisCalls {
             (Some("exists"), Some(record), _) => {
                 Ok(Created::Exists(Box::new(parse_at("call", Key::Call(&call.id), record)?)))
             }
-            (Some("limited"), Some(wait), which) => Ok(Created::TooManyRings {
-                limit: match which {
-                    Some("callee") => RingLimit::PerCallee,
-                    Some("caller") => RingLimit::PerCaller,
-                    Some(_) | None => RingLimit::PerMinute,
-                },
-                wait: Duration::from_millis(wait.parse().unwrap_or(1000)),
-            }),
+            (Some("limited"), Some(wait), bound) => {
+                let (limit, wait) = refusal(wait, bound);
+                Ok(Created::TooManyRings { limit, wait })
+            }
             (Some("busy"), Some(on_caller), Some(on_callee)) => {
                 match (optional(Key::User(caller), on_caller), optional(Key::User(callee), on_callee)) {
                     (Ok(caller), Ok(callee)) => {
-                        Ok(Created::Busy { caller: caller.map(Box::new), callee: callee.map(Box::new) })
+                        let limited = parts.next().map(|wait| refusal(wait, parts.next()));
+                        Ok(Created::Busy { caller: caller.map(Box::new), callee: callee.map(Box::new), limited })
                     }
                     (Err(_), _) | (_, Err(_)) => Ok(Created::Taken),
                 }
@@ -55,4 +52,14 @@ impl RedisCalls {
             _ => Err(unexpected("create", reply)),
         }
     }
+}
+
+/// Which bound a ring met, and for how long.
+fn refusal(wait: &str, bound: Option<&str>) -> (RingLimit, Duration) {
+    let limit = match bound {
+        Some("callee") => RingLimit::PerCallee,
+        Some("caller") => RingLimit::PerCaller,
+        Some(_) | None => RingLimit::PerMinute,
+    };
+    (limit, Duration::from_millis(wait.parse().unwrap_or(1000)))
 }

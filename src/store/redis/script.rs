@@ -23,8 +23,9 @@ macro_rules! script {
     ($name:ident, $file:literal) => {
         script!(@ $name, $file, include_str!(concat!("lua/", $file)));
     };
-    // Runs even when Redis is out of memory: who is connected, whose lease goes on, and deadlines that end calls. Each
-    // is bounded by the number of nodes, phones or calls that there are already. A flag of Redis 7.
+    // Runs even when Redis is out of memory: who is connected, whose lease goes on, what time it is, deadlines that end
+    // calls, and what follows a loss. Each is bounded by the number of nodes, phones or calls that there are already. A flag
+    // of Redis 7.
     ($name:ident, without_memory, $file:literal) => {
         script!(@ $name, $file, concat!("#!lua flags=allow-oom\n", include_str!(concat!("lua/", $file))));
     };
@@ -32,8 +33,12 @@ macro_rules! script {
     ($name:ident, outbox, $file:literal) => {
         script!(@ $name, $file, concat!(include_str!("lua/outbox.lua"), include_str!(concat!("lua/", $file))));
     };
-    ($name:ident, order, $file:literal) => {
-        script!(@ $name, $file, concat!(include_str!("lua/order.lua"), include_str!(concat!("lua/", $file))));
+    ($name:ident, order_without_memory, $file:literal) => {
+        script!(
+            @ $name,
+            $file,
+            concat!("#!lua flags=allow-oom\n", include_str!("lua/order.lua"), include_str!(concat!("lua/", $file)))
+        );
     };
     ($name:ident, timeline, $file:literal) => {
         script!(@ $name, $file, concat!(include_str!("lua/timeline.lua"), include_str!(concat!("lua/", $file))));
@@ -108,7 +113,7 @@ script!(SWEEP, without_memory, "sweep.lua");
 script!(SWEPT, "swept.lua");
 script!(RENEW, without_memory, "renew.lua");
 script!(RETIRE, "retire.lua");
-script!(SHIFT, "shift.lua");
+script!(SHIFT, without_memory, "shift.lua");
 script!(EPOCHS, without_memory, "epochs.lua");
 script!(VACATE, without_memory, "vacate.lua");
 script!(VOUCH, without_memory, "vouch.lua");
@@ -119,13 +124,13 @@ script!(OUTBOX_SETTLE, outbox_without_memory, "outbox_settle.lua");
 script!(OUTBOX_HURRY, outbox_without_memory, "outbox_hurry.lua");
 script!(OUTBOX_REPLAY, outbox_without_memory, "outbox_replay.lua");
 script!(OUTBOX_BURY, outbox_without_memory, "outbox_bury.lua");
-script!(OUTBOX_INDEX, outbox, "outbox_index.lua");
+script!(OUTBOX_INDEX, outbox_without_memory, "outbox_index.lua");
 script!(OUTBOX_DEAD, outbox, "outbox_dead.lua");
 script!(OUTBOX_BACKLOG, "outbox_backlog.lua");
 script!(GENERATION, without_memory, "generation.lua");
-script!(PUT_BACK, "put_back.lua");
+script!(PUT_BACK, without_memory, "put_back.lua");
 script!(RESTORE, order_and_outbox_without_memory, "restore.lua");
-script!(RAISE, order, "raise.lua");
+script!(RAISE, order_without_memory, "raise.lua");
 script!(COUNTS, "counts.lua");
 script!(MESSAGE, "message.lua");
 script!(KEPT, "kept.lua");

@@ -8,8 +8,8 @@
 --       and at all (each '' for any), 1 if it is answered from the start, what tell takes (5),
 --       else: outcome, outcome ttl ms, outcome cap, what count takes;
 --       what timeline takes, outbox prefix and what outbox.append takes, if there are outbox messages
--- Returns: what there is in its way, or 'created', its order, how many lines of calls that are gone were freed, this
---          server's time, what tell adds
+-- Returns: what there is in its way, with a line also what would be in it next, or 'created', its order, how many lines
+--          of calls that are gone were freed, this server's time, what tell adds
 local function append(from)
   local messages = timeline(KEYS[8], ARGV[5], false, from)
   if ARGV[messages] then outbox(ARGV[messages]).append(messages + 1) end
@@ -63,22 +63,29 @@ local function of_line(other)
   return ''
 end
 local caller, callee = of_line(on_caller), of_line(on_callee)
-if caller ~= '' or callee ~= '' then return {'busy', caller, callee} end
 
-for place, owed in ipairs({owed_callee or '0', owed_caller or '0'}) do
-  local patience = ARGV[14 + place]
-  local wait = patience ~= '' and tonumber(owed) - now - patience or 0
-  if wait > 0 then return {'limited', string.format('%.0f', wait), place == 1 and 'callee' or 'caller'} end
-end
+-- Why it may not ring, if it may not: for how many ms, and by which bound.
 local limit = tonumber(ARGV[14])
-if limit > 0 then
-  if not rings then
-    redis.call('SET', KEYS[7], '1', 'PX', '60000')
-  elseif tonumber(rings) >= limit then
-    return {'limited', tostring(redis.call('PTTL', KEYS[7])), 'minute'}
-  else
-    redis.call('INCR', KEYS[7])
+local function limited()
+  for place, owed in ipairs({owed_callee or '0', owed_caller or '0'}) do
+    local patience = ARGV[14 + place]
+    local wait = patience ~= '' and tonumber(owed) - now - patience or 0
+    if wait > 0 then return string.format('%.0f', wait), place == 1 and 'callee' or 'caller' end
   end
+  if limit > 0 and tonumber(rings or 0) >= limit then return tostring(redis.call('PTTL', KEYS[7])), 'minute' end
+end
+local wait, bound = limited()
+
+if caller ~= '' or callee ~= '' then
+  -- Changes nothing, and fails where Redis is out of memory: no line is freed for a call that can't be written then.
+  redis.call('SETRANGE', KEYS[9], 0, '')
+  return {'busy', caller, callee, wait, bound}
+end
+if wait then return {'limited', wait, bound} end
+if limit > 0 and rings then
+  redis.call('INCR', KEYS[7])
+elseif limit > 0 then
+  redis.call('SET', KEYS[7], '1', 'PX', '60000')
 end
 
 local order = next_order(KEYS[9], newest, time)
