@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::backend_command::{BackendCommand, CommandOutcome};
 use super::backend_outcomes::BackendOutcomes;
-use super::dialing::{Dialing, Initiated};
+use super::dialing::Dialing;
+use super::initiated::Initiated;
 use super::retry_queue::{Owed, RetryQueue};
 use crate::call::{Actor, CallId, EndReason, Refusal, UserId};
 use crate::signaling::calls::{Failure, Initiate};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::claims::{Claimed, Claims};
 use super::guard::{Dial, DialGuard};
+use super::initiated::{Initiated, too_many_rings};
 use super::retry_queue::{Owed, RetryQueue};
 use crate::call::{
     Actor, Audience, Call, CallId, Command, Contention, Device, EndReason, Push, Role, SAID_LATER, State, UserId, What,
@@ -16,26 +17,11 @@ use crate::signaling::calls::{Announced, Calls, Failure, Initiate, NewCalls};
 use crate::signaling::commands::Commands;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::Session;
-use crate::store::{Created, RingLimit};
-use crate::telemetry::metrics::{self, Freed, Limit};
+use crate::store::Created;
+use crate::telemetry::metrics::{self, Freed};
 
 /// Displaced calls, early commands and lost replies in a row before an initiate is given up as unavailable.
 const ATTEMPTS: u32 = 16;
-
-/// How an initiate was answered.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Initiated {
-    /// `call:incoming` went out, or the call exists already.
-    Ringing,
-    /// The callee has no session; the call is tracked and rings him when he connects.
-    Offline,
-    /// An early command was waiting, or an accept came first: the outcome follows the answer.
-    Settled(Box<Call>),
-    Busy {
-        /// The wire id of the call in which the receiver rings the dialer.
-        ringing: Option<String>,
-    },
-}
 
 /// Dials.
 pub struct Dialing {
@@ -261,13 +247,4 @@ impl Dialing {
         let callee = matches!(call.end().map(|end| end.reason), Some(EndReason::HungUp { .. }));
         self.commands.delivery.tell(call, Audience { caller: true, callee }).await;
     }
-}
-
-fn too_many_rings(limit: RingLimit, wait: Duration) -> Failure {
-    metrics::limited(match limit {
-        RingLimit::PerMinute => Limit::Rings,
-        RingLimit::PerCallee => Limit::RingTime,
-        RingLimit::PerCaller => Limit::CallerRingTime,
-    });
-    Failure::RateLimited { wait }
 }

@@ -48,7 +48,12 @@ impl RetryQueue {
 
     /// Keeps what could not be done now.
     pub fn owe(&self, id: &CallId, owed: Owed) {
-        self.push(id.clone(), owed, self.node.clock.elapsed(), false);
+        self.owe_since(self.node.clock.elapsed(), id, owed);
+    }
+
+    /// The same of what was said at this moment of [`Clock::elapsed`](crate::clock::Clock::elapsed).
+    pub fn owe_since(&self, said: Duration, id: &CallId, owed: Owed) {
+        self.push(id.clone(), owed, said, false);
     }
 
     /// What is being done and takes its time has its place in the order.
