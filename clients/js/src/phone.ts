@@ -368,6 +368,12 @@ export class Phone {
       current(refused ? { type: 'refused', message: error.message } : { type: 'closed', dismissed: false });
     });
     socket.on('disconnect', (reason) => current({ type: 'closed', dismissed: reason === 'io server disconnect' }));
+    // Once the websocket has said `pong` polling is paused for it. If it breaks before it takes over, nothing passes any more, and
+    // engine.io notices by the pings, half a minute later.
+    socket.io.on('open', () => {
+      const { engine } = socket.io;
+      engine.on('upgrading', () => engine.once('upgradeError', () => current({ type: 'closed', dismissed: false })));
+    });
     socket.onAny((name: string, data: unknown, confirm: unknown) => {
       // At once: the caller hears that it rings.
       if (name === 'call:incoming' && typeof confirm === 'function') confirm();

@@ -2,7 +2,10 @@ package app.onlycare.signaling
 
 import io.socket.client.Ack
 import io.socket.client.IO
+import io.socket.client.Manager
 import io.socket.client.Socket
+import io.socket.engineio.client.Transport
+import io.socket.engineio.client.transports.WebSocket
 import java.io.Closeable
 import java.net.URI
 import java.util.concurrent.Callable
@@ -382,6 +385,16 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         }
         opened.on(Socket.EVENT_DISCONNECT) { arguments ->
             current(Input.Closed(arguments.firstOrNull() == "io server disconnect"))
+        }
+        // Once the websocket has said `pong` polling is paused for it. If it breaks before it takes over, nothing passes any
+        // more, and engine.io notices by the pings, half a minute later.
+        opened.io().on(Manager.EVENT_TRANSPORT) { arguments ->
+            val transport = arguments.firstOrNull() as? Transport
+            if (transport?.name == WebSocket.NAME) {
+                transport.once(Transport.EVENT_PACKET) {
+                    for (end in listOf(Transport.EVENT_ERROR, Transport.EVENT_CLOSE)) transport.once(end) { current(Input.Closed(false)) }
+                }
+            }
         }
         opened.onAnyIncoming { arguments ->
             val name = arguments.firstOrNull() as? String ?: return@onAnyIncoming
