@@ -17,6 +17,7 @@ const STRANDED_MS = 60_000;
 const cluster = await Cluster.start(['A', 'B'], { DRAIN_DELAY_SECS: '2', DRAIN_SECS: '5' });
 const balancer = await balance();
 let epoch = 0;
+let stranded = 0;
 
 /** One user's phone: since when it is away, and how long it took to be back. */
 class Watched {
@@ -125,6 +126,7 @@ for (const [at, [fault, happen]] of Object.entries(FAULTS).entries()) {
   await delay(Math.max(0, 20_000 - (performance.now() - ended)));
   while (performance.now() - ended < STRANDED_MS && crowd.some(({ connected }) => !connected)) await delay(100);
   for (const [kind] of kinds) {
+    if (kind !== 'deployed') stranded += crowd.filter((phone) => phone.kind === kind && !phone.connected).length;
     const lost = crowd.filter((phone) => phone.kind === kind && phone.lostAt);
     const times = lost.filter(({ connected, back }) => connected && back).map(({ back }) => back / 1000).sort((x, y) => x - y);
     const of = (share) => (times.length ? times[Math.min(times.length - 1, Math.ceil(share * times.length) - 1)].toFixed(1) : '–');
@@ -134,7 +136,8 @@ for (const [at, [fault, happen]] of Object.entries(FAULTS).entries()) {
   await delay(2000);
   if (cluster.nodes[0].program.exit || at < 2) await replace(0, `next${at}`);
 }
-process.exit(0);
+console.log(stranded ? `${stranded} phones of the libraries are stranded` : 'every phone of the libraries is back');
+process.exit(stranded ? 1 : 0);
 
 async function balance() {
   const sockets = new Set();

@@ -17,6 +17,7 @@ export const CONSTANTS = {
   PUSH_AGE_MS: 20_000,
   RETRY_MS: 1_000,
   RETRY_MAX_MS: 8_000,
+  RESUME_MS: 2_000,
   RECONNECT_MS: 1_000,
   RECONNECT_MAX_MS: 20_000,
   CLOCK_STEP_MS: 2_000,
@@ -81,6 +82,10 @@ export interface Said {
 
 export interface State {
   link: Link;
+  /** When the last attempt to connect began. */
+  since: number;
+  /** `resume()` came when it had just begun. */
+  resumed: boolean;
   userId: string;
   calls: CallRecord[];
   watched: string[];
@@ -128,7 +133,7 @@ export type Effect =
   | { type: 'app'; name: string; data: Fields };
 
 export function initial(userId: string): State {
-  return { link: { status: 'idle', tries: 0 }, userId, calls: [], watched: [], online: {}, watchTries: 0, watchAgain: false, clock: [], messages: [] };
+  return { link: { status: 'idle', tries: 0 }, since: 0, resumed: false, userId, calls: [], watched: [], online: {}, watchTries: 0, watchAgain: false, clock: [], messages: [] };
 }
 
 /** What `input` makes of `before`, and what is to be done about it. Changes nothing else. */
@@ -237,16 +242,30 @@ class Machine {
 
   /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
   private resume(): void {
-    if (this.state.link.status === 'waiting') {
+    const { status } = this.state.link;
+    if (status === 'waiting') {
       this.state.link.tries = 0;
       this.connect();
-    } else if (this.state.link.status === 'ready') {
+    } else if (status === 'connecting') {
+      // It may be tried over a network that is gone.
+      if (this.now - this.state.since > C.RESUME_MS) return this.connectAnew();
+      if (!this.state.resumed) this.effects.push({ type: 'timer', name: 'resume', ms: C.PROBE_MS });
+      this.state.resumed = true;
+    } else if (status === 'ready') {
       this.effects.push({ type: 'send', command: 'probe', key: '', try: 0, event: 'presence:subscribe', payload: { userIds: [] } });
     }
   }
 
+  private connectAnew(): void {
+    this.effects.push({ type: 'disconnect' });
+    this.state.link.tries = 0;
+    this.connect();
+  }
+
   private connect(): void {
     this.link('connecting');
+    this.state.since = this.now;
+    this.state.resumed = false;
     this.effects.push({ type: 'connect' }, { type: 'timer', name: 'connect', ms: C.CONNECT_MS });
   }
 
@@ -281,6 +300,7 @@ class Machine {
     const { status } = this.state.link;
     if (name === 'reconnect' && status === 'waiting') return this.connect();
     if (name === 'connect' && status === 'connecting') return this.drop();
+    if (name === 'resume' && status === 'connecting' && this.state.resumed) return this.connectAnew();
     if (name.startsWith('message:')) return this.messageAgain(name.slice(8));
     if (name === 'watch') return this.watchAll();
     const colon = name.indexOf(':');
@@ -944,7 +964,7 @@ class Machine {
   private push(request: number, data: Fields): void {
     const outcome = this.pushed(data);
     this.effects.push({ type: 'pushed', request, outcome });
-    if (outcome === 'rings' && this.state.link.status === 'waiting') this.resume();
+    if (outcome === 'rings' && this.state.link.status !== 'ready') this.resume();
   }
 
   private pushed(data: Fields): PushOutcome {

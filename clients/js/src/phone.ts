@@ -140,8 +140,8 @@ export class Phone {
   }
 
   /**
-   * The app came back to the front, or the network changed: connects at once instead of waiting, and looks whether a
-   * connection that seems to be there still is.
+   * The app came back to the front, or the network changed: connects at once instead of waiting, also where it tries to for
+   * more than 2 s, and looks whether a connection that seems to be there still is.
    *
    * ```ts
    * declare const phone: import('@onlycare/signaling-client').Phone;
@@ -196,11 +196,7 @@ export class Phone {
    * ```
    */
   onIncoming(listener: (call: Call) => void): Off {
-    const once = onceEach(listener);
-    for (const call of this.calls) {
-      if (call.role === 'callee' && call.state.phase === 'ringing') this.#tell(() => once(call));
-    }
-    return this.#incoming.add(once);
+    return this._hear(this.#incoming, listener, this.calls.filter((call) => call.role === 'callee' && call.state.phase === 'ringing'));
   }
 
   /**
@@ -209,25 +205,22 @@ export class Phone {
    * `answered_elsewhere` if it is another device's.
    */
   onRestored(listener: (call: Call) => void): Off {
-    const once = onceEach(listener);
-    for (const call of this.calls) if (call.state.restored) this.#tell(() => once(call));
-    return this.#restored.add(once);
+    return this._hear(this.#restored, listener, this.calls.filter((call) => call.state.restored));
   }
 
   /** Every change of the link, and how it is now. */
   onLink(listener: (link: Link) => void): Off {
-    this.#tell(() => listener(this.link));
-    return this.#links.add(listener);
+    return this._hear(this.#links, listener, [this.link]);
   }
 
   /** Every change of a watched user. */
   onPresence(listener: (presence: { userId: string; online: boolean }) => void): Off {
-    return this.#presences.add(listener);
+    return this._hear(this.#presences, listener, []);
   }
 
   /** What the backend sends of its own, outside calls: `app:` events (docs/laravel.md), with the `data` that Laravel gave. */
   onAppEvent(listener: (name: string, data: Fields) => void): Off {
-    return this.#appEvents.add(({ name, data }) => listener(name, data));
+    return this._hear(this.#appEvents, ({ name, data }) => listener(name, data), []);
   }
 
   /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. Each is told by `onPresence` as
@@ -268,8 +261,17 @@ export class Phone {
   }
 
   /** @internal */
-  _tell(news: () => void): void {
-    this.#tell(news);
+  _tell<T>(all: Listeners<T>, value: T): void {
+    this.#tell(() => all.tell(value, this.#failed));
+  }
+
+  /** From now on `listener` hears what `all` do, after what there is `now`. It joins behind the news that are on their way
+   * already: they are part of `now`.
+   * @internal */
+  _hear<T>(all: Listeners<T>, listener: (value: T) => void, now: T[]): Off {
+    const one = all.add(listener);
+    this.#tell(() => one.join(now, this.#failed));
+    return () => one.leave();
   }
 
   #ask(send: (request: number) => void): Promise<Result> {
@@ -286,8 +288,7 @@ export class Phone {
     this.#note(input, before, state);
     for (const record of state.calls) this.#calls.get(record.key)?._update(record);
     if (JSON.stringify(before.link) !== JSON.stringify(state.link)) {
-      const link = this.link;
-      this.#tell(() => this.#links.tell(link));
+      this._tell(this.#links, this.link);
     }
     for (const effect of effects) this.#do(effect);
     for (const key of this.#calls.keys()) if (!state.calls.some((call) => call.key === key)) this.#calls.delete(key);
@@ -314,12 +315,10 @@ export class Phone {
       case 'dialled': return void this.#answers.set(effect.request, effect.callId);
       case 'pushed': return void this.#answers.set(effect.request, effect.outcome);
       case 'incoming': {
-        const call = this.#handle(this.#record(effect.callId)!);
-        return this.#tell(() => this.#incoming.tell(call));
+        return this._tell(this.#incoming, this.#handle(this.#record(effect.callId)!));
       }
       case 'restored': {
-        const call = this.#handle(this.#record(effect.callId)!);
-        return this.#tell(() => this.#restored.tell(call));
+        return this._tell(this.#restored, this.#handle(this.#record(effect.callId)!));
       }
       case 'message': {
         const { callId, senderId, data, timestamp, messageId, kept } = effect;
@@ -329,11 +328,11 @@ export class Phone {
       }
       case 'app': {
         const { name, data } = effect;
-        return this.#tell(() => this.#appEvents.tell({ name, data }));
+        return this._tell(this.#appEvents, { name, data });
       }
       case 'presence': {
         const { userId, online } = effect;
-        return this.#tell(() => this.#presences.tell({ userId, online }));
+        return this._tell(this.#presences, { userId, online });
       }
     }
   }
@@ -369,6 +368,12 @@ export class Phone {
       current(refused ? { type: 'refused', message: error.message } : { type: 'closed', dismissed: false });
     });
     socket.on('disconnect', (reason) => current({ type: 'closed', dismissed: reason === 'io server disconnect' }));
+    // Once the websocket has said `pong` polling is paused for it. If it breaks before it takes over, nothing passes any more, and
+    // engine.io notices by the pings, half a minute later.
+    socket.io.on('open', () => {
+      const { engine } = socket.io;
+      engine.on('upgrading', () => engine.once('upgradeError', () => current({ type: 'closed', dismissed: false })));
+    });
     socket.onAny((name: string, data: unknown, confirm: unknown) => {
       // At once: the caller hears that it rings.
       if (name === 'call:incoming' && typeof confirm === 'function') confirm();
@@ -411,17 +416,15 @@ export class Phone {
     if (this.#telling) return;
     this.#telling = true;
     queueMicrotask(() => {
-      for (let next = this.#news.shift(); next; next = this.#news.shift()) {
-        try {
-          next();
-        } catch (error) {
-          this.#write(`a listener failed: ${error instanceof Error ? error.message : 'unknown'}`);
-          console.error(error);
-        }
-      }
+      for (let next = this.#news.shift(); next; next = this.#news.shift()) next();
       this.#telling = false;
     });
   }
+
+  readonly #failed = (error: unknown): void => {
+    this.#write(`a listener failed: ${error instanceof Error ? error.name : 'unknown'}`);
+    console.error(error);
+  };
 
   #note(input: Input, before: State, after: State): void {
     const words = [
@@ -501,16 +504,12 @@ export class Call {
 
   /** Every change, and how it is now. */
   onState(listener: (state: CallState) => void): Off {
-    const state = this.#state;
-    this.#phone._tell(() => listener(state));
-    return this.#states.add(listener);
+    return this.#phone._hear(this.#states, listener, [this.#state]);
   }
 
   /** What the other party sends. The last 64 that came before anybody listened come first. */
   onMessage(listener: (message: Message) => void): Off {
-    const unheard = this.#unheard.splice(0);
-    for (const message of unheard) this.#phone._tell(() => listener(message));
-    return this.#messages.add(listener);
+    return this.#phone._hear(this.#messages, listener, this.#unheard.splice(0));
   }
 
   /** A callee's. `ok`: it is active, and on this device. Errors: `answered_elsewhere`, `overtaken`, `invalid_state`,
@@ -575,31 +574,61 @@ export class Call {
     const state = stateOf(record);
     if (JSON.stringify(state) === JSON.stringify(this.#state)) return;
     this.#state = state;
-    this.#phone._tell(() => this.#states.tell(state));
+    this.#phone._tell(this.#states, state);
   }
 
   /** @internal */
   _hear(message: Message): void {
-    if (this.#messages.size) return this.#phone._tell(() => this.#messages.tell(message));
+    if (this.#messages.size) return this.#phone._tell(this.#messages, message);
     this.#unheard = [...this.#unheard, message].slice(-MESSAGES_KEPT);
   }
 }
 
+type Failed = (error: unknown) => void;
+
+/** Those who hear of one thing. What one of them throws is `failed`, and the others hear all the same. */
 class Listeners<T> {
-  readonly #all = new Set<(value: T) => void>();
+  readonly #all = new Set<One<T>>();
 
   get size(): number {
     return this.#all.size;
   }
 
-  add(listener: (value: T) => void): Off {
-    const own = (value: T) => listener(value);
-    this.#all.add(own);
-    return () => void this.#all.delete(own);
+  add(listener: (value: T) => void): One<T> {
+    const one: One<T> = new One(listener, () => void this.#all.delete(one));
+    this.#all.add(one);
+    return one;
   }
 
-  tell(value: T): void {
-    for (const listener of [...this.#all]) listener(value);
+  tell(value: T, failed: Failed): void {
+    for (const one of [...this.#all]) if (one.joined) one.tell(value, failed);
+  }
+}
+
+class One<T> {
+  joined = false;
+  #open = true;
+
+  constructor(private readonly listener: (value: T) => unknown, private readonly left: () => void) {}
+
+  join(first: T[], failed: Failed): void {
+    this.joined = true;
+    for (const value of first) this.tell(value, failed);
+  }
+
+  tell(value: T, failed: Failed): void {
+    if (!this.#open) return;
+    try {
+      const done = this.listener(value);
+      if (done instanceof Promise) done.catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  leave(): void {
+    this.#open = false;
+    this.left();
   }
 }
 
@@ -623,15 +652,6 @@ function bytesOf(text: string): number {
     bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
   }
   return bytes;
-}
-
-function onceEach(listener: (call: Call) => void): (call: Call) => void {
-  const told = new WeakSet<Call>();
-  return (call) => {
-    if (told.has(call)) return;
-    told.add(call);
-    listener(call);
-  };
 }
 
 function stateOf({ phase, callType, videoAsked, alerting, byPush, restored, acceptedAt, reason, text, durationMs }: CallRecord): CallState {

@@ -7,7 +7,8 @@ import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Cluster, Program, until } from './stage.mjs';
+import ts from 'typescript';
+import { Cluster, Program, closePhones, phoneAt, reaches, ready, until } from './stage.mjs';
 
 const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const readme = readFileSync(here('README.md'), 'utf8');
@@ -21,6 +22,7 @@ before(async () => {
   [node] = (await Cluster.start(['A'])).nodes;
 });
 after(() => {
+  closePhones();
   for (const program of Program.all) program.kill();
 });
 
@@ -72,6 +74,56 @@ test('the page of the README has two phones calling', async () => {
   } finally {
     await browser.close();
     server.close();
+  }
+});
+
+/** Runs a block whose declared constants are what the app has, and gives what it exports. */
+async function play(name, block, more = '') {
+  const { outputText } = ts.transpileModule(block + more, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 } });
+  writeFileSync(`${EXAMPLES}/${name}.mjs`, outputText);
+  return import(`${EXAMPLES}/${name}.mjs`);
+}
+
+test('the blocks about an app run: a ring, a talk, a push, and no login', async () => {
+  const [app, screenOfACall, ...others] = blocks('ts');
+  assert.equal(others.length, 0, 'a block that nobody runs');
+  const shown = [];
+  const rang = [];
+  let [pushed, hangUp, token] = [undefined, undefined, 'token-of-USR_app'];
+  Object.assign(globalThis, {
+    session: { url: node.url, userId: 'USR_app', freshToken: async () => token },
+    installationId: 'installation-1',
+    screens: { ring: (call) => rang.push(call), login: () => shown.push('login'), offline: (away) => shown.push(away ? 'away' : 'there') },
+    push: { onMessage: (handler) => { pushed = handler; } },
+    screen: {
+      show: (text) => shown.push(text), close: () => shown.push('closed'), joinMedia: (...media) => shown.push(media.join(' ')),
+      onHangUp: (handler) => { hangUp = handler; },
+    },
+  });
+  const { talk } = await play('talk', screenOfACall);
+  const { phone } = await play('app', app, '\nexport { phone };');
+  try {
+    const caller = phoneAt(node.url);
+    await ready(caller);
+    await until(() => phone.link.status === 'ready' && shown.includes('there'), 'the app is connected');
+    const call = caller.call('USR_app', 'VIDEO', { channelName: 'channel-1', agoraToken: '006a' });
+    const there = await until(() => rang.shift(), 'it rings');
+    talk(there);
+    await there.answer();
+    await until(() => shown.includes('channel-1 006a'), () => `they talk: ${shown}`);
+    hangUp();
+    await reaches(call, 'ended', 'hung_up');
+    await until(() => shown.at(-1) === 'closed', () => `the screen is closed: ${shown}`);
+    assert.ok(shown.includes('Connecting'), `${shown}`);
+
+    pushed({ type: 'incoming_call', callId: 'CALL_pushed', callerId: caller.userId });
+    assert.equal((await until(() => rang.shift(), 'the push rings')).id, 'CALL_pushed');
+    phone.close();
+    token = undefined;
+    phone.connect();
+    await until(() => shown.at(-1) === 'login', () => `the login is shown: ${shown}`);
+  } finally {
+    phone.close();
   }
 });
 

@@ -1,7 +1,7 @@
 // Two nodes on one Redis, each behind a proxy of ours that can cut, and phones of the library.
 import { createServer, connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Cluster, Program } from '../../../tests/node/cluster.mjs';
+import { Cluster, Program, answersPing } from '../../../tests/node/cluster.mjs';
 import { Phone } from '../dist/index.js';
 
 const PATIENCE_MS = 30_000;
@@ -19,9 +19,20 @@ export async function until(condition, what, within = PATIENCE_MS) {
   }
 }
 
+/** Ends Redis and starts it again after a while, without its data. */
+export async function restartRedis(awayMs) {
+  const redis = Program.all.findLast(({ name }) => name === 'redis');
+  redis.kill();
+  while (!redis.exit) await delay(10);
+  await delay(awayMs);
+  const [, ...args] = redis.child.spawnargs;
+  await new Program('redis', 'redis-server', args).until(() => answersPing(args[args.indexOf('--port') + 1]), 'answer PING');
+}
+
 /** A TCP proxy in front of `target`, which may change. */
 export class Proxy {
-  #sockets = new Set();
+  /** What comes from where, where it goes, and whether it does. */
+  #pipes = new Set();
   open = true;
 
   static async start(target) {
@@ -32,9 +43,10 @@ export class Proxy {
       const { hostname, port } = new URL(proxy.target);
       const far = connect(Number(port), hostname);
       for (const [one, other] of [[near, far], [far, near]]) {
-        proxy.#sockets.add(one);
+        const pipe = { one, other, flows: true };
+        proxy.#pipes.add(pipe);
         one.on('error', () => other.destroy());
-        one.on('close', () => { proxy.#sockets.delete(one); other.destroy(); });
+        one.on('close', () => { proxy.#pipes.delete(pipe); other.destroy(); });
         one.pipe(other);
       }
     });
@@ -45,7 +57,23 @@ export class Proxy {
 
   /** Breaks every connection. */
   cut() {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const { one } of this.#pipes) one.destroy();
+  }
+
+  /** Nothing passes on the connections of now until what this gives is called; new ones are not concerned. */
+  hold() {
+    const held = [...this.#pipes].filter(({ flows }) => flows);
+    for (const pipe of held) {
+      pipe.flows = false;
+      pipe.one.unpipe(pipe.other);
+      pipe.one.pause();
+    }
+    return () => {
+      for (const pipe of held) {
+        pipe.flows = true;
+        if (!pipe.one.destroyed) pipe.one.pipe(pipe.other);
+      }
+    };
   }
 
   close() {

@@ -30,7 +30,10 @@ const AGORA = `const track = { close() {} };
 export default {
   createClient: () => ({
     on() {}, subscribe: async () => track, publish: async (tracks) => { window.agora.push(tracks.length + ' tracks'); },
-    join: async (app, channel) => { window.agora = ['joined ' + channel]; },
+    join: async (app, channel) => {
+      if (!app || !channel) throw new Error('INVALID_PARAMS: "' + app + '", "' + channel + '"');
+      window.agora = ['joined ' + channel];
+    },
     leave: async () => { window.agora.push('left'); },
   }),
   createMicrophoneAudioTrack: async () => track, createCameraVideoTrack: async () => track,
@@ -78,7 +81,7 @@ test('the blocks compile', () => {
   assert.ok(existsSync(join(app, 'dist/sw.js')));
 });
 
-test('two pages call each other, and a reload comes back into the call', async () => {
+test('two pages call each other, and either comes back into the call after a reload', async () => {
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://here').pathname;
     if (path === '/favicon.ico') return response.writeHead(204).end();
@@ -90,8 +93,8 @@ test('two pages call each other, and a reload comes back into the call', async (
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
   try {
     const complaints = [];
-    const open = async (user) => {
-      const tab = await (await browser.newContext()).newPage();
+    const open = async (user, context) => {
+      const tab = await (context ?? await browser.newContext()).newPage();
       tab.on('pageerror', (error) => complaints.push(error.message));
       await tab.goto(`http://127.0.0.1:${server.address().port}/?user=${user}&server=${encodeURIComponent(node.url)}`);
       await tab.waitForFunction(() => document.querySelector('#link').textContent === 'ready');
@@ -106,10 +109,21 @@ test('two pages call each other, and a reload comes back into the call', async (
     await ana.getByText('In a call with USR_w2').waitFor();
     const channel = (await ana.evaluate(() => window.agora[0]));
     for (const tab of [ana, bo]) await agora(tab, `${channel} 2 tracks`);
-    await bo.reload();
-    await bo.getByText('In a call with USR_w1').waitFor();
+    // Another tab of the same browser is the same device, and not in the call.
+    const second = await open('USR_w2', bo.context());
+    await second.getByText('In a call with USR_w1').waitFor();
+    assert.equal(await second.getByText('Go on').isVisible(), false);
+    await second.close();
+    for (const [tab, peer] of [[bo, 'USR_w1'], [ana, 'USR_w2']]) {
+      await tab.reload();
+      await tab.getByText(`In a call with ${peer}`).waitFor();
+      assert.equal(await tab.evaluate(() => window.agora), undefined, 'nothing plays before a click');
+      await tab.getByText('Go on').click();
+      await agora(tab, `${channel} 2 tracks`);
+    }
     await bo.getByText('Hang up').click();
-    await agora(ana, `${channel} 2 tracks left`);
+    for (const tab of [ana, bo]) await agora(tab, `${channel} 2 tracks left`);
+    for (const tab of [ana, bo]) assert.equal(await tab.evaluate(() => sessionStorage.length), 0);
     assert.deepEqual(complaints, []);
   } finally {
     await browser.close();

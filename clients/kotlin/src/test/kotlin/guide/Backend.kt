@@ -12,5 +12,5 @@ object Backend {
     /** POST /calls/initiate: the row, its channel, the tokens of both sides. */
     var createCall: suspend (callee: String) -> Created = { error("not logged in") }
 
-    class Created(val callId: String, val channelName: String, val ownToken: String, val calleeToken: String)
+    class Created(val callId: String, val agoraAppId: String, val channelName: String, val ownToken: String, val calleeToken: String)
 }

@@ -2,6 +2,7 @@
 package guide
 
 import android.app.Application
+import android.content.Intent
 import android.net.ConnectivityManager
 import android.net.Network
 import androidx.lifecycle.DefaultLifecycleObserver
@@ -11,10 +12,12 @@ import app.onlycare.signaling.Call
 import app.onlycare.signaling.Phase
 import app.onlycare.signaling.Phone
 import app.onlycare.signaling.PhoneOptions
+import app.onlycare.signaling.Role
 import java.util.UUID
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
+import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
 
@@ -22,12 +25,15 @@ class CallApp : Application(), DefaultLifecycleObserver {
     lateinit var phone: Phone
         private set
     val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
+    val media by lazy { KeptMedia(this) }
     private val rings by lazy { RingNotification(this) }
+    private val inFront = MutableStateFlow(false)
 
     override fun onCreate() {
         super.onCreate()
         phone = Phone(PhoneOptions(Backend.signalingUrl, Backend.userId, installation(), { Backend.freshToken() }))
         scope.launch { phone.incoming.collect { call -> launch { ring(call) } } }
+        scope.launch { phone.restored.collect { call -> launch { goOn(call) } } }
         ProcessLifecycleOwner.get().lifecycle.addObserver(this)
         getSystemService(ConnectivityManager::class.java).registerDefaultNetworkCallback(
             object : ConnectivityManager.NetworkCallback() {
@@ -37,7 +43,14 @@ class CallApp : Application(), DefaultLifecycleObserver {
         phone.connect()
     }
 
-    override fun onStart(owner: LifecycleOwner) = phone.resume()
+    override fun onStart(owner: LifecycleOwner) {
+        inFront.value = true
+        phone.resume()
+    }
+
+    override fun onStop(owner: LifecycleOwner) {
+        inFront.value = false
+    }
 
     fun call(id: String): Call? = phone.calls.value.find { it.id == id }
 
@@ -50,10 +63,26 @@ class CallApp : Application(), DefaultLifecycleObserver {
         talkOf(call)
     }
 
+    /** A call of before this process. If nothing of its media was kept, another device is in it. */
+    private suspend fun goOn(call: Call) {
+        if (media.of(call.id) == null) return
+        // No service that starts in the background is given the microphone.
+        inFront.first { it }
+        // The server knows whether this device is the one; if not, the call ends here.
+        if (call.role == Role.CALLEE && !call.answer().isOk) return
+        startActivity(Intent(this, CallActivity::class.java).putExtra("call", call.id).addFlags(Intent.FLAG_ACTIVITY_NEW_TASK))
+        talkOf(call)
+    }
+
     /** The media runs in a service, so that it outlives the screen. */
     suspend fun talkOf(call: Call) {
         val state = call.state.first { it.phase == Phase.ACTIVE || it.phase == Phase.ENDED }
-        if (state.phase == Phase.ACTIVE) CallService.start(this, call)
+        if (state.phase == Phase.ACTIVE) {
+            if (call.role == Role.CALLEE) media.keepOf(call)
+            CallService.start(this, call)
+            call.state.first { it.phase == Phase.ENDED }
+        }
+        media.forget(call.id)
     }
 
     /** Made once for the installation: "answered elsewhere" is told by it. */

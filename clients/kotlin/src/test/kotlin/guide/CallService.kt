@@ -36,23 +36,28 @@ class CallService : Service() {
         ServiceCompat.startForeground(this, 1, notification, ServiceInfo.FOREGROUND_SERVICE_TYPE_MICROPHONE)
         val app = application as CallApp
         val call = app.call(intent?.getStringExtra("call").orEmpty())
-        if (call == null) stopSelf() else app.scope.launch { talk(call) }
+        if (call == null) stopSelf() else app.scope.launch { talk(call, app.media.of(call.id)) }
         return START_NOT_STICKY
     }
 
-    private suspend fun talk(call: Call) {
+    private suspend fun talk(call: Call, media: Media?) {
+        if (media == null) {
+            // Nobody would hear him.
+            call.hangUp()
+            return stopSelf()
+        }
         audio.requestAudioFocus(focus)
         audio.mode = AudioManager.MODE_IN_COMMUNICATION
-        join(call)
+        join(call, media)
         call.state.first { it.phase == Phase.ENDED }
         leave()
         stopSelf()
     }
 
-    private fun join(call: Call) {
+    private fun join(call: Call, media: Media) {
         val config = RtcEngineConfig()
         config.mContext = applicationContext
-        config.mAppId = call.fields["agoraAppId"] as? String ?: ""
+        config.mAppId = media.appId
         config.mEventHandler = object : IRtcEngineEventHandler() {}
         val options = ChannelMediaOptions()
         options.channelProfile = Constants.CHANNEL_PROFILE_COMMUNICATION
@@ -61,7 +66,7 @@ class CallService : Service() {
         options.publishCameraTrack = call.callType == "VIDEO"
         engine = RtcEngine.create(config).apply {
             if (call.callType == "VIDEO") enableVideo()
-            joinChannel(Dialling.tokenOf(call), call.fields["channelName"] as String, 0, options)
+            joinChannel(media.token, media.channel, 0, options)
         }
     }
 

@@ -27,6 +27,7 @@ class RtcEngine private constructor(private val config: RtcEngineConfig) {
     fun enableVideo(): Int = 0
 
     fun joinChannel(token: String?, channelId: String, uid: Int, options: ChannelMediaOptions): Int {
+        check(config.mAppId != "" && channelId != "") { "the app id or the channel is empty" }
         check(uid == 0 && options.publishMicrophoneTrack == true)
         Device.joined += "${config.mAppId} $channelId $token"
         return 0

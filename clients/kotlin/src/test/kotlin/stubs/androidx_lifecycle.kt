@@ -8,6 +8,8 @@ interface LifecycleOwner {
 
 interface DefaultLifecycleObserver : LifecycleObserver {
     fun onStart(owner: LifecycleOwner): Unit = Unit
+
+    fun onStop(owner: LifecycleOwner): Unit = Unit
 }
 
 class Lifecycle(private val owner: LifecycleOwner) {

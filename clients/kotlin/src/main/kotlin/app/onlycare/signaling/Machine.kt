@@ -25,6 +25,7 @@ internal object Constants {
     const val PUSH_AGE_MS = 20_000L
     const val RETRY_MS = 1_000L
     const val RETRY_MAX_MS = 8_000L
+    const val RESUME_MS = 2_000L
     const val RECONNECT_MS = 1_000L
     const val RECONNECT_MAX_MS = 20_000L
     const val CLOCK_STEP_MS = 2_000L
@@ -104,6 +105,8 @@ internal data class Said(
  * @property watchTries subscriptions of this session that came to nothing, one after the other
  * @property watchAgain all are to be subscribed to again, whatever other subscriptions bring meanwhile
  * @property clock the server's clock minus this device's, one of each session
+ * @property since when the last attempt to connect began
+ * @property resumed `resume()` came when it had just begun
  * @property messages in the order of the app: the first is under way, the others wait for it
  */
 internal data class State(
@@ -114,6 +117,8 @@ internal data class State(
     var online: Map<String, Boolean>,
     var clock: List<Long>,
     var messages: List<Said>,
+    var since: Long = 0,
+    var resumed: Boolean = false,
     var watchTries: Int = 0,
     var watchAgain: Boolean = false,
 )
@@ -282,16 +287,33 @@ private class Machine(val state: State, private val now: Long, private val rando
 
     /** The network changed or the app is back: no waiting, and no trust in a socket that was left alone. */
     private fun resume() {
-        if (state.link.status == LinkStatus.WAITING) {
-            state.link = state.link.copy(tries = 0)
-            connect()
-        } else if (state.link.status == LinkStatus.READY) {
-            effects += Effect.Send("probe", "", 0, "presence:subscribe", mapOf("userIds" to emptyList<String>()))
+        when (state.link.status) {
+            LinkStatus.WAITING -> {
+                state.link = state.link.copy(tries = 0)
+                connect()
+            }
+            LinkStatus.CONNECTING -> {
+                // It may be tried over a network that is gone.
+                if (now - state.since > Constants.RESUME_MS) return connectAnew()
+                if (!state.resumed) effects += Effect.Timer("resume", Constants.PROBE_MS)
+                state.resumed = true
+            }
+            LinkStatus.READY ->
+                effects += Effect.Send("probe", "", 0, "presence:subscribe", mapOf("userIds" to emptyList<String>()))
+            LinkStatus.IDLE, LinkStatus.REFUSED -> Unit
         }
+    }
+
+    private fun connectAnew() {
+        effects += Effect.Disconnect
+        state.link = state.link.copy(tries = 0)
+        connect()
     }
 
     private fun connect() {
         link(LinkStatus.CONNECTING)
+        state.since = now
+        state.resumed = false
         effects += Effect.Connect
         effects += Effect.Timer("connect", Constants.CONNECT_MS)
     }
@@ -326,6 +348,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         val status = state.link.status
         if (name == "reconnect" && status == LinkStatus.WAITING) return connect()
         if (name == "connect" && status == LinkStatus.CONNECTING) return drop()
+        if (name == "resume" && status == LinkStatus.CONNECTING && state.resumed) return connectAnew()
         if (name.startsWith("message:")) {
             // Only the one that it was set for: by now it may be answered, and the next is under way.
             val message = state.messages.firstOrNull() ?: return
@@ -991,7 +1014,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun push(request: Int, data: Fields) {
         val outcome = pushed(data)
         effects += Effect.Pushed(request, outcome)
-        if (outcome == PushOutcome.RINGS && state.link.status == LinkStatus.WAITING) resume()
+        if (outcome == PushOutcome.RINGS && state.link.status != LinkStatus.READY) resume()
     }
 
     private fun pushed(data: Fields): PushOutcome {

@@ -2,7 +2,10 @@ package app.onlycare.signaling
 
 import io.socket.client.Ack
 import io.socket.client.IO
+import io.socket.client.Manager
 import io.socket.client.Socket
+import io.socket.engineio.client.Transport
+import io.socket.engineio.client.transports.WebSocket
 import java.io.Closeable
 import java.net.URI
 import java.util.concurrent.Callable
@@ -11,6 +14,7 @@ import java.util.concurrent.ScheduledFuture
 import java.util.concurrent.ScheduledThreadPoolExecutor
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicBoolean
+import java.util.concurrent.atomic.AtomicInteger
 import kotlin.random.Random
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.flow.Flow
@@ -21,8 +25,9 @@ import kotlinx.coroutines.flow.flow
 /** Gives the bearer token. */
 public fun interface TokenProvider {
     /**
-     * Asked at every attempt to connect, on a thread of its own; it may block, for 30 s at most. Null or an empty text
-     * means that nobody is logged in; an exception, that the token could not be had this time and is asked for again.
+     * Asked at every attempt to connect, on a thread of its own; it may block, for 30 s at most, and be asked once more
+     * meanwhile, where the network changed. Null or an empty text means that nobody is logged in; an exception, that the
+     * token could not be had this time and is asked for again.
      */
     @Throws(Exception::class)
     public fun token(): String?
@@ -101,7 +106,9 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     /** Counts attempts to connect: what an older one has to say is not heard. */
     private var attempt = 0
     private var requests = 0
-    private val asking = AtomicBoolean()
+
+    /** Threads of the token provider. */
+    private val asking = AtomicInteger()
     private val waiting = HashMap<Int, CompletableDeferred<Outcome>>()
     private val answers = HashMap<Int, Any>()
     private val timers = HashMap<String, ScheduledFuture<*>>()
@@ -156,8 +163,8 @@ public class Phone(private val options: PhoneOptions) : Closeable {
      * there. */
     public fun connect(): Unit = post(Input.Start)
 
-    /** The app came back to the front, or the network changed: connects at once instead of waiting, and looks whether a
-     * connection that seems to be there still is. */
+    /** The app came back to the front, or the network changed: connects at once instead of waiting, also where it tries to
+     * for more than 2 s, and looks whether a connection that seems to be there still is. */
     public fun resume(): Unit = post(Input.Resume)
 
     /** Disconnects for good, as on a logout. Calls end here as [EndReason.LOST]; hang up first. Open results are
@@ -334,19 +341,20 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         val current = { input: Input ->
             worker.execute { if (mine == attempt) take(input) }
         }
-        if (!asking.compareAndSet(false, true)) {
+        if (asking.incrementAndGet() > ASKING) {
             // The provider still works on what it was asked before.
+            asking.decrementAndGet()
             current(Input.Closed(false))
             return
         }
         val ask = Thread({
             val token = try {
                 options.token.token()
-            } catch (_: Exception) {
+            } catch (_: Throwable) {
                 current(Input.Closed(false))
                 return@Thread
             } finally {
-                asking.set(false)
+                asking.decrementAndGet()
             }
             worker.execute {
                 if (mine == attempt) if (token.isNullOrEmpty()) take(Input.NoToken) else open(token, current)
@@ -377,6 +385,16 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         }
         opened.on(Socket.EVENT_DISCONNECT) { arguments ->
             current(Input.Closed(arguments.firstOrNull() == "io server disconnect"))
+        }
+        // Once the websocket has said `pong` polling is paused for it. If it breaks before it takes over, nothing passes any
+        // more, and engine.io notices by the pings, half a minute later.
+        opened.io().on(Manager.EVENT_TRANSPORT) { arguments ->
+            val transport = arguments.firstOrNull() as? Transport
+            if (transport?.name == WebSocket.NAME) {
+                transport.once(Transport.EVENT_PACKET) {
+                    for (end in listOf(Transport.EVENT_ERROR, Transport.EVENT_CLOSE)) transport.once(end) { current(Input.Closed(false)) }
+                }
+            }
         }
         opened.onAnyIncoming { arguments ->
             val name = arguments.firstOrNull() as? String ?: return@onAnyIncoming
@@ -468,6 +486,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
 
     private companion object {
         const val LOG_STEPS = 100
+        const val ASKING = 3
         const val EVENT_BYTES = 16 * 1024
     }
 }

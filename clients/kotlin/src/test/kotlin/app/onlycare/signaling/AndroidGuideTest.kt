@@ -7,6 +7,7 @@ import guide.Dialling
 import guide.PushService
 import java.io.File
 import javax.xml.parsers.DocumentBuilderFactory
+import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -83,9 +84,9 @@ class AndroidGuideTest {
             assertTrue(!Device.focused && Device.audioMode == 0)
 
             launch { ana.incoming.collect { it.answer() } }.also { answering ->
-                Backend.createCall = { Backend.Created("CALL_${System.nanoTime()}", "channel-2", "own", "his") }
+                Backend.createCall = { Backend.Created("CALL_${System.nanoTime()}", "app-2", "channel-2", "own", "his") }
                 val back = Dialling.dial(app, ana.userId, CallType.AUDIO)
-                eventually("they talk again") { Device.joined.toList() == listOf(" channel-2 own") }
+                eventually("they talk again") { Device.joined.toList() == listOf("app-2 channel-2 own") }
                 back.hangUp()
                 eventually("it is over") { Device.services.isEmpty() }
                 answering.cancel()
@@ -97,7 +98,64 @@ class AndroidGuideTest {
             eventually("it was declined") { declined.state.value.reason == EndReason.REJECTED }
             eventually("nothing is shown") { Device.notifications.isEmpty() && Device.activities.isEmpty() }
             assertNull(app.call(declined.id))
+            eventually("nothing of a call is kept", { "${Device.settings}" }) { Device.settings.size == 1 }
             app.phone.close()
+        }
+    }
+
+    @Test
+    fun `a process that was killed in a call comes back into it, as callee and as caller, and another device does not`() = runBlocking {
+        Stage().use { stage ->
+            val node = stage.node("H")
+            val ana = stage.phone(node.url)
+            ana.onIncoming { call -> call.answer {} }
+            ana.connect()
+            Backend.signalingUrl = node.url
+            Backend.userId = "USR_again"
+            Backend.freshToken = { "token-of-USR_again" }
+            Backend.createCall = { Backend.Created("CALL_${System.nanoTime()}", "app-4", "channel-4", "own", "his") }
+            suspend fun begin() = CallApp().also { app ->
+                Device.begin(app)
+                eventually("it is ready", { "${app.phone.log}" }) { app.phone.link.value.status == LinkStatus.READY }
+            }
+            suspend fun again(killed: CallApp): CallApp {
+                killed.scope.cancel()
+                killed.phone.close()
+                eventually("it is gone") { killed.phone.link.value.status == LinkStatus.IDLE }
+                return begin()
+            }
+            suspend fun talks(where: String) =
+                eventually("they talk", { "in ${Device.joined}" }) { Device.joined.toList() == listOf(where) && Device.services.size == 1 }
+            eventually("she is ready") { ana.link.value.status == LinkStatus.READY }
+            var app = begin()
+
+            val call = ana.call(
+                "USR_again", CallType.VIDEO,
+                CallOptions(channelName = "channel-3", agoraToken = "007", further = mapOf("agoraAppId" to "app-3")),
+            )
+            eventually("it rings") { Device.notifications.size == 1 }
+            Device.notifications.values.single().answer!!.send()
+            talks("app-3 channel-3 007")
+            app = again(app)
+            talks("app-3 channel-3 007")
+            assertEquals(1, Device.activities.size)
+            assertEquals(Phase.ACTIVE, call.state.value.phase)
+            call.hangUp()
+            eventually("all is put away") { Device.activities.isEmpty() && Device.services.isEmpty() && Device.joined.isEmpty() }
+
+            val id = Dialling.dial(app, ana.userId, CallType.AUDIO).id
+            talks("app-4 channel-4 own")
+            app = again(app)
+            talks("app-4 channel-4 own")
+
+            app.scope.cancel()
+            Device.settings.clear()
+            val tablet = begin()
+            eventually("the other device knows of the call") { tablet.call(id) != null }
+            assertEquals(Outcome.OK, tablet.call(id)!!.hangUp())
+            eventually("it is over") { ana.calls.value.isEmpty() }
+            assertTrue(Device.joined.isEmpty() && Device.services.isEmpty(), "it stayed out of the call")
+            listOf(app, tablet).forEach { it.phone.close() }
         }
     }
 }

@@ -1,10 +1,18 @@
 package app.onlycare.signaling
 
 import java.io.File
+import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.TimeUnit
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.cancel
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import readme.Calls
+import readme.Screens
 
 /** The blocks of README.md are files of these tests, word for word, and are run. So are the examples of docstrings. */
 class ReadmeTest {
@@ -39,6 +47,44 @@ class ReadmeTest {
     fun `the program in Java has two phones calling`() {
         val lines = run("readme.TwoPhonesInJava")
         assertTrue("bo: USR_1003 calls" in lines && "ana: they talk" in lines, "$lines")
+    }
+
+    @Test
+    fun `the class of the README rings, talks, is pushed and asks for a login`() = runBlocking {
+        val shown = CopyOnWriteArrayList<String>()
+        val rang = CopyOnWriteArrayList<Call>()
+        var token: String? = "token-of-USR_readme"
+        val screens = object : Screens {
+            override fun ring(call: Call) = Unit.also { rang += call }
+            override fun offline(away: Boolean) = Unit.also { shown += if (away) "away" else "there" }
+            override fun login() = Unit.also { shown += "login" }
+            override fun talk(channel: Any?, token: Any?) = Unit.also { shown += "$channel $token" }
+            override fun text(text: String) = Unit.also { shown += text }
+            override fun close() = Unit.also { shown += "closed" }
+        }
+        Stage().use { stage ->
+            val node = stage.node("S")
+            val scope = CoroutineScope(Dispatchers.Default)
+            val calls = Calls(node.url, "USR_readme", "installation-1", { token }, scope, screens)
+            val caller = stage.phone(node.url).also(Phone::connect)
+            for (phone in listOf(calls.phone, caller)) eventually("it is ready") { phone.link.value.status == LinkStatus.READY }
+            calls.cameBack()
+            val call = caller.call("USR_readme", CallType.VIDEO, CallOptions(channelName = "channel-1", agoraToken = "006a"))
+            eventually("it rings") { rang.size == 1 }
+            scope.launch { calls.show(rang.single()) }
+            assertEquals(Outcome.OK, rang.single().answer())
+            eventually("they talk", { "$shown" }) { "channel-1 006a" in shown }
+            call.hangUp()
+            eventually("the screen is closed", { "$shown" }) { "closed" in shown }
+            assertTrue(calls.pushed(mapOf("type" to "incoming_call", "callId" to "CALL_pushed", "callerId" to caller.userId)))
+            eventually("the push rings") { rang.size == 2 }
+            calls.phone.close()
+            token = null
+            calls.phone.connect()
+            eventually("the login is shown", { "$shown" }) { "login" in shown }
+            scope.cancel()
+            calls.phone.close()
+        }
     }
 
     @Test

@@ -27,22 +27,35 @@ internal class Stage : AutoCloseable {
     private val binary = System.getenv("SIGNALING_BIN").orEmpty()
     private val redis = freePort()
     private val prefix = "kotlin-${System.nanoTime()}"
+    private var store: Process
 
     init {
         assumeTrue(File(binary).canExecute(), "SIGNALING_BIN names no binary")
-        val quiet = listOf("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder.path)
-        start(ProcessBuilder(listOf("redis-server", "--port", "$redis") + quiet), "redis")
-        until("redis answers") { runCatching { Socket("127.0.0.1", redis).close() }.isSuccess }
+        store = startRedis()
     }
 
-    fun node(name: String): Node {
+    private fun startRedis(): Process {
+        val quiet = listOf("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder.path)
+        val started = start(ProcessBuilder(listOf("redis-server", "--port", "$redis") + quiet), "redis")
+        until("redis answers") { runCatching { Socket("127.0.0.1", redis).close() }.isSuccess }
+        return started
+    }
+
+    /** Ends Redis and starts it again after a while, without its data. */
+    suspend fun restartRedis(awayMs: Long) {
+        store.destroyForcibly().waitFor()
+        delay(awayMs)
+        store = startRedis()
+    }
+
+    fun node(name: String, more: Map<String, String> = emptyMap()): Node {
         val builder = ProcessBuilder(binary)
         builder.environment() += mapOf(
             "PORT" to "0", "ADMIN_PORT" to "0", "HOST" to "127.0.0.1", "AUTH" to "insecure", "LOG_FORMAT" to "json",
             "LARAVEL_API_SECRET" to "secret-of-the-kotlin-tests", "REDIS_URL" to "redis://127.0.0.1:$redis",
             "REDIS_PREFIX" to prefix, "CALLER_GRACE_SECS" to "20", "HANDSHAKES_PER_SECOND" to "0",
             "HANDSHAKES_PER_ADDRESS_PER_SECOND" to "0", "EVENTS_PER_MINUTE" to "0",
-        )
+        ) + more
         val process = start(builder, name)
         val listening = Regex(""""(public|admin)":"([^"]+)"""")
         fun addresses() = File(folder, name).readLines().filter { "\"listening\"" in it }
@@ -80,15 +93,24 @@ internal class Stage : AutoCloseable {
 internal class Node(private val process: Process, val address: String) {
     val url = "http://$address"
 
+    val isAlive: Boolean get() = process.isAlive
+
     fun kill() {
         process.destroyForcibly().waitFor()
+    }
+
+    /** Lets it go as an operator does; [ended] waits for it. */
+    fun drain() = process.destroy()
+
+    fun ended() {
+        check(process.waitFor(PATIENCE_MS, TimeUnit.MILLISECONDS)) { "a node that was told to stop runs on" }
     }
 }
 
 /** Passes bytes on to [target], which may change, and can break every connection. */
 internal class Proxy(@Volatile var target: String) : AutoCloseable {
     private val server = ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"))
-    private val sockets = ConcurrentHashMap.newKeySet<Socket>()
+    private val pipes = ConcurrentHashMap.newKeySet<Pipe>()
 
     @Volatile
     var open = true
@@ -104,23 +126,45 @@ internal class Proxy(@Volatile var target: String) : AutoCloseable {
         val (host, port) = target.split(":")
         val far = if (open) runCatching { Socket(host, port.toInt()) }.getOrNull() else null
         if (far == null) return near.close()
-        for ((from, to) in listOf(near to far, far to near)) {
-            sockets += from
+        for (pipe in listOf(Pipe(near, far), Pipe(far, near))) {
+            pipes += pipe
             thread(isDaemon = true) {
-                runCatching { from.getInputStream().copyTo(to.getOutputStream()) }
-                from.close()
-                to.close()
-                sockets -= from
+                pipe.run()
+                pipes -= pipe
             }
         }
     }
 
-    fun cut() = sockets.forEach(Socket::close)
+    fun cut() = pipes.forEach { it.from.close() }
+
+    /** Nothing passes on the connections of now until what this gives is called; new ones are not concerned. */
+    fun hold(): () -> Unit {
+        val held = pipes.filter { it.flows }.onEach { it.flows = false }
+        return { for (pipe in held) pipe.flows = true }
+    }
 
     override fun close() {
         open = false
         server.close()
         cut()
+    }
+}
+
+private class Pipe(val from: Socket, private val to: Socket) {
+    @Volatile
+    var flows = true
+
+    fun run() {
+        runCatching {
+            val bytes = ByteArray(8192)
+            do {
+                val count = from.getInputStream().read(bytes)
+                while (!flows && !from.isClosed) Thread.sleep(5)
+                if (count > 0) to.getOutputStream().write(bytes, 0, count)
+            } while (count >= 0)
+        }
+        from.close()
+        to.close()
     }
 }
 

@@ -1,0 +1,66 @@
+// Listeners, without a server: clients/kotlin's ListenersTest asks the same.
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+import { setImmediate as settled } from 'node:timers/promises';
+import { Phone } from '../dist/index.js';
+
+const phoneOf = () => new Phone({ url: 'http://127.0.0.1:1', userId: 'USR_1', deviceId: 'device', token: () => new Promise(() => {}) });
+const push = (phone, n) => phone.handlePush({ type: 'incoming_call', callId: `CALL_${n}`, callerId: 'USR_2' });
+
+test('who begins to listen while news are on their way hears each once, in order', async () => {
+  const phone = phoneOf();
+  const [calls, phases, links] = [[], [], []];
+  push(phone, 1);
+  phone.onIncoming(({ id }) => calls.push(id));
+  const [call] = phone.calls;
+  call.answer();
+  call.onState(({ phase }) => phases.push(phase));
+  call.decline();
+  phone.connect();
+  phone.onLink(({ status }) => links.push(status));
+  phone.close();
+  push(phone, 2);
+  assert.deepEqual([calls, phases, links], [[], [], []], 'nobody hears anything within a step');
+  await settled();
+  assert.deepEqual(calls, ['CALL_1', 'CALL_2']);
+  assert.deepEqual(phases, ['answering', 'ended']);
+  assert.deepEqual(links, ['connecting', 'idle']);
+  phone.close();
+});
+
+test('who has gone hears no more, also of what was on its way', async () => {
+  const phone = phoneOf();
+  const calls = [];
+  push(phone, 1);
+  phone.onIncoming(({ id }) => calls.push(id))();
+  push(phone, 2);
+  const off = phone.onIncoming(({ id }) => {
+    calls.push(id);
+    off();
+  });
+  await settled();
+  assert.deepEqual(calls, ['CALL_1']);
+  phone.close();
+});
+
+test('a listener that throws, at once or later, keeps nothing from the others', async () => {
+  const phone = phoneOf();
+  const complaints = mock.method(console, 'error', () => {});
+  const calls = [];
+  phone.onIncoming(() => { throw new Error('thrown by a test'); });
+  phone.onIncoming(async () => { throw new TypeError('thrown by a test'); });
+  phone.onIncoming(({ id }) => calls.push(id));
+  phone.onIncoming((call) => call.onState(() => { throw undefined; }));
+  push(phone, 1);
+  push(phone, 2);
+  await settled();
+  complaints.mock.restore();
+  assert.deepEqual(calls, ['CALL_1', 'CALL_2']);
+  const failures = phone.log.map(({ text }) => text).filter((text) => text.startsWith('a listener failed'));
+  assert.deepEqual(failures.sort(), [
+    'a listener failed: Error', 'a listener failed: Error', 'a listener failed: TypeError', 'a listener failed: TypeError',
+    'a listener failed: unknown', 'a listener failed: unknown',
+  ]);
+  assert.equal(complaints.mock.callCount(), 6);
+  phone.close();
+});
