@@ -26,7 +26,8 @@ impl Commands {
             session: by.and_then(|by| by.session.clone()),
         };
         let changed = async {
-            let judged = self.change(id, command).await;
+            // On the heap: what asks for it may be deep, and a worker's stack is not.
+            let judged = Box::pin(self.change(id, command)).await;
             trace::note("outcome", || {
                 judged.as_ref().map_or_else(|failure| failure.code().name(), |call| call.state.name())
             });

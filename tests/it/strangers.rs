@@ -585,8 +585,9 @@ async fn transports_are_counted_before_they_are_sessions() {
     let ana = cluster.phone(0, &unique("ana")).await;
     let answers = join_all((0..20).map(|_| get(address, open))).await;
     let opened = answers.iter().filter(|(status, _)| *status == 200).count();
+    let refused = answers.iter().filter(|(status, _)| *status == 503).count();
     assert!((1..=6).contains(&opened), "{opened} transports beside a session, of 5 places");
-    assert_eq!(get(address, open).await.0, 503);
+    assert_eq!(opened + refused, answers.len());
     until("they end", PATIENCE, async || transports.open() == 1 && transports.named() == 0).await;
     assert!(ana.keep_connected());
     assert_eq!(get(address, open).await.0, 200);

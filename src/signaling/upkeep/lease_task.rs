@@ -132,7 +132,7 @@ impl LeaseTask {
     async fn are_absent(&self, left: &[Leftover]) -> Result<(), StoreError> {
         let absences = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |leftover| async move {
             if leftover.removed_at.is_none() {
-                self.absences.begin(&leftover.session, Some(leftover.left_at)).await?;
+                Box::pin(self.absences.begin(&leftover.session, Some(leftover.left_at))).await?;
             }
             self.registration.is_removed(&leftover.session);
             Ok(())

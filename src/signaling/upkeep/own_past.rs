@@ -62,7 +62,8 @@ impl OwnPast {
                 let is_gone = |session: &SessionRecord| !self.local.has(&session.user, &session.id);
                 let gone: Vec<_> = swept.sessions.into_iter().filter(is_gone).collect();
                 for session in &gone {
-                    self.absences.begin(session, None).await?;
+                    // On the heap: the lease task is deep already.
+                    Box::pin(self.absences.begin(session, None)).await?;
                 }
                 self.sessions.swept(&lease, &users.into_iter().collect::<Vec<_>>()).await?;
                 for session in &gone {

@@ -46,7 +46,7 @@ impl Dialing {
         let (id, nonce) = (call.id.clone(), call.born);
         let refused = self.queue.dials_again(&id, &by.user);
         let mut may_exist = None;
-        let dialled = self.dial(&dial, by, call, &mut may_exist).await;
+        let dialled = Box::pin(self.dial(&dial, by, call, &mut may_exist)).await;
         let withdraw = |id: &CallId, nonce| self.queue.owe(id, Owed::Withdrawal { caller: by.user.clone(), nonce });
         if dialled.is_err() {
             // What an earlier attempt wrote is still nobody's call.

@@ -57,7 +57,7 @@ impl Retrying {
                 return;
             }
             // Refused or unknown is an answer too; only a failing store keeps it waiting.
-            let paid = self.node.obeying(waiting.since, self.pay(&waiting.id, &waiting.owed)).await;
+            let paid = self.node.obeying(waiting.since, Box::pin(self.pay(&waiting.id, &waiting.owed))).await;
             let failed = matches!(paid, Err(Failure::Unavailable));
             let is_old = self.node.since(waiting.since) > PATIENCE;
             if failed && !is_old {
