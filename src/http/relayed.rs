@@ -196,19 +196,4 @@ mod tests {
         drop((held, others, next));
         assert_empty(&relays);
     }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_websocket_is_a_strangers_until_it_has_lived() {
-        let relays = Arc::new(Relays::default());
-        let place = relays.begin("192.0.2.1".parse().unwrap(), session(0)).unwrap();
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let running = tokio::spawn(Arc::clone(&relays).websocket(place, async { drop(ended.await) }));
-        tokio::time::sleep(A_STRANGER_LIVES / 2).await;
-        assert_eq!((relays.websockets(), relays.settled()), (1, 0));
-        tokio::time::sleep(A_STRANGER_LIVES).await;
-        assert_eq!((relays.websockets(), relays.settled()), (1, 1));
-        drop(end);
-        running.await.unwrap();
-        assert_eq!((relays.websockets(), relays.settled(), relays.open.lock().in_all), (0, 0, 0));
-    }
 }
