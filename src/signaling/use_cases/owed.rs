@@ -158,11 +158,11 @@ mod tests {
     }
 
     fn end(user: &str) -> Owed {
-        Owed::Command(Command::End { by: Actor::over_http(&UserId::new(user), None), reason: None })
+        Owed::Command(Command::End { by: Actor::over_http(&UserId::parse(user).unwrap(), None), reason: None })
     }
 
     fn withdrawal(user: &str) -> Owed {
-        Owed::Withdrawal { caller: UserId::new(user), nonce: 1 }
+        Owed::Withdrawal { caller: UserId::parse(user).unwrap(), nonce: 1 }
     }
 
     fn ended() -> Owed {

@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn end(user: &str) -> Owed {
-        Owed::Command(Command::End { by: Actor::over_http(&UserId::new(user), None), reason: None })
+        Owed::Command(Command::End { by: Actor::over_http(&UserId::parse(user).unwrap(), None), reason: None })
     }
 
     /// Fails before: all had one queue, and the oldest in it went.
