@@ -206,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn who_left_is_looked_for_once_until_he_comes_back() {
         let (clock, second) = (Clock::manual(Timestamp::from_millis(1_000_000)), Duration::from_secs(1));
-        let [ana, bo, cleo, dan] = ["ana", "bo", "cleo", "dan"].map(UserId::new);
+        let [ana, bo, cleo, dan] = ["ana", "bo", "cleo", "dan"].map(|name| UserId::parse(name).unwrap());
         let subscriptions = subscribed_to(&[(&ana, Some(true)), (&bo, None), (&cleo, Some(false))]);
         subscriptions.left([&ana, &cleo, &dan], clock.uptime());
         assert_eq!(subscriptions.books.lock().left.len(), 2, "nobody subscribed to dan");

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_last_departure_is_the_one_that_is_judged() {
-        let (leaving, ana, bo) = (Leaving::default(), UserId::new("ana"), UserId::new("bo"));
+        let (leaving, ana, bo) = (Leaving::default(), UserId::stored("ana").unwrap(), UserId::stored("bo").unwrap());
         assert!(!leaving.came_back(&ana), "he comes for the first time");
         leaving.left(&ana);
         leaving.left(&bo);
