@@ -305,6 +305,7 @@ async fn who_pings_and_does_not_read_is_cut() {
             pours(&mut stream, &pings, MOST).await
         }));
         let (taken, _) = tokio::join!(strangers, ana.completes_call(&bo));
+        eprintln!("DBG {taken:?}");
         assert!(taken.iter().all(|taken| *taken < MOST), "{taken:?} bytes of pings were taken");
     }
     // Who says something before it is a websocket hides nothing by it.
