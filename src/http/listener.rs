@@ -32,6 +32,8 @@ use crate::telemetry::metrics::{self, Cut, Limit};
 const HEAD_LIMIT: usize = 32 * 1024;
 /// Where no further descriptor is to be had, trying again at once would only burn time.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The kernel keeps so much for a client that does not read; left to itself, megabytes.
+const SEND_BUFFER: usize = 128 * 1024;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// To whom there is no place for. It is written before anything was read, and whoever does not take it loses it.
 const NO_PLACE: &[u8] =
@@ -172,6 +174,7 @@ fn tune(stream: &TcpStream, stuck_after: Duration) {
     let socket = SockRef::from(stream);
     // Best effort: without them a connection is slower or lives longer, no more.
     let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
     let _ = socket.set_tcp_user_timeout(Some(stuck_after));
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4));
 }
