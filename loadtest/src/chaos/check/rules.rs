@@ -302,6 +302,9 @@ impl<'a> Court<'a> {
         if self.accepted_at.is_some() || self.accepted_before(due) || self.ended.is_some_and(|ended| ended <= due) {
             return;
         }
+        if self.facts.deadlines_rest(due) {
+            return;
+        }
         for (phone, share) in &self.shares {
             let Some(knows) = share.knows.filter(|_| share.freed.is_none_or(|(freed, _)| freed > due)) else {
                 continue;
