@@ -506,6 +506,31 @@ async fn what_is_registered_late_under_an_epoch_that_is_over_goes() {
     cluster.close().await;
 }
 
+/// The same where the store was lost once more before all were registered under the next epoch: neither the store nor the
+/// node knew of the first any more (chaos, seed 40).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_epoch_is_forgotten_between_two_losses() {
+    let redis = Redis::start();
+    let near = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[format!("redis://{}", near.address)]).await;
+    let bo = cluster.phone(0, &unique("bo")).await;
+    let (sessions, user) = (&cluster.shared.sessions, UserId::parse(&bo.user).unwrap());
+    let of_bo = async || sessions.sessions(&user).await.ok()?.into_iter().next();
+    let before = of_bo().await.expect("he is registered");
+    near.cut_at_reply_of(&bo.user);
+    assert_eq!(redis.command(&["FLUSHALL"]), "OK");
+    until("he is being registered under the next epoch", ONE_LEASE, async || near.has_struck()).await;
+    assert_eq!(redis.command(&["FLUSHALL"]), "OK");
+    near.mend();
+    let is_again = async || of_bo().await.is_some_and(|session| session.epoch > before.epoch);
+    until("he is registered again", ONE_LEASE, is_again).await;
+    let (id, gone) = (SessionId::from_random(1), UserId::parse(&unique("gone")).unwrap());
+    sessions.register(&SessionRecord { id, user: gone, ..before }).await.unwrap();
+    let is_alone = async || sessions.online_users().await.is_ok_and(|online| online == [user.clone()]);
+    until("who left is gone", ONE_LEASE, is_alone).await;
+    cluster.close().await;
+}
+
 on_each_backend! {
     /// A node began a new epoch, after a loss or a lapsed lease, and died before it had swept the one before, or before its
     /// lease had come to the new one.

@@ -61,6 +61,7 @@ impl LeaseTask {
         }
         if anew {
             self.registration.register_again();
+            self.own_past.ends(old);
             self.registration.begin_epoch(self.node.now());
         }
         let new = self.registration.epoch();
@@ -80,7 +81,7 @@ impl LeaseTask {
         if !self.lease.ask_renewal(meanwhile).await? {
             return Err(self.ran_out());
         }
-        self.own_past.is_over(past.into_iter().chain([old]));
+        self.own_past.is_over(past);
         if anew && continued {
             self.lease.ask_renewal(new).await?;
         }

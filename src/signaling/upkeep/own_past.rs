@@ -25,15 +25,26 @@ pub struct OwnPast {
     pub local: Arc<LocalSessions>,
     pub registration: Arc<Registration>,
     pub absences: Arc<Absences>,
-    /// Epochs that may have left something, and when each was over, by the clock's uptime.
-    pub epochs: Mutex<BTreeMap<u64, Duration>>,
+    /// Epochs that may have left something, and since when all that live are registered under a later one, by the clock's
+    /// uptime; absent where they are not yet.
+    pub epochs: Mutex<BTreeMap<u64, Option<Duration>>>,
 }
 
 impl OwnPast {
-    /// All that live are registered under the present epoch: what these have left is to be removed.
+    /// The present epoch ends. Noted before the next one has all that live: that may take several attempts, each with an
+    /// epoch of its own, in stores of which none remembers the one before.
+    pub fn ends(&self, epoch: u64) {
+        self.epochs.lock().insert(epoch, None);
+    }
+
+    /// All that live are registered under the present epoch: what these and those that ended have left is to be removed.
     pub fn is_over(&self, epochs: impl IntoIterator<Item = u64>) {
         let over_at = self.node.clock.uptime();
-        self.epochs.lock().extend(epochs.into_iter().map(|epoch| (epoch, over_at)));
+        let mut all = self.epochs.lock();
+        all.extend(epochs.into_iter().map(|epoch| (epoch, None)));
+        for since in all.values_mut() {
+            since.get_or_insert(over_at);
+        }
     }
 
     pub fn is_swept(&self) -> bool {
@@ -48,7 +59,7 @@ impl OwnPast {
         let past = self.epochs.lock().clone();
         for (epoch, over_at) in past {
             // Before that a registration that failed may still run after the sweep.
-            let is_complete = self.node.clock.uptime().saturating_sub(over_at) >= LATE_WRITES;
+            let is_complete = over_at.is_some_and(|at| self.node.clock.uptime().saturating_sub(at) >= LATE_WRITES);
             let lease = Lease { epoch, ..own.clone() };
             loop {
                 let swept = self.sessions.sweep(&lease, self.node.now(), OWN_CLAIM, SWEPT_AT_ONCE).await?;
