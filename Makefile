@@ -48,7 +48,8 @@ build: ## the binary and the tests
 
 # While setup waits for the network.
 compiled:
-	@$(MAKE) --no-print-directory --jobs=1 lints build
+	@$(MAKE) --no-print-directory lints
+	@$(MAKE) --no-print-directory build
 
 unit: ## rules, contracts, layering, documents, scenarios on real nodes
 	cargo test --workspace --locked --quiet

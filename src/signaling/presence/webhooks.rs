@@ -1,4 +1,4 @@
-//! The backend is told by webhook who came and who went, one message a user in [`DAMPING`], however often he does.
+//! The backend is told by webhook who came and who went, one message a user in [`DAMPING`](super::DAMPING), however often he does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
