@@ -12,8 +12,8 @@ use crate::socket::Budget;
 
 /// What all requests have together, beyond what each connection has for itself.
 const IN_ALL: usize = 64 * 1024 * 1024;
-/// What the requests of one address have of it.
-const OF_AN_ADDRESS: usize = IN_ALL / 8;
+/// What the requests of one address have of it: several phones behind one may send the largest message at once.
+const OF_AN_ADDRESS: usize = IN_ALL / 4;
 /// What each connection has for itself: more than phones send.
 const FOR_EACH: usize = 16 * 1024;
 
