@@ -13,6 +13,8 @@ use tokio_tungstenite::tungstenite::Message;
 use super::until;
 
 const PATIENCE: Duration = Duration::from_secs(12);
+/// What the app's client gives a handshake; a node that does not keep up lets one wait for half of it.
+const FOR_A_HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// How a phone introduces itself.
 #[derive(Clone, Debug)]
@@ -111,7 +113,7 @@ impl Phone {
 
     async fn dial(address: SocketAddr, user: &str, auth: Value, acks: bool) -> Option<Self> {
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-        let dialled = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await;
+        let dialled = tokio::time::timeout(FOR_A_HANDSHAKE, tokio_tungstenite::connect_async(url)).await;
         let (stream, _) = dialled.expect("the node answers a handshake").ok()?;
         let (mut sink, mut source) = stream.split();
         let (outgoing, mut queue) = mpsc::unbounded_channel::<Message>();
