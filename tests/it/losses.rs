@@ -158,6 +158,45 @@ async fn a_call_whose_parties_left_while_the_store_was_away_goes_on() {
     }
 }
 
+/// A node that could not put back in time has its time when the store takes writes again, however long that takes: until
+/// then the others do not say that there is no such call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_store_that_refuses_writes_keeps_from_being_put_back_is_not_denied() {
+    let mut redis = Redis::start();
+    let far = Proxy::before(redis.port).await;
+    let urls = [redis.url(), format!("redis://{}", far.address)];
+    let cluster = Cluster::on_tuned(&urls, |config| config.inspector = true).await;
+    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    let (cleo, dan) = (cluster.phone(0, &unique("cleo")).await, cluster.phone(0, &unique("dan")).await);
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    let nodes = async || get(cluster.nodes[0].admin, "/inspector/nodes").await.1["nodes"].as_array().map(Vec::len);
+    until("node 0 knows the other, and waits for it", ONE_LEASE, async || nodes().await == Some(2)).await;
+    far.cut();
+    redis.restart();
+    let decides = async || cleo.call(&unique_call(), &dan.user).await["code"] != "unavailable";
+    until("node 0 decides without the other", ONE_LEASE, decides).await;
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    tokio::time::sleep(ONE_LEASE).await; // the trouble itself
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    let ended = json!({"callId": id, "endedBy": ana.user});
+    let said = cluster.post(0, "/api/emit/call-ended", ended.clone()).await;
+    assert_eq!(said.0, 503, "{}", said.1);
+    far.mend();
+    let is_ended = async || {
+        let (status, said) = cluster.post(0, "/api/emit/call-ended", ended.clone()).await;
+        assert_ne!(said["reason"], "Call not found");
+        status == 200
+    };
+    until("it is put back, and ends", ONE_LEASE, is_ended).await;
+    bo.expect("call:ended").await;
+    // Who has nobody to wait for any more says so again.
+    let unknown = json!({"callId": unique_call(), "endedBy": ana.user});
+    let is_denied = async || cluster.post(0, "/api/emit/call-ended", unknown.clone()).await.0 == 200;
+    until("there is no other call", ONE_LEASE, is_denied).await;
+}
+
 /// False where the node that missed the last word decided before the other was back. The store refuses writes for so long.
 async fn the_last_word_counts(refuses: Duration) -> bool {
     let mut redis = Redis::start();

@@ -60,6 +60,15 @@ impl Drop for Restoring {
     }
 }
 
+/// Ends when the others have put back, or had the time to.
+pub struct Awaiting(Arc<StoreIdentity>);
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        self.0.seen.lock().awaiting -= 1;
+    }
+}
+
 impl StoreIdentity {
     /// Losses go to `losses`; each is to be restored under [`StoreIdentity::restoring`].
     pub fn new(
@@ -76,6 +85,12 @@ impl StoreIdentity {
     /// Until it is dropped, nothing is decided: it was counted when the loss was noticed.
     pub fn restoring(self: &Arc<Self>) -> Restoring {
         Restoring(Arc::clone(self))
+    }
+
+    /// Until it is dropped, nobody here says that there is no such call, and no deadline is judged.
+    pub fn awaiting(self: &Arc<Self>) -> Awaiting {
+        self.seen.lock().awaiting += 1;
+        Awaiting(Arc::clone(self))
     }
 
     /// Judges no deadline for so long.

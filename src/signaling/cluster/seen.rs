@@ -19,6 +19,8 @@ pub struct Seen {
     words_first_until: Duration,
     /// Nothing is decided while this node restores what it holds and waits for the others, perhaps for several losses.
     pub restoring: usize,
+    /// Losses after which this node decides again while others may still put back.
+    pub awaiting: usize,
 }
 
 impl Seen {
@@ -34,7 +36,7 @@ impl Seen {
 
     /// The store lost something a moment ago.
     pub fn is_quiet(&self, now: Duration) -> bool {
-        !self.is_restored() || self.quiet_until > now
+        !self.is_restored() || self.awaiting > 0 || self.quiet_until > now
     }
 
     /// The connection was made again: what was said while it was away is tried before any deadline is judged.

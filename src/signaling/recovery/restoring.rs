@@ -15,7 +15,7 @@ use crate::signaling::calls::{Calls, ended_busy, ended_unheard};
 use crate::signaling::cluster::{Members, StoreIdentity, StoreLost};
 use crate::signaling::delivery::Delivery;
 use crate::signaling::node::NodeContext;
-use crate::store::{CallStore, Generation, RestoreStage, StoreError};
+use crate::store::{CallStore, Generation, RestoreReports, RestoreStage, StoreError};
 use crate::telemetry::metrics;
 
 /// While the store takes writes, the others have so long to put back what they hold: longer than until the next renewal of
@@ -28,6 +28,8 @@ const INSISTS_FOR: Duration = Duration::from_secs(30);
 const INSISTS_EVERY: Duration = Duration::from_millis(100);
 /// How often a node that is done looks for those who are not.
 const DONE_LOOK: Duration = Duration::from_millis(50);
+/// How often a node that decides again does.
+const REST_LOOK: Duration = Duration::from_millis(150);
 /// A look counts as no more of that time: this node may have stood still.
 const LOOK_COUNTS: Duration = Duration::from_millis(200);
 /// Calls that are restored at the same time.
@@ -65,22 +67,24 @@ impl Restoring {
     /// Puts back what this node holds. Where the store is lost once more meanwhile, what that loss begins puts back the rest:
     /// what was learned of the one before is true no more.
     async fn restore_held(self: Arc<Self>, generation: Generation) {
-        let _restoring = self.identity.restoring();
-        match self.restore_own(&generation).await {
-            Some((held, restored)) => {
-                metrics::calls_restored(restored);
-                tracing::info!(held, restored, "put calls back");
-            }
-            None => tracing::info!("putting calls back is not done: the store was lost again, or takes no writes"),
-        }
+        let restoring = self.identity.restoring();
+        let others = self.members.others_lately();
+        let Some((held, restored)) = self.restore_own(&generation, &others).await else {
+            return tracing::info!("putting calls back is not done: the store was lost again, or takes no writes");
+        };
+        metrics::calls_restored(restored);
+        tracing::info!(held, restored, "put calls back");
+        let _awaiting = self.identity.awaiting();
+        drop(restoring);
+        self.await_rest(&generation, &others).await;
     }
 
     /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
     /// write what their phones were told, then what they only heard of, where nobody claims the lines. A node that comes
     /// when the others no longer wait for it, say since it stood still, only heard of its calls too. Returns how many
     /// calls it held and wrote.
-    async fn restore_own(&self, generation: &Generation) -> Option<(usize, u64)> {
-        let (mut had, others) = (Duration::ZERO, self.members.others_lately());
+    async fn restore_own(&self, generation: &Generation, others: &[NodeId]) -> Option<(usize, u64)> {
+        let mut had = Duration::ZERO;
         let begins = || self.store.report_restored(generation, &self.node.id, RestoreStage::Nothing);
         let decided_since = self.insist(generation, begins).await?.decided_since;
         let now = self.node.now();
@@ -92,7 +96,7 @@ impl Restoring {
         // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
         self.insist(generation, || self.store.raise_order(self.cache.newest_order())).await?;
         let mut restored = self.restore_all(generation, told).await?;
-        self.report_restored(generation, RestoreStage::Told, &others, &mut had).await?;
+        self.report_restored(generation, RestoreStage::Told, others, &mut had).await?;
         // By then others have answered that there is no such call. Not of one that began later, on a server that they had
         // left: nobody who was asked about it can have heard of it.
         let is_denied = |call: &Call| {
@@ -113,7 +117,7 @@ impl Restoring {
         self.miss(generation, &missed, ended_unheard).await?;
         self.miss(generation, &busy, ended_busy).await?;
         had = had.min(ALL_RESTORED - HEARD_OF_RESTORED);
-        self.report_restored(generation, RestoreStage::All, &others, &mut had).await?;
+        self.report_restored(generation, RestoreStage::All, others, &mut had).await?;
         // Said before anything is decided: who comes later knows that it is late.
         self.insist(generation, || self.store.report_restored(generation, &self.node.id, RestoreStage::Decides))
             .await?;
@@ -136,9 +140,7 @@ impl Restoring {
             }
             match self.store.report_restored(generation, &self.node.id, done).await {
                 Ok(said) => {
-                    let is_done = |other| said.nodes.iter().any(|(node, progress)| node == other && *progress >= done);
-                    // One that began while this node was cut off is known by what it says.
-                    if others.iter().all(is_done) && said.nodes.iter().all(|(_, restore_own)| *restore_own >= done) {
+                    if all_have(&said, others, done) {
                         return Some(());
                     }
                     *had += self.node.since(looked).min(LOOK_COUNTS);
@@ -152,6 +154,20 @@ impl Restoring {
         // Some may still come.
         self.identity.rest_for(self.node.policy.lease);
         Some(())
+    }
+
+    /// Waits for those that had too little time, for a lease in which the store takes writes: what is not there may be theirs.
+    async fn await_rest(&self, generation: &Generation, others: &[NodeId]) {
+        let (mut had, mut looked) = (Duration::ZERO, self.node.clock.elapsed());
+        while had < self.node.policy.lease && self.identity.is_still(generation) {
+            match self.store.report_restored(generation, &self.node.id, RestoreStage::Decides).await {
+                Ok(said) if all_have(&said, others, RestoreStage::All) => return,
+                Ok(_) => had += self.node.since(looked).min(LOOK_COUNTS),
+                Err(_) => {}
+            }
+            looked = self.node.clock.elapsed();
+            tokio::time::sleep(REST_LOOK).await;
+        }
     }
 
     /// Repeats what the store fails, unless it was lost again. Given up, it is found to be another at once, and all is
@@ -237,4 +253,10 @@ impl Restoring {
         }
         Some(())
     }
+}
+
+/// Whether these have put back so much; one that began while this node was cut off is known by what it says.
+fn all_have(said: &RestoreReports, others: &[NodeId], done: RestoreStage) -> bool {
+    let has = |other| said.nodes.iter().any(|(node, progress)| node == other && *progress >= done);
+    others.iter().all(has) && said.nodes.iter().all(|(_, progress)| *progress >= done)
 }

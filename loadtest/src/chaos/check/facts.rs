@@ -232,16 +232,27 @@ impl<'a> Facts<'a> {
 
     fn over(&self, trouble: &Trouble<'_>) -> u64 {
         // No deadline fires for one lease after a loss.
-        let lease = if Kind::loses_data(trouble.kind) { self.terms.lease * MILLI } else { 0 };
+        let rests = Kind::loses_data(trouble.kind) || self.prolongs_a_rest(trouble);
+        let lease = if rests { self.terms.lease * MILLI } else { 0 };
         trouble.until + lease + RECOVERY
+    }
+
+    /// Whether the store refuses writes while nodes have the time to put back what it may have lost: they have it after that.
+    fn prolongs_a_rest(&self, trouble: &Trouble<'_>) -> bool {
+        let rest = self.terms.lease * MILLI + RESTORED + RECOVERY;
+        let is_of = |earlier: &Trouble<'_>| earlier.from < trouble.from && trouble.from < earlier.until + rest;
+        let rests = |earlier: &Trouble<'_>| {
+            Kind::loses_data(earlier.kind) || earlier.kind == "redis-restart" || self.prolongs_a_rest(earlier)
+        };
+        trouble.kind == "refuse-writes" && self.troubles.iter().any(|earlier| is_of(earlier) && rests(earlier))
     }
 
     /// Whether no deadline had to fire yet: a server that began again with its data is one that may have lost some, and all
     /// nodes have the time to put that back.
     pub fn deadlines_rest(&self, at: u64) -> bool {
         let rest = self.terms.lease * MILLI + RESTORED + RECOVERY;
-        let mut restarts = self.troubles.iter().filter(|trouble| trouble.kind == "redis-restart");
-        restarts.any(|restart| (restart.from..restart.until + rest).contains(&at))
+        let rests = |trouble: &&Trouble<'_>| trouble.kind == "redis-restart" || self.prolongs_a_rest(trouble);
+        self.troubles.iter().filter(rests).any(|trouble| (trouble.from..trouble.until + rest).contains(&at))
     }
 
     /// Whether what was written at `at` may have been lost with the store before anybody else had it.

@@ -232,6 +232,20 @@ fn a_ring_ends_when_the_phone_was_told_that_it_would() {
     assert_eq!(timed_out(Scenario::new(), 18_000), ["overdue ring"]);
     // A server that began again with its data: nodes wait for what the others put back, and then for what was said.
     assert_eq!(timed_out(Scenario::new().fault(500, 900, "redis-restart", "redis"), 18_000), CLEAN);
+    // Time in which the store takes no writes gives nobody the time to put back: not before the ring either.
+    let later = |scenario: Scenario| {
+        let scenario = scenario
+            .sent(18_000, ANA, "call:initiate")
+            .heard_with(18_010, BO, "call:incoming", json!({"expiresInMs": 12_000}))
+            .heard(18_010, BO_TOO, "call:incoming")
+            .acked(18_020, ANA, "call:initiate", yes("trying"))
+            .heard_with(36_000, BO, "call:cancelled", because("Timeout"))
+            .heard_with(36_000, BO_TOO, "call:cancelled", because("Timeout"));
+        scenario.heard(36_000, ANA, "call:timeout").fault(3000, 12_000, "refuse-writes", "redis").broken()
+    };
+    assert_eq!(later(Scenario::new()), ["overdue ring"]);
+    assert_eq!(later(Scenario::new().fault(500, 900, "redis-wipe", "redis")), CLEAN);
+    assert_eq!(later(Scenario::new().fault(500, 900, "redis-restart", "redis")), CLEAN);
 }
 
 #[test]
