@@ -20,11 +20,12 @@ const WAITING: [&str; 11] = [
     "half-frames",
 ];
 /// Likewise, each with a cluster of its own.
-const WAITING_ALONE: [&str; 4] = ["large-head", "unread", "ring-again", "dial-a-party"];
+const WAITING_ALONE: [&str; 5] = ["large-head", "unread", "half-messages", "ring-again", "dial-a-party"];
 /// One after the other, with the seconds after which their bound shows.
-const FLOODS: [(&str, Option<u32>); 5] = [
+const FLOODS: [(&str, Option<u32>); 6] = [
     ("descriptors", Some(12)),
     ("handshakes", Some(6)),
+    ("pings", Some(6)),
     ("subscriptions", Some(4)),
     ("events", Some(4)),
     ("api-flood", Some(4)),

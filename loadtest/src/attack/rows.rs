@@ -164,6 +164,18 @@ pub const ROWS: &[Row] = &[
         40,
         &[AtMost("alive", 0.0), AtMost("cut_max_s", 35.0)],
     ),
+    row(
+        "half-messages",
+        "60 websockets of users at one address, 1 of 1.1 MB of a message sent",
+        40,
+        &[AtMost("alive", 0.0), AtMost("cut_max_s", 35.0), AtMost("kib_per_connection", 450.0)],
+    ),
+    row(
+        "pings",
+        "4 websockets that ping as fast as they can and read nothing",
+        12,
+        &[AtMost("alive", 0.0), AtMost("cut_max_s", 5.0), AtLeast("cut", 4.0)],
+    ),
     row("handshakes", "a flood of handshakes from 10 addresses", 15, &[]),
     row("many-devices", "800 sockets of one user, each a device, four reconnecting", 25, &[AtMost("alive", 40.0)]),
     row("subscriptions", "500 presence ids again and again", 15, &[AtMost("ids_per_minute", 20_000.0)]),

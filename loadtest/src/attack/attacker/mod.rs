@@ -2,6 +2,7 @@
 //! standard input, and prints what it did as one line of JSON.
 
 mod edge;
+mod frames;
 mod http;
 mod sockets;
 mod users;
@@ -40,7 +41,7 @@ struct Done {
 }
 
 pub fn knows(name: &str) -> bool {
-    edge::knows(name) || http::knows(name) || sockets::knows(name) || users::knows(name)
+    edge::knows(name) || frames::knows(name) || http::knows(name) || sockets::knows(name) || users::knows(name)
 }
 
 pub async fn run(options: &options::Attacker) -> anyhow::Result<Report> {
@@ -60,6 +61,7 @@ pub async fn run(options: &options::Attacker) -> anyhow::Result<Report> {
     }
     // Each knows its own.
     edge::attack(name, &attacker).await;
+    frames::attack(name, &attacker).await;
     http::attack(name, &attacker).await;
     sockets::attack(name, &attacker).await;
     users::attack(name, &attacker).await;
@@ -115,9 +117,11 @@ impl Attacker {
     }
 }
 
-/// One of ten addresses of an attacker.
+/// Addresses of an attacker.
+const ADDRESSES: usize = 10;
+
 fn source(number: usize) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::new(127, 0, 2, 1 + u8::try_from(number % 10).unwrap_or_default()))
+    Some(Ipv4Addr::new(127, 0, 2, 1 + u8::try_from(number % ADDRESSES).unwrap_or_default()))
 }
 
 /// Between two tries of one who is refused: an attacker does not spin.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -24,7 +23,6 @@ pub fn knows(name: &str) -> bool {
         "silent-transports",
         "disconnected",
         "other-users",
-        "half-frames",
         "many-devices",
     ];
     all.contains(&name)
@@ -37,7 +35,6 @@ pub async fn attack(name: &str, attacker: &Arc<Attacker>) {
         "silent-transports" => attacker.many(200, false).await,
         "disconnected" => attacker.many(200, true).await,
         "other-users" => drop(join_all((0..10).map(|number| attacker.changes_users(number))).await),
-        "half-frames" => attacker.half_frames(50).await,
         "many-devices" => attacker.devices(800, 4).await,
         _ => {}
     }
@@ -113,25 +110,6 @@ impl Attacker {
         }
     }
 
-    /// Users whose websockets announce a megabyte and send ten bytes of it.
-    async fn half_frames(&self, count: usize) {
-        let held = (0..count).map(|number| async move {
-            let Some(mut socket) = self.open(number).await else { return };
-            let opened = Instant::now();
-            let connect = packet::connect(&Who::phone_of(&format!("USR_half_{number}")));
-            let _ = self.within(exchange(&mut socket, connect)).await;
-            // Final, text; masked, eight bytes of length; the mask; some text.
-            let frame = [&[0x81, 0xff][..], &60_000u64.to_be_bytes(), &[0; 4], b"42[\"aaaaaa"].concat();
-            let stream = socket.get_mut();
-            let _ = stream.write_all(&frame).await;
-            let mut buffer = [0; 4096];
-            let reading = async { while let Ok(1..) = tokio::io::AsyncReadExt::read(stream, &mut buffer).await {} };
-            let is_cut = self.within(reading).await.is_some();
-            self.ended(opened, is_cut);
-        });
-        join_all(held).await;
-    }
-
     /// One user's sockets, each another device; some of them come back whenever they are ended.
     async fn devices(&self, count: usize, restless: usize) {
         let user = format!("USR_many_{}", rand::random::<u32>());
@@ -162,7 +140,7 @@ impl Attacker {
         join_all(held).await;
     }
 
-    async fn open(&self, number: usize) -> Option<Socket> {
+    pub(super) async fn open(&self, number: usize) -> Option<Socket> {
         let opening = async {
             let mut socket = dial::upgrade(self.node(), source(number), "websocket").await.ok()?;
             dial::text(&mut socket).await.ok()?;
@@ -181,7 +159,7 @@ impl Attacker {
 }
 
 /// Sends a packet and returns what is answered to it, past pings and events; none when the transport ends.
-async fn exchange(socket: &mut Socket, says: String) -> Option<Packet> {
+pub(super) async fn exchange(socket: &mut Socket, says: String) -> Option<Packet> {
     socket.send(Message::text(says)).await.ok()?;
     loop {
         match Packet::parse(&dial::text(socket).await.ok()?) {
