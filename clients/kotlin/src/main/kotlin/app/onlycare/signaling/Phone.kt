@@ -21,6 +21,7 @@ import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.flow
+import okhttp3.OkHttpClient
 
 /** Gives the bearer token. */
 public fun interface TokenProvider {
@@ -102,6 +103,10 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     private val news = executor("signaling-news")
     private var state = initial(options.userId)
     private var socket: Socket? = null
+
+    /** What the connection of now is made with. Left to itself the library has one for all: a request may go by a connection
+     * over a network that is gone, and five that still wait for their answers there let no further one go. */
+    private var http: OkHttpClient? = null
 
     /** Counts attempts to connect: what an older one has to say is not heard. */
     private var attempt = 0
@@ -375,6 +380,10 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         settings.reconnection = false
         settings.forceNew = true
         settings.timeout = Constants.CONNECT_MS
+        val client = OkHttpClient.Builder().readTimeout(READ_MS, TimeUnit.MILLISECONDS).build()
+        settings.callFactory = client
+        settings.webSocketFactory = client
+        http = client
         val opened = IO.socket(URI.create(options.url), settings)
         socket = opened
         opened.on(Socket.EVENT_CONNECT) { current(Input.Connected) }
@@ -412,6 +421,15 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         old.off()
         old.offAnyIncoming()
         old.disconnect()
+        val client = http ?: return
+        http = null
+        worker.schedule({ giveUp(client) }, LAST_WORDS_MS, TimeUnit.MILLISECONDS)
+    }
+
+    private fun giveUp(client: OkHttpClient) {
+        client.dispatcher().cancelAll()
+        client.dispatcher().executorService().shutdown()
+        client.connectionPool().evictAll()
     }
 
     private fun send(effect: Effect.Send) {
@@ -488,6 +506,12 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         const val LOG_STEPS = 100
         const val ASKING = 3
         const val EVENT_BYTES = 16 * 1024
+
+        /** Of an answer to a request: a poll waits for a ping, which comes every 15 s. */
+        const val READ_MS = 60_000L
+
+        /** A connection that is left may take so long to say so. */
+        const val LAST_WORDS_MS = 5_000L
     }
 }
 

@@ -191,6 +191,19 @@ class PhoneTest {
         assertFalse(phone.call("USR_K_other", CallType.AUDIO).dialled().isOk)
     }
 
+    /** Polling only: its requests are what stays behind. */
+    @Test
+    fun `what still waits on networks that are gone holds up no connection`() = runBlocking {
+        val phone = Phone(PhoneOptions(a.url, "USR_K_roams", "device", { "token" }, listOf("polling")))
+        repeat(6) {
+            ready(phone)
+            a.hold()
+            phone.close()
+        }
+        ready(phone)
+        phone.close()
+    }
+
     private fun pair(): Pair<Phone, Phone> = runBlocking { ready(stage.phone(a.url)) to ready(stage.phone(b.url)) }
 
     companion object {
