@@ -11,6 +11,8 @@ use Illuminate\Database\Eloquent\Model;
 /** The application's call model, by its configured columns and statuses. */
 final class CallRows
 {
+    private const COLUMNS = ['id' => 'id', 'caller' => 'caller_id', 'receiver' => 'receiver_id', 'status' => 'status'];
+
     public function __construct(private readonly Config $config)
     {
     }
@@ -88,6 +90,7 @@ final class CallRows
 
     private function column(string $name): ?string
     {
-        return $this->config->get('websocket.call_columns', [])[$name] ?? null;
+        // Who names only the reason's column means the others as they are.
+        return ((array) $this->config->get('websocket.call_columns') + self::COLUMNS)[$name] ?? null;
     }
 }

@@ -111,6 +111,15 @@ final class CallStatusObserverTest extends TestCase
         $this->assertTold([['call-rejected', $body]]);
     }
 
+    public function test_a_column_that_is_not_named_has_its_usual_name(): void
+    {
+        config(['websocket.call_columns' => ['reason' => 'channel_name']]);
+        $row = $this->callRow('USR_1', 'USR_2');
+        $row->update(['status' => 'REJECTED']);
+        $body = ['callerId' => 'USR_1', 'receiverId' => 'USR_2', 'reason' => $row->channel_name];
+        $this->assertTold([['call-rejected', $body]]);
+    }
+
     public function test_a_save_outlives_a_server_that_is_gone(): void
     {
         config(['websocket.url' => 'http://127.0.0.1:9']);
