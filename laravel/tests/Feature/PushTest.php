@@ -58,6 +58,17 @@ final class PushTest extends TestCase
         }
     }
 
+    public function test_no_push_for_a_call_that_was_answered_or_is_over(): void
+    {
+        $this->freeze();
+        $cases = ['PENDING' => true, 'CONNECTING' => true, 'ONGOING' => false, 'CANCELLED' => false, 'ENDED' => false];
+        foreach ($cases as $status => $sent) {
+            $row = $this->callRow($this->user('ana')[0]->id, $this->user('bo')[0]->id, $status);
+            $this->require($row->id, age: 3, left: 27);
+            self::assertSame($sent, DB::table('pushes')->where('call_id', $row->id)->exists(), $status);
+        }
+    }
+
     public function test_without_a_sender_nothing_happens(): void
     {
         $this->app->offsetUnset(SendsCallPush::class);
