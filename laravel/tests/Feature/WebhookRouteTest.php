@@ -295,6 +295,37 @@ final class WebhookRouteTest extends TestCase
         self::assertSame('call:CALL_7', $log->lines[0]['context']['subject']);
     }
 
+    public function test_the_end_of_a_call_outlives_an_hour_without_a_database(): void
+    {
+        DB::table('jobs')->delete();
+        config(['websocket.webhook_connection' => 'database']);
+        $away = true;
+        $heard = [];
+        Event::listen(SignalingEvent::class, function (SignalingEvent $event) use (&$away, &$heard): void {
+            $away ? throw new RuntimeException('the database is away') : $heard[] = get_class($event);
+        });
+        $this->webhook('call.ended', self::ENDED)->assertNoContent();
+        $this->webhook('user.online', ['userId' => 'USR_1'])->assertNoContent();
+        for ($minute = 0; $minute < 90; $minute++) {
+            $away = $minute < 60;
+            foreach ([1, 2] as $_) {
+                $this->artisan('queue:work', ['connection' => 'database', '--once' => true, '--sleep' => 0]);
+            }
+            $this->travel(1)->minutes();
+        }
+        self::assertSame([CallEnded::class], $heard);
+        self::assertSame(0, DB::table('jobs')->count());
+    }
+
+    public function test_a_try_waits_no_longer_than_every_queue_can(): void
+    {
+        foreach (array_keys(HandleWebhook::CALL_EVENTS + HandleWebhook::USER_EVENTS) as $type) {
+            $job = new HandleWebhook('msg_1', $type, 'now', self::ENDED);
+            // SQS takes no more.
+            self::assertLessThanOrEqual(900, max($job->backoff()));
+        }
+    }
+
     private function useQueue(array $queue): void
     {
         config(['queue' => $queue]);
