@@ -35,6 +35,7 @@ return [
 
     // Transitions: the model whose status changes are told to signaling after commit; null: none.
     'call_model' => $env('WEBSOCKET_CALL_MODEL'),
+    // A column that is not named has the name it has here.
     'call_columns' => [
         'id' => 'id',
         'caller' => 'caller_id',

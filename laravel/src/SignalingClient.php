@@ -43,6 +43,11 @@ class SignalingClient
     public function post(string $path, array $body): array
     {
         $body = array_filter($body, static fn (mixed $value): bool => $value !== null);
+        if (json_encode($body) === false) {
+            // What a user typed is no UTF-8: his text suffers, and neither his call nor the breaker.
+            $flags = JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR;
+            $body = (array) json_decode((string) json_encode($body, $flags), true);
+        }
 
         return $this->send('POST', $path, ['json' => $body]);
     }

@@ -83,7 +83,7 @@ class WebSocketService
     public function ring(
         string $callId,
         string $callerId,
-        string $callerName,
+        ?string $callerName,
         string $receiverId,
         string $callType,
         array $fields = [],

@@ -11,6 +11,8 @@ use Illuminate\Database\Eloquent\Model;
 /** The application's call model, by its configured columns and statuses. */
 final class CallRows
 {
+    private const COLUMNS = ['id' => 'id', 'caller' => 'caller_id', 'receiver' => 'receiver_id', 'status' => 'status'];
+
     public function __construct(private readonly Config $config)
     {
     }
@@ -34,11 +36,21 @@ final class CallRows
         return 'WEBSOCKET_CALL_MODEL names no Eloquent model: ' . (is_string($model) ? $model : gettype($model));
     }
 
+    /**
+     * Of the primary and in spite of the application's scopes: a worker serves no tenant, and a replica may not have
+     * what was just committed.
+     */
     public function find(string $callId): ?Model
     {
         $model = $this->model();
+        foreach ($model === null ? [] : $this->spellings(new $model(), $callId) as $id) {
+            $row = $model::query()->withoutGlobalScopes()->useWritePdo()->where($this->column('id'), $id)->first();
+            if ($row !== null) {
+                return $row;
+            }
+        }
 
-        return $model === null ? null : $model::query()->where($this->column('id'), $callId)->first();
+        return null;
     }
 
     /** The transition that the row's status stands for; null: one that nobody is told of. */
@@ -74,6 +86,19 @@ final class CallRows
         return $kind instanceof TransitionKind ? $kind : TransitionKind::tryFrom((string) $kind);
     }
 
+    /**
+     * A webhook names the call as a phone may have initiated it: `CALL_123` and `123` are one.
+     *
+     * @return list<string> as it came first
+     */
+    private function spellings(Model $model, string $callId): array
+    {
+        $bare = (string) preg_replace('/^(CALL_)+/', '', $callId);
+        $isNumber = $model->getKeyType() === 'int' && $model->getKeyName() === $this->column('id');
+
+        return $isNumber ? [$bare] : array_values(array_unique([$callId, "CALL_$bare", $bare]));
+    }
+
     private function value(Model $row, string $name): ?string
     {
         $column = $this->column($name);
@@ -88,6 +113,7 @@ final class CallRows
 
     private function column(string $name): ?string
     {
-        return $this->config->get('websocket.call_columns', [])[$name] ?? null;
+        // Who names only the reason's column means the others as they are.
+        return ((array) $this->config->get('websocket.call_columns') + self::COLUMNS)[$name] ?? null;
     }
 }

@@ -21,7 +21,7 @@ final class HealthCommand extends Command
 
     public function handle(ServerChecks $server, WebhookChecks $webhooks): int
     {
-        $checks = [...$server->all(), $webhooks->observer()];
+        $checks = [...$this->configuration(), ...$server->all(), $webhooks->observer()];
         array_push($checks, ...$this->webhooks($webhooks, $this->answers($checks)));
         $healthy = !in_array(Status::Failed, array_map(fn (Check $check) => $check->status, $checks), true);
         if ($this->option('json')) {
@@ -34,6 +34,18 @@ final class HealthCommand extends Command
         }
 
         return $healthy ? self::SUCCESS : self::FAILURE;
+    }
+
+    /** @return list<Check> */
+    private function configuration(): array
+    {
+        [$cached, $env] = [$this->laravel->getCachedConfigPath(), $this->laravel->environmentFilePath()];
+        clearstatcache();
+        if (!is_file($cached) || !is_file($env) || filemtime($env) <= filemtime($cached)) {
+            return [];
+        }
+
+        return [Check::warning('config', 'cached before .env was changed: run php artisan config:cache')];
     }
 
     /** @return list<Check> */

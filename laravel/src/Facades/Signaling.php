@@ -20,7 +20,7 @@ use OnlyCare\Signaling\WebSocketService;
  * @method static ?array getHealthStatus()
  * @method static bool isServerAvailable()
  * @method static array<array-key, bool> usersOnline(iterable $userIds)
- * @method static Ring ring(string $callId, string $callerId, string $callerName, string $receiverId, ...$more)
+ * @method static Ring ring(string $callId, string $callerId, ?string $callerName, string $receiverId, ...$more)
  * @method static ?CallSnapshot callState(string $callId)
  * @method static bool emit(string $userId, string $event, array $data = [])
  * @method static void disconnect(string $userId, string $reason = 'Disconnected')

@@ -8,13 +8,17 @@ use Illuminate\Contracts\Config\Repository as Config;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Support\Carbon;
 use Illuminate\Support\Facades\Log;
+use OnlyCare\Signaling\Calls\CallRows;
 use OnlyCare\Signaling\Events\CallPushRequired;
 
 /** Hands a push request to the application, unless the phone would not ring for it any more. */
 final class SendCallPush
 {
-    public function __construct(private readonly Container $app, private readonly Config $config)
-    {
+    public function __construct(
+        private readonly Container $app,
+        private readonly Config $config,
+        private readonly CallRows $rows,
+    ) {
     }
 
     public function handle(CallPushRequired $event): void
@@ -27,7 +31,18 @@ final class SendCallPush
 
             return;
         }
+        if ($this->isDecided($event->call->callId)) {
+            return;
+        }
         $this->app->make(SendsCallPush::class)->sendCallPush($event);
+    }
+
+    /** By its row. A push request waits for no other webhook: after the cancel, nothing would stop that ring. */
+    private function isDecided(string $callId): bool
+    {
+        $row = $this->rows->find($callId);
+
+        return $row !== null && $this->rows->kind($row) !== null;
     }
 
     private function isLate(CallPushRequired $event): bool

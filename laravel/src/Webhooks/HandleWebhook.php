@@ -42,7 +42,21 @@ final class HandleWebhook implements ShouldQueue
         'user.offline' => Events\UserOffline::class,
     ];
 
-    public int $tries = 5;
+    /**
+     * What a call came to, and when its rate changed. Signaling was told that it is stored and does not send it again:
+     * it is tried for a day, the others for minutes.
+     */
+    private const RECORDS = [
+        'call.accepted',
+        'call.upgraded',
+        'call.downgraded',
+        'call.rejected',
+        'call.cancelled',
+        'call.missed',
+        'call.ended',
+    ];
+
+    public int $tries;
 
     /** @param array<string, mixed> $data */
     public function __construct(
@@ -51,6 +65,7 @@ final class HandleWebhook implements ShouldQueue
         private string $timestamp,
         private array $data,
     ) {
+        $this->tries = $this->isRecord() ? 100 : 5;
     }
 
     public static function knows(string $type): bool
@@ -72,7 +87,12 @@ final class HandleWebhook implements ShouldQueue
     /** @return list<int> seconds */
     public function backoff(): array
     {
-        return $this->type === 'call.push_required' ? [1, 2, 5] : [1, 10, 60, 300];
+        return match (true) {
+            $this->type === 'call.push_required' => [1, 2, 5],
+            // The last one again and again; SQS takes no longer one.
+            $this->isRecord() => [1, 10, 60, 300, 900],
+            default => [1, 10, 60, 300],
+        };
     }
 
     /** A push is of no use after the ring; the rest is bounded by its tries. */
@@ -106,6 +126,11 @@ final class HandleWebhook implements ShouldQueue
                 'exception' => $failure,
             ]);
         }
+    }
+
+    private function isRecord(): bool
+    {
+        return in_array($this->type, self::RECORDS, true);
     }
 
     private function subject(): string

@@ -6,8 +6,6 @@ namespace OnlyCare\Signaling\Webhooks;
 
 use Closure;
 use Illuminate\Contracts\Bus\Dispatcher as Bus;
-use Illuminate\Contracts\Cache\Factory as Caches;
-use Illuminate\Contracts\Cache\Repository as Cache;
 use Illuminate\Contracts\Config\Repository as Config;
 use Illuminate\Http\Request;
 use OnlyCare\Signaling\Health\Heartbeat;
@@ -20,11 +18,8 @@ use Throwable;
 /** Takes a webhook and answers as soon as its job is stored; what it means is handled on the queue. */
 final class WebhookController
 {
-    /** Longer than signaling tries to deliver an event. */
-    private const DEDUPE_SECONDS = 7 * 86400;
-
     public function __construct(
-        private readonly Caches $caches,
+        private readonly TakenIds $taken,
         private readonly Config $config,
         private readonly Bus $bus,
         private readonly Queues $queues,
@@ -87,13 +82,13 @@ final class WebhookController
 
     private function isTaken(string $id): bool
     {
-        return $this->dedupes() && $this->guarded(fn (Cache $cache): bool => $cache->has($this->key($id)));
+        return $this->dedupes() && $this->guarded(fn (): bool => $this->taken->has($id));
     }
 
     private function remember(string $id): void
     {
         if ($this->dedupes()) {
-            $this->guarded(fn (Cache $cache): bool => $cache->put($this->key($id), 1, self::DEDUPE_SECONDS));
+            $this->guarded(fn (): bool => $this->taken->add($id));
         }
     }
 
@@ -101,7 +96,7 @@ final class WebhookController
     private function guarded(Closure $use): bool
     {
         try {
-            return $use($this->caches->store($this->config->get('websocket.webhook_dedupe_store')));
+            return $use();
         } catch (Throwable $failure) {
             $this->log->error('webhooks are taken as often as they come, the cache fails', ['exception' => $failure]);
 
@@ -112,10 +107,5 @@ final class WebhookController
     private function dedupes(): bool
     {
         return filter_var($this->config->get('websocket.webhook_dedupe', false), FILTER_VALIDATE_BOOLEAN);
-    }
-
-    private function key(string $id): string
-    {
-        return 'signaling:webhook:' . hash('sha256', $id);
     }
 }

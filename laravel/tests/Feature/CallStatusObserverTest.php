@@ -9,8 +9,11 @@ use Illuminate\Http\Client\Factory;
 use Illuminate\Support\Facades\Auth;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Http;
+use OnlyCare\Signaling\Calls\CallRows;
+use OnlyCare\Signaling\Calls\TellTransition;
 use OnlyCare\Signaling\CallSnapshot;
 use OnlyCare\Signaling\Events\CallVerify;
+use OnlyCare\Signaling\Tests\Backend\Call;
 use OnlyCare\Signaling\Tests\TestCase;
 use PHPUnit\Framework\Attributes\DataProvider;
 use RuntimeException;
@@ -111,6 +114,15 @@ final class CallStatusObserverTest extends TestCase
         $this->assertTold([['call-rejected', $body]]);
     }
 
+    public function test_a_column_that_is_not_named_has_its_usual_name(): void
+    {
+        config(['websocket.call_columns' => ['reason' => 'channel_name']]);
+        $row = $this->callRow('USR_1', 'USR_2');
+        $row->update(['status' => 'REJECTED']);
+        $body = ['callerId' => 'USR_1', 'receiverId' => 'USR_2', 'reason' => $row->channel_name];
+        $this->assertTold([['call-rejected', $body]]);
+    }
+
     public function test_a_save_outlives_a_server_that_is_gone(): void
     {
         config(['websocket.url' => 'http://127.0.0.1:9']);
@@ -181,6 +193,45 @@ final class CallStatusObserverTest extends TestCase
             $this->assertTold($ended ? [['call-ended', ['callId' => $row->id]]] : []);
         }
         $this->verify('CALL_unknown');
+    }
+
+    public function test_a_row_is_found_by_either_spelling_of_its_id(): void
+    {
+        $row = $this->callRow('USR_1', 'USR_2', 'ENDED');
+        foreach ([$row->id, substr($row->id, 5), "CALL_{$row->id}"] as $spelled) {
+            $this->answerWith(200);
+            $this->verify($spelled);
+            Http::assertSentCount(1);
+        }
+    }
+
+    public function test_a_scope_of_the_application_hides_no_row_from_a_worker(): void
+    {
+        $row = $this->callRow('USR_1', 'USR_2', 'ENDED');
+        Call::addGlobalScope('tenant', fn ($rows) => $rows->where('caller_id', 'of the tenant of the request'));
+        try {
+            $this->verify($row->id);
+        } finally {
+            Call::clearBootedModels();
+        }
+        $this->assertTold([['call-ended', []]]);
+    }
+
+    public function test_what_was_just_committed_is_not_asked_of_a_replica(): void
+    {
+        $row = $this->callRow('USR_1', 'USR_2');
+        $database = config('database.connections.sqlite.database');
+        copy($database, "$database.replica");
+        config([
+            'database.connections.sqlite.read' => ['database' => "$database.replica"],
+            'database.connections.sqlite.write' => ['database' => $database],
+        ]);
+        DB::purge('sqlite');
+        $row->forceFill(['status' => 'ENDED'])->saveQuietly();
+        self::assertSame('CONNECTING', Call::query()->find($row->id)->status, 'the replica does not lag');
+        $job = new TellTransition($this->app->make(CallRows::class)->transition($row));
+        $this->app->call([$job, 'handle']);
+        $this->assertTold([['call-ended', []]]);
     }
 
     private function verify(string $callId): void

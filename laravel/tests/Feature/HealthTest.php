@@ -112,6 +112,24 @@ final class HealthTest extends TestCase
         self::assertSame([true, 'skipped'], [$ok, $checks['webhooks']['status']]);
     }
 
+    public function test_a_line_of_env_that_a_cached_configuration_does_not_have(): void
+    {
+        $this->server();
+        $cached = $this->app->getCachedConfigPath();
+        $env = $this->app->environmentFilePath();
+        try {
+            file_put_contents($cached, '<?php return [];');
+            touch($cached, filemtime($env) - 1);
+            [$checks, $ok] = $this->health(['--quick' => true]);
+            self::assertSame([true, 'warning'], [$ok, $checks['config']['status'] ?? null]);
+            self::assertStringContainsString('config:cache', $checks['config']['detail']);
+            touch($cached, filemtime($env));
+            self::assertArrayNotHasKey('config', $this->health(['--quick' => true])[0]);
+        } finally {
+            unlink($cached);
+        }
+    }
+
     private function server(int $seconds = 0): void
     {
         Http::fake([

@@ -17,6 +17,8 @@ use OnlyCare\Signaling\Push\IncomingCallPush;
 use OnlyCare\Signaling\Push\SendsCallPush;
 use OnlyCare\Signaling\Push\SendsCancelledPush;
 use OnlyCare\Signaling\Tests\TestCase;
+use OnlyCare\Signaling\Webhooks\HandleWebhook;
+use RuntimeException;
 
 final class PushTest extends TestCase
 {
@@ -53,6 +55,17 @@ final class PushTest extends TestCase
             $this->require($row->id, $age, $left);
             $pushed = DB::table('pushes')->where('call_id', $row->id)->exists();
             self::assertSame($sent, $pushed, "$age s old, $left s left");
+        }
+    }
+
+    public function test_no_push_for_a_call_that_was_answered_or_is_over(): void
+    {
+        $this->freeze();
+        $cases = ['PENDING' => true, 'CONNECTING' => true, 'ONGOING' => false, 'CANCELLED' => false, 'ENDED' => false];
+        foreach ($cases as $status => $sent) {
+            $row = $this->callRow($this->user('ana')[0]->id, $this->user('bo')[0]->id, $status);
+            $this->require($row->id, age: 3, left: 27);
+            self::assertSame($sent, DB::table('pushes')->where('call_id', $row->id)->exists(), $status);
         }
     }
 
@@ -107,6 +120,33 @@ final class PushTest extends TestCase
         event(new CallCancelled('msg', new DateTimeImmutable(), CallSnapshot::fromFields(['callId' => 'CALL_1'])));
         $this->expectException(InvalidArgumentException::class);
         CallCancelledPush::data('');
+    }
+
+    public function test_a_push_that_fails_keeps_the_end_of_a_call_from_no_listener(): void
+    {
+        $sender = new class implements SendsCancelledPush {
+            public int $tried = 0;
+
+            public function sendCancelledPush(CallCancelled|CallMissed $event): void
+            {
+                $this->tried++;
+                throw new RuntimeException('the token is no longer registered');
+            }
+        };
+        $this->app->instance(SendsCancelledPush::class, $sender);
+        DB::table('jobs')->delete();
+        config(['websocket.webhook_connection' => 'database', 'websocket.push_queue' => 'push']);
+        $row = $this->callRow($this->user('ana')[0]->id, $this->user('bo')[0]->id);
+        $fields = ['callId' => $row->id, 'endedAt' => Carbon::now()->getTimestampMs()];
+        dispatch(new HandleWebhook('msg', 'call.missed', 'now', $fields))->onConnection('database')->onQueue('push');
+        $once = ['connection' => 'database', '--queue' => 'push', '--once' => true, '--sleep' => 0];
+        foreach (range(1, 30) as $_) {
+            $this->artisan('queue:work', $once);
+            $this->travel(1)->seconds();
+        }
+        self::assertGreaterThan(2, $sender->tried);
+        self::assertSame(['CallMissed'], DB::table('events')->where('subject', $row->id)->pluck('type')->all());
+        self::assertSame(0, DB::table('jobs')->count());
     }
 
     private function freeze(): void

@@ -145,6 +145,22 @@ final class WebSocketServiceTest extends TestCase
             && $request->body() === $body);
     }
 
+    public function test_a_caller_without_a_name_rings(): void
+    {
+        Http::fake(['*' => Http::response(['success' => true])]);
+        self::assertTrue((new WebSocketService())->ring('CALL_1', 'USR_1', null, 'USR_2', 'VIDEO')->ringing);
+        Http::assertSent(fn (Request $request) => !array_key_exists('callerName', json_decode($request->body(), true)));
+    }
+
+    public function test_a_text_that_is_no_utf8_is_told_and_is_no_outage(): void
+    {
+        Http::fake(['*' => Http::response(['success' => true, 'emitted' => true])]);
+        foreach (range(1, 4) as $_) {
+            self::assertTrue((new WebSocketService())->callRejected('CALL_1', 'USR_1', 'USR_2', "caf\xe9")->emitted);
+        }
+        Http::assertSent(fn (Request $request) => json_decode($request->body(), true)['reason'] === "caf\u{fffd}");
+    }
+
     public function test_presence_is_asked_in_requests_of_a_thousand(): void
     {
         Http::fake(fn (Request $request) => Http::response([

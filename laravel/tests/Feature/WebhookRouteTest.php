@@ -5,6 +5,8 @@ declare(strict_types=1);
 namespace OnlyCare\Signaling\Tests\Feature;
 
 use BackedEnum;
+use Illuminate\Filesystem\Filesystem;
+use Illuminate\Support\Facades\Cache;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
 use Illuminate\Support\Facades\Schema as Builder;
@@ -106,6 +108,44 @@ final class WebhookRouteTest extends TestCase
         config(['websocket.webhook_dedupe' => false]);
         $this->webhook('call.ended', self::ENDED, $id)->assertNoContent();
         self::assertSame(2, $heard);
+    }
+
+    public function test_ids_that_were_taken_fill_no_disk(): void
+    {
+        $folder = storage_path('ids');
+        config([
+            'cache.stores.ids' => ['driver' => 'file', 'path' => $folder],
+            'websocket.webhook_dedupe_store' => 'ids',
+        ]);
+        $heard = 0;
+        Event::forget(SignalingEvent::class);
+        Event::listen(UserOnline::class, function () use (&$heard): void {
+            $heard++;
+        });
+        $send = function (int ...$numbers): void {
+            foreach ($numbers as $number) {
+                $at = now()->getTimestamp();
+                $this->webhook('user.online', ['userId' => 'USR_1'], "msg_$number", $at)->assertNoContent();
+            }
+        };
+        $send(...range(1, 600));
+        self::assertSame(600, $heard);
+        $send(1, 300, 600);
+        self::assertSame(600, $heard, 'a repeat was taken');
+        self::assertLessThan(600, count((new Filesystem())->allFiles($folder)), 'each has a file for ever');
+        $this->travel(8)->days();
+        $send(1);
+        self::assertSame(601, $heard);
+    }
+
+    public function test_a_cache_that_forgets_by_itself_has_an_entry_for_each(): void
+    {
+        config(['websocket.webhook_dedupe_store' => 'array']);
+        $this->webhook('call.ended', self::ENDED, 'msg_1')->assertNoContent();
+        self::assertTrue(Cache::store('array')->has('signaling:webhook:' . hash('sha256', 'msg_1')));
+        Event::fake();
+        $this->webhook('call.ended', self::ENDED, 'msg_1')->assertNoContent();
+        Event::assertNotDispatched(CallEnded::class);
     }
 
     public function test_what_failed_is_taken_again(): void
@@ -253,6 +293,37 @@ final class WebhookRouteTest extends TestCase
         $job->failed(new RuntimeException('the database is away'));
         self::assertSame('the webhook call.ended is given up', $log->lines[0]['message']);
         self::assertSame('call:CALL_7', $log->lines[0]['context']['subject']);
+    }
+
+    public function test_the_end_of_a_call_outlives_an_hour_without_a_database(): void
+    {
+        DB::table('jobs')->delete();
+        config(['websocket.webhook_connection' => 'database']);
+        $away = true;
+        $heard = [];
+        Event::listen(SignalingEvent::class, function (SignalingEvent $event) use (&$away, &$heard): void {
+            $away ? throw new RuntimeException('the database is away') : $heard[] = get_class($event);
+        });
+        $this->webhook('call.ended', self::ENDED)->assertNoContent();
+        $this->webhook('user.online', ['userId' => 'USR_1'])->assertNoContent();
+        for ($minute = 0; $minute < 90; $minute++) {
+            $away = $minute < 60;
+            foreach ([1, 2] as $_) {
+                $this->artisan('queue:work', ['connection' => 'database', '--once' => true, '--sleep' => 0]);
+            }
+            $this->travel(1)->minutes();
+        }
+        self::assertSame([CallEnded::class], $heard);
+        self::assertSame(0, DB::table('jobs')->count());
+    }
+
+    public function test_a_try_waits_no_longer_than_every_queue_can(): void
+    {
+        foreach (array_keys(HandleWebhook::CALL_EVENTS + HandleWebhook::USER_EVENTS) as $type) {
+            $job = new HandleWebhook('msg_1', $type, 'now', self::ENDED);
+            // SQS takes no more.
+            self::assertLessThanOrEqual(900, max($job->backoff()));
+        }
     }
 
     private function useQueue(array $queue): void

@@ -254,6 +254,15 @@ final class GuideTest extends TestCase
         $this->users['bo'][2]->expect('call:incoming');
         $this->users['ana'][2]->call('call:cancel', ['callId' => $this->call]);
         $this->becomes('CANCELLED');
+        // Answered on the socket alone.
+        $this->call = $this->row();
+        $this->dials('ana');
+        while ($this->users['bo'][2]->expect('call:incoming')['callId'] !== $this->call) {
+        }
+        $this->users['bo'][2]->call('call:accept', ['callId' => $this->call]);
+        $this->users['ana'][2]->expect('call:accepted');
+        $this->users['ana'][2]->call('call:end', ['callId' => $this->call]);
+        $this->becomes('ENDED');
     }
 
     /** A row that ana's app made by REST. */
