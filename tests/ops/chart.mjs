@@ -143,6 +143,8 @@ await check('scaling', () => {
   const [{ metadata, authenticationRef }, cron] = spec.triggers;
   assert(metadata.query === 'sum(signaling_sessions{namespace="default",release="r"})' && metadata.threshold === '1200000', JSON.stringify(metadata));
   assert(authenticationRef.name === 'prometheus' && cron.type === 'cron', 'triggers');
+  assert(metadata.ignoreNullValues === 'false', 'a Prometheus that lost its targets takes nodes away: nothing counts as no sessions');
+  assert(!spec.fallback, 'a Prometheus that is away takes nodes away: before 2.17 KEDA passes over `behavior` and sets `replicas` at once');
   const { scaleDown } = spec.advanced.horizontalPodAutoscalerConfig.behavior;
   assert(scaleDown.stabilizationWindowSeconds === 1800 && !of('keda', 'HorizontalPodAutoscaler').length, 'pace');
 });
