@@ -257,6 +257,12 @@ secret:
 {{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
 {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" -}}
 {{- end -}}
+{{- $full := 50000 -}}
+{{- if hasKey .Values.config "MAX_SESSIONS" -}}{{- $full = int64 .Values.config.MAX_SESSIONS -}}{{- end -}}
+{{- $scaled := or .Values.keda.enabled (and .Values.autoscaling.enabled (not .Values.autoscaling.metrics)) -}}
+{{- if and $scaled (gt $full 0) (ge (int64 .Values.autoscaling.sessionsPerNode) $full) -}}
+{{- fail (printf "autoscaling.sessionsPerNode is not below config.MAX_SESSIONS (%v): nodes would be full and refuse phones before one is added" $full) -}}
+{{- end -}}
 {{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") -}}
 {{- fail "service.externalTrafficPolicy needs service.type NodePort or LoadBalancer" -}}
 {{- end -}}

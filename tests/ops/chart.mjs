@@ -165,6 +165,13 @@ for (const [kind, set] of [['autoscaling', []], ['KEDA', ['--set', 'autoscaling.
   });
 }
 
+await check('an autoscaler by something else, or without a limit, may have any number', () => {
+  const base = ['existingSecret="s"', 'config={"LARAVEL_API_URL":"https://laravel.test","MAX_SESSIONS":0}'];
+  assert(render(...base, 'autoscaling={"enabled":true,"sessionsPerNode":90000}').ok, 'no limit');
+  const cpu = '[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":60}}}]';
+  assert(render(base[0], 'config={"LARAVEL_API_URL":"https://laravel.test","MAX_SESSIONS":"10000"}', `autoscaling={"enabled":true,"metrics":${cpu}}`).ok, 'CPU');
+});
+
 await check('options of the Service', () => {
   const { spec } = service('load-balancer', 'signaling');
   const wanted = {
@@ -474,6 +481,8 @@ const CONTRADICTIONS = {
   'two autoscalers': ['autoscaling', 'keda.enabled=true', 'KEDA makes an autoscaler'],
   'KEDA without Prometheus': ['default', 'keda.enabled=true', 'keda.serverAddress'],
   'fewer at most than at least': ['autoscaling', 'autoscaling.maxReplicas=2', 'autoscaling.minReplicas'],
+  'an autoscaler that never adds a node': ['autoscaling', 'config.MAX_SESSIONS=1200000', 'not below config.MAX_SESSIONS (1200000)'],
+  'the same with KEDA and the preset': ['default', 'keda.enabled=true,keda.serverAddress=http://prometheus,autoscaling.sessionsPerNode=50000', 'not below config.MAX_SESSIONS (50000)'],
   'two private CAs': ['default', 'privateCA.configMap=a,privateCA.secret=b', 'take one'],
   'a load balancer\'s option without one': ['default', 'service.loadBalancerClass=x', 'LoadBalancer'],
 };
