@@ -483,6 +483,9 @@ const CONTRADICTIONS = {
   'fewer at most than at least': ['autoscaling', 'autoscaling.maxReplicas=2', 'autoscaling.minReplicas'],
   'an autoscaler that never adds a node': ['autoscaling', 'config.MAX_SESSIONS=1200000', 'not below config.MAX_SESSIONS (1200000)'],
   'the same with KEDA and the preset': ['default', 'keda.enabled=true,keda.serverAddress=http://prometheus,autoscaling.sessionsPerNode=50000', 'not below config.MAX_SESSIONS (50000)'],
+  'a drain that outlasts its grace': ['placement', 'extraEnv[1].name=DRAIN_SECS,extraEnv[1].value=120', 'extraEnv sets DRAIN_SECS'],
+  'a port that probes do not know': ['default', 'extraEnv[0].name=ADMIN_PORT', 'extraEnv sets ADMIN_PORT'],
+  'a secret twice': ['existing-secret', 'extraEnv[0].name=REDIS_URL', 'extraEnv sets REDIS_URL'],
   'two private CAs': ['default', 'privateCA.configMap=a,privateCA.secret=b', 'take one'],
   'a load balancer\'s option without one': ['default', 'service.loadBalancerClass=x', 'LoadBalancer'],
 };
