@@ -199,6 +199,25 @@ await check('HTTPRoute: annotations, filters, timeouts, the listener of a gatewa
   assert(filters[0].type === 'ResponseHeaderModifier' && timeouts.request === '0s', JSON.stringify(spec.rules));
 });
 
+// The scheduler passes over a machine without one of the keys that should be spread by, and starts nothing there that has to be.
+await check('apart by machine where machines carry no zone', () => {
+  const [{ weight, podAffinityTerm }] = pod('default').spec.affinity?.podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [{}];
+  assert(weight && podAffinityTerm.topologyKey === 'kubernetes.io/hostname', 'nothing keeps nodes from one machine');
+  assert(JSON.stringify(podAffinityTerm.labelSelector) === JSON.stringify(deployment('default').spec.selector), 'of other pods');
+  const { nodeAffinity, podAntiAffinity } = pod('placement').spec.affinity;
+  assert(nodeAffinity && podAntiAffinity, 'own affinity');
+  const spread = (...set) => {
+    const { ok, stdout, text } = render('existingSecret="s"', 'config={"LARAVEL_API_URL":"https://laravel.test"}', ...set);
+    assert(ok, text);
+    return yaml(stdout).find(({ kind }) => kind === 'Deployment').spec.template.spec;
+  };
+  const hard = spread('topologySpread={"whenUnsatisfiable":"DoNotSchedule","zones":false}').topologySpreadConstraints;
+  assert(`${hard.map(({ topologyKey }) => topologyKey)}` === 'kubernetes.io/hostname', 'spread by zones that there are not');
+  assert(`${spread().topologySpreadConstraints.map(({ topologyKey }) => topologyKey)}`.endsWith('zone'), 'zones');
+  const own = '{"requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{},"topologyKey":"rack"}]}';
+  assert(JSON.stringify(spread(`affinity={"podAntiAffinity":${own}}`).affinity) === `{"podAntiAffinity":${own}}`, 'own anti-affinity');
+});
+
 await check('everything that can be added to a pod', () => {
   const { spec } = pod('extra');
   const [node, logs] = spec.containers;
