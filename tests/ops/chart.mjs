@@ -479,6 +479,8 @@ const REFUSED = {
   'a misspelt demo': 'redis.enabled=true',
   'a hook that is none': 'lifecycle.preStart.exec=x',
   'a timeout without unit': 'httpRoute.timeouts.request=30',
+  'a budget that lets no machine be emptied': 'podDisruptionBudget.maxUnavailable=0%',
+  'an interval that leaves the rules without rates': 'serviceMonitor.interval=1m',
 };
 for (const [what, set] of Object.entries(REFUSED)) {
   await check(`refused: ${what}`, () => {
