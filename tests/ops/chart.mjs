@@ -218,6 +218,14 @@ await check('apart by machine where machines carry no zone', () => {
   assert(JSON.stringify(spread(`affinity={"podAntiAffinity":${own}}`).affinity) === `{"podAntiAffinity":${own}}`, 'own anti-affinity');
 });
 
+await check('the registry\'s Secret is there for every image', () => {
+  const { ok, stdout, text } = render('imagePullSecrets=[{"name":"registry"}]', 'redis={"demo":{"enabled":true}}');
+  assert(ok, text);
+  const pods = yaml(stdout).map(({ kind, spec }) => ({ Pod: spec, Deployment: spec?.template?.spec })[kind]).filter(Boolean);
+  const without = pods.filter(({ imagePullSecrets }) => imagePullSecrets?.[0].name !== 'registry').map(({ containers: [{ image }] }) => image);
+  assert(pods.length === 3 && !without.length, `${without}`);
+});
+
 await check('everything that can be added to a pod', () => {
   const { spec } = pod('extra');
   const [node, logs] = spec.containers;
