@@ -328,6 +328,8 @@ await check('notes know what is set', () => {
     [of_('demo'), 'NOT FOR PRODUCTION', 'the pods\' port counts'],
     [notes('-f', join(chart, 'ci/default-values.yaml'), '--set', 'config.LARAVEL_API_URL=http://laravel'), 'opens port 80 for laravel, which is a Service: the pods\' port counts', 'NOT FOR PRODUCTION'],
     [of_('default'), 'No alerts', 'opens port 443'],
+    [of_('default'), 'LARAVEL_API_SECRET here', '/api/ IS OFF'],
+    [notes('-f', join(chart, 'ci/existing-secret-values.yaml'), '--set', 'secretKeys={REDIS_URL,NODE_SECRET}'), '/api/ IS OFF: no LARAVEL_API_SECRET is given (secretKeys leaves it out)', 'secrets are part'],
     [of_('demo'), 'ANYBODY CAN CONNECT AS ANYBODY', 'secrets are part'],
     [notes('-f', join(chart, 'ci/load-balancer-values.yaml'), '--set', 'apiService.enabled=false'), 'http://r-onlycare-signaling.default:80', '-api'],
   ]) assert(text.includes(wanted) && !text.includes(not), `${wanted} / ${not}:\n${text}`);
