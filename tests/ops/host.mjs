@@ -259,6 +259,13 @@ esac
     writeFileSync(join(etc, '.env'), env('http://127.0.0.1:1'));
     const lost = await doSwitch('check');
     assert(!lost.ok && lost.text.includes('Laravel does not answer'), lost.text);
+    // The node takes the framework's own words as well.
+    const plain = await unauthenticated('{"message":"Unauthenticated."}');
+    writeFileSync(join(etc, '.env'), env(`http://127.0.0.1:${plain.address().port}`));
+    const framework = await doSwitch('check');
+    plain.close();
+    plain.closeAllConnections();
+    assert(framework.ok && framework.text.includes('ready to go'), framework.text);
     writeFileSync(join(etc, '.env'), env(url));
     // A secret in a file of its own here, and with a comment behind it there.
     writeFileSync(join(work, 'secret'), 'hush\n');
@@ -299,9 +306,9 @@ esac
 finish('host');
 
 /** Laravel, as it answers who has no token. */
-async function unauthenticated() {
+async function unauthenticated(words = '{"success":false,"error":{"code":"UNAUTHENTICATED"}}') {
   const server = createServer((request, response) => {
-    response.writeHead(401, { 'Content-Type': 'application/json' }).end('{"success":false,"error":{"code":"UNAUTHENTICATED"}}');
+    response.writeHead(401, { 'Content-Type': 'application/json' }).end(words);
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   return server;
