@@ -66,8 +66,14 @@ await check('install, upgrade, rollback', () => {
   const two = current();
   assert(install('--rollback').ok && current() === one, 'rollback');
   assert(install('--rollback').ok && current() === two, 'and forth again');
-  const env = readFileSync(join(host, 'etc/onlycare-signaling/.env'), 'utf8');
+  const [file, longer] = ['etc/onlycare-signaling/.env', 'etc/systemd/system/onlycare-signaling.service.d/drain.conf'].map((path) => join(host, path));
+  const env = readFileSync(file, 'utf8');
   assert(env.includes('laravel.test'), 'the configuration was overwritten');
+  assert(!existsSync(longer), 'a preset drain needs no more than the unit gives');
+  writeFileSync(file, `${env}DRAIN_DELAY_SECS=10\nDRAIN_SECS=120\n`);
+  assert(install(newer).ok && existsSync(longer) && readFileSync(longer, 'utf8') === '[Service]\nTimeoutStopSec=145\n', 'systemd kills a node in its drain');
+  writeFileSync(file, env);
+  assert(install(newer).ok && !existsSync(longer), 'the wait for a drain of yesterday is left');
   assert(readdirSync(join(host, 'opt/onlycare-signaling')).length === 4, 'two releases and two links');
 });
 
