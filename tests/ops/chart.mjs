@@ -303,6 +303,8 @@ await check('values for controllers outlast the longest silence and try another 
   assert(Number(nginx['nginx.ingress.kubernetes.io/proxy-read-timeout']) > 25 && Number(nginx['nginx.ingress.kubernetes.io/proxy-send-timeout']) > 25, 'nginx');
   // A handshake is a GET; what a phone posts is not to arrive twice.
   const again = nginx['nginx.ingress.kubernetes.io/proxy-next-upstream'].split(' ');
+  const shipped = Number(/proxy_next_upstream_timeout (\d+)s;/.exec(readFileSync(join(root, 'deploy/nginx/signaling-locations.conf'), 'utf8'))[1]);
+  assert(Number(nginx['nginx.ingress.kubernetes.io/proxy-next-upstream-timeout']) === shipped, 'nginx: one handshake is held by three busy nodes in turn');
   assert(again.includes('http_503') && !again.includes('non_idempotent'), `nginx: a full node: ${again}`);
   assert(Number(/idle_timeout.timeout_seconds=(\d+)/.exec(annotations('alb')['alb.ingress.kubernetes.io/load-balancer-attributes'])[1]) > 25, 'ALB');
   const { spec } = of('gke', 'BackendConfig')[0];
