@@ -354,6 +354,7 @@ await check('what a chart says of itself', () => {
   const readme = readFileSync(join(chart, 'README.md'), 'utf8');
   assert(readme.indexOf('redis.demo.enabled=true') > 0 && readme.indexOf('redis.demo.enabled=true') < 1200, 'a quick start');
   assert(!/\]\(\.\.\//.test(readme), 'a link out of the chart');
+  assert(readme.includes('RespectIgnoreDifferences=true') && readme.includes('/spec/replicas'), 'what renders without a cluster undoes the autoscaler');
 });
 
 /** What the container of a node would have in its environment. */
