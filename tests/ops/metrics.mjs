@@ -47,6 +47,11 @@ await check('every alert has a runbook that exists', () => {
   }
 });
 
+await check('Prometheus has a place for the Alertmanager that it tells', () => {
+  const [{ alerting }] = yaml(readFileSync(join(deploy, 'prometheus/prometheus.yml'), 'utf8'));
+  assert(alerting?.alertmanagers?.[0].static_configs?.[0].targets, 'alerts go nowhere');
+});
+
 await check('every alert has a test', () => {
   const tests = readFileSync(join(deploy, 'prometheus/tests/signaling.yml'), 'utf8');
   for (const { alert } of rules.filter((rule) => rule.alert)) assert(tests.includes(`alertname="${alert}"`), alert);
