@@ -90,6 +90,22 @@ raise() { # file of wanted values
   done <"$1"
 }
 
+# The unit waits for a drain of the preset length; where this one's is longer so long, and a margin.
+wait_for_drain() {
+  options=$(node "$home/$release/$name" --print-config 2>/dev/null || true)
+  before=$(echo "$options" | sed -n 's/^DRAIN_DELAY_SECS=//p')
+  window=$(echo "$options" | sed -n 's/^DRAIN_SECS=//p')
+  needed=$((${before:-5} + ${window:-20} + 15))
+  longer=$root/etc/systemd/system/$name.service.d/drain.conf
+  if [ "$needed" -gt "$(sed -n 's/^TimeoutStopSec=//p' "$here/$name.service")" ]; then
+    install -d -m 755 "${longer%/*}"
+    printf '[Service]\nTimeoutStopSec=%s\n' "$needed" >"$longer"
+    say "the unit waits $needed s for the drain"
+  else
+    rm -f "$longer"
+  fi
+}
+
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "root is needed"
 command -v curl >/dev/null || fail "curl is needed: apt-get install curl"
 [ -n "$root" ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || fail "certificates to know Laravel by are needed: apt-get install ca-certificates"
@@ -135,6 +151,7 @@ node "$home/$release/$name" --check-config >/dev/null || fail "nothing was switc
   fail "nothing was switched; fill in $etc/.env (LARAVEL_API_URL is empty), then run this again"
 
 install -m 644 "$here/$name.service" "$root/etc/systemd/system/$name.service"
+wait_for_drain
 if [ -z "$root" ]; then
   raise "$here/60-$name.conf" >"/etc/sysctl.d/60-$name.conf"
   systemctl daemon-reload

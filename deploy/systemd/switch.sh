@@ -73,12 +73,13 @@ check() {
     [ -n "${OLD_STOP:-}" ] && [ -n "${OLD_START:-}" ] || bad "switch.conf does not say OLD_STOP and OLD_START"
   fi
 
-  # Laravel's words for a request without a token; anything else and all phones would be held at the door.
+  # Laravel's words for a request without a token, this API's or the framework's; anything else and all phones would be held at the
+  # door.
   base=${url%/}
   base=${base%/api/v1}
   known=
   for address in "$base/api/v1/users/me" "$base/users/me"; do
-    curl -sS --max-time 5 -H 'Accept: application/json' "$address" 2>/dev/null | grep -q UNAUTHENTICATED && known=$address
+    curl -sS --max-time 5 -H 'Accept: application/json' "$address" 2>/dev/null | grep -qE 'UNAUTHENTICATED|"Unauthenticated\."' && known=$address
   done
   if [ -n "$known" ]; then say "Laravel answers at $known"; else bad "Laravel does not answer users/me at $base with its 401"; fi
 

@@ -257,6 +257,24 @@ secret:
 {{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
 {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" -}}
 {{- end -}}
+{{- $full := 50000 -}}
+{{- if hasKey .Values.config "MAX_SESSIONS" -}}{{- $full = int64 .Values.config.MAX_SESSIONS -}}{{- end -}}
+{{- $scaled := or .Values.keda.enabled (and .Values.autoscaling.enabled (not .Values.autoscaling.metrics)) -}}
+{{- if and $scaled (gt $full 0) (ge (int64 .Values.autoscaling.sessionsPerNode) $full) -}}
+{{- fail (printf "autoscaling.sessionsPerNode is not below config.MAX_SESSIONS (%v): nodes would be full and refuse phones before one is added" $full) -}}
+{{- end -}}
+{{- $owned := list "PORT" "ADMIN_PORT" "HOST" "NODE_ENV" "NODE_ID" "NODE_ADDRESS" "POD_IP" "DRAIN_DELAY_SECS" "DRAIN_SECS" -}}
+{{- range splitList " " (include "signaling.secretKeys" .) -}}
+{{- $owned = concat $owned (list . (printf "%s_FILE" .)) -}}
+{{- end -}}
+{{- if include "signaling.privateCA" . -}}
+{{- $owned = concat $owned (list "SSL_CERT_FILE" "SSL_CERT_DIR") -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if has .name $owned -}}
+{{- fail (printf "extraEnv sets %s, which the chart sets itself: ports, probes, the grace of a drain and the mounted secrets go by it" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") -}}
 {{- fail "service.externalTrafficPolicy needs service.type NodePort or LoadBalancer" -}}
 {{- end -}}

@@ -143,6 +143,8 @@ await check('scaling', () => {
   const [{ metadata, authenticationRef }, cron] = spec.triggers;
   assert(metadata.query === 'sum(signaling_sessions{namespace="default",release="r"})' && metadata.threshold === '1200000', JSON.stringify(metadata));
   assert(authenticationRef.name === 'prometheus' && cron.type === 'cron', 'triggers');
+  assert(metadata.ignoreNullValues === 'false', 'a Prometheus that lost its targets takes nodes away: nothing counts as no sessions');
+  assert(!spec.fallback, 'a Prometheus that is away takes nodes away: before 2.17 KEDA passes over `behavior` and sets `replicas` at once');
   const { scaleDown } = spec.advanced.horizontalPodAutoscalerConfig.behavior;
   assert(scaleDown.stabilizationWindowSeconds === 1800 && !of('keda', 'HorizontalPodAutoscaler').length, 'pace');
 });
@@ -162,6 +164,13 @@ for (const [kind, set] of [['autoscaling', []], ['KEDA', ['--set', 'autoscaling.
     assert(fresh === 4, `a fresh installation starts with ${fresh} nodes, not minReplicas`);
   });
 }
+
+await check('an autoscaler by something else, or without a limit, may have any number', () => {
+  const base = ['existingSecret="s"', 'config={"LARAVEL_API_URL":"https://laravel.test","MAX_SESSIONS":0}'];
+  assert(render(...base, 'autoscaling={"enabled":true,"sessionsPerNode":90000}').ok, 'no limit');
+  const cpu = '[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":60}}}]';
+  assert(render(base[0], 'config={"LARAVEL_API_URL":"https://laravel.test","MAX_SESSIONS":"10000"}', `autoscaling={"enabled":true,"metrics":${cpu}}`).ok, 'CPU');
+});
 
 await check('options of the Service', () => {
   const { spec } = service('load-balancer', 'signaling');
@@ -188,6 +197,33 @@ await check('HTTPRoute: annotations, filters, timeouts, the listener of a gatewa
   assert(spec.parentRefs[0].sectionName === 'https' && metadata.annotations['external-dns.alpha.kubernetes.io/hostname'], 'metadata');
   const [{ filters, timeouts }] = spec.rules;
   assert(filters[0].type === 'ResponseHeaderModifier' && timeouts.request === '0s', JSON.stringify(spec.rules));
+});
+
+// The scheduler passes over a machine without one of the keys that should be spread by, and starts nothing there that has to be.
+await check('apart by machine where machines carry no zone', () => {
+  const [{ weight, podAffinityTerm }] = pod('default').spec.affinity?.podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [{}];
+  assert(weight && podAffinityTerm.topologyKey === 'kubernetes.io/hostname', 'nothing keeps nodes from one machine');
+  assert(JSON.stringify(podAffinityTerm.labelSelector) === JSON.stringify(deployment('default').spec.selector), 'of other pods');
+  const { nodeAffinity, podAntiAffinity } = pod('placement').spec.affinity;
+  assert(nodeAffinity && podAntiAffinity, 'own affinity');
+  const spread = (...set) => {
+    const { ok, stdout, text } = render('existingSecret="s"', 'config={"LARAVEL_API_URL":"https://laravel.test"}', ...set);
+    assert(ok, text);
+    return yaml(stdout).find(({ kind }) => kind === 'Deployment').spec.template.spec;
+  };
+  const hard = spread('topologySpread={"whenUnsatisfiable":"DoNotSchedule","zones":false}').topologySpreadConstraints;
+  assert(`${hard.map(({ topologyKey }) => topologyKey)}` === 'kubernetes.io/hostname', 'spread by zones that there are not');
+  assert(`${spread().topologySpreadConstraints.map(({ topologyKey }) => topologyKey)}`.endsWith('zone'), 'zones');
+  const own = '{"requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{},"topologyKey":"rack"}]}';
+  assert(JSON.stringify(spread(`affinity={"podAntiAffinity":${own}}`).affinity) === `{"podAntiAffinity":${own}}`, 'own anti-affinity');
+});
+
+await check('the registry\'s Secret is there for every image', () => {
+  const { ok, stdout, text } = render('imagePullSecrets=[{"name":"registry"}]', 'redis={"demo":{"enabled":true}}');
+  assert(ok, text);
+  const pods = yaml(stdout).map(({ kind, spec }) => ({ Pod: spec, Deployment: spec?.template?.spec })[kind]).filter(Boolean);
+  const without = pods.filter(({ imagePullSecrets }) => imagePullSecrets?.[0].name !== 'registry').map(({ containers: [{ image }] }) => image);
+  assert(pods.length === 3 && !without.length, `${without}`);
 });
 
 await check('everything that can be added to a pod', () => {
@@ -267,6 +303,8 @@ await check('values for controllers outlast the longest silence and try another 
   assert(Number(nginx['nginx.ingress.kubernetes.io/proxy-read-timeout']) > 25 && Number(nginx['nginx.ingress.kubernetes.io/proxy-send-timeout']) > 25, 'nginx');
   // A handshake is a GET; what a phone posts is not to arrive twice.
   const again = nginx['nginx.ingress.kubernetes.io/proxy-next-upstream'].split(' ');
+  const shipped = Number(/proxy_next_upstream_timeout (\d+)s;/.exec(readFileSync(join(root, 'deploy/nginx/signaling-locations.conf'), 'utf8'))[1]);
+  assert(Number(nginx['nginx.ingress.kubernetes.io/proxy-next-upstream-timeout']) === shipped, 'nginx: one handshake is held by three busy nodes in turn');
   assert(again.includes('http_503') && !again.includes('non_idempotent'), `nginx: a full node: ${again}`);
   assert(Number(/idle_timeout.timeout_seconds=(\d+)/.exec(annotations('alb')['alb.ingress.kubernetes.io/load-balancer-attributes'])[1]) > 25, 'ALB');
   const { spec } = of('gke', 'BackendConfig')[0];
@@ -292,6 +330,8 @@ await check('notes know what is set', () => {
     [of_('demo'), 'NOT FOR PRODUCTION', 'the pods\' port counts'],
     [notes('-f', join(chart, 'ci/default-values.yaml'), '--set', 'config.LARAVEL_API_URL=http://laravel'), 'opens port 80 for laravel, which is a Service: the pods\' port counts', 'NOT FOR PRODUCTION'],
     [of_('default'), 'No alerts', 'opens port 443'],
+    [of_('default'), 'LARAVEL_API_SECRET here', '/api/ IS OFF'],
+    [notes('-f', join(chart, 'ci/existing-secret-values.yaml'), '--set', 'secretKeys={REDIS_URL,NODE_SECRET}'), '/api/ IS OFF: no LARAVEL_API_SECRET is given (secretKeys leaves it out)', 'secrets are part'],
     [of_('demo'), 'ANYBODY CAN CONNECT AS ANYBODY', 'secrets are part'],
     [notes('-f', join(chart, 'ci/load-balancer-values.yaml'), '--set', 'apiService.enabled=false'), 'http://r-onlycare-signaling.default:80', '-api'],
   ]) assert(text.includes(wanted) && !text.includes(not), `${wanted} / ${not}:\n${text}`);
@@ -314,6 +354,7 @@ await check('what a chart says of itself', () => {
   const readme = readFileSync(join(chart, 'README.md'), 'utf8');
   assert(readme.indexOf('redis.demo.enabled=true') > 0 && readme.indexOf('redis.demo.enabled=true') < 1200, 'a quick start');
   assert(!/\]\(\.\.\//.test(readme), 'a link out of the chart');
+  assert(readme.includes('RespectIgnoreDifferences=true') && readme.includes('/spec/replicas'), 'what renders without a cluster undoes the autoscaler');
 });
 
 /** What the container of a node would have in its environment. */
@@ -451,6 +492,8 @@ const REFUSED = {
   'a misspelt demo': 'redis.enabled=true',
   'a hook that is none': 'lifecycle.preStart.exec=x',
   'a timeout without unit': 'httpRoute.timeouts.request=30',
+  'a budget that lets no machine be emptied': 'podDisruptionBudget.maxUnavailable=0%',
+  'an interval that leaves the rules without rates': 'serviceMonitor.interval=1m',
 };
 for (const [what, set] of Object.entries(REFUSED)) {
   await check(`refused: ${what}`, () => {
@@ -472,6 +515,11 @@ const CONTRADICTIONS = {
   'two autoscalers': ['autoscaling', 'keda.enabled=true', 'KEDA makes an autoscaler'],
   'KEDA without Prometheus': ['default', 'keda.enabled=true', 'keda.serverAddress'],
   'fewer at most than at least': ['autoscaling', 'autoscaling.maxReplicas=2', 'autoscaling.minReplicas'],
+  'an autoscaler that never adds a node': ['autoscaling', 'config.MAX_SESSIONS=1200000', 'not below config.MAX_SESSIONS (1200000)'],
+  'the same with KEDA and the preset': ['default', 'keda.enabled=true,keda.serverAddress=http://prometheus,autoscaling.sessionsPerNode=50000', 'not below config.MAX_SESSIONS (50000)'],
+  'a drain that outlasts its grace': ['placement', 'extraEnv[1].name=DRAIN_SECS,extraEnv[1].value=120', 'extraEnv sets DRAIN_SECS'],
+  'a port that probes do not know': ['default', 'extraEnv[0].name=ADMIN_PORT', 'extraEnv sets ADMIN_PORT'],
+  'a secret twice': ['existing-secret', 'extraEnv[0].name=REDIS_URL', 'extraEnv sets REDIS_URL'],
   'two private CAs': ['default', 'privateCA.configMap=a,privateCA.secret=b', 'take one'],
   'a load balancer\'s option without one': ['default', 'service.loadBalancerClass=x', 'LoadBalancer'],
 };

@@ -66,8 +66,14 @@ await check('install, upgrade, rollback', () => {
   const two = current();
   assert(install('--rollback').ok && current() === one, 'rollback');
   assert(install('--rollback').ok && current() === two, 'and forth again');
-  const env = readFileSync(join(host, 'etc/onlycare-signaling/.env'), 'utf8');
+  const [file, longer] = ['etc/onlycare-signaling/.env', 'etc/systemd/system/onlycare-signaling.service.d/drain.conf'].map((path) => join(host, path));
+  const env = readFileSync(file, 'utf8');
   assert(env.includes('laravel.test'), 'the configuration was overwritten');
+  assert(!existsSync(longer), 'a preset drain needs no more than the unit gives');
+  writeFileSync(file, `${env}DRAIN_DELAY_SECS=10\nDRAIN_SECS=120\n`);
+  assert(install(newer).ok && existsSync(longer) && readFileSync(longer, 'utf8') === '[Service]\nTimeoutStopSec=145\n', 'systemd kills a node in its drain');
+  writeFileSync(file, env);
+  assert(install(newer).ok && !existsSync(longer), 'the wait for a drain of yesterday is left');
   assert(readdirSync(join(host, 'opt/onlycare-signaling')).length === 4, 'two releases and two links');
 });
 
@@ -259,6 +265,13 @@ esac
     writeFileSync(join(etc, '.env'), env('http://127.0.0.1:1'));
     const lost = await doSwitch('check');
     assert(!lost.ok && lost.text.includes('Laravel does not answer'), lost.text);
+    // The node takes the framework's own words as well.
+    const plain = await unauthenticated('{"message":"Unauthenticated."}');
+    writeFileSync(join(etc, '.env'), env(`http://127.0.0.1:${plain.address().port}`));
+    const framework = await doSwitch('check');
+    plain.close();
+    plain.closeAllConnections();
+    assert(framework.ok && framework.text.includes('ready to go'), framework.text);
     writeFileSync(join(etc, '.env'), env(url));
     // A secret in a file of its own here, and with a comment behind it there.
     writeFileSync(join(work, 'secret'), 'hush\n');
@@ -299,9 +312,9 @@ esac
 finish('host');
 
 /** Laravel, as it answers who has no token. */
-async function unauthenticated() {
+async function unauthenticated(words = '{"success":false,"error":{"code":"UNAUTHENTICATED"}}') {
   const server = createServer((request, response) => {
-    response.writeHead(401, { 'Content-Type': 'application/json' }).end('{"success":false,"error":{"code":"UNAUTHENTICATED"}}');
+    response.writeHead(401, { 'Content-Type': 'application/json' }).end(words);
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   return server;

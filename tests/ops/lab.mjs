@@ -92,7 +92,7 @@ mkdirSync(join(work, 'rules'), { recursive: true });
 mkdirSync(join(work, 'targets'));
 writeFileSync(join(work, 'alertmanager.yml'), shipped('alertmanager/alertmanager.yml').replace(/https:\/\/(\w+)\.example\.com\/signaling/g, `${receiver}/$1`));
 writeFileSync(join(work, 'rules/signaling.yml'), shipped('prometheus/rules/signaling.yml'));
-writeFileSync(join(work, 'prometheus.yml'), `${shipped('prometheus/prometheus.yml')}\nalerting: {alertmanagers: [{static_configs: [{targets: ["127.0.0.1:${alertmanager}"]}]}]}\n`);
+writeFileSync(join(work, 'prometheus.yml'), shipped('prometheus/prometheus.yml').replace('targets: []', `targets: ["127.0.0.1:${alertmanager}"]`));
 writeFileSync(join(work, 'targets/signaling.yml'), JSON.stringify(Object.entries(clusters).map(([release, { nodes }]) => ({ targets: nodes.map(({ admin }) => new URL(admin).host), labels: { release } }))));
 new Program('alertmanager', tool('prometheus-alertmanager'), [`--config.file=${work}/alertmanager.yml`, `--storage.path=${work}/am`, `--web.listen-address=127.0.0.1:${alertmanager}`, '--cluster.listen-address=', '--log.level=error']);
 const server = new Program('prometheus', tool('prometheus'), [`--config.file=${work}/prometheus.yml`, `--storage.tsdb.path=${work}/data`, `--web.listen-address=127.0.0.1:${prometheus}`, '--log.level=error']);

@@ -47,9 +47,30 @@ await check('every alert has a runbook that exists', () => {
   }
 });
 
+await check('Prometheus has a place for the Alertmanager that it tells', () => {
+  const [{ alerting }] = yaml(readFileSync(join(deploy, 'prometheus/prometheus.yml'), 'utf8'));
+  assert(alerting?.alertmanagers?.[0].static_configs?.[0].targets, 'alerts go nowhere');
+});
+
 await check('every alert has a test', () => {
   const tests = readFileSync(join(deploy, 'prometheus/tests/signaling.yml'), 'utf8');
   for (const { alert } of rules.filter((rule) => rule.alert)) assert(tests.includes(`alertname="${alert}"`), alert);
+});
+
+await check('what silences another alert goes on for as long', () => {
+  const minutes = (text) => Number(text.slice(0, -1)) * { s: 1 / 60, m: 1, h: 60 }[text.at(-1)];
+  // After its cause: what the shortest of its windows remembers, and what it is kept for.
+  const lasts = ({ expr, keep_firing_for: kept = '0m' }) => {
+    const windows = expr.replace(/signaling_draining\{[^}]*\}\[\w+\]|unless \( .*$/g, '').matchAll(/\[(\d+[smh])\]|signaling:budget_burn:(\d+[smh])/g);
+    const all = [...windows].map(([, window, burn]) => minutes(window ?? burn));
+    return (all.length ? Math.min(...all) : 0) + minutes(kept);
+  };
+  const named = ([matcher]) => rules.filter(({ alert }) => alert && new RegExp(`^(?:${/"(.*)"/.exec(matcher)[1]})$`).test(alert));
+  const short = yaml(readFileSync(join(deploy, 'alertmanager/alertmanager.yml'), 'utf8'))[0].inhibit_rules.flatMap(({ source_matchers, target_matchers }) => {
+    const loud = named(target_matchers).filter(({ labels }) => labels.severity === 'critical');
+    return named(source_matchers).flatMap((source) => loud.filter((target) => lasts(target) > lasts(source)).map((target) => `${source.alert}: ${target.alert} comes after it`));
+  });
+  assert(!short.length, short.join('\n'));
 });
 
 await check('every rule is about one cluster', () => {
