@@ -333,7 +333,7 @@ class Machine {
     if (call.phase !== 'ringing' && call.phase !== 'answering') return;
     if (call.role === 'caller') return this.endWith(call, 'no_answer', 'cancel');
     const answered = call.phase === 'answering' && !this.unsaid(call);
-    if (answered) return this.endWith(call, 'no_answer', 'hangUp');
+    if (answered) return this.endWith(call, 'no_answer', this.leaving(call));
     this.end(call, 'no_answer');
   }
 
@@ -409,7 +409,7 @@ class Machine {
       else this.resolve(request, { ok: true });
       return;
     }
-    if (!this.isRinging(call)) return this.endWith(call, 'hung_up', 'hangUp', undefined, request);
+    if (!this.isRinging(call)) return this.endWith(call, 'hung_up', this.leaving(call), undefined, request);
     if (call.role === 'callee') return this.endWith(call, 'rejected', 'decline', text, request);
     if (this.unsaid(call)) {
       this.end(call, 'cancelled');
@@ -430,13 +430,19 @@ class Machine {
       if (other === call || other.phase === 'ended' || (other.restored && other.phase === 'active')) continue;
       if (call.phase === 'calling' && other.role === 'callee' && other.peer === call.peer && this.isRinging(other)) continue;
       if (other.role === 'caller' && this.unsaid(other)) this.end(other, 'superseded');
-      else this.endWith(other, 'superseded', !this.isRinging(other) ? 'hangUp' : other.role === 'callee' ? 'decline' : 'cancel');
+      else this.endWith(other, 'superseded', !this.isRinging(other) ? this.leaving(other) : other.role === 'callee' ? 'decline' : 'cancel');
     }
   }
 
   /** Whether the server can take it for ringing at most. */
   private isRinging(call: CallRecord): boolean {
     return call.phase === 'calling' || call.phase === 'ringing' || (call.phase === 'answering' && this.unsaid(call));
+  }
+
+  /** The word that leaves a call that may be accepted. Before the server has confirmed the answer another device of this user
+   * may be the one that talks: `call:reject` leaves that one alone, `call:end` ends its call. */
+  private leaving(call: CallRecord): Command {
+    return call.phase === 'answering' ? 'decline' : 'hangUp';
   }
 
   /** Its word never left this phone. */

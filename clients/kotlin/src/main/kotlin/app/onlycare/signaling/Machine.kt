@@ -374,7 +374,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun rungOut(call: CallRecord) {
         if (call.phase != Phase.RINGING && call.phase != Phase.ANSWERING) return
         if (call.role == Role.CALLER) return endWith(call, EndReason.NO_ANSWER, Command.CANCEL)
-        if (call.phase == Phase.ANSWERING && !unsaid(call)) return endWith(call, EndReason.NO_ANSWER, Command.HANG_UP)
+        if (call.phase == Phase.ANSWERING && !unsaid(call)) return endWith(call, EndReason.NO_ANSWER, leaving(call))
         end(call, EndReason.NO_ANSWER)
     }
 
@@ -454,7 +454,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             pending.requests += request
             return
         }
-        if (!isRinging(call)) return endWith(call, EndReason.HUNG_UP, Command.HANG_UP, null, request)
+        if (!isRinging(call)) return endWith(call, EndReason.HUNG_UP, leaving(call), null, request)
         if (call.role == Role.CALLEE) return endWith(call, EndReason.REJECTED, Command.DECLINE, text, request)
         if (unsaid(call)) {
             end(call, EndReason.CANCELLED)
@@ -478,7 +478,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             when {
                 glare && isRinging(other) -> Unit
                 other.role == Role.CALLER && unsaid(other) -> end(other, EndReason.SUPERSEDED)
-                !isRinging(other) -> endWith(other, EndReason.SUPERSEDED, Command.HANG_UP)
+                !isRinging(other) -> endWith(other, EndReason.SUPERSEDED, leaving(other))
                 other.role == Role.CALLEE -> endWith(other, EndReason.SUPERSEDED, Command.DECLINE)
                 else -> endWith(other, EndReason.SUPERSEDED, Command.CANCEL)
             }
@@ -488,6 +488,11 @@ private class Machine(val state: State, private val now: Long, private val rando
     /** Whether the server can take it for ringing at most. */
     private fun isRinging(call: CallRecord): Boolean =
         call.phase == Phase.CALLING || call.phase == Phase.RINGING || (call.phase == Phase.ANSWERING && unsaid(call))
+
+    /** The word that leaves a call that may be accepted. Before the server has confirmed the answer another device of this
+     * user may be the one that talks: `call:reject` leaves that one alone, `call:end` ends its call. */
+    private fun leaving(call: CallRecord): Command =
+        if (call.phase == Phase.ANSWERING) Command.DECLINE else Command.HANG_UP
 
     /** Its word never left this phone. */
     private fun unsaid(call: CallRecord): Boolean = call.pending?.tries == 0
