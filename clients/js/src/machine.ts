@@ -925,11 +925,15 @@ class Machine {
   }
 
   /** The server takes for live what was given up here as `lost`, or as a dial that failed: the other side must not talk to
-   * nobody, nor ring for him. */
+   * nobody, nor ring for him. But it may be the call of another device of this user: a callee's word leaves that one alone, and
+   * of a caller's that was restored nothing is said. */
   private stillThereThough(call: CallRecord, live: Fields): void {
     if (call.pending || (call.reason !== 'lost' && !(call.role === 'caller' && call.reason === 'failed'))) return;
-    if (live.state === 'active') this.say(call, 'hangUp', { callId: call.id });
-    else if (call.role === 'caller') this.say(call, 'cancel', { callId: call.id });
+    if (call.role === 'callee') {
+      if (live.state === 'active') this.say(call, 'decline', { callId: call.id });
+    } else if (!call.restored) {
+      this.say(call, live.state === 'active' ? 'hangUp' : 'cancel', { callId: call.id });
+    }
   }
 
   /** A live call that this process does not know: of the time before it started, or of another device. What rings here

@@ -974,12 +974,19 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
     }
 
-    /** The server takes for live what was given up here as `lost`, or as a dial that `failed`: the other side must not talk to nobody. */
+    /** The server takes for live what was given up here as `lost`, or as a dial that `failed`: the other side must not talk to
+     * nobody, nor ring for him. But it may be the call of another device of this user: a callee's word leaves that one alone,
+     * and of a caller's that was restored nothing is said. */
     private fun stillThereThough(call: CallRecord, live: Fields) {
         val givenUp = call.reason == EndReason.LOST || (call.role == Role.CALLER && call.reason == EndReason.FAILED)
         if (!givenUp || call.pending != null) return
-        if (live["state"] == "active") say(call, Command.HANG_UP, mapOf("callId" to call.id))
-        else if (call.role == Role.CALLER) say(call, Command.CANCEL, mapOf("callId" to call.id))
+        val active = live["state"] == "active"
+        val payload = mapOf("callId" to call.id)
+        if (call.role == Role.CALLEE) {
+            if (active) say(call, Command.DECLINE, payload)
+        } else if (!call.restored) {
+            say(call, if (active) Command.HANG_UP else Command.CANCEL, payload)
+        }
     }
 
     /** A live call that this process does not know: of the time before it started, or of another device. What rings here
