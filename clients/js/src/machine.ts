@@ -233,9 +233,12 @@ class Machine {
     this.effects.push({ type: 'disconnect' });
     const messages = this.state.messages.splice(0);
     for (const call of this.state.calls) {
+      const { pending } = call;
       this.settle(call, failed('closed', 'the phone was closed'));
       this.settleVideo(call, failed('closed', 'the phone was closed'));
       if (call.phase !== 'ended') this.end(call, 'lost');
+      // What ended it is said all the same, should there be a next session: the other side would talk to nobody.
+      else if (pending) call.pending = { ...pending, requests: [] };
     }
     for (const { request } of messages) this.resolve(request, failed('closed', 'the phone was closed'));
   }
@@ -405,8 +408,9 @@ class Machine {
   private leave(request: number, call: CallRecord | undefined, text: string | undefined): void {
     if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
     if (call.phase === 'ended') {
-      if (call.pending) call.pending.requests.push(request);
-      else this.resolve(request, { ok: true });
+      if (!call.pending) this.resolve(request, { ok: true });
+      else if (this.state.link.status === 'idle') this.resolve(request, failed('closed', 'the phone was closed'));
+      else call.pending.requests.push(request);
       return;
     }
     if (!this.isRinging(call)) return this.endWith(call, 'hung_up', this.leaving(call), undefined, request);

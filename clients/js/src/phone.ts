@@ -153,7 +153,8 @@ export class Phone {
     this.#take({ type: 'resume' });
   }
 
-  /** Disconnects for good, as on a logout. Calls end here as `lost`; hang up first. Open results are `closed`. */
+  /** Disconnects for good, as on a logout. Calls end here as `lost`; hang up first. Open results are `closed`; what ended a
+   * call and was not heard is said at the next `connect()`. */
   close(): void {
     this.#take({ type: 'stop' });
     for (const timer of this.#timers.values()) clearTimeout(timer);

@@ -276,9 +276,12 @@ private class Machine(val state: State, private val now: Long, private val rando
         val messages = state.messages
         state.messages = emptyList()
         for (call in state.calls) {
+            val pending = call.pending
             settle(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             settleVideo(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             if (call.phase != Phase.ENDED) end(call, EndReason.LOST)
+            // What ended it is said all the same, should there be a next session: the other side would talk to nobody.
+            else call.pending = pending?.copy(requests = emptyList())
         }
         for (message in messages) {
             resolve(message.request, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
@@ -451,7 +454,8 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (call == null) return resolve(request, NO_SUCH_CALL)
         if (call.phase == Phase.ENDED) {
             val pending = call.pending ?: return resolve(request, Outcome.OK)
-            pending.requests += request
+            if (state.link.status != LinkStatus.IDLE) pending.requests += request
+            else resolve(request, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             return
         }
         if (!isRinging(call)) return endWith(call, EndReason.HUNG_UP, leaving(call), null, request)

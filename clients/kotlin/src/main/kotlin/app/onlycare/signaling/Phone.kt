@@ -168,7 +168,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     public fun resume(): Unit = post(Input.Resume)
 
     /** Disconnects for good, as on a logout. Calls end here as [EndReason.LOST]; hang up first. Open results are
-     * [ErrorCode.CLOSED]. [connect] begins anew. */
+     * [ErrorCode.CLOSED]. [connect] begins anew, and says what ended a call and was not heard. */
     override fun close() {
         onWorker {
             take(Input.Stop)
