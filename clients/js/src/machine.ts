@@ -978,7 +978,8 @@ class Machine {
   private push(request: number, data: Fields): void {
     const outcome = this.pushed(data);
     this.effects.push({ type: 'pushed', request, outcome });
-    if (outcome === 'rings' && this.state.link.status !== 'ready') this.resume();
+    // Also where a connection seems to be there: the socket would have been first if anything passed.
+    if (outcome === 'rings') this.resume();
   }
 
   private pushed(data: Fields): PushOutcome {

@@ -1030,7 +1030,8 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun push(request: Int, data: Fields) {
         val outcome = pushed(data)
         effects += Effect.Pushed(request, outcome)
-        if (outcome == PushOutcome.RINGS && state.link.status != LinkStatus.READY) resume()
+        // Also where a connection seems to be there: the socket would have been first if anything passed.
+        if (outcome == PushOutcome.RINGS) resume()
     }
 
     private fun pushed(data: Fields): PushOutcome {
