@@ -177,11 +177,12 @@ const EVENT_OF: Record<Command | VideoCommand, keyof PhoneEvents> = {
 };
 const REASONS: ServerReason[] = ['cancelled', 'superseded', 'caller_gone', 'rejected', 'no_answer', 'busy', 'hung_up', 'lost', 'max_duration'];
 const CODES: ServerCode[] = ['invalid_payload', 'rate_limited', 'not_a_participant', 'call_not_found', 'invalid_state', 'unavailable'];
-const CANCEL_REASONS: Record<string, EndReason> = {
-  Timeout: 'no_answer', 'User disconnected': 'caller_gone', 'Answered elsewhere': 'answered_elsewhere',
-  'Declined elsewhere': 'declined_elsewhere',
-};
-const END_REASONS: Record<string, EndReason> = { 'User disconnected': 'lost', 'Maximum duration reached': 'max_duration' };
+/** Maps, as the other side's own words are looked up as well: an object knows `constructor`. */
+const CANCEL_REASONS = new Map<string | undefined, EndReason>([
+  ['Timeout', 'no_answer'], ['User disconnected', 'caller_gone'], ['Answered elsewhere', 'answered_elsewhere'],
+  ['Declined elsewhere', 'declined_elsewhere'],
+]);
+const END_REASONS = new Map<string | undefined, EndReason>([['User disconnected', 'lost'], ['Maximum duration reached', 'max_duration']]);
 
 class Machine {
   readonly effects: Effect[] = [];
@@ -805,7 +806,7 @@ class Machine {
         return;
       case 'call:cancelled': {
         if (call.role === 'caller') return;
-        const reason = CANCEL_REASONS[text ?? ''] ?? 'cancelled';
+        const reason = CANCEL_REASONS.get(text) ?? 'cancelled';
         const elsewhere = reason === 'answered_elsewhere' || reason === 'declined_elsewhere';
         if (call.phase !== 'active' || call.restored || !elsewhere) this.end(call, reason, text);
         return;
@@ -813,7 +814,7 @@ class Machine {
       case 'call:ended': {
         const duration = numberOf(data.durationMs);
         if (duration !== undefined) call.durationMs = duration;
-        return this.end(call, END_REASONS[text ?? ''] ?? 'hung_up', text);
+        return this.end(call, END_REASONS.get(text) ?? 'hung_up', text);
       }
       case 'call:upgrade:request': {
         if (call.phase !== 'active' || textOf(data.senderId) !== call.peer) return;
