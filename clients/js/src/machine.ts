@@ -171,6 +171,8 @@ export function clockOffset(clock: number[]): number {
   return clock.length ? Math.max(...clock) : 0;
 }
 
+/** What the server reads as the id of a user. */
+const ID = /^[A-Za-z0-9_.:-]{1,64}$/;
 const EVENT_OF: Record<Command | VideoCommand, keyof PhoneEvents> = {
   call: 'call:initiate', answer: 'call:accept', decline: 'call:reject', cancel: 'call:cancel', hangUp: 'call:end',
   askVideo: 'call:upgrade', answerVideo: 'call:upgrade:response', toAudio: 'call:downgrade',
@@ -525,7 +527,8 @@ class Machine {
   }
 
   private watch(users: string[]): void {
-    const more = users.filter((user, at) => users.indexOf(user) === at && !this.state.watched.includes(user));
+    // One that is no id, and the server would refuse them all, in every session.
+    const more = users.filter((user, at) => typeof user === 'string' && ID.test(user) && users.indexOf(user) === at && !this.state.watched.includes(user));
     const fit = more.slice(0, Math.max(0, C.WATCHED - this.state.watched.length));
     this.state.watched.push(...fit);
     if (fit.length && this.state.link.status === 'ready') this.sendPresence('watch', 'presence:subscribe', fit);

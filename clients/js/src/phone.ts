@@ -224,8 +224,8 @@ export class Phone {
     return this._hear(this.#appEvents, ({ name, data }) => listener(name, data), []);
   }
 
-  /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. Each is told by `onPresence` as
-   * soon as it is known. */
+  /** Watches users, up to 500 in all; those beyond, and what is no id of a user, are left out. Kept over reconnects. Each is
+   * told by `onPresence` as soon as it is known. */
   watch(...userIds: string[]): void {
     this.#take({ type: 'watch', users: userIds });
   }

@@ -224,6 +224,9 @@ private val CANCEL_REASONS = mapOf(
 )
 private val END_REASONS =
     mapOf("User disconnected" to EndReason.LOST, "Maximum duration reached" to EndReason.MAX_DURATION)
+
+/** What the server reads as the id of a user. */
+private val ID = Regex("[A-Za-z0-9_.:-]{1,64}")
 private val FINAL = setOf("Invalid token", "Authentication required", "Authentication failed")
 
 private class Machine(val state: State, private val now: Long, private val random: Double) {
@@ -578,7 +581,8 @@ private class Machine(val state: State, private val now: Long, private val rando
     }
 
     private fun watch(users: List<String>) {
-        val more = users.distinct().filter { it !in state.watched }
+        // One that is no id, and the server would refuse them all, in every session.
+        val more = users.distinct().filter { ID.matches(it) && it !in state.watched }
         val fit = more.take(max(0, Constants.WATCHED - state.watched.size))
         state.watched += fit
         if (fit.isNotEmpty() && state.link.status == LinkStatus.READY) presence("watch", "presence:subscribe", fit)

@@ -206,7 +206,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         }
     }
 
-    /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. */
+    /** Watches users, up to 500 in all; those beyond, and what is no id of a user, are left out. Kept over reconnects. */
     public fun watch(vararg userIds: String): Unit = post(Input.Watch(userIds.toList()))
 
     /** No longer watches them. */
