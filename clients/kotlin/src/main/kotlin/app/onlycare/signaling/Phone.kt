@@ -110,6 +110,10 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     /** Threads of the token provider. */
     private val asking = AtomicInteger()
     private val waiting = HashMap<Int, CompletableDeferred<Outcome>>()
+
+    /** What is told behind the step that it is of. */
+    private val untold = ArrayDeque<() -> Unit>()
+    private var showing = false
     private val answers = HashMap<Int, Any>()
     private val timers = HashMap<String, ScheduledFuture<*>>()
     private val handles = LinkedHashMap<String, Call>()
@@ -281,7 +285,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     }
 
     internal fun <T> onWorker(work: () -> T): T =
-        if (Thread.currentThread().name == worker.name) work() else worker.submit(Callable { work() }).get()
+        if (worker.isHere) work() else worker.submit(Callable { work() }).get()
 
     private fun ask(result: CompletableDeferred<Outcome>): Int {
         requests += 1
@@ -297,15 +301,30 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         state = after
         offset = clockOffset(after.clock)
         note(input, before, after)
-        for (record in after.calls) handles[record.key]?.update(record)
-        val alive = after.calls.filter { it.phase != Phase.ENDED }.mapNotNull { handle(it.key) }
-        handles.keys.retainAll(after.calls.mapTo(HashSet()) { it.key })
-        mutableCalls.value = alive
-        mutablePresence.value = after.online
-        mutableLink.value = after.link
-        if (before.link != after.link) tell { links.tell(after.link) }
-        if (before.online != after.online) tell { presences.tell(after.online) }
+        if (before.link != after.link) untold.addLast { tell { links.tell(after.link) } }
+        if (before.online != after.online) untold.addLast { tell { presences.tell(after.online) } }
         for (effect in effects) perform(effect)
+        if (!showing) show()
+    }
+
+    /** Collectors without a thread of their own (`Dispatchers.Unconfined`) run within this. What they say is a step of its own,
+     * done at once and shown behind this one. */
+    private fun show() {
+        showing = true
+        try {
+            do {
+                val shown = state
+                for (record in shown.calls) handles[record.key]?.update(record)
+                val alive = shown.calls.filter { it.phase != Phase.ENDED }.mapNotNull { handle(it.key) }
+                handles.keys.retainAll(state.calls.mapTo(HashSet()) { it.key })
+                mutableCalls.value = alive
+                mutablePresence.value = shown.online
+                mutableLink.value = shown.link
+                while (shown === state) (untold.removeFirstOrNull() ?: break)()
+            } while (shown !== state)
+        } finally {
+            showing = false
+        }
     }
 
     private fun perform(effect: Effect) {
@@ -321,17 +340,20 @@ public class Phone(private val options: PhoneOptions) : Closeable {
                 timers[effect.name] = worker.schedule(fire, effect.ms, TimeUnit.MILLISECONDS)
             }
             is Effect.Send -> send(effect)
-            is Effect.Resolve -> waiting.remove(effect.request)?.complete(effect.outcome)
+            is Effect.Resolve ->
+                waiting.remove(effect.request)?.let { result -> untold.addLast { result.complete(effect.outcome) } }
             is Effect.Dialled -> answers[effect.request] = effect.callId
             is Effect.Pushed -> answers[effect.request] = effect.outcome
-            is Effect.Incoming -> handle(keyOf(effect.callId))?.let { call -> tell { incomings.tell(call) } }
-            is Effect.Restored -> handle(keyOf(effect.callId))?.let { call -> tell { restorations.tell(call) } }
-            is Effect.Message ->
-                handle(keyOf(effect.callId))?.hear(
-                    Message(effect.senderId, effect.data, effect.timestamp, effect.messageId, effect.kept),
-                )
+            is Effect.Incoming ->
+                handle(keyOf(effect.callId))?.let { call -> untold.addLast { tell { incomings.tell(call) } } }
+            is Effect.Restored ->
+                handle(keyOf(effect.callId))?.let { call -> untold.addLast { tell { restorations.tell(call) } } }
+            is Effect.Message -> {
+                val message = Message(effect.senderId, effect.data, effect.timestamp, effect.messageId, effect.kept)
+                handle(keyOf(effect.callId))?.let { call -> untold.addLast { call.hear(message) } }
+            }
             is Effect.Presence -> Unit
-            is Effect.App -> tell { appEvents.tell(effect) }
+            is Effect.App -> untold.addLast { tell { appEvents.tell(effect) } }
         }
     }
 
@@ -492,8 +514,13 @@ public class Phone(private val options: PhoneOptions) : Closeable {
 }
 
 /** One thread, which ends when it has been idle for a while. */
-internal class Worker(val name: String) :
-    ScheduledThreadPoolExecutor(1, { work -> Thread(work, name).also { it.isDaemon = true } })
+internal class Worker(name: String, private val own: Any = Any()) :
+    ScheduledThreadPoolExecutor(1, { work -> Own(own, work, name).also { it.isDaemon = true } }) {
+    /** Not by its name: a coroutine that is debugged renames the thread that it runs on. */
+    val isHere: Boolean get() = (Thread.currentThread() as? Own)?.of === own
+
+    private class Own(val of: Any, work: Runnable, name: String) : Thread(work, name)
+}
 
 private var workers = 0
 
