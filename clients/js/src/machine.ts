@@ -982,8 +982,9 @@ class Machine {
   private push(request: number, data: Fields): void {
     const outcome = this.pushed(data);
     this.effects.push({ type: 'pushed', request, outcome });
-    // Also where a connection seems to be there: the socket would have been first if anything passed.
-    if (outcome === 'rings') this.resume();
+    // Also where a connection seems to be there: the socket would have been first if anything passed. One that seems old may be of
+    // now, by a clock that was set since the last session.
+    if (outcome === 'rings' || outcome === 'too_old') this.resume();
   }
 
   private pushed(data: Fields): PushOutcome {

@@ -1034,8 +1034,9 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun push(request: Int, data: Fields) {
         val outcome = pushed(data)
         effects += Effect.Pushed(request, outcome)
-        // Also where a connection seems to be there: the socket would have been first if anything passed.
-        if (outcome == PushOutcome.RINGS) resume()
+        // Also where a connection seems to be there: the socket would have been first if anything passed. One that seems old
+        // may be of now, by a clock that was set since the last session.
+        if (outcome == PushOutcome.RINGS || outcome == PushOutcome.TOO_OLD) resume()
     }
 
     private fun pushed(data: Fields): PushOutcome {
