@@ -554,9 +554,9 @@ private class Machine(val state: State, private val now: Long, private val rando
     }
 
     private fun message(say: Input.Say) {
-        if (say.fault != null) return resolve(say.request, Outcome.failed(ErrorCode.INVALID_PAYLOAD, say.fault))
         val call = find(keyOf(say.callId)) ?: return resolve(say.request, NO_SUCH_CALL)
         if (call.phase == Phase.ENDED) return resolve(say.request, tooLate(call))
+        if (say.fault != null) return resolve(say.request, Outcome.failed(ErrorCode.INVALID_PAYLOAD, say.fault))
         if (!say.keep && state.link.status != LinkStatus.READY) {
             return resolve(say.request, Outcome.failed(ErrorCode.NOT_CONNECTED, "nothing was sent"))
         }
