@@ -863,7 +863,7 @@ class Machine {
     if (known) {
       if (known.role === 'caller' || known.phase === 'ended') return;
       this.heardOf(known);
-      known.fields = { ...known.fields, ...data };
+      known.fields = withMore(known.fields, data);
       if (known.phase === 'ringing') this.ringFor(known, data);
       return;
     }
@@ -997,14 +997,17 @@ class Machine {
       return 'cancelled';
     }
     if (data.type !== 'incoming_call' || !textOf(data.callerId)) return 'not_a_call';
-    if (call) return call.phase === 'ended' ? 'over' : 'known';
-    const { type: _, channelId, timestamp, ...fields } = data;
+    const { type: _, channelId, timestamp, ...rest } = data;
+    const fields = { ...rest, ...(textOf(channelId) ? { channelName: channelId } : {}) };
+    if (call) {
+      if (call.phase === 'ended') return 'over';
+      if (call.role === 'callee' && !call.restored) call.fields = withMore(fields, call.fields);
+      return 'known';
+    }
     const sentAt = numberOf(timestamp);
     const age = sentAt === undefined ? 0 : Math.max(0, this.serverNow() - sentAt);
     if (age > C.PUSH_AGE_MS) return 'too_old';
-    this.incoming(id, undefined, {
-      ...fields, ...(textOf(channelId) ? { channelName: channelId } : {}), expiresInMs: C.RING_MS - age,
-    }, true);
+    this.incoming(id, undefined, { ...fields, expiresInMs: C.RING_MS - age }, true);
     return 'rings';
   }
 
@@ -1080,6 +1083,11 @@ class Machine {
   private resolve(request: number, result: Result): void {
     this.effects.push({ type: 'resolve', request, result });
   }
+}
+
+/** `more` counts, but for texts that are empty: push and socket may each know what the other does not, as a media token. */
+function withMore(fields: Fields, more: Fields): Fields {
+  return { ...fields, ...Object.fromEntries(Object.entries(more).filter(([name, value]) => value !== '' || !(name in fields))) };
 }
 
 function isVideo(call: CallRecord): boolean {

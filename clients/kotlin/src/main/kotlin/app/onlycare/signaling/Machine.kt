@@ -913,7 +913,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         val peer = textOf(data["callerId"]) ?: return
         if (known != null) {
             if (known.role == Role.CALLER || known.phase == Phase.ENDED) return
-            heardOf(known).fields += data
+            heardOf(known).fields = withMore(known.fields, data)
             if (known.phase == Phase.RINGING) ringFor(known, data)
             return
         }
@@ -1048,12 +1048,16 @@ private class Machine(val state: State, private val now: Long, private val rando
             return PushOutcome.CANCELLED
         }
         if (data["type"] != "incoming_call" || textOf(data["callerId"]) == null) return PushOutcome.NOT_A_CALL
-        if (call != null) return if (call.phase == Phase.ENDED) PushOutcome.OVER else PushOutcome.KNOWN
+        val fields = (data - setOf("type", "channelId", "timestamp")).toMutableMap()
+        textOf(data["channelId"])?.let { fields["channelName"] = it }
+        if (call != null) {
+            if (call.phase == Phase.ENDED) return PushOutcome.OVER
+            if (call.role == Role.CALLEE && !call.restored) call.fields = withMore(fields, call.fields)
+            return PushOutcome.KNOWN
+        }
         val sentAt = numberOf(data["timestamp"])
         val age = if (sentAt == null) 0 else max(0, serverNow() - sentAt)
         if (age > Constants.PUSH_AGE_MS) return PushOutcome.TOO_OLD
-        val fields = (data - setOf("type", "channelId", "timestamp")).toMutableMap()
-        textOf(data["channelId"])?.let { fields["channelName"] = it }
         fields["expiresInMs"] = Constants.RING_MS - age
         incoming(id, null, fields, true)
         return PushOutcome.RINGS
@@ -1128,6 +1132,10 @@ private class Machine(val state: State, private val now: Long, private val rando
         effects += Effect.Resolve(request, outcome)
     }
 }
+
+/** [more] counts, but for texts that are empty: push and socket may each know what the other does not, as a media token. */
+private fun withMore(fields: Fields, more: Fields): Fields =
+    fields + more.filter { (name, value) -> value != "" || name !in fields }
 
 private fun isVideo(call: CallRecord): Boolean = call.callType.equals(CallType.VIDEO.name, ignoreCase = true)
 
