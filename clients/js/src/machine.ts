@@ -171,17 +171,20 @@ export function clockOffset(clock: number[]): number {
   return clock.length ? Math.max(...clock) : 0;
 }
 
+/** What the server reads as the id of a user. */
+const ID = /^[A-Za-z0-9_.:-]{1,64}$/;
 const EVENT_OF: Record<Command | VideoCommand, keyof PhoneEvents> = {
   call: 'call:initiate', answer: 'call:accept', decline: 'call:reject', cancel: 'call:cancel', hangUp: 'call:end',
   askVideo: 'call:upgrade', answerVideo: 'call:upgrade:response', toAudio: 'call:downgrade',
 };
 const REASONS: ServerReason[] = ['cancelled', 'superseded', 'caller_gone', 'rejected', 'no_answer', 'busy', 'hung_up', 'lost', 'max_duration'];
 const CODES: ServerCode[] = ['invalid_payload', 'rate_limited', 'not_a_participant', 'call_not_found', 'invalid_state', 'unavailable'];
-const CANCEL_REASONS: Record<string, EndReason> = {
-  Timeout: 'no_answer', 'User disconnected': 'caller_gone', 'Answered elsewhere': 'answered_elsewhere',
-  'Declined elsewhere': 'declined_elsewhere',
-};
-const END_REASONS: Record<string, EndReason> = { 'User disconnected': 'lost', 'Maximum duration reached': 'max_duration' };
+/** Maps, as the other side's own words are looked up as well: an object knows `constructor`. */
+const CANCEL_REASONS = new Map<string | undefined, EndReason>([
+  ['Timeout', 'no_answer'], ['User disconnected', 'caller_gone'], ['Answered elsewhere', 'answered_elsewhere'],
+  ['Declined elsewhere', 'declined_elsewhere'],
+]);
+const END_REASONS = new Map<string | undefined, EndReason>([['User disconnected', 'lost'], ['Maximum duration reached', 'max_duration']]);
 
 class Machine {
   readonly effects: Effect[] = [];
@@ -233,9 +236,12 @@ class Machine {
     this.effects.push({ type: 'disconnect' });
     const messages = this.state.messages.splice(0);
     for (const call of this.state.calls) {
+      const { pending } = call;
       this.settle(call, failed('closed', 'the phone was closed'));
       this.settleVideo(call, failed('closed', 'the phone was closed'));
       if (call.phase !== 'ended') this.end(call, 'lost');
+      // What ended it is said all the same, should there be a next session: the other side would talk to nobody.
+      else if (pending) call.pending = { ...pending, requests: [] };
     }
     for (const { request } of messages) this.resolve(request, failed('closed', 'the phone was closed'));
   }
@@ -333,7 +339,7 @@ class Machine {
     if (call.phase !== 'ringing' && call.phase !== 'answering') return;
     if (call.role === 'caller') return this.endWith(call, 'no_answer', 'cancel');
     const answered = call.phase === 'answering' && !this.unsaid(call);
-    if (answered) return this.endWith(call, 'no_answer', 'hangUp');
+    if (answered) return this.endWith(call, 'no_answer', this.leaving(call));
     this.end(call, 'no_answer');
   }
 
@@ -405,11 +411,12 @@ class Machine {
   private leave(request: number, call: CallRecord | undefined, text: string | undefined): void {
     if (!call) return this.resolve(request, failed('call_not_found', 'no such call'));
     if (call.phase === 'ended') {
-      if (call.pending) call.pending.requests.push(request);
-      else this.resolve(request, { ok: true });
+      if (!call.pending) this.resolve(request, { ok: true });
+      else if (this.state.link.status === 'idle') this.resolve(request, failed('closed', 'the phone was closed'));
+      else call.pending.requests.push(request);
       return;
     }
-    if (!this.isRinging(call)) return this.endWith(call, 'hung_up', 'hangUp', undefined, request);
+    if (!this.isRinging(call)) return this.endWith(call, 'hung_up', this.leaving(call), undefined, request);
     if (call.role === 'callee') return this.endWith(call, 'rejected', 'decline', text, request);
     if (this.unsaid(call)) {
       this.end(call, 'cancelled');
@@ -430,13 +437,19 @@ class Machine {
       if (other === call || other.phase === 'ended' || (other.restored && other.phase === 'active')) continue;
       if (call.phase === 'calling' && other.role === 'callee' && other.peer === call.peer && this.isRinging(other)) continue;
       if (other.role === 'caller' && this.unsaid(other)) this.end(other, 'superseded');
-      else this.endWith(other, 'superseded', !this.isRinging(other) ? 'hangUp' : other.role === 'callee' ? 'decline' : 'cancel');
+      else this.endWith(other, 'superseded', !this.isRinging(other) ? this.leaving(other) : other.role === 'callee' ? 'decline' : 'cancel');
     }
   }
 
   /** Whether the server can take it for ringing at most. */
   private isRinging(call: CallRecord): boolean {
     return call.phase === 'calling' || call.phase === 'ringing' || (call.phase === 'answering' && this.unsaid(call));
+  }
+
+  /** The word that leaves a call that may be accepted. Before the server has confirmed the answer another device of this user
+   * may be the one that talks: `call:reject` leaves that one alone, `call:end` ends its call. */
+  private leaving(call: CallRecord): Command {
+    return call.phase === 'answering' ? 'decline' : 'hangUp';
   }
 
   /** Its word never left this phone. */
@@ -514,7 +527,8 @@ class Machine {
   }
 
   private watch(users: string[]): void {
-    const more = users.filter((user, at) => users.indexOf(user) === at && !this.state.watched.includes(user));
+    // One that is no id, and the server would refuse them all, in every session.
+    const more = users.filter((user, at) => typeof user === 'string' && ID.test(user) && users.indexOf(user) === at && !this.state.watched.includes(user));
     const fit = more.slice(0, Math.max(0, C.WATCHED - this.state.watched.length));
     this.state.watched.push(...fit);
     if (fit.length && this.state.link.status === 'ready') this.sendPresence('watch', 'presence:subscribe', fit);
@@ -795,7 +809,7 @@ class Machine {
         return;
       case 'call:cancelled': {
         if (call.role === 'caller') return;
-        const reason = CANCEL_REASONS[text ?? ''] ?? 'cancelled';
+        const reason = CANCEL_REASONS.get(text) ?? 'cancelled';
         const elsewhere = reason === 'answered_elsewhere' || reason === 'declined_elsewhere';
         if (call.phase !== 'active' || call.restored || !elsewhere) this.end(call, reason, text);
         return;
@@ -803,7 +817,7 @@ class Machine {
       case 'call:ended': {
         const duration = numberOf(data.durationMs);
         if (duration !== undefined) call.durationMs = duration;
-        return this.end(call, END_REASONS[text ?? ''] ?? 'hung_up', text);
+        return this.end(call, END_REASONS.get(text) ?? 'hung_up', text);
       }
       case 'call:upgrade:request': {
         if (call.phase !== 'active' || textOf(data.senderId) !== call.peer) return;
@@ -849,7 +863,7 @@ class Machine {
     if (known) {
       if (known.role === 'caller' || known.phase === 'ended') return;
       this.heardOf(known);
-      known.fields = { ...known.fields, ...data };
+      known.fields = withMore(known.fields, data);
       if (known.phase === 'ringing') this.ringFor(known, data);
       return;
     }
@@ -919,11 +933,15 @@ class Machine {
   }
 
   /** The server takes for live what was given up here as `lost`, or as a dial that failed: the other side must not talk to
-   * nobody, nor ring for him. */
+   * nobody, nor ring for him. But it may be the call of another device of this user: a callee's word leaves that one alone, and
+   * of a caller's that was restored nothing is said. */
   private stillThereThough(call: CallRecord, live: Fields): void {
     if (call.pending || (call.reason !== 'lost' && !(call.role === 'caller' && call.reason === 'failed'))) return;
-    if (live.state === 'active') this.say(call, 'hangUp', { callId: call.id });
-    else if (call.role === 'caller') this.say(call, 'cancel', { callId: call.id });
+    if (call.role === 'callee') {
+      if (live.state === 'active') this.say(call, 'decline', { callId: call.id });
+    } else if (!call.restored) {
+      this.say(call, live.state === 'active' ? 'hangUp' : 'cancel', { callId: call.id });
+    }
   }
 
   /** A live call that this process does not know: of the time before it started, or of another device. What rings here
@@ -964,7 +982,9 @@ class Machine {
   private push(request: number, data: Fields): void {
     const outcome = this.pushed(data);
     this.effects.push({ type: 'pushed', request, outcome });
-    if (outcome === 'rings' && this.state.link.status !== 'ready') this.resume();
+    // Also where a connection seems to be there: the socket would have been first if anything passed. One that seems old may be of
+    // now, by a clock that was set since the last session.
+    if (outcome === 'rings' || outcome === 'too_old') this.resume();
   }
 
   private pushed(data: Fields): PushOutcome {
@@ -977,14 +997,17 @@ class Machine {
       return 'cancelled';
     }
     if (data.type !== 'incoming_call' || !textOf(data.callerId)) return 'not_a_call';
-    if (call) return call.phase === 'ended' ? 'over' : 'known';
-    const { type: _, channelId, timestamp, ...fields } = data;
+    const { type: _, channelId, timestamp, ...rest } = data;
+    const fields = { ...rest, ...(textOf(channelId) ? { channelName: channelId } : {}) };
+    if (call) {
+      if (call.phase === 'ended') return 'over';
+      if (call.role === 'callee' && !call.restored) call.fields = withMore(fields, call.fields);
+      return 'known';
+    }
     const sentAt = numberOf(timestamp);
     const age = sentAt === undefined ? 0 : Math.max(0, this.serverNow() - sentAt);
     if (age > C.PUSH_AGE_MS) return 'too_old';
-    this.incoming(id, undefined, {
-      ...fields, ...(textOf(channelId) ? { channelName: channelId } : {}), expiresInMs: C.RING_MS - age,
-    }, true);
+    this.incoming(id, undefined, { ...fields, expiresInMs: C.RING_MS - age }, true);
     return 'rings';
   }
 
@@ -1060,6 +1083,11 @@ class Machine {
   private resolve(request: number, result: Result): void {
     this.effects.push({ type: 'resolve', request, result });
   }
+}
+
+/** `more` counts, but for texts that are empty: push and socket may each know what the other does not, as a media token. */
+function withMore(fields: Fields, more: Fields): Fields {
+  return { ...fields, ...Object.fromEntries(Object.entries(more).filter(([name, value]) => value !== '' || !(name in fields))) };
 }
 
 function isVideo(call: CallRecord): boolean {

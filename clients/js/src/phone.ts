@@ -153,7 +153,8 @@ export class Phone {
     this.#take({ type: 'resume' });
   }
 
-  /** Disconnects for good, as on a logout. Calls end here as `lost`; hang up first. Open results are `closed`. */
+  /** Disconnects for good, as on a logout. Calls end here as `lost`; hang up first. Open results are `closed`; what ended a
+   * call and was not heard is said at the next `connect()`. */
   close(): void {
     this.#take({ type: 'stop' });
     for (const timer of this.#timers.values()) clearTimeout(timer);
@@ -223,8 +224,8 @@ export class Phone {
     return this._hear(this.#appEvents, ({ name, data }) => listener(name, data), []);
   }
 
-  /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. Each is told by `onPresence` as
-   * soon as it is known. */
+  /** Watches users, up to 500 in all; those beyond, and what is no id of a user, are left out. Kept over reconnects. Each is
+   * told by `onPresence` as soon as it is known. */
   watch(...userIds: string[]): void {
     this.#take({ type: 'watch', users: userIds });
   }
@@ -260,13 +261,14 @@ export class Phone {
     return this.#ask((request) => this.#take(input(request)));
   }
 
-  /** @internal */
-  _tell<T>(all: Listeners<T>, value: T): void {
-    this.#tell(() => all.tell(value, this.#failed));
+  /** What nobody hears is `unheard`.
+   * @internal */
+  _tell<T>(all: Listeners<T>, value: T, unheard?: (value: T) => void): void {
+    this.#tell(() => all.tell(value, this.#failed) || unheard?.(value));
   }
 
-  /** From now on `listener` hears what `all` do, after what there is `now`. It joins behind the news that are on their way
-   * already: they are part of `now`.
+  /** From now on `listener` hears what `all` do, after what there is `now`, which it takes. It joins behind the news that are on
+   * their way already: they are part of `now`.
    * @internal */
   _hear<T>(all: Listeners<T>, listener: (value: T) => void, now: T[]): Off {
     const one = all.add(listener);
@@ -475,7 +477,7 @@ export class Call {
   readonly #phone: Phone;
   readonly #states = new Listeners<CallState>();
   readonly #messages = new Listeners<Message>();
-  #unheard: Message[] = [];
+  readonly #unheard: Message[] = [];
 
   /** @internal */
   constructor(phone: Phone, record: CallRecord) {
@@ -509,7 +511,7 @@ export class Call {
 
   /** What the other party sends. The last 64 that came before anybody listened come first. */
   onMessage(listener: (message: Message) => void): Off {
-    return this.#phone._hear(this.#messages, listener, this.#unheard.splice(0));
+    return this.#phone._hear(this.#messages, listener, this.#unheard);
   }
 
   /** A callee's. `ok`: it is active, and on this device. Errors: `answered_elsewhere`, `overtaken`, `invalid_state`,
@@ -579,8 +581,10 @@ export class Call {
 
   /** @internal */
   _hear(message: Message): void {
-    if (this.#messages.size) return this.#phone._tell(this.#messages, message);
-    this.#unheard = [...this.#unheard, message].slice(-MESSAGES_KEPT);
+    this.#phone._tell(this.#messages, message, () => {
+      this.#unheard.push(message);
+      if (this.#unheard.length > MESSAGES_KEPT) this.#unheard.shift();
+    });
   }
 }
 
@@ -590,18 +594,17 @@ type Failed = (error: unknown) => void;
 class Listeners<T> {
   readonly #all = new Set<One<T>>();
 
-  get size(): number {
-    return this.#all.size;
-  }
-
   add(listener: (value: T) => void): One<T> {
     const one: One<T> = new One(listener, () => void this.#all.delete(one));
     this.#all.add(one);
     return one;
   }
 
-  tell(value: T, failed: Failed): void {
-    for (const one of [...this.#all]) if (one.joined) one.tell(value, failed);
+  /** Whether anybody heard it. */
+  tell(value: T, failed: Failed): boolean {
+    const all = [...this.#all].filter((one) => one.joined);
+    for (const one of all) one.tell(value, failed);
+    return all.length > 0;
   }
 }
 
@@ -611,9 +614,10 @@ class One<T> {
 
   constructor(private readonly listener: (value: T) => unknown, private readonly left: () => void) {}
 
+  /** Whoever has left already takes nothing of `first`. */
   join(first: T[], failed: Failed): void {
     this.joined = true;
-    for (const value of first) this.tell(value, failed);
+    while (this.#open && first.length) this.tell(first.shift()!, failed);
   }
 
   tell(value: T, failed: Failed): void {

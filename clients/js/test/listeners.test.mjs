@@ -43,6 +43,26 @@ test('who has gone hears no more, also of what was on its way', async () => {
   phone.close();
 });
 
+test('a message that a listener did not stay for is heard by the next one', async () => {
+  const phone = phoneOf();
+  push(phone, 1);
+  const [call] = phone.calls;
+  const heard = [];
+  for (const n of [1, 2, 3]) call._hear({ senderId: 'USR_2', data: n, timestamp: n });
+  call.onMessage(({ data }) => heard.push(`gone ${data}`))();
+  const off = call.onMessage(({ data }) => {
+    heard.push(`first ${data}`);
+    off();
+  });
+  await settled();
+  call._hear({ senderId: 'USR_2', data: 4, timestamp: 4 });
+  await settled();
+  call.onMessage(({ data }) => heard.push(data));
+  await settled();
+  assert.deepEqual(heard, ['first 1', 2, 3, 4]);
+  phone.close();
+});
+
 test('a listener that throws, at once or later, keeps nothing from the others', async () => {
   const phone = phoneOf();
   const complaints = mock.method(console, 'error', () => {});

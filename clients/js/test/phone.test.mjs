@@ -206,6 +206,63 @@ test('another device that answers, and a process that starts again', async () =>
   await reaches(call, 'ended', 'hung_up');
 });
 
+/** What the server has written. */
+const stateOf = async ({ id }) => (await cluster.nodes[0].get(`/api/calls/${id}`)).body.state;
+
+test('a device whose answer was not confirmed does not cut the call that another one answered', async () => {
+  const ana = phoneAt(a.url);
+  const [tablet, mobile] = [phoneAt(a.url, { userId: 'USR_answers', deviceId: 'tablet' }), phoneAt(b.url, { userId: 'USR_answers', deviceId: 'mobile' })];
+  await ready(ana, tablet, mobile);
+  const call = ana.call('USR_answers', 'VIDEO');
+  const [onTablet, onMobile] = await Promise.all([rings(tablet), rings(mobile)]);
+  b.hold();
+  const answered = onMobile.answer();
+  const over = onMobile.hangUp();
+  assert.equal((await answered).error.code, 'overtaken');
+  assert.deepEqual(await onTablet.answer(), { ok: true });
+  await reaches(call, 'active');
+  b.cut();
+  assert.deepEqual(await over, { ok: true });
+  assert.equal(await stateOf(call), 'active');
+  await onTablet.hangUp();
+  await reaches(call, 'ended', 'hung_up');
+});
+
+test('a phone that is closed and connects again leaves the call of another device alone', async () => {
+  const bo = phoneAt(b.url);
+  const [tablet, mobile] = [phoneAt(a.url, { userId: 'USR_dials', deviceId: 'tablet' }), phoneAt(b.url, { userId: 'USR_dials', deviceId: 'mobile' })];
+  await ready(bo, mobile);
+  const call = mobile.call(bo.userId, 'VIDEO');
+  await (await rings(bo)).answer();
+  await reaches(call, 'active');
+  await ready(tablet);
+  await until(() => tablet.calls.length, 'the tablet knows of the call');
+  tablet.close();
+  await ready(tablet);
+  // A word that it said would be answered before this one.
+  assert.equal((await tablet.call(bo.userId, 'AUDIO').dialled).error?.code, 'busy');
+  assert.equal(await stateOf(call), 'active');
+  await call.hangUp();
+});
+
+test('a hang-up that was not heard before the phone was closed is said when it connects again', async () => {
+  const [ana, bo] = [phoneAt(a.url), phoneAt(b.url)];
+  await ready(ana, bo);
+  const call = ana.call(bo.userId, 'VIDEO');
+  const there = await rings(bo);
+  await there.answer();
+  await reaches(call, 'active');
+  b.open = false;
+  b.cut();
+  await until(() => bo.link.status !== 'ready', 'it is cut');
+  const over = there.hangUp();
+  bo.close();
+  assert.equal((await over).error.code, 'closed');
+  b.open = true;
+  bo.connect();
+  await reaches(call, 'ended', 'hung_up');
+});
+
 test('after a restart in a call the same user is dialled anew, and the old call is over', async () => {
   const bo = phoneAt(b.url);
   const first = phoneAt(a.url, { userId: 'USR_restarts', deviceId: 'mobile' });

@@ -20,6 +20,7 @@ class RingNotification(private val context: Context) {
     fun show(call: Call) {
         // By the caller's token, not by what his phone says.
         val caller = Person.Builder().setName(call.fields["callerName"] as? String ?: call.peer).build()
+        val left = (call.fields["expiresInMs"] as? Number)?.toLong() ?: 30_000L
         val open = screen(call, null)
         val style = NotificationCompat.CallStyle.forIncomingCall(caller, screen(call, "decline"), screen(call, "answer"))
         notifications.notify(
@@ -29,6 +30,8 @@ class RingNotification(private val context: Context) {
                 .setCategory(NotificationCompat.CATEGORY_CALL)
                 .setPriority(NotificationCompat.PRIORITY_MAX)
                 .setOngoing(true)
+                // By the system: when the ring is over this process may be frozen, or gone.
+                .setTimeoutAfter(left + 3_000)
                 .setStyle(style)
                 .setFullScreenIntent(open, true)
                 .build(),

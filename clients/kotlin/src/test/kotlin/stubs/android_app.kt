@@ -54,7 +54,13 @@ abstract class Service : Context() {
     }
 }
 
-class Notification(val title: String?, val fullScreen: PendingIntent?, val decline: PendingIntent?, val answer: PendingIntent?)
+class Notification(
+    val title: String?,
+    val fullScreen: PendingIntent?,
+    val decline: PendingIntent?,
+    val answer: PendingIntent?,
+    val timeoutMs: Long?,
+)
 
 class NotificationChannel(val id: String, val name: CharSequence, val importance: Int)
 

@@ -32,6 +32,7 @@ object NotificationCompat {
     class Builder(context: Context, channel: String) {
         private var style: CallStyle? = null
         private var fullScreen: PendingIntent? = null
+        private var timeoutMs: Long? = null
 
         fun setSmallIcon(icon: Int): Builder = this
 
@@ -41,11 +42,13 @@ object NotificationCompat {
 
         fun setOngoing(ongoing: Boolean): Builder = this
 
+        fun setTimeoutAfter(durationMs: Long): Builder = apply { timeoutMs = durationMs }
+
         fun setStyle(style: Style?): Builder = apply { this.style = style as? CallStyle }
 
         fun setFullScreenIntent(intent: PendingIntent?, highPriority: Boolean): Builder = apply { fullScreen = intent }
 
-        fun build() = Notification(style?.person?.name?.toString(), fullScreen, style?.decline, style?.answer)
+        fun build() = Notification(style?.person?.name?.toString(), fullScreen, style?.decline, style?.answer, timeoutMs)
     }
 }
 

@@ -224,6 +224,9 @@ private val CANCEL_REASONS = mapOf(
 )
 private val END_REASONS =
     mapOf("User disconnected" to EndReason.LOST, "Maximum duration reached" to EndReason.MAX_DURATION)
+
+/** What the server reads as the id of a user. */
+private val ID = Regex("[A-Za-z0-9_.:-]{1,64}")
 private val FINAL = setOf("Invalid token", "Authentication required", "Authentication failed")
 
 private class Machine(val state: State, private val now: Long, private val random: Double) {
@@ -276,9 +279,12 @@ private class Machine(val state: State, private val now: Long, private val rando
         val messages = state.messages
         state.messages = emptyList()
         for (call in state.calls) {
+            val pending = call.pending
             settle(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             settleVideo(call, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             if (call.phase != Phase.ENDED) end(call, EndReason.LOST)
+            // What ended it is said all the same, should there be a next session: the other side would talk to nobody.
+            else call.pending = pending?.copy(requests = emptyList())
         }
         for (message in messages) {
             resolve(message.request, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
@@ -374,7 +380,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun rungOut(call: CallRecord) {
         if (call.phase != Phase.RINGING && call.phase != Phase.ANSWERING) return
         if (call.role == Role.CALLER) return endWith(call, EndReason.NO_ANSWER, Command.CANCEL)
-        if (call.phase == Phase.ANSWERING && !unsaid(call)) return endWith(call, EndReason.NO_ANSWER, Command.HANG_UP)
+        if (call.phase == Phase.ANSWERING && !unsaid(call)) return endWith(call, EndReason.NO_ANSWER, leaving(call))
         end(call, EndReason.NO_ANSWER)
     }
 
@@ -451,10 +457,11 @@ private class Machine(val state: State, private val now: Long, private val rando
         if (call == null) return resolve(request, NO_SUCH_CALL)
         if (call.phase == Phase.ENDED) {
             val pending = call.pending ?: return resolve(request, Outcome.OK)
-            pending.requests += request
+            if (state.link.status != LinkStatus.IDLE) pending.requests += request
+            else resolve(request, Outcome.failed(ErrorCode.CLOSED, "the phone was closed"))
             return
         }
-        if (!isRinging(call)) return endWith(call, EndReason.HUNG_UP, Command.HANG_UP, null, request)
+        if (!isRinging(call)) return endWith(call, EndReason.HUNG_UP, leaving(call), null, request)
         if (call.role == Role.CALLEE) return endWith(call, EndReason.REJECTED, Command.DECLINE, text, request)
         if (unsaid(call)) {
             end(call, EndReason.CANCELLED)
@@ -478,7 +485,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             when {
                 glare && isRinging(other) -> Unit
                 other.role == Role.CALLER && unsaid(other) -> end(other, EndReason.SUPERSEDED)
-                !isRinging(other) -> endWith(other, EndReason.SUPERSEDED, Command.HANG_UP)
+                !isRinging(other) -> endWith(other, EndReason.SUPERSEDED, leaving(other))
                 other.role == Role.CALLEE -> endWith(other, EndReason.SUPERSEDED, Command.DECLINE)
                 else -> endWith(other, EndReason.SUPERSEDED, Command.CANCEL)
             }
@@ -488,6 +495,11 @@ private class Machine(val state: State, private val now: Long, private val rando
     /** Whether the server can take it for ringing at most. */
     private fun isRinging(call: CallRecord): Boolean =
         call.phase == Phase.CALLING || call.phase == Phase.RINGING || (call.phase == Phase.ANSWERING && unsaid(call))
+
+    /** The word that leaves a call that may be accepted. Before the server has confirmed the answer another device of this
+     * user may be the one that talks: `call:reject` leaves that one alone, `call:end` ends its call. */
+    private fun leaving(call: CallRecord): Command =
+        if (call.phase == Phase.ANSWERING) Command.DECLINE else Command.HANG_UP
 
     /** Its word never left this phone. */
     private fun unsaid(call: CallRecord): Boolean = call.pending?.tries == 0
@@ -542,9 +554,9 @@ private class Machine(val state: State, private val now: Long, private val rando
     }
 
     private fun message(say: Input.Say) {
-        if (say.fault != null) return resolve(say.request, Outcome.failed(ErrorCode.INVALID_PAYLOAD, say.fault))
         val call = find(keyOf(say.callId)) ?: return resolve(say.request, NO_SUCH_CALL)
         if (call.phase == Phase.ENDED) return resolve(say.request, tooLate(call))
+        if (say.fault != null) return resolve(say.request, Outcome.failed(ErrorCode.INVALID_PAYLOAD, say.fault))
         if (!say.keep && state.link.status != LinkStatus.READY) {
             return resolve(say.request, Outcome.failed(ErrorCode.NOT_CONNECTED, "nothing was sent"))
         }
@@ -569,7 +581,8 @@ private class Machine(val state: State, private val now: Long, private val rando
     }
 
     private fun watch(users: List<String>) {
-        val more = users.distinct().filter { it !in state.watched }
+        // One that is no id, and the server would refuse them all, in every session.
+        val more = users.distinct().filter { ID.matches(it) && it !in state.watched }
         val fit = more.take(max(0, Constants.WATCHED - state.watched.size))
         state.watched += fit
         if (fit.isNotEmpty() && state.link.status == LinkStatus.READY) presence("watch", "presence:subscribe", fit)
@@ -900,7 +913,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         val peer = textOf(data["callerId"]) ?: return
         if (known != null) {
             if (known.role == Role.CALLER || known.phase == Phase.ENDED) return
-            heardOf(known).fields += data
+            heardOf(known).fields = withMore(known.fields, data)
             if (known.phase == Phase.RINGING) ringFor(known, data)
             return
         }
@@ -969,12 +982,19 @@ private class Machine(val state: State, private val now: Long, private val rando
         }
     }
 
-    /** The server takes for live what was given up here as `lost`, or as a dial that `failed`: the other side must not talk to nobody. */
+    /** The server takes for live what was given up here as `lost`, or as a dial that `failed`: the other side must not talk to
+     * nobody, nor ring for him. But it may be the call of another device of this user: a callee's word leaves that one alone,
+     * and of a caller's that was restored nothing is said. */
     private fun stillThereThough(call: CallRecord, live: Fields) {
         val givenUp = call.reason == EndReason.LOST || (call.role == Role.CALLER && call.reason == EndReason.FAILED)
         if (!givenUp || call.pending != null) return
-        if (live["state"] == "active") say(call, Command.HANG_UP, mapOf("callId" to call.id))
-        else if (call.role == Role.CALLER) say(call, Command.CANCEL, mapOf("callId" to call.id))
+        val active = live["state"] == "active"
+        val payload = mapOf("callId" to call.id)
+        if (call.role == Role.CALLEE) {
+            if (active) say(call, Command.DECLINE, payload)
+        } else if (!call.restored) {
+            say(call, if (active) Command.HANG_UP else Command.CANCEL, payload)
+        }
     }
 
     /** A live call that this process does not know: of the time before it started, or of another device. What rings here
@@ -1014,7 +1034,9 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun push(request: Int, data: Fields) {
         val outcome = pushed(data)
         effects += Effect.Pushed(request, outcome)
-        if (outcome == PushOutcome.RINGS && state.link.status != LinkStatus.READY) resume()
+        // Also where a connection seems to be there: the socket would have been first if anything passed. One that seems old
+        // may be of now, by a clock that was set since the last session.
+        if (outcome == PushOutcome.RINGS || outcome == PushOutcome.TOO_OLD) resume()
     }
 
     private fun pushed(data: Fields): PushOutcome {
@@ -1026,12 +1048,16 @@ private class Machine(val state: State, private val now: Long, private val rando
             return PushOutcome.CANCELLED
         }
         if (data["type"] != "incoming_call" || textOf(data["callerId"]) == null) return PushOutcome.NOT_A_CALL
-        if (call != null) return if (call.phase == Phase.ENDED) PushOutcome.OVER else PushOutcome.KNOWN
+        val fields = (data - setOf("type", "channelId", "timestamp")).toMutableMap()
+        textOf(data["channelId"])?.let { fields["channelName"] = it }
+        if (call != null) {
+            if (call.phase == Phase.ENDED) return PushOutcome.OVER
+            if (call.role == Role.CALLEE && !call.restored) call.fields = withMore(fields, call.fields)
+            return PushOutcome.KNOWN
+        }
         val sentAt = numberOf(data["timestamp"])
         val age = if (sentAt == null) 0 else max(0, serverNow() - sentAt)
         if (age > Constants.PUSH_AGE_MS) return PushOutcome.TOO_OLD
-        val fields = (data - setOf("type", "channelId", "timestamp")).toMutableMap()
-        textOf(data["channelId"])?.let { fields["channelName"] = it }
         fields["expiresInMs"] = Constants.RING_MS - age
         incoming(id, null, fields, true)
         return PushOutcome.RINGS
@@ -1106,6 +1132,10 @@ private class Machine(val state: State, private val now: Long, private val rando
         effects += Effect.Resolve(request, outcome)
     }
 }
+
+/** [more] counts, but for texts that are empty: push and socket may each know what the other does not, as a media token. */
+private fun withMore(fields: Fields, more: Fields): Fields =
+    fields + more.filter { (name, value) -> value != "" || name !in fields }
 
 private fun isVideo(call: CallRecord): Boolean = call.callType.equals(CallType.VIDEO.name, ignoreCase = true)
 

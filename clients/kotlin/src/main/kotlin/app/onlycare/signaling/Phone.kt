@@ -115,6 +115,10 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     /** Threads of the token provider. */
     private val asking = AtomicInteger()
     private val waiting = HashMap<Int, CompletableDeferred<Outcome>>()
+
+    /** What is told behind the step that it is of. */
+    private val untold = ArrayDeque<() -> Unit>()
+    private var showing = false
     private val answers = HashMap<Int, Any>()
     private val timers = HashMap<String, ScheduledFuture<*>>()
     private val handles = LinkedHashMap<String, Call>()
@@ -173,7 +177,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     public fun resume(): Unit = post(Input.Resume)
 
     /** Disconnects for good, as on a logout. Calls end here as [EndReason.LOST]; hang up first. Open results are
-     * [ErrorCode.CLOSED]. [connect] begins anew. */
+     * [ErrorCode.CLOSED]. [connect] begins anew, and says what ended a call and was not heard. */
     override fun close() {
         onWorker {
             take(Input.Stop)
@@ -211,7 +215,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         }
     }
 
-    /** Watches users, up to 500 in all; those beyond are left out. Kept over reconnects. */
+    /** Watches users, up to 500 in all; those beyond, and what is no id of a user, are left out. Kept over reconnects. */
     public fun watch(vararg userIds: String): Unit = post(Input.Watch(userIds.toList()))
 
     /** No longer watches them. */
@@ -286,7 +290,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     }
 
     internal fun <T> onWorker(work: () -> T): T =
-        if (Thread.currentThread().name == worker.name) work() else worker.submit(Callable { work() }).get()
+        if (worker.isHere) work() else worker.submit(Callable { work() }).get()
 
     private fun ask(result: CompletableDeferred<Outcome>): Int {
         requests += 1
@@ -302,15 +306,30 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         state = after
         offset = clockOffset(after.clock)
         note(input, before, after)
-        for (record in after.calls) handles[record.key]?.update(record)
-        val alive = after.calls.filter { it.phase != Phase.ENDED }.mapNotNull { handle(it.key) }
-        handles.keys.retainAll(after.calls.mapTo(HashSet()) { it.key })
-        mutableCalls.value = alive
-        mutablePresence.value = after.online
-        mutableLink.value = after.link
-        if (before.link != after.link) tell { links.tell(after.link) }
-        if (before.online != after.online) tell { presences.tell(after.online) }
+        if (before.link != after.link) untold.addLast { tell { links.tell(after.link) } }
+        if (before.online != after.online) untold.addLast { tell { presences.tell(after.online) } }
         for (effect in effects) perform(effect)
+        if (!showing) show()
+    }
+
+    /** Collectors without a thread of their own (`Dispatchers.Unconfined`) run within this. What they say is a step of its own,
+     * done at once and shown behind this one. */
+    private fun show() {
+        showing = true
+        try {
+            do {
+                val shown = state
+                for (record in shown.calls) handles[record.key]?.update(record)
+                val alive = shown.calls.filter { it.phase != Phase.ENDED }.mapNotNull { handle(it.key) }
+                handles.keys.retainAll(state.calls.mapTo(HashSet()) { it.key })
+                mutableCalls.value = alive
+                mutablePresence.value = shown.online
+                mutableLink.value = shown.link
+                while (shown === state) (untold.removeFirstOrNull() ?: break)()
+            } while (shown !== state)
+        } finally {
+            showing = false
+        }
     }
 
     private fun perform(effect: Effect) {
@@ -326,17 +345,20 @@ public class Phone(private val options: PhoneOptions) : Closeable {
                 timers[effect.name] = worker.schedule(fire, effect.ms, TimeUnit.MILLISECONDS)
             }
             is Effect.Send -> send(effect)
-            is Effect.Resolve -> waiting.remove(effect.request)?.complete(effect.outcome)
+            is Effect.Resolve ->
+                waiting.remove(effect.request)?.let { result -> untold.addLast { result.complete(effect.outcome) } }
             is Effect.Dialled -> answers[effect.request] = effect.callId
             is Effect.Pushed -> answers[effect.request] = effect.outcome
-            is Effect.Incoming -> handle(keyOf(effect.callId))?.let { call -> tell { incomings.tell(call) } }
-            is Effect.Restored -> handle(keyOf(effect.callId))?.let { call -> tell { restorations.tell(call) } }
-            is Effect.Message ->
-                handle(keyOf(effect.callId))?.hear(
-                    Message(effect.senderId, effect.data, effect.timestamp, effect.messageId, effect.kept),
-                )
+            is Effect.Incoming ->
+                handle(keyOf(effect.callId))?.let { call -> untold.addLast { tell { incomings.tell(call) } } }
+            is Effect.Restored ->
+                handle(keyOf(effect.callId))?.let { call -> untold.addLast { tell { restorations.tell(call) } } }
+            is Effect.Message -> {
+                val message = Message(effect.senderId, effect.data, effect.timestamp, effect.messageId, effect.kept)
+                handle(keyOf(effect.callId))?.let { call -> untold.addLast { call.hear(message) } }
+            }
             is Effect.Presence -> Unit
-            is Effect.App -> tell { appEvents.tell(effect) }
+            is Effect.App -> untold.addLast { tell { appEvents.tell(effect) } }
         }
     }
 
@@ -516,8 +538,13 @@ public class Phone(private val options: PhoneOptions) : Closeable {
 }
 
 /** One thread, which ends when it has been idle for a while. */
-internal class Worker(val name: String) :
-    ScheduledThreadPoolExecutor(1, { work -> Thread(work, name).also { it.isDaemon = true } })
+internal class Worker(name: String, private val own: Any = Any()) :
+    ScheduledThreadPoolExecutor(1, { work -> Own(own, work, name).also { it.isDaemon = true } }) {
+    /** Not by its name: a coroutine that is debugged renames the thread that it runs on. */
+    val isHere: Boolean get() = (Thread.currentThread() as? Own)?.of === own
+
+    private class Own(val of: Any, work: Runnable, name: String) : Thread(work, name)
+}
 
 private var workers = 0
 

@@ -70,6 +70,7 @@ class AndroidGuideTest {
             PushService().onMessageReceived(RemoteMessage(push))
             eventually("it rings") { Device.notifications.size == 1 }
             val ring = Device.notifications.values.single()
+            assertTrue(ring.timeoutMs!! in 23_000L..33_000L, "it ends with the ring, whatever becomes of the process")
             ring.fullScreen!!.send()
             eventually("the ring screen is there") { Device.activities.size == 1 }
             // The push may be first, without the channel: the socket adds it.

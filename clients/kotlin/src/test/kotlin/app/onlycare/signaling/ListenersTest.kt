@@ -2,7 +2,14 @@ package app.onlycare.signaling
 
 import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.CountDownLatch
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.cancel
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
@@ -62,6 +69,30 @@ class ListenersTest {
         }
         settled()
         assertTrue(calls.isEmpty(), "$calls")
+    }
+
+    /** Debugged coroutines, as in these tests, rename the thread. */
+    @Test
+    fun `who collects on the phone's own thread may say a word at once`() {
+        val scope = CoroutineScope(Dispatchers.Unconfined)
+        push(1)
+        val ring = phone.calls.value.single()
+        val dialled = CompletableDeferred<Call>()
+        scope.launch {
+            ring.state.first { it.phase == Phase.ENDED }
+            dialled.complete(phone.call("USR_3", CallType.AUDIO))
+        }
+        scope.launch {
+            phone.link.first { it.status == LinkStatus.CONNECTING }
+            phone.handlePush(mapOf("type" to "call_cancelled", "callId" to "CALL_1"))
+        }
+        phone.connect()
+        val call = runBlocking { withTimeout(5_000) { dialled.await() } }
+        assertEquals(listOf(call), phone.onWorker { phone.calls.value })
+        assertEquals(Outcome.OK, runBlocking { call.cancel() })
+        assertEquals(EndReason.CANCELLED, call.state.value.reason)
+        scope.cancel()
+        phone.close()
     }
 
     @Test
