@@ -104,7 +104,11 @@ export class Phone {
   readonly #appEvents = new Listeners<{ name: string; data: Fields }>();
   readonly #log: LogEntry[] = [];
 
+  /** @throws TypeError if `url` is no address. */
   constructor(options: PhoneOptions) {
+    if (!/^(https?|wss?):\/\/[^/]/i.test(String(options.url))) {
+      throw new TypeError(`url is "${options.url}" and no address, such as https://signaling.example.com`);
+    }
     this.#options = options;
     this.#state = initial(options.userId);
   }

@@ -84,3 +84,10 @@ test('a listener that throws, at once or later, keeps nothing from the others', 
   assert.equal(complaints.mock.callCount(), 6);
   phone.close();
 });
+
+test('an address that is none is refused at once', () => {
+  for (const url of ['', undefined, 'signaling.example.com', 'ftp://example.com', 'https://']) {
+    const made = () => new Phone({ url, userId: 'USR_1', deviceId: 'device', token: () => 'token' });
+    assert.throws(made, /https:\/\/signaling\.example\.com/);
+  }
+});

@@ -21,6 +21,8 @@ import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.flow
+import okhttp3.ConnectionPool
+import okhttp3.Dispatcher
 import okhttp3.OkHttpClient
 
 /** Gives the bearer token. */
@@ -59,6 +61,7 @@ public fun interface AppEventListener {
  * @property deviceId this installation, up to 64 characters, the same at every start. Keep it: "answered elsewhere" is
  *   told by it, and a call that goes on is found again by it
  * @property transports polling first and then a websocket, unless told otherwise
+ * @throws IllegalArgumentException if [url] is no address
  */
 public class PhoneOptions @JvmOverloads constructor(
     public val url: String,
@@ -66,7 +69,18 @@ public class PhoneOptions @JvmOverloads constructor(
     public val deviceId: String,
     public val token: TokenProvider,
     public val transports: List<String> = listOf("polling", "websocket"),
-)
+) {
+    init {
+        val address = runCatching { URI(url) }.getOrNull()
+        require(address?.host != null && address.scheme?.lowercase() in SCHEMES) {
+            "url is \"$url\" and no address, such as https://signaling.example.com"
+        }
+    }
+
+    private companion object {
+        val SCHEMES = setOf("http", "https", "ws", "wss")
+    }
+}
 
 /**
  * What comes with a call that is dialled. All of it reaches the callee's phone, up to 4 KiB.
@@ -103,6 +117,9 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     private val news = executor("signaling-news")
     private var state = initial(options.userId)
     private var socket: Socket? = null
+
+    /** What all connections share: certificates, and sessions of TLS that are resumed. */
+    private val base by lazy { OkHttpClient.Builder().readTimeout(READ_MS, TimeUnit.MILLISECONDS).build() }
 
     /** What the connection of now is made with. Left to itself the library has one for all: a request may go by a connection
      * over a network that is gone, and five that still wait for their answers there let no further one go. */
@@ -402,7 +419,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         settings.reconnection = false
         settings.forceNew = true
         settings.timeout = Constants.CONNECT_MS
-        val client = OkHttpClient.Builder().readTimeout(READ_MS, TimeUnit.MILLISECONDS).build()
+        val client = base.newBuilder().dispatcher(Dispatcher()).connectionPool(ConnectionPool()).build()
         settings.callFactory = client
         settings.webSocketFactory = client
         http = client

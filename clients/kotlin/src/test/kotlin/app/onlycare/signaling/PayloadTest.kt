@@ -7,6 +7,7 @@ import org.json.JSONObject
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.assertThrows
 
 /** What an app gives the library to send. */
 class PayloadTest {
@@ -33,6 +34,15 @@ class PayloadTest {
             val bytes = text.replace("\\u2013", "–").toByteArray().size
             assertEquals(bytes, sizeOf(JSONObject().put("v", toJson(value))), text)
         }
+    }
+
+    @Test
+    fun `an address that is none is refused at once`() {
+        for (url in listOf("", "signaling.example.com", "http:// a", "ftp://example.com", "https://")) {
+            val refused = assertThrows<IllegalArgumentException> { PhoneOptions(url, "USR_1", "device", { "token" }) }
+            assertTrue("https://signaling.example.com" in refused.message!!)
+        }
+        PhoneOptions("HTTPS://example.com:3001/", "USR_1", "device", { "token" })
     }
 
     @Test
