@@ -457,8 +457,8 @@ contract! {
         assert_eq!(calls.load(&restored.id).await.unwrap(), Some(restored), "it keeps its order");
         let third = create(&calls, &call("4", "joe", "hal", now), now).await;
         assert!(third.order > far);
-        calls.raise_order(third.order + 5).await.unwrap();
-        calls.raise_order(1).await.unwrap();
+        assert_eq!(calls.raise_order(third.order + 5).await.unwrap(), third.order + 5);
+        assert_eq!(calls.raise_order(1).await.unwrap(), third.order + 5);
         let busy = apply(&call("5", "gil", "ian", now), Command::Displace { by: Role::Callee }, now);
         let busy = create(&calls, &busy, now).await;
         assert!(busy.order > third.order + 5);

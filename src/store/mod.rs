@@ -262,8 +262,8 @@ pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
     ) -> Result<RestoreReports, StoreError>;
 
     /// Makes every order handed out from now on larger than `order`: what nodes have heard of counts though the store
-    /// lost it.
-    async fn raise_order(&self, order: u64) -> Result<(), StoreError>;
+    /// lost it. Returns the newest order of all.
+    async fn raise_order(&self, order: u64) -> Result<u64, StoreError>;
 
     /// Live calls of the whole cluster.
     async fn live_calls(&self) -> Result<u64, StoreError>;

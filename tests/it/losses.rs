@@ -158,6 +158,68 @@ async fn a_call_whose_parties_left_while_the_store_was_away_goes_on() {
     }
 }
 
+async fn decides_again(cluster: &Cluster) {
+    let (cleo, dan) = (cluster.phone(1, &unique("cleo")).await, cluster.phone(1, &unique("dan")).await);
+    let mut id = unique_call();
+    let answered = async || {
+        id = unique_call();
+        cleo.call(&id, &dan.user).await["code"] != "unavailable"
+    };
+    until("the node decides again", ONE_LEASE, answered).await;
+    cleo.cancel(&id).await;
+}
+
+/// A call that both its phones have brought to another node: that one knows it, though it looks what it finds in a store that
+/// was lost a moment ago, and the store is lost once more.
+async fn moved_between_two_losses(began_since: bool) -> (Redis, Cluster, [Phone; 2], String) {
+    let mut redis = Redis::start();
+    let mut cluster = Cluster::on(&[redis.url(), redis.url()]).await;
+    let id = unique_call();
+    if began_since {
+        redis.restart();
+        decides_again(&cluster).await;
+    }
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    if !began_since {
+        redis.restart();
+        decides_again(&cluster).await;
+    }
+    // Nobody is ever absent: that would be told.
+    let there = [cluster.phone(1, &ana.user).await, cluster.phone(1, &bo.user).await];
+    ana.vanish();
+    bo.vanish();
+    if began_since {
+        cluster.nodes.remove(0).stop().await;
+    } else {
+        // It compares all its calls.
+        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        tokio::time::sleep(Duration::from_secs(1)).await; // the trouble itself
+    }
+    redis.restart();
+    (redis, cluster, there, id)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_began_after_a_loss_and_moved_is_put_back_after_the_next() {
+    let (_redis, cluster, [ana, bo], id) = moved_between_two_losses(true).await;
+    let ends = async || ana.end(&id).await["success"] == true;
+    until("it ends", ONE_LEASE, ends).await;
+    bo.expect("call:ended").await;
+    cluster.close().await;
+}
+
+/// The node that they left keeps it until the other may have looked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_moved_after_a_loss_is_put_back_after_the_next() {
+    let (_redis, cluster, [ana, _bo], id) = moved_between_two_losses(false).await;
+    let ends = async || ana.end(&id).await["success"] == true;
+    until("it ends", ONE_LEASE, ends).await;
+    cluster.close().await;
+}
+
 /// A node that could not put back in time has its time when the store takes writes again, however long that takes: until
 /// then the others do not say that there is no such call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -192,7 +192,7 @@ impl StoreIdentity {
         let connection = self.store.connection();
         let generation = self.store.generation().await?;
         let is_first = self.seen.lock().generation.is_none();
-        let lost_lately = is_first && self.was_lost_lately(&generation).await?;
+        let lost_lately = is_first && self.others_restore(&generation).await?;
         let (reconnected, lost) = {
             let mut seen = self.seen.lock();
             let reconnected = std::mem::replace(&mut seen.connection, connection) != connection;
@@ -201,6 +201,7 @@ impl StoreIdentity {
             let now = self.node.clock.uptime();
             if lost {
                 seen.quiet_until = now + self.node.policy.lease;
+                seen.newest_then = None;
                 seen.restoring += 1;
             } else if reconnected {
                 seen.lets_words_first(now);
@@ -224,7 +225,7 @@ impl StoreIdentity {
     }
 
     /// Whether a node that begins meets others that are putting back.
-    async fn was_lost_lately(&self, generation: &Generation) -> Result<bool, StoreError> {
+    async fn others_restore(&self, generation: &Generation) -> Result<bool, StoreError> {
         let lost_at = self.store.unvouched(generation, 0, 1).await?.lost_at;
         Ok(lost_at.is_some_and(|at| self.node.now().since(at) < self.node.policy.lease))
     }
@@ -250,8 +251,19 @@ impl StoreIdentity {
 
     /// Whether a call that the store says is accepted may have ended long ago: nothing is told of it then.
     pub fn may_be_revived(&self, call: &Call) -> bool {
-        let unsure = || self.is_quiet() && self.cache.last_seen(&call.id).is_none();
+        let began_since = || self.seen.lock().newest_then.is_some_and(|newest| call.order > newest);
+        let unsure = || self.is_quiet() && self.cache.last_seen(&call.id).is_none() && !began_since();
         matches!(call.state, State::Active { .. }) && (call.unvouched || unsure())
+    }
+
+    /// The store was lost, and this is the newest order of what it held then.
+    pub fn later_calls_are_new(&self, newest: u64) {
+        self.seen.lock().newest_then = Some(newest);
+    }
+
+    /// Whether nodes that have a party of a call may not know it, since it may be revived: until they have looked again.
+    pub fn was_lost_lately(&self) -> bool {
+        self.is_quiet() || self.seen.lock().quiet_until + self.node.policy.lease > self.node.clock.uptime()
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Seen {
     words_first_until: Duration,
     /// Nothing is decided while this node restores what it holds and waits for the others, perhaps for several losses.
     pub restoring: usize,
+    /// Calls of a later order began after the last loss, as far as that is known.
+    pub newest_then: Option<u64>,
     /// Losses after which this node decides again while others may still put back.
     pub awaiting: usize,
 }

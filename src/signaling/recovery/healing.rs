@@ -105,8 +105,10 @@ impl Healing {
                             // A node that has never heard of it has nothing to compare: told until all of them have.
                             self.delivery.tell(call, Audience::BOTH).await;
                         } else if !self.calls.identity.is_told_of(call) {
-                            // Nobody here has to do with it: the index has its deadline.
-                            self.cache.forget(&call.id);
+                            // Nobody here has to do with it: the index has its deadline. But others may not hold it yet.
+                            if !self.calls.identity.was_lost_lately() {
+                                self.cache.forget(&call.id);
+                            }
                         } else if self.may_not_have_rung(call) {
                             self.delivery.tell(call, Audience::CALLEE).await;
                         }

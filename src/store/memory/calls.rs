@@ -373,10 +373,10 @@ impl CallStore for MemoryStore {
         Ok(RestoreReports::default())
     }
 
-    async fn raise_order(&self, order: u64) -> Result<(), StoreError> {
+    async fn raise_order(&self, order: u64) -> Result<u64, StoreError> {
         let mut calls = self.calls.lock();
         calls.order = calls.order.max(order);
-        Ok(())
+        Ok(calls.order)
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

@@ -282,9 +282,9 @@ impl CallStore for RedisCalls {
         Ok(Restored { written: answer & 1 == 1, without_line: answer & 2 == 2 })
     }
 
-    async fn raise_order(&self, order: u64) -> Result<(), StoreError> {
-        script::RAISE.run::<u64>(&self.client, vec![self.order_key()], vec![number(order)]).await?;
-        Ok(())
+    async fn raise_order(&self, order: u64) -> Result<u64, StoreError> {
+        let newest: String = script::RAISE.run(&self.client, vec![self.order_key()], vec![number(order)]).await?;
+        newest.parse().map_err(|_| unexpected("raise", &[newest]))
     }
 
     async fn live_calls(&self) -> Result<u64, StoreError> {

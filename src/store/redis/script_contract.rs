@@ -239,7 +239,7 @@ impl Stage {
                 self.calls.keep_early(&CallId::parse(&id).unwrap(), &early, now).await.unwrap();
             }
             "generation" => drop(self.calls.generation().await.unwrap()),
-            "raise" => self.calls.raise_order(1).await.unwrap(),
+            "raise" => drop(self.calls.raise_order(1).await.unwrap()),
             "put back" => {
                 let life = self.calls.generation().await.unwrap();
                 drop(self.calls.report_restored(&life, &node, RestoreStage::All).await.unwrap());

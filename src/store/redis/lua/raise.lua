@@ -1,4 +1,6 @@
 -- KEYS: order
 -- ARGV: an order that somebody has heard of
-if tonumber(ARGV[1]) > newest_order(KEYS[1]) then set_order(KEYS[1], tonumber(ARGV[1])) end
-return 1
+-- Returns: the newest order
+local newest = newest_order(KEYS[1])
+if tonumber(ARGV[1]) > newest then return set_order(KEYS[1], tonumber(ARGV[1])) end
+return string.format('%.0f', newest)
