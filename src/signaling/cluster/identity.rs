@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::Registration;
 use super::seen::{Seen, WORDS_FIRST};
-use crate::call::{Call, CallId, State, UserId};
+use crate::call::{CallId, State};
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
@@ -32,13 +32,13 @@ pub struct StoreLost {
 
 /// What this node last saw of the store's identity.
 pub struct StoreIdentity {
-    node: Arc<NodeContext>,
+    pub(super) node: Arc<NodeContext>,
     store: Arc<dyn CallStore>,
-    registration: Arc<Registration>,
-    cache: Arc<CallCache>,
-    local: Arc<LocalSessions>,
+    pub(super) registration: Arc<Registration>,
+    pub(super) cache: Arc<CallCache>,
+    pub(super) local: Arc<LocalSessions>,
     losses: mpsc::Sender<StoreLost>,
-    seen: Mutex<Seen>,
+    pub(super) seen: Mutex<Seen>,
     asking: tokio::sync::Mutex<Option<Asked>>,
 }
 
@@ -239,31 +239,6 @@ impl StoreIdentity {
         let remembered = self.cache.remembered(self.node.now()).into_iter();
         let known = remembered.filter(|call| matches!(call.state, State::Active { .. }) && self.is_told_of(call));
         known.map(|call| call.id.clone()).collect()
-    }
-
-    /// Whether this node is told how the call goes on: a session of a party is here. Or it has left, and the store does not
-    /// have that yet: who left while the store was away, or before all was put back, was here for as long as anything was
-    /// decided.
-    pub fn is_told_of(&self, call: &Call) -> bool {
-        let is_told = |user: &UserId| self.local.holds(user) || self.registration.is_leaving(user);
-        is_told(&call.caller.user) || is_told(&call.callee.user)
-    }
-
-    /// Whether a call that the store says is accepted may have ended long ago: nothing is told of it then.
-    pub fn may_be_revived(&self, call: &Call) -> bool {
-        let began_since = || self.seen.lock().newest_then.is_some_and(|newest| call.order > newest);
-        let unsure = || self.is_quiet() && self.cache.last_seen(&call.id).is_none() && !began_since();
-        matches!(call.state, State::Active { .. }) && (call.unvouched || unsure())
-    }
-
-    /// The store was lost, and this is the newest order of what it held then.
-    pub fn later_calls_are_new(&self, newest: u64) {
-        self.seen.lock().newest_then = Some(newest);
-    }
-
-    /// Whether nodes that have a party of a call may not know it, since it may be revived: until they have looked again.
-    pub fn was_lost_lately(&self) -> bool {
-        self.is_quiet() || self.seen.lock().quiet_until + self.node.policy.lease > self.node.clock.uptime()
     }
 }
 

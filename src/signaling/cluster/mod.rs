@@ -7,6 +7,7 @@ mod lease;
 mod members;
 mod messenger;
 mod registration;
+mod revived;
 mod routes;
 mod seen;
 mod self_test;

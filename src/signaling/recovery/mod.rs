@@ -4,6 +4,7 @@
 mod conflicts;
 mod healing;
 mod restoring;
+mod stragglers;
 mod vouching;
 
 pub use conflicts::Conflicts;

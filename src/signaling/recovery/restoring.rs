@@ -9,13 +9,14 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::Vouching;
+use super::stragglers::{LOOK_COUNTS, all_have, await_rest};
 use crate::call::{Audience, Call, CallId, NodeId, State, Timestamp, UserId};
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::calls::{Calls, ended_busy, ended_unheard};
 use crate::signaling::cluster::{Members, StoreIdentity, StoreLost};
 use crate::signaling::delivery::Delivery;
 use crate::signaling::node::NodeContext;
-use crate::store::{CallStore, Generation, RestoreReports, RestoreStage, StoreError};
+use crate::store::{CallStore, Generation, RestoreStage, StoreError};
 use crate::telemetry::metrics;
 
 /// While the store takes writes, the others have so long to put back what they hold: longer than until the next renewal of
@@ -28,10 +29,6 @@ const INSISTS_FOR: Duration = Duration::from_secs(30);
 const INSISTS_EVERY: Duration = Duration::from_millis(100);
 /// How often a node that is done looks for those who are not.
 const DONE_LOOK: Duration = Duration::from_millis(50);
-/// How often a node that decides again does.
-const REST_LOOK: Duration = Duration::from_millis(150);
-/// A look counts as no more of that time: this node may have stood still.
-const LOOK_COUNTS: Duration = Duration::from_millis(200);
 /// Calls that are restored at the same time.
 const AT_ONCE: usize = 64;
 
@@ -76,7 +73,7 @@ impl Restoring {
         tracing::info!(held, restored, "put calls back");
         let _awaiting = self.identity.awaiting();
         drop(restoring);
-        self.await_rest(&generation, &others).await;
+        await_rest(&self.node, &*self.store, &self.identity, &generation, &others).await;
     }
 
     /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
@@ -155,20 +152,6 @@ impl Restoring {
         // Some may still come.
         self.identity.rest_for(self.node.policy.lease);
         Some(())
-    }
-
-    /// Waits for those that had too little time, for a lease in which the store takes writes: what is not there may be theirs.
-    async fn await_rest(&self, generation: &Generation, others: &[NodeId]) {
-        let (mut had, mut looked) = (Duration::ZERO, self.node.clock.elapsed());
-        while had < self.node.policy.lease && self.identity.is_still(generation) {
-            match self.store.report_restored(generation, &self.node.id, RestoreStage::Decides).await {
-                Ok(said) if all_have(&said, others, RestoreStage::All) => return,
-                Ok(_) => had += self.node.since(looked).min(LOOK_COUNTS),
-                Err(_) => {}
-            }
-            looked = self.node.clock.elapsed();
-            tokio::time::sleep(REST_LOOK).await;
-        }
     }
 
     /// Repeats what the store fails, unless it was lost again. Given up, it is found to be another at once, and all is
@@ -254,10 +237,4 @@ impl Restoring {
         }
         Some(())
     }
-}
-
-/// Whether these have put back so much; one that began while this node was cut off is known by what it says.
-fn all_have(said: &RestoreReports, others: &[NodeId], done: RestoreStage) -> bool {
-    let has = |other| said.nodes.iter().any(|(node, progress)| node == other && *progress >= done);
-    others.iter().all(has) && said.nodes.iter().all(|(_, progress)| *progress >= done)
 }
