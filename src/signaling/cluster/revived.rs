@@ -2,6 +2,7 @@
 
 use super::StoreIdentity;
 use crate::call::{Call, State, UserId};
+use crate::store::Generation;
 
 impl StoreIdentity {
     /// Whether this node is told how the call goes on: a session of a party is here. Or it has left, and the store does not
@@ -19,9 +20,12 @@ impl StoreIdentity {
         matches!(call.state, State::Active { .. }) && (call.unvouched || unsure())
     }
 
-    /// The store was lost, and this is the newest order of what it held then.
-    pub fn later_calls_are_new(&self, newest: u64) {
-        self.seen.lock().newest_then = Some(newest);
+    /// The store was lost, and this is the newest order of what it held then; nothing where it was lost once more.
+    pub fn later_calls_are_new(&self, generation: &Generation, newest: u64) {
+        let mut seen = self.seen.lock();
+        if seen.generation.as_ref() == Some(generation) {
+            seen.newest_then = Some(newest);
+        }
     }
 
     /// Whether nodes that have a party of a call may not know it, since it may be revived: until they have looked again.

@@ -92,7 +92,7 @@ impl Restoring {
         let (told, heard): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_told);
         // What sessions here have turned to is no newer than the next call, though nobody holds its record any more.
         let newest = self.insist(generation, || self.store.raise_order(self.cache.newest_order())).await?;
-        self.identity.later_calls_are_new(newest);
+        self.identity.later_calls_are_new(generation, newest);
         let mut restored = self.restore_all(generation, told).await?;
         self.report_restored(generation, RestoreStage::Told, others, &mut had).await?;
         // By then others have answered that there is no such call. Not of one that began later, on a server that they had
