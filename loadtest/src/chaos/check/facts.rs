@@ -239,8 +239,7 @@ impl<'a> Facts<'a> {
 
     /// Whether the store refuses writes while nodes have the time to put back what it may have lost: they have it after that.
     fn prolongs_a_rest(&self, trouble: &Trouble<'_>) -> bool {
-        let rest = self.terms.lease * MILLI + RESTORED + RECOVERY;
-        let is_of = |earlier: &Trouble<'_>| earlier.from < trouble.from && trouble.from < earlier.until + rest;
+        let is_of = |earlier: &Trouble<'_>| earlier.from < trouble.from && trouble.from < self.rests_until(earlier);
         let rests = |earlier: &Trouble<'_>| {
             Kind::loses_data(earlier.kind) || earlier.kind == "redis-restart" || self.prolongs_a_rest(earlier)
         };
@@ -250,9 +249,12 @@ impl<'a> Facts<'a> {
     /// Whether no deadline had to fire yet: a server that began again with its data is one that may have lost some, and all
     /// nodes have the time to put that back.
     pub fn deadlines_rest(&self, at: u64) -> bool {
-        let rest = self.terms.lease * MILLI + RESTORED + RECOVERY;
         let rests = |trouble: &&Trouble<'_>| trouble.kind == "redis-restart" || self.prolongs_a_rest(trouble);
-        self.troubles.iter().filter(rests).any(|trouble| (trouble.from..trouble.until + rest).contains(&at))
+        self.troubles.iter().filter(rests).any(|trouble| (trouble.from..self.rests_until(trouble)).contains(&at))
+    }
+
+    fn rests_until(&self, trouble: &Trouble<'_>) -> u64 {
+        trouble.until + self.terms.lease * MILLI + RESTORED + RECOVERY
     }
 
     /// Whether what was written at `at` may have been lost with the store before anybody else had it.
