@@ -42,6 +42,12 @@ impl Court<'_> {
             if settled.is_some_and(|at| at <= obeyed) {
                 continue;
             }
+            if event != "call:accept"
+                && let Some((at, other)) = self.hung_up_instead(phone, line.at, obeyed)
+            {
+                lost.push((at, format!("{phone} said {event} over HTTP, and {other} had to hang up later")));
+                break;
+            }
             if self.ways == Ways::NO_ANSWER {
                 lost.push((obeyed, format!("{phone} said {event} over HTTP, and it rang to its end")));
                 break;
@@ -55,6 +61,23 @@ impl Court<'_> {
             }
         }
         lost.into_iter().for_each(|(at, text)| self.blame("lost word", at, text));
+    }
+
+    /// Who ended the call with a word that he began to say when the phone's own, of the moment `said`, had to be obeyed.
+    fn hung_up_instead(&self, phone: &str, said: u64, obeyed: u64) -> Option<(u64, &str)> {
+        let (at, by) = self.call.lines.iter().find_map(|line| match &line.what {
+            What::Heard { event, payload, .. } if event == "call:ended" => {
+                Some((line.at, payload["endedBy"].as_str()?))
+            }
+            _ => None,
+        })?;
+        let is_his = |who: &str| self.user_of(who) == Some(by);
+        let began = self.call.lines.iter().find(|line| match &line.what {
+            What::Sent { phone, event, .. } | What::Said { phone, event, .. } => is_his(phone) && is_an_end(event),
+            _ => false,
+        })?;
+        let is_another = !is_his(phone) && began.at > obeyed;
+        (is_another && !self.facts.loss_began_between(said, at)).then_some((at, by))
     }
 
     /// Whether anybody was told by then that the call was accepted.
@@ -87,4 +110,8 @@ impl Court<'_> {
         });
         waits.min()
     }
+}
+
+fn is_an_end(event: &str) -> bool {
+    matches!(event, "call:end" | "call:cancel" | "call:reject")
 }

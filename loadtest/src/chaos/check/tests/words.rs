@@ -57,6 +57,21 @@ fn a_call_ends_by_a_word_over_http() {
 }
 
 #[test]
+fn who_hangs_up_long_after_the_other_said_so_does_not_hide_that_it_was_lost() {
+    let hung_up = |by: &'static str, at: u64| {
+        let said = Scenario::new().answered().said(3000, BO, "node 2", "call:end");
+        let said = said.answered_over_http(3100, BO, "call:end", Some(503)).sent(at, ANA, "call:end");
+        let ended = json!({"endedBy": by, "reason": "Remote user ended call"});
+        let told = |scenario: Scenario, phone| scenario.heard_with(at + 20, phone, "call:ended", ended.clone());
+        told(told(said.acked(at + 10, ANA, "call:end", yes("ended")), BO), BO_TOO).broken()
+    };
+    // The node obeyed both at the same time, or the first only told it late.
+    assert_eq!(hung_up("ana", 4000), CLEAN);
+    assert_eq!(hung_up("bo", 12_000), CLEAN);
+    assert_eq!(hung_up("ana", 12_000), ["lost word"]);
+}
+
+#[test]
 fn a_phone_that_accepted_over_http_rings_no_more() {
     let scenario = Scenario::new().rings().said(1500, BO, "node 2", "call:accept");
     let scenario = scenario.answered_over_http(1510, BO, "call:accept", Some(200)).heard(1505, ANA, "call:accepted");
