@@ -339,11 +339,11 @@ impl<'a> Facts<'a> {
     }
 
     /// When a node ended whose memory went with it; one that drains hands over first.
-    pub fn killed_at(&self, node: &str, after: u64) -> Option<u64> {
+    pub fn killed_at(&self, node: &str) -> Option<u64> {
         let is_drained = |at: u64| {
             self.troubles.iter().any(|trouble| trouble.kind == "drain" && trouble.target == node && trouble.from <= at)
         };
-        let downs = self.downs.iter().filter(|(down, at)| *down == node && *at >= after && !is_drained(*at));
+        let downs = self.downs.iter().filter(|(down, at)| *down == node && !is_drained(*at));
         downs.map(|(_, at)| *at).min()
     }
 

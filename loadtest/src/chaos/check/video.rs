@@ -233,7 +233,7 @@ impl Court<'_> {
             }
             let Some(session) = self.facts.sessions.get(&said.session) else { return said.at };
             // It may lie in the buffer of a node that stands still.
-            let closed = self.facts.killed_at(session.node, said.at).unwrap_or(self.facts.end);
+            let closed = self.facts.killed_at(session.node).unwrap_or(self.facts.end);
             let at_node = Session { node: session.node, acks: true, opened: said.at, closed, stalls: Vec::new() };
             self.facts.calm(&at_node, said.at, OBEYED_WITHIN).unwrap_or(closed)
         });

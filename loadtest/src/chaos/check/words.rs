@@ -28,7 +28,7 @@ impl Court<'_> {
                 Some((None, _)) | None => false,
             };
             // What it is to do has to be done once its node has had some peace.
-            let closed = self.facts.killed_at(node, line.at).unwrap_or(self.facts.end);
+            let closed = self.facts.killed_at(node).unwrap_or(self.facts.end);
             let at_node = Session { node, acks: true, opened: line.at, closed, stalls: Vec::new() };
             let Some(obeyed) = self.facts.calm(&at_node, line.at, OBEYED_WITHIN) else { continue };
             // What was obeyed just before a loss went with it; what is said during one waits.

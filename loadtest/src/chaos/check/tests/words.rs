@@ -25,6 +25,10 @@ fn a_word_over_http_takes_effect() {
     // A node that is killed takes its queue with it.
     let killed = gave_up().at(3000, What::Down { node: "node 1".into() });
     assert_eq!(timed_out(killed.close(3000, ANA, 1)).broken(), CLEAN);
+    // Its socket took the connection while it died.
+    let dying = rings().at(1990, What::Down { node: "node 1".into() }).said(2000, ANA, "node 1", "call:cancel");
+    let dying = dying.answered_over_http(2001, ANA, "call:cancel", None).close(2001, ANA, 1);
+    assert_eq!(timed_out(dying).broken(), CLEAN);
     // So does not one that drains.
     let drained = gave_up().fault(2600, 7000, "drain", "node 1").at(7000, What::Down { node: "node 1".into() });
     assert_eq!(timed_out(drained).broken(), ["lost word"]);
