@@ -45,6 +45,12 @@ fn hostile() -> Vec<String> {
         json!({"callId": "no-such-call", "reason": {"x": 1}}),
         json!({"callId": "no-such-call", "receiverId": []}),
         json!({"callId": "no-such-call", "blob": "x".repeat(1_000_000)}),
+        // More than an event may be, and no more than a hang-up is read in.
+        json!("x".repeat(17_000)),
+        json!(vec!["x"; 6000]),
+        json!(vec![json!({"callId": "x"}); 1500]),
+        json!({"callId": "x".repeat(17_000)}),
+        json!({"callId": vec![0; 9000]}),
     ]
     .iter()
     .map(Value::to_string)
