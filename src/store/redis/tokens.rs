@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use fred::clients::Client;
 use fred::interfaces::{KeysInterface, SetsInterface};
 use fred::types::Expiration;
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
+use tokio::sync::Mutex;
 
 use super::reading::{Key, json, parse_at};
 use crate::call::{TokenHash, UserId};
@@ -12,19 +13,29 @@ use crate::store::{KnownToken, StoreError, TokenStore};
 
 /// The list of a user's tokens outlives every session that came with one of them.
 const LIST_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// More of one user are not kept: Laravel is asked again whose they are.
+const TOKENS_OF_A_USER: usize = 64;
+/// Tokens that are dropped together; each takes two commands.
+const AT_ONCE: usize = 256;
 
 /// Verified tokens by their hash, spread over all slots.
 pub struct RedisTokens {
     client: Client,
     prefix: String,
+    /// Tokens are dropped for one user at a time: calls are on the same connection, and who logs in often does so at once.
+    dropping: Mutex<()>,
 }
 
 impl RedisTokens {
     pub fn new(client: Client, prefix: &str) -> Self {
-        Self { client, prefix: prefix.to_owned() }
+        Self { client, prefix: prefix.to_owned(), dropping: Mutex::default() }
     }
 
     fn key(&self, token: &TokenHash) -> String {
+        self.key_of(&token.to_string())
+    }
+
+    fn key_of(&self, token: &str) -> String {
         format!("{}:token:{token}", self.prefix)
     }
 
@@ -44,9 +55,19 @@ impl TokenStore for RedisTokens {
         let expiry = Some(Expiration::PX(millis(ttl)));
         // Listed first: what is kept can be found.
         let list = self.list_key(&known.user);
-        self.client.sadd::<(), _, _>(list.as_str(), token.to_string()).await?;
-        self.client.pexpire::<(), _>(list, millis(LIST_TTL), None).await?;
-        Ok(self.client.set::<(), _, _>(self.key(token), json("token", known)?, expiry, None, false).await?)
+        let list_it = || self.client.sadd::<(), _, _>(list.as_str(), token.to_string());
+        try_join(list_it(), self.client.pexpire::<(), _>(list.as_str(), millis(LIST_TTL), None)).await?;
+        self.client.set::<(), _, _>(self.key(token), json("token", known)?, expiry, None, false).await?;
+        // Listed again: who trims the list drops a token of which nothing is known yet.
+        let ((), listed) = try_join(list_it(), self.client.scard::<usize, _>(list.as_str())).await?;
+        if listed > TOKENS_OF_A_USER
+            && let Ok(_turn) = self.dropping.try_lock()
+            && let Err(error) = self.trim(&list, token).await
+        {
+            // The next token of this user is another occasion.
+            tracing::debug!(%error, "a user's older tokens could not be dropped");
+        }
+        Ok(())
     }
 
     async fn touch(&self, tokens: &[TokenHash], ttl: Duration) -> Result<(), StoreError> {
@@ -63,12 +84,45 @@ impl TokenStore for RedisTokens {
 
     async fn forget_user(&self, user: &UserId) -> Result<(), StoreError> {
         let list = self.list_key(user);
-        let tokens: Vec<String> = self.client.smembers(list.as_str()).await?;
+        let _turn = self.dropping.lock().await;
+        loop {
+            let listed = self.some_listed(&list).await?;
+            if listed.is_empty() {
+                return Ok(());
+            }
+            self.drop_listed(&list, &listed).await?;
+        }
+    }
+}
+
+impl RedisTokens {
+    async fn some_listed(&self, list: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.client.srandmember(list, Some(AT_ONCE)).await?)
+    }
+
+    /// Forgets tokens of a list, those first of which nothing is known any more; half as many as may be stay. A list of an
+    /// earlier version may be long: then some of it go each time.
+    async fn trim(&self, list: &str, newest: &TokenHash) -> Result<(), StoreError> {
+        let mut listed = self.some_listed(list).await?;
+        let newest = newest.to_string();
+        listed.retain(|token| *token != newest);
+        let are_known = listed.iter().map(|token| self.client.exists::<bool, _>(self.key_of(token)));
+        let are_known = try_join_all(are_known).await?;
+        let (mut known, mut dropped): (Vec<_>, Vec<_>) =
+            listed.into_iter().zip(are_known).partition(|(_, known)| *known);
+        dropped.extend(known.drain(known.len().min(TOKENS_OF_A_USER / 2)..));
+        let dropped: Vec<String> = dropped.into_iter().map(|(token, _)| token).collect();
+        self.drop_listed(list, &dropped).await
+    }
+
+    async fn drop_listed(&self, list: &str, tokens: &[String]) -> Result<(), StoreError> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
         // One by one: they lie in different slots.
-        try_join_all(tokens.iter().map(|token| self.client.del::<(), _>(format!("{}:token:{token}", self.prefix))))
-            .await?;
+        try_join_all(tokens.iter().map(|token| self.client.del::<(), _>(self.key_of(token)))).await?;
         // The list last: a failure before can be repeated.
-        Ok(self.client.del::<(), _>(list).await?)
+        Ok(self.client.srem::<(), _, _>(list, tokens.to_vec()).await?)
     }
 }
 
@@ -79,4 +133,55 @@ fn known(token: &TokenHash, text: &str) -> Option<KnownToken> {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::call::Timestamp;
+    use crate::store::contract::{test_server, user};
+    use crate::store::redis::connect;
+
+    #[tokio::test]
+    async fn of_a_user_who_logs_in_again_and_again_some_tokens_are_kept() {
+        let client = connect(&test_server::shared().url(), &TaskTracker::new()).await.expect("redis answers");
+        let tokens = RedisTokens::new(client.clone(), &format!("t{:016x}", rand::random::<u64>()));
+        let hash = |number: u32| TokenHash::from_digest(std::array::from_fn(|at| number.to_le_bytes()[at % 4]));
+        let known = KnownToken { user: user("ana"), name: None, verified_at: Timestamp::from_millis(1) };
+        let ttl = Duration::from_secs(60);
+        let list = tokens.list_key(&known.user);
+        // As an earlier version left it.
+        let gone: Vec<String> = (10_000..11_000).map(|number| hash(number).to_string()).collect();
+        client.sadd::<(), _, _>(list.as_str(), gone).await.unwrap();
+        let known_of = async |range: std::ops::Range<u32>| {
+            let known = range.map(|number| {
+                let hash = hash(number);
+                let tokens = &tokens;
+                async move { tokens.get(&hash).await }
+            });
+            try_join_all(known).await.unwrap().into_iter().flatten().count()
+        };
+        for number in 0..300 {
+            tokens.put(&hash(number), &known, ttl).await.unwrap();
+            assert_eq!(tokens.get(&hash(number)).await.unwrap().as_ref(), Some(&known), "the newest is known");
+        }
+        let listed: usize = client.scard(list.as_str()).await.unwrap();
+        let kept = known_of(0..300).await;
+        assert!((TOKENS_OF_A_USER / 2..=TOKENS_OF_A_USER).contains(&listed) && kept == listed, "{listed} {kept}");
+        // At once, from several nodes.
+        try_join_all((300..500).map(|number| {
+            let hash = hash(number);
+            let (tokens, known) = (&tokens, &known);
+            async move { tokens.put(&hash, known, ttl).await }
+        }))
+        .await
+        .unwrap();
+        tokens.put(&hash(500), &known, ttl).await.unwrap();
+        let listed: usize = client.scard(list.as_str()).await.unwrap();
+        assert!((TOKENS_OF_A_USER / 2..=TOKENS_OF_A_USER).contains(&listed), "{listed}");
+        tokens.forget_user(&known.user).await.unwrap();
+        assert_eq!((known_of(0..501).await, client.exists::<u32, _>(list.as_str()).await.unwrap()), (0, 0));
+    }
 }
