@@ -72,7 +72,11 @@ impl Inquiries {
         if !self.questions.can_ask() || self.node.now().since(since) < believed {
             return false;
         }
-        let dialer = dialer.token.iter().filter(|_| line.role_of(&dialer.user).is_some()).cloned();
+        let by_party = line.role_of(&dialer.user).is_some();
+        if !self.questions.take_busy(&line.id, by_party, self.node.clock.uptime()) {
+            return false;
+        }
+        let dialer = dialer.token.iter().filter(|_| by_party).cloned();
         let tokens: Vec<SealedToken> =
             line.caller.tokens.iter().chain(&line.callee.tokens).cloned().chain(dialer).collect();
         let asked = self.questions.ask(&line.known_id(), &tokens, BUSY_PATIENCE).await;

@@ -35,7 +35,7 @@ impl Rejections {
     ) {
         let by = session.actor();
         let Some(token) = by.token.clone().filter(|_| self.questions.can_ask()) else { return };
-        if !self.questions.take(&by.user, self.node.now()) {
+        if !self.questions.take(&by.user, self.node.clock.uptime()) {
             return;
         }
         let (rejections, session) = (Arc::clone(self), Arc::clone(session));

@@ -84,7 +84,7 @@ impl Claims {
             return Some(true);
         }
         let token = by.token.clone().filter(|_| self.questions.can_ask())?;
-        if !self.questions.take(&by.user, self.node.now()) {
+        if !self.questions.take(&by.user, self.node.clock.uptime()) {
             return Some(false);
         }
         match self.questions.ask(&dialled.id, &[token], PATIENCE).await {
