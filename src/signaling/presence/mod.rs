@@ -119,16 +119,21 @@ impl Presence {
         if !self.node.policy.presence_webhooks || (online && leaving.came_back(user)) {
             return;
         }
-        if !online {
-            leaving.left(user);
+        // Who leaves again while it is not known whether he stays away is watched already.
+        if !online && !leaving.left(user) {
+            return;
         }
         let (signaling, user) = (Arc::clone(self), user.clone());
         self.node.spawn(async move {
             if online {
                 return signaling.webhooks.append(&user, true).await;
             }
-            signaling.damped().await;
-            let Some(came_back) = signaling.webhooks.leaving.is_over(&user) else { return };
+            let came_back = loop {
+                signaling.damped().await;
+                if let Some(came_back) = signaling.webhooks.leaving.is_over(&user) {
+                    break came_back;
+                }
+            };
             // Not by `is_online`: calls wait for its connection.
             match signaling.directory.who_is_online(std::slice::from_ref(&user)).await.as_deref() {
                 Ok([(_, false)]) => signaling.webhooks.append(&user, false).await,

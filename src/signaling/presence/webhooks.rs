@@ -33,14 +33,17 @@ pub struct Leaving(Mutex<HashMap<UserId, Watch>>);
 
 #[derive(Default)]
 struct Watch {
-    departures: usize,
+    /// He left again since it was looked whether he stays away.
+    left_again: bool,
     came_back: bool,
 }
 
 impl Leaving {
-    /// Notes that a user left.
-    pub(super) fn left(&self, user: &UserId) {
-        self.0.lock().entry(user.clone()).or_default().departures += 1;
+    /// Notes that a user left. False where he is one who left a moment ago: whoever waits for him goes on waiting.
+    pub(super) fn left(&self, user: &UserId) -> bool {
+        let mut leaving = self.0.lock();
+        let known = leaving.get_mut(user).map(|watch| watch.left_again = true);
+        known.is_none() && leaving.insert(user.clone(), Watch::default()).is_none()
     }
 
     /// Notes that a user came; whether he is one who left a moment ago.
@@ -48,12 +51,11 @@ impl Leaving {
         self.0.lock().get_mut(user).map(|watch| watch.came_back = true).is_some()
     }
 
-    /// A departure is long enough ago. Of the last one: whether the user came back meanwhile.
+    /// A departure is long enough ago. Where it is the last one: whether the user came back meanwhile.
     pub(super) fn is_over(&self, user: &UserId) -> Option<bool> {
         let mut leaving = self.0.lock();
         let watch = leaving.get_mut(user)?;
-        watch.departures -= 1;
-        if watch.departures > 0 {
+        if std::mem::take(&mut watch.left_again) {
             return None;
         }
         leaving.remove(user).map(|watch| watch.came_back)
@@ -65,14 +67,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_departure_is_the_one_that_is_judged() {
+    fn a_user_who_leaves_again_and_again_is_waited_for_once() {
         let (leaving, ana, bo) = (Leaving::default(), UserId::stored("ana").unwrap(), UserId::stored("bo").unwrap());
         assert!(!leaving.came_back(&ana), "he comes for the first time");
-        leaving.left(&ana);
-        leaving.left(&bo);
+        assert!(leaving.left(&ana) && leaving.left(&bo));
         assert!(leaving.came_back(&ana));
-        leaving.left(&ana);
-        assert_eq!(leaving.is_over(&ana), None);
+        assert!((0..1000).all(|_| !leaving.left(&ana)));
+        assert_eq!(leaving.is_over(&ana), None, "the last departure is the one that is judged");
         assert_eq!(leaving.is_over(&ana), Some(true));
         assert_eq!(leaving.is_over(&bo), Some(false));
         assert!(!leaving.came_back(&ana) && leaving.0.lock().is_empty());
