@@ -65,7 +65,10 @@ pub struct Awaiting(Arc<StoreIdentity>);
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        self.0.seen.lock().awaiting -= 1;
+        let mut seen = self.0.seen.lock();
+        seen.awaiting -= 1;
+        // Who has a party of a call looks again now: what it may not know is kept for it as after any loss.
+        seen.quiet_until = seen.quiet_until.max(self.0.node.clock.uptime());
     }
 }
 

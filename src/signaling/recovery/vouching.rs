@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use super::Healing;
 use crate::call::{CallId, Command, State, Timestamp};
 use crate::signaling::backend::Inquiries;
+use crate::signaling::cluster::StoreIdentity;
 use crate::signaling::commands::Commands;
 use crate::signaling::node::NodeContext;
 use crate::store::{CallStore, Generation, StoreError};
@@ -26,10 +27,12 @@ const AT_ONCE: usize = 8;
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// A node that notices so late judges nothing: of the calls that were accepted since, nobody vouched for any.
 const JUDGED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Vouches for the calls that this node knows.
 pub struct Vouching {
     pub node: Arc<NodeContext>,
     pub store: Arc<dyn CallStore>,
+    pub identity: Arc<StoreIdentity>,
     pub commands: Arc<Commands>,
     pub inquiries: Arc<Inquiries>,
     pub healing: Arc<Healing>,
@@ -38,8 +41,17 @@ pub struct Vouching {
 impl Vouching {
     /// After a loss: vouches for the calls that are known here, and once all nodes had the time to, doubts the others.
     pub async fn sort_out_revived(self: Arc<Self>, generation: Generation, known: Vec<CallId>) {
+        self.doubt_what_nobody_knows(&generation, known).await;
+        // What was not told while it was unsure.
+        while self.identity.is_still(&generation) && self.identity.is_quiet() {
+            self.node.clock.sleep(AGAIN).await;
+        }
+        self.healing.find_unheard().await;
+    }
+
+    async fn doubt_what_nobody_knows(&self, generation: &Generation, known: Vec<CallId>) {
         let judged_at = self.node.clock.elapsed() + self.node.policy.lease * 3 / 2;
-        while let Err(error) = self.store.vouch(&generation, &known, self.node.now()).await {
+        while let Err(error) = self.store.vouch(generation, &known, self.node.now()).await {
             if self.node.clock.elapsed() >= judged_at {
                 tracing::error!(%error, calls = known.len(), "vouching for calls after a loss failed");
                 return;
@@ -48,13 +60,11 @@ impl Vouching {
         }
         let rest = judged_at.saturating_sub(self.node.clock.elapsed());
         tokio::time::sleep(rest + JITTER.mul_f64(rand::random())).await;
-        match self.doubt_unvouched(&generation).await {
+        match self.doubt_unvouched(generation).await {
             Ok(0) => {}
             Ok(doubted) => tracing::debug!(doubted, "the store holds accepted calls that no node knows"),
             Err(error) => tracing::debug!(%error, "looking for calls that nobody knows failed"),
         }
-        // What was not told while it was unsure.
-        self.healing.find_unheard().await;
     }
 
     async fn doubt_unvouched(&self, generation: &Generation) -> Result<u64, StoreError> {

@@ -257,6 +257,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
     let vouching = Arc::new(Vouching {
         node: Arc::clone(&node),
         store: Arc::clone(&store),
+        identity: Arc::clone(&identity),
         commands: Arc::clone(&commands),
         inquiries: Arc::clone(&inquiries),
         healing: Arc::clone(&healing),
