@@ -27,7 +27,7 @@ const USER_ABSENT: &str = "User not connected";
 pub(super) async fn accepted(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Unread> {
     let fields = fields(&body)?;
     let ((id, wire_id), caller, receiver) = parties(&fields)?;
-    let device = fields.optional_text("deviceId").map(|device| Device::Named(device.into()));
+    let device = fields.optional_text("deviceId").and_then(Device::named);
     let command = BackendCommand::Accepted { wire_id, caller, receiver: receiver.clone(), device };
     let answer = api.signaling.backend.obey(&id, command);
     Ok(traced(&api, "POST /api/emit/call-accepted", &id, Some(&receiver), respond(answer, CALLER_ABSENT)).await)

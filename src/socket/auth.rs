@@ -21,7 +21,6 @@ use crate::telemetry::trace::Kind;
 /// The engine finds the end of the transport meanwhile, and says nothing more over it.
 const UNTIL_THE_TRANSPORT_CLOSES: Duration = Duration::from_secs(10);
 const TOKEN_LIMIT: usize = 8192;
-const DEVICE_LIMIT: usize = 64;
 
 /// Whether a token belongs to a user.
 #[async_trait]
@@ -121,10 +120,7 @@ async fn judge(
     let Some(user) = UserId::parse(user).ok().filter(|_| token.len() <= TOKEN_LIMIT) else {
         return Err(deny(Handshake::Malformed, "Authentication failed"));
     };
-    let device = match text("deviceId").filter(|device| device.len() <= DEVICE_LIMIT) {
-        Some(device) => Device::Named(device.into()),
-        None => Device::Unnamed,
-    };
+    let device = text("deviceId").and_then(Device::named).unwrap_or(Device::Unnamed);
     let acks = auth["acks"] == true || auth["acks"] == "true";
     let authenticate = server.authenticate.authenticate(token, &user, transport.address());
     match server.signaling.traces().run("authenticate", Kind::Internal, About::user(&user), authenticate).await {
