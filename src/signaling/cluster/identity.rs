@@ -67,7 +67,7 @@ impl Drop for Awaiting {
     fn drop(&mut self) {
         let mut seen = self.0.seen.lock();
         seen.awaiting -= 1;
-        // Who has a party of a call looks again now: what it may not know is kept for it as after any loss.
+        // From here it counts how lately the store was lost: only now nodes look for calls that they may not know.
         seen.quiet_until = seen.quiet_until.max(self.0.node.clock.uptime());
     }
 }

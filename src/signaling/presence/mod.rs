@@ -113,14 +113,14 @@ impl Presence {
     }
 
     /// Has the backend told by webhook that a user came, or, if he stays away, that he went. Of who comes and goes all the
-    /// while it is told once in [`DAMPING`] that he is there.
+    /// while it is told at most once in [`DAMPING`] that he is there.
     pub fn post_presence(self: &Arc<Self>, user: &UserId, online: bool) {
         let leaving = &self.webhooks.leaving;
         if !self.node.policy.presence_webhooks || (online && leaving.came_back(user)) {
             return;
         }
         // Who leaves again while it is not known whether he stays away is watched already.
-        if !online && !leaving.left(user) {
+        if !online && !leaving.left(user, self.node.clock.uptime()) {
             return;
         }
         let (signaling, user) = (Arc::clone(self), user.clone());
@@ -128,10 +128,12 @@ impl Presence {
             if online {
                 return signaling.webhooks.append(&user, true).await;
             }
+            let mut rest = DAMPING;
             let came_back = loop {
-                signaling.damped().await;
-                if let Some(came_back) = signaling.webhooks.leaving.is_over(&user) {
-                    break came_back;
+                signaling.damped(rest).await;
+                match signaling.webhooks.leaving.is_over(&user, signaling.node.clock.uptime()) {
+                    Ok(came_back) => break came_back,
+                    Err(left) => rest = left,
                 }
             };
             // Not by `is_online`: calls wait for its connection.
@@ -158,8 +160,8 @@ impl Presence {
     }
 
     /// Waits until it shows whether who left stays away. A store that lost its sessions is given the time to get them back.
-    async fn damped(&self) {
-        self.node.clock.sleep(DAMPING).await;
+    async fn damped(&self, rest: Duration) {
+        self.node.clock.sleep(rest).await;
         while !self.identity.may_judge().await {
             self.node.clock.sleep(DAMPING).await;
         }

@@ -1,11 +1,13 @@
-//! The backend is told by webhook who came and who went, one message a user in [`DAMPING`](super::DAMPING), however often he does.
+//! The backend is told by webhook who came and who went, one message a user in [`DAMPING`], however often he does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::super::calls::OutboxMessages;
+use super::DAMPING;
 use crate::call::UserId;
 use crate::store::Outbox;
 
@@ -31,19 +33,18 @@ impl PresenceWebhooks {
 #[derive(Default)]
 pub struct Leaving(Mutex<HashMap<UserId, Watch>>);
 
-#[derive(Default)]
 struct Watch {
-    /// He left again since it was looked whether he stays away.
-    left_again: bool,
+    /// When he left last, on a clock that only runs forward.
+    left_at: Duration,
     came_back: bool,
 }
 
 impl Leaving {
     /// Notes that a user left. False where he is one who left a moment ago: whoever waits for him goes on waiting.
-    pub(super) fn left(&self, user: &UserId) -> bool {
+    pub(super) fn left(&self, user: &UserId, now: Duration) -> bool {
         let mut leaving = self.0.lock();
-        let known = leaving.get_mut(user).map(|watch| watch.left_again = true);
-        known.is_none() && leaving.insert(user.clone(), Watch::default()).is_none()
+        let known = leaving.get_mut(user).map(|watch| watch.left_at = now);
+        known.is_none() && leaving.insert(user.clone(), Watch { left_at: now, came_back: false }).is_none()
     }
 
     /// Notes that a user came; whether he is one who left a moment ago.
@@ -51,14 +52,15 @@ impl Leaving {
         self.0.lock().get_mut(user).map(|watch| watch.came_back = true).is_some()
     }
 
-    /// A departure is long enough ago. Where it is the last one: whether the user came back meanwhile.
-    pub(super) fn is_over(&self, user: &UserId) -> Option<bool> {
+    /// Whether the user came back since he was waited for, once his last departure is [`DAMPING`] ago; until then, how long
+    /// that takes.
+    pub(super) fn is_over(&self, user: &UserId, now: Duration) -> Result<bool, Duration> {
         let mut leaving = self.0.lock();
-        let watch = leaving.get_mut(user)?;
-        if std::mem::take(&mut watch.left_again) {
-            return None;
+        let rest = leaving.get(user).map_or(Duration::ZERO, |watch| (watch.left_at + DAMPING).saturating_sub(now));
+        if rest > Duration::ZERO {
+            return Err(rest);
         }
-        leaving.remove(user).map(|watch| watch.came_back)
+        Ok(leaving.remove(user).is_some_and(|watch| watch.came_back))
     }
 }
 
@@ -69,13 +71,14 @@ mod tests {
     #[test]
     fn a_user_who_leaves_again_and_again_is_waited_for_once() {
         let (leaving, ana, bo) = (Leaving::default(), UserId::stored("ana").unwrap(), UserId::stored("bo").unwrap());
+        let at = Duration::from_secs;
         assert!(!leaving.came_back(&ana), "he comes for the first time");
-        assert!(leaving.left(&ana) && leaving.left(&bo));
+        assert!(leaving.left(&ana, at(10)) && leaving.left(&bo, at(10)));
         assert!(leaving.came_back(&ana));
-        assert!((0..1000).all(|_| !leaving.left(&ana)));
-        assert_eq!(leaving.is_over(&ana), None, "the last departure is the one that is judged");
-        assert_eq!(leaving.is_over(&ana), Some(true));
-        assert_eq!(leaving.is_over(&bo), Some(false));
+        assert!((0..1000).all(|_| !leaving.left(&ana, at(12))));
+        assert_eq!(leaving.is_over(&ana, at(13)), Err(at(2)), "the last departure is the one that is judged");
+        assert_eq!(leaving.is_over(&ana, at(15)), Ok(true));
+        assert_eq!(leaving.is_over(&bo, at(13)), Ok(false));
         assert!(!leaving.came_back(&ana) && leaving.0.lock().is_empty());
     }
 }

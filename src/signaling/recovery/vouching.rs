@@ -46,7 +46,10 @@ impl Vouching {
         while self.identity.is_still(&generation) && self.identity.is_quiet() {
             self.node.clock.sleep(AGAIN).await;
         }
-        self.healing.find_unheard().await;
+        // After another loss that has a task of its own.
+        if self.identity.is_still(&generation) {
+            self.healing.find_unheard().await;
+        }
     }
 
     async fn doubt_what_nobody_knows(&self, generation: &Generation, known: Vec<CallId>) {

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 256;
 pub struct RedisTokens {
     client: Client,
     prefix: String,
-    /// Tokens are dropped for one user at a time: calls are on the same connection, and who logs in often does so at once.
+    /// Long lists are shortened one at a time: the commands that drop their tokens share a connection with calls.
     dropping: Mutex<()>,
 }
 
@@ -55,11 +55,14 @@ impl TokenStore for RedisTokens {
         let expiry = Some(Expiration::PX(millis(ttl)));
         // Listed first: what is kept can be found.
         let list = self.list_key(&known.user);
-        let list_it = || self.client.sadd::<(), _, _>(list.as_str(), token.to_string());
-        try_join(list_it(), self.client.pexpire::<(), _>(list.as_str(), millis(LIST_TTL), None)).await?;
+        let list_it = || {
+            let listed = self.client.sadd::<(), _, _>(list.as_str(), token.to_string());
+            try_join(listed, self.client.pexpire::<(), _>(list.as_str(), millis(LIST_TTL), None))
+        };
+        list_it().await?;
         self.client.set::<(), _, _>(self.key(token), json("token", known)?, expiry, None, false).await?;
         // Listed again: who trims the list drops a token of which nothing is known yet.
-        let ((), listed) = try_join(list_it(), self.client.scard::<usize, _>(list.as_str())).await?;
+        let (_, listed) = try_join(list_it(), self.client.scard::<usize, _>(list.as_str())).await?;
         if listed > TOKENS_OF_A_USER
             && let Ok(_turn) = self.dropping.try_lock()
             && let Err(error) = self.trim(&list, token).await
@@ -84,13 +87,16 @@ impl TokenStore for RedisTokens {
 
     async fn forget_user(&self, user: &UserId) -> Result<(), StoreError> {
         let list = self.list_key(user);
-        let _turn = self.dropping.lock().await;
+        let mut turn = None;
         loop {
             let listed = self.some_listed(&list).await?;
             if listed.is_empty() {
                 return Ok(());
             }
             self.drop_listed(&list, &listed).await?;
+            if turn.is_none() && listed.len() >= AT_ONCE {
+                turn = Some(self.dropping.lock().await);
+            }
         }
     }
 }
@@ -100,8 +106,9 @@ impl RedisTokens {
         Ok(self.client.srandmember(list, Some(AT_ONCE)).await?)
     }
 
-    /// Forgets tokens of a list, those first of which nothing is known any more; half as many as may be stay. A list of an
-    /// earlier version may be long: then some of it go each time.
+    /// Forgets tokens of a list: those of which nothing is known any more, and of the others all but half as many as may be,
+    /// the first that Redis names, which are the oldest from version 7.2 on. A list of an earlier version may be long:
+    /// then some of it go each time.
     async fn trim(&self, list: &str, newest: &TokenHash) -> Result<(), StoreError> {
         let mut listed = self.some_listed(list).await?;
         let newest = newest.to_string();
@@ -110,7 +117,7 @@ impl RedisTokens {
         let are_known = try_join_all(are_known).await?;
         let (mut known, mut dropped): (Vec<_>, Vec<_>) =
             listed.into_iter().zip(are_known).partition(|(_, known)| *known);
-        dropped.extend(known.drain(known.len().min(TOKENS_OF_A_USER / 2)..));
+        dropped.extend(known.drain(..known.len().saturating_sub(TOKENS_OF_A_USER / 2)));
         let dropped: Vec<String> = dropped.into_iter().map(|(token, _)| token).collect();
         self.drop_listed(list, &dropped).await
     }
@@ -120,9 +127,13 @@ impl RedisTokens {
             return Ok(());
         }
         // One by one: they lie in different slots.
-        try_join_all(tokens.iter().map(|token| self.client.del::<(), _>(self.key_of(token)))).await?;
+        let forget = || try_join_all(tokens.iter().map(|token| self.client.del::<(), _>(self.key_of(token))));
+        forget().await?;
         // The list last: a failure before can be repeated.
-        Ok(self.client.srem::<(), _, _>(list, tokens.to_vec()).await?)
+        self.client.srem::<(), _, _>(list, tokens.to_vec()).await?;
+        // What another node put meanwhile is listed by it once more, or forgotten here: nothing is known and not listed.
+        forget().await?;
+        Ok(())
     }
 }
 
@@ -170,10 +181,11 @@ mod tests {
         let listed: usize = client.scard(list.as_str()).await.unwrap();
         let kept = known_of(0..300).await;
         assert!((TOKENS_OF_A_USER / 2..=TOKENS_OF_A_USER).contains(&listed) && kept == listed, "{listed} {kept}");
-        // At once, from several nodes.
+        // At once, from two nodes.
+        let other = RedisTokens::new(client.clone(), &tokens.prefix);
         try_join_all((300..500).map(|number| {
             let hash = hash(number);
-            let (tokens, known) = (&tokens, &known);
+            let (tokens, known) = (if number % 2 == 0 { &tokens } else { &other }, &known);
             async move { tokens.put(&hash, known, ttl).await }
         }))
         .await

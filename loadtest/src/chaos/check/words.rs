@@ -76,7 +76,7 @@ impl Court<'_> {
             What::Sent { phone, event, .. } | What::Said { phone, event, .. } => is_his(phone) && is_an_end(event),
             _ => false,
         })?;
-        let is_another = !is_his(phone) && began.at > obeyed;
+        let is_another = !is_his(phone) && began.at > obeyed && began.at <= at;
         (is_another && !self.facts.loss_began_between(said, at)).then_some((at, by))
     }
 
