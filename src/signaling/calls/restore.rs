@@ -24,7 +24,10 @@ impl Calls {
     /// was lost.
     pub async fn restore_one(&self, id: &CallId) -> bool {
         let Some(call) = self.cache.last_seen(id) else { return false };
-        self.identity.may_have_lost().await && self.restore(&call).await.is_ok()
+        let is_back = self.identity.may_have_lost().await && self.restore(&call).await.is_ok();
+        // Asked of the server that took it, which may be another than the one that had lost it: then nothing is decided on what
+        // only this node knows before the others have put back what they do.
+        is_back && self.identity.check().await.is_ok()
     }
 
     /// What is not there may only not be put back yet: then nobody says that there is no such call.
