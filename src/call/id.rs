@@ -210,12 +210,12 @@ pub enum Device {
 }
 
 impl Device {
+    const NAME_LIMIT: usize = 64;
+
     /// A device by the name it gave itself; absent where that is empty or longer than 64 bytes.
     pub fn named(name: &str) -> Option<Self> {
         (1..=Self::NAME_LIMIT).contains(&name.len()).then(|| Device::Named(name.into()))
     }
-
-    const NAME_LIMIT: usize = 64;
 
     pub fn is_known(&self) -> bool {
         match self {

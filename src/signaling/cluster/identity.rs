@@ -65,10 +65,9 @@ pub struct Awaiting(Arc<StoreIdentity>);
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        let mut seen = self.0.seen.lock();
-        seen.awaiting -= 1;
         // From here it counts how lately the store was lost: only now nodes look for calls that they may not know.
-        seen.quiet_until = seen.quiet_until.max(self.0.node.clock.uptime());
+        self.0.rest_for(Duration::ZERO);
+        self.0.seen.lock().awaiting -= 1;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The backend is told by webhook who came and who went, one message a user in [`DAMPING`], however often he does.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,9 +43,16 @@ struct Watch {
 impl Leaving {
     /// Notes that a user left. False where he is one who left a moment ago: whoever waits for him goes on waiting.
     pub(super) fn left(&self, user: &UserId, now: Duration) -> bool {
-        let mut leaving = self.0.lock();
-        let known = leaving.get_mut(user).map(|watch| watch.left_at = now);
-        known.is_none() && leaving.insert(user.clone(), Watch { left_at: now, came_back: false }).is_none()
+        match self.0.lock().entry(user.clone()) {
+            Entry::Occupied(mut watch) => {
+                watch.get_mut().left_at = now;
+                false
+            }
+            Entry::Vacant(place) => {
+                place.insert(Watch { left_at: now, came_back: false });
+                true
+            }
+        }
     }
 
     /// Notes that a user came; whether he is one who left a moment ago.
