@@ -576,7 +576,7 @@ contract! {
         if none.nodes.is_empty() {
             return; // In memory it lasts as long as its nodes.
         }
-        assert_eq!(none, RestoreReports { nodes: vec![(one.clone(), RestoreStage::Nothing)], decided_since: None });
+        assert_eq!(none, RestoreReports { nodes: vec![(one.clone(), RestoreStage::Nothing)], decided_since: None, denied_since: None });
         calls.report_restored(&first, &one, RestoreStage::All).await.unwrap();
         let mut said = calls.report_restored(&first, &two, RestoreStage::Told).await.unwrap();
         said.nodes.sort_by_key(|(node, _)| node.clone());
@@ -586,9 +586,15 @@ contract! {
         assert_eq!(said.decided_since, None);
         calls.report_restored(&first, &one, RestoreStage::Decides).await.unwrap();
         let said = calls.report_restored(&first, &two, RestoreStage::Told).await.unwrap();
-        assert!(said.nodes.contains(&(one, RestoreStage::Decides)) && said.decided_since.is_some(), "{said:?}");
+        assert!(said.nodes.contains(&(one.clone(), RestoreStage::Decides)) && said.decided_since.is_some(), "{said:?}");
+        assert_eq!(said.denied_since, None, "it still waits for some");
+        calls.report_restored(&first, &one, RestoreStage::Denies).await.unwrap();
+        let seen = calls.restore_reports(&first).await.unwrap();
+        assert!(seen.denied_since.is_some() && seen.denied_since <= seen.decided_since, "{seen:?}");
+        assert_eq!(seen.nodes.len(), 2, "who looks says nothing");
+        assert_eq!(calls.restore_reports(&second).await.unwrap(), RestoreReports::default());
         let another = calls.report_restored(&second, &two, RestoreStage::Told).await.unwrap();
-        assert_eq!(another, RestoreReports { nodes: vec![(two, RestoreStage::Told)], decided_since: None });
+        assert_eq!(another, RestoreReports { nodes: vec![(two, RestoreStage::Told)], decided_since: None, denied_since: None });
     }
 
     /// Only what is over gives up its id, and only as it was seen.

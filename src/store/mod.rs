@@ -156,8 +156,10 @@ pub enum RestoreStage {
     /// What its own phones were told.
     Told,
     All,
-    /// It no longer waits for others.
+    /// It decides again, and still waits for who had too little time.
     Decides,
+    /// It waits for nobody any more: what the store does not have does not exist. Reported as [`RestoreStage::Decides`].
+    Denies,
 }
 
 /// What nodes said of this life of the store.
@@ -166,6 +168,8 @@ pub struct RestoreReports {
     pub nodes: Vec<(NodeId, RestoreStage)>,
     /// How long ago the first of them decided again, by the store's clock.
     pub decided_since: Option<Duration>,
+    /// And waited for nobody any more.
+    pub denied_since: Option<Duration>,
 }
 
 #[async_trait]
@@ -241,6 +245,10 @@ pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
     /// Which store this is; a change means that writes may be lost.
     async fn generation(&self) -> Result<Generation, StoreError>;
 
+    /// From now on `create` and `swap` change nothing in a store of another name than this: what they write was decided on
+    /// what this one held. `restore` changes nothing in one that was not asked which it is.
+    fn decide_for(&self, generation: &Generation);
+
     /// Waits for the connection to the store, where it is being made again, as long as for a command.
     async fn reached(&self) -> Result<(), StoreError>;
 
@@ -260,6 +268,9 @@ pub trait CallStore: Counters + Messages + Tells + Vouches + Vacates {
         node: &NodeId,
         done: RestoreStage,
     ) -> Result<RestoreReports, StoreError>;
+
+    /// What all nodes said of this life of the store.
+    async fn restore_reports(&self, generation: &Generation) -> Result<RestoreReports, StoreError>;
 
     /// Makes every order handed out from now on larger than `order`: what nodes have heard of counts though the store
     /// lost it. Returns the newest order of all.

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use onlycare_signaling::app::App;
 use onlycare_signaling::call::{Call, CallId, Device, NodeId, SessionId, State, UserId};
 use onlycare_signaling::store::{Lease, SessionRecord};
 use serde_json::json;
 
-use crate::harness::cluster::{SECRET, get, get_with};
+use crate::harness::cluster::{SECRET, get, get_with, post};
 use crate::harness::phone::{Heard, Profile, initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
@@ -482,6 +483,125 @@ async fn a_ring_that_is_put_back_too_late_is_over() {
     }
     assert!(second.heard().iter().all(|heard| heard.event == "call:cancelled"), "{:?}", second.heard());
     assert_eq!(cluster.state(&id).await.0, "ended");
+    cluster.close().await;
+}
+
+/// The same where the others waited for it all the while, since the store took no writes: nobody was told that there is no
+/// such call, and it goes on ringing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_nobody_denied_goes_on() {
+    once_in_three(async || the_ring_is_waited_for().await, "it was denied three times").await;
+}
+
+/// False where the machine stood still until it was denied, or rang to its end.
+async fn the_ring_is_waited_for() -> bool {
+    let lease = Duration::from_secs(5);
+    let mut redis = Redis::start();
+    let far = Proxy::before(redis.port).await;
+    let cluster = Cluster::on_tuned(&[redis.url(), format!("redis://{}", far.address)], |config| {
+        config.policy.lease = lease;
+        config.policy.lease_renewal = Duration::from_secs(1);
+        config.policy.ring_timeout = Duration::from_secs(60);
+        config.inspector = true;
+    })
+    .await;
+    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    node_0_knows_the_other(&cluster).await;
+    far.cut();
+    redis.restart();
+    decides_again(&cluster, 0).await;
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    tokio::time::sleep(2 * lease).await; // the trouble itself
+    let second = cluster.phone_with(0, Profile::of(&bo.user).device("second")).await;
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    far.mend();
+    let mut said = json!(null);
+    until("it is put back or denied", ONE_LEASE, async || {
+        said = second.accept(&id).await;
+        said["code"] != "unavailable"
+    })
+    .await;
+    if said["code"] == "call_not_found" {
+        return false;
+    }
+    assert_eq!(said["success"], true, "{said}");
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    true
+}
+
+/// A node that begins longer than a lease after a loss, while others still wait for one that has not put back what it holds:
+/// it denies nothing either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_begins_while_others_wait_waits_too() {
+    let lease = Duration::from_secs(5);
+    let mut redis = Redis::start();
+    let far = Proxy::before(redis.port).await;
+    let like = parking_lot::Mutex::new(None);
+    let cluster = Cluster::on_tuned(&[redis.url(), format!("redis://{}", far.address)], |config| {
+        config.policy.lease = lease;
+        config.policy.lease_renewal = Duration::from_secs(1);
+        config.inspector = true;
+        like.lock().get_or_insert_with(|| config.clone());
+    })
+    .await;
+    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    node_0_knows_the_other(&cluster).await;
+    far.cut();
+    redis.restart();
+    decides_again(&cluster, 0).await;
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    tokio::time::sleep(2 * lease).await; // the trouble itself
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    let config = like.lock().take().expect("a configuration");
+    let begun = App::start(config).await.expect("a node");
+    let ended = json!({"callId": id, "endedBy": ana.user});
+    let said = post(begun.public, "/api/emit/call-ended", Some(SECRET), ended.clone()).await;
+    assert_eq!(said.0, 503, "{}", said.1);
+    far.mend();
+    let is_ended = async || post(begun.public, "/api/emit/call-ended", Some(SECRET), ended.clone()).await.0 == 200;
+    until("it is put back, and ends", ONE_LEASE, is_ended).await;
+    bo.expect("call:ended").await;
+    begun.stop().await;
+    cluster.close().await;
+}
+
+/// A store that is emptied behind connections which nobody makes again, and into which somebody puts back an older copy: a word
+/// that was decided before that and arrives after it changes nothing, and is judged anew on what all have put back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_before_a_loss_is_judged_anew() {
+    let redis = Redis::start();
+    let far = Proxy::before(redis.port).await;
+    let cluster = Cluster::on_tuned(&[redis.url(), format!("redis://{}", far.address)], |config| {
+        // Nobody notices by himself meanwhile.
+        config.policy.lease_renewal = Duration::from_secs(4);
+    })
+    .await;
+    let (ana, bo, id) = (cluster.phone(0, &unique("ana")).await, unique("bo"), unique_call());
+    let first = cluster.phone_with(0, Profile::of(&bo).device("first")).await;
+    let second = cluster.phone_with(1, Profile::of(&bo).device("second")).await;
+    ana.rings(&id, &first).await;
+    second.expect("call:incoming").await;
+    let ringing = CallId::parse(&id).unwrap();
+    let ringing = cluster.shared.calls.load(&ringing).await.unwrap().expect("it rings");
+    far.hold_request_of("\"accepted_at\"", Duration::from_millis(1500));
+    let story = async {
+        tokio::time::sleep(Duration::from_millis(300)).await; // the word of the second is decided
+        assert_eq!(first.accept(&id).await["success"], true);
+        ana.expect("call:accepted").await;
+        assert_eq!(redis.command(&["FLUSHALL"]), "OK");
+        // As a third node does, before it finds out.
+        cluster.shared.calls.generation().await.unwrap();
+        assert!(cluster.shared.calls.restore(&ringing, &[]).await.unwrap().written);
+    };
+    let (late, ()) = tokio::join!(second.accept(&id), story);
+    assert_eq!((&late["success"], &late["state"]), (&json!(false), &json!("active")), "{late}");
+    assert_eq!(first.end(&id).await["success"], true);
+    ana.expect("call:ended").await;
     cluster.close().await;
 }
 

@@ -97,6 +97,7 @@ impl Calls {
                 }
                 Swapped::Gone if self.restore_one(id).await => continue,
                 Swapped::Gone => return Err(Failure::NotFound),
+                Swapped::Another => continue,
                 // Written, its reply lost, and answered before that was found out.
                 Swapped::Stale(stored) if stored.was_asked_in(next.version) => return Ok(Changed::Not(stored)),
                 Swapped::Stale(stored) => {

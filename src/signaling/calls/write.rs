@@ -18,6 +18,8 @@ pub enum Swapped {
     Done(Box<Call>, Option<Announced>),
     Stale(Box<Call>),
     Gone,
+    /// Not written, since the store is another than what it was decided on.
+    Another,
 }
 
 impl Calls {
@@ -69,6 +71,11 @@ impl Calls {
                 Ok((Swap::Stale(stored), _)) => return Ok(Swapped::Stale(stored)),
                 // Another won, and wrote what this version can't read: nothing is unknown.
                 Err(error @ StoreError::Corrupt { .. }) => return Err(error.into()),
+                // Whoever decides again waits for what is put back into this one.
+                Err(StoreError::Another) => {
+                    self.identity.check().await?;
+                    return Ok(Swapped::Another);
+                }
                 // Nothing to read back: a hang-up waits in its queue, everybody else is told.
                 Err(error) if error.is_refusal() => return Err(error.into()),
                 Err(error) => {

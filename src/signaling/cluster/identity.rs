@@ -56,7 +56,9 @@ impl Drop for Restoring {
     fn drop(&mut self) {
         // What was said meanwhile is tried before any deadline is judged.
         self.0.rest_for(WORDS_FIRST);
-        self.0.seen.lock().restoring -= 1;
+        let mut seen = self.0.seen.lock();
+        seen.restoring -= 1;
+        self.0.decide_for_it(&seen);
     }
 }
 
@@ -208,6 +210,7 @@ impl StoreIdentity {
             } else if reconnected {
                 seen.lets_words_first(now);
             }
+            self.decide_for_it(&seen);
             (reconnected, lost)
         };
         if reconnected || lost {
@@ -226,10 +229,21 @@ impl StoreIdentity {
         Ok(())
     }
 
-    /// Whether a node that begins meets others that are putting back.
+    /// Nobody here decides for another store before all has been put back into that, whatever was decided before.
+    fn decide_for_it(&self, seen: &Seen) {
+        if let Some(generation) = seen.generation.as_ref().filter(|_| seen.is_restored()) {
+            self.store.decide_for(generation);
+        }
+    }
+
+    /// Whether a node that begins meets others that are putting back, or that wait for one that has not yet.
     async fn others_restore(&self, generation: &Generation) -> Result<bool, StoreError> {
         let lost_at = self.store.unvouched(generation, 0, 1).await?.lost_at;
-        Ok(lost_at.is_some_and(|at| self.node.now().since(at) < self.node.policy.lease))
+        if lost_at.is_some_and(|at| self.node.now().since(at) < self.node.policy.lease) {
+            return Ok(true);
+        }
+        let said = self.store.restore_reports(generation).await?;
+        Ok(!said.nodes.is_empty() && said.denied_since.is_none())
     }
 
     /// Whether the store lost something a moment ago, or can't say.

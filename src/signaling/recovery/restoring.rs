@@ -84,8 +84,7 @@ impl Restoring {
         let mut had = Duration::ZERO;
         let begins = || self.store.report_restored(generation, &self.node.id, RestoreStage::Nothing);
         let decided_since = self.insist(generation, begins).await?.decided_since;
-        let now = self.node.now();
-        let calls = self.cache.remembered(now);
+        let calls = self.cache.remembered(self.node.now());
         let held = calls.len();
         // Without a session of either party nobody told this node how the call went on.
         let is_told = |call: &Arc<Call>| !call.is_live() || decided_since.is_none() && self.identity.is_told_of(call);
@@ -95,11 +94,11 @@ impl Restoring {
         self.identity.later_calls_are_new(generation, newest);
         let mut restored = self.restore_all(generation, told).await?;
         self.report_restored(generation, RestoreStage::Told, others, &mut had).await?;
-        // By then others have answered that there is no such call. Not of one that began later, on a server that they had
+        // Since then others have answered that there is no such call. Not of one that began later, on a server that they had
         // left: nobody who was asked about it can have heard of it.
-        let is_denied = |call: &Call| {
-            decided_since.is_some_and(|since| since >= self.node.policy.lease && now.since(call.created_at) >= since)
-        };
+        let denied_since = self.insist(generation, || self.store.restore_reports(generation)).await?.denied_since;
+        let now = self.node.now();
+        let is_denied = |call: &Call| denied_since.is_some_and(|since| now.since(call.created_at) >= since);
         let too_late = |call: &Arc<Call>| call.is_ringing() && is_denied(call);
         let taken = self.with_taken_lines(generation, &heard).await?;
         // Another call is its user's now, or one of an old copy that nobody knows: a ring gives way then, of an accepted call

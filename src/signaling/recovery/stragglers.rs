@@ -14,6 +14,7 @@ pub(super) const LOOK_COUNTS: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(150);
 
 /// Waits for those that had too little time, for a lease in which the store takes writes: what is not there may be theirs.
+/// Says so before anybody here denies anything: who comes later knows that it is late.
 pub(super) async fn await_rest(
     node: &NodeContext,
     store: &dyn CallStore,
@@ -22,9 +23,15 @@ pub(super) async fn await_rest(
     others: &[NodeId],
 ) {
     let (mut had, mut looked) = (Duration::ZERO, node.clock.elapsed());
-    while had < node.policy.lease && identity.is_still(generation) {
-        match store.report_restored(generation, &node.id, RestoreStage::Decides).await {
-            Ok(said) if all_have(&said, others, RestoreStage::All) => return,
+    while identity.is_still(generation) {
+        let denies = had >= node.policy.lease;
+        let says = if denies { RestoreStage::Denies } else { RestoreStage::Decides };
+        match store.report_restored(generation, &node.id, says).await {
+            Ok(_) if denies => return,
+            Ok(said) if all_have(&said, others, RestoreStage::All) => {
+                had = node.policy.lease;
+                continue;
+            }
             Ok(_) => had += node.since(looked).min(LOOK_COUNTS),
             Err(_) => {}
         }

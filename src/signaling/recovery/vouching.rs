@@ -39,35 +39,33 @@ pub struct Vouching {
 }
 
 impl Vouching {
-    /// After a loss: vouches for the calls that are known here, and once all nodes had the time to, doubts the others.
+    /// After a loss: vouches for the calls that are known here, and once all nodes had the time to, doubts the others. Another
+    /// loss has a task of its own.
     pub async fn sort_out_revived(self: Arc<Self>, generation: Generation, known: Vec<CallId>) {
-        self.doubt_what_nobody_knows(&generation, known).await;
-        // What was not told while it was unsure.
+        while let Err(error) = self.store.vouch(&generation, &known, self.node.now()).await {
+            if !self.identity.is_still(&generation) {
+                return;
+            }
+            tracing::debug!(%error, calls = known.len(), "vouching for calls after a loss failed, to be repeated");
+            tokio::time::sleep(AGAIN).await;
+        }
+        // The others notice the loss with the next renewal of their leases, and can vouch since this node could.
+        let time = self.node.policy.lease * 3 / 2;
+        tokio::time::sleep(time + JITTER.mul_f64(rand::random())).await;
+        // Who is waited for has not vouched either.
         while self.identity.is_still(&generation) && self.identity.is_quiet() {
             self.node.clock.sleep(AGAIN).await;
         }
-        // After another loss that has a task of its own.
-        if self.identity.is_still(&generation) {
-            self.healing.find_unheard().await;
+        if !self.identity.is_still(&generation) {
+            return;
         }
-    }
-
-    async fn doubt_what_nobody_knows(&self, generation: &Generation, known: Vec<CallId>) {
-        let judged_at = self.node.clock.elapsed() + self.node.policy.lease * 3 / 2;
-        while let Err(error) = self.store.vouch(generation, &known, self.node.now()).await {
-            if self.node.clock.elapsed() >= judged_at {
-                tracing::error!(%error, calls = known.len(), "vouching for calls after a loss failed");
-                return;
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-        let rest = judged_at.saturating_sub(self.node.clock.elapsed());
-        tokio::time::sleep(rest + JITTER.mul_f64(rand::random())).await;
-        match self.doubt_unvouched(generation).await {
+        match self.doubt_unvouched(&generation).await {
             Ok(0) => {}
             Ok(doubted) => tracing::debug!(doubted, "the store holds accepted calls that no node knows"),
             Err(error) => tracing::debug!(%error, "looking for calls that nobody knows failed"),
         }
+        // What was not told while it was unsure.
+        self.healing.find_unheard().await;
     }
 
     async fn doubt_unvouched(&self, generation: &Generation) -> Result<u64, StoreError> {

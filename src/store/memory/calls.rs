@@ -323,6 +323,8 @@ impl CallStore for MemoryStore {
         Ok(Generation::new("memory"))
     }
 
+    fn decide_for(&self, _: &Generation) {}
+
     async fn reached(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -370,6 +372,10 @@ impl CallStore for MemoryStore {
 
     async fn report_restored(&self, _: &Generation, _: &NodeId, _: RestoreStage) -> Result<RestoreReports, StoreError> {
         // It lasts as long as its nodes.
+        Ok(RestoreReports::default())
+    }
+
+    async fn restore_reports(&self, _: &Generation) -> Result<RestoreReports, StoreError> {
         Ok(RestoreReports::default())
     }
 

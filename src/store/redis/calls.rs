@@ -5,7 +5,7 @@ use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
 use fred::types::{Expiration, Value};
 
-use super::life::Life;
+use super::life::{Life, RestoreReport, generation_key};
 use super::reading::{
     Key, duration, json, last_kept, number, optional, order_in, parse_at, parse_version, passed_over, readable, tag,
     unexpected, version_text,
@@ -19,6 +19,8 @@ use crate::store::{
 };
 
 const LINES_AT_ONCE: usize = 512;
+/// What `restore` says of a store that nobody has asked which it is.
+const ANOTHER: u64 = 4;
 
 /// Calls, lines, deadlines and early commands in one hash slot.
 pub struct RedisCalls {
@@ -242,6 +244,10 @@ impl CallStore for RedisCalls {
         self.life.generation(&self.client, &self.tag).await
     }
 
+    fn decide_for(&self, generation: &Generation) {
+        self.life.decide_for(generation);
+    }
+
     async fn reached(&self) -> Result<(), StoreError> {
         self.life.reached(&self.client).await
     }
@@ -256,7 +262,13 @@ impl CallStore for RedisCalls {
         node: &NodeId,
         done: RestoreStage,
     ) -> Result<RestoreReports, StoreError> {
-        self.life.report_restored(&self.client, &self.tag, (generation, node, done)).await
+        let said = RestoreReport { node: Some(node), done };
+        self.life.report_restored(&self.client, &self.tag, generation, said).await
+    }
+
+    async fn restore_reports(&self, generation: &Generation) -> Result<RestoreReports, StoreError> {
+        let nothing = RestoreReport { node: None, done: RestoreStage::Nothing };
+        self.life.report_restored(&self.client, &self.tag, generation, nothing).await
     }
 
     async fn restore(&self, call: &Call, messages: &[OutboxMessage]) -> Result<Restored, StoreError> {
@@ -274,11 +286,15 @@ impl CallStore for RedisCalls {
             number(OUTCOMES_PER_USER as u64),
             self.call_prefix().into(),
             number(call.order.max(call.over)),
+            self.life.asked().into(),
         ];
         arguments.extend(outbox::arguments(&self.tag, self.bounds, messages)?);
         let mut keys = self.keys_of(call);
-        keys.push(self.order_key());
+        keys.extend([self.order_key(), generation_key(&self.tag)]);
         let answer: u64 = script::RESTORE.run(&self.client, keys, arguments).await?;
+        if answer == ANOTHER {
+            return Err(StoreError::Another);
+        }
         Ok(Restored { written: answer & 1 == 1, without_line: answer & 2 == 2 })
     }
 

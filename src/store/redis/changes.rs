@@ -109,7 +109,8 @@ impl RedisCalls {
         let keep = duration(if next.is_live() { self.retention.live } else { self.retention.ended });
         let telling = self.tells(telling);
         let (sessions, to_tell) = self.to_tell(next, telling);
-        let mut keys = vec![self.call_key(&next.id), self.due_key(), self.timeline_key(&next.id)];
+        let mut keys =
+            vec![self.call_key(&next.id), self.due_key(), self.timeline_key(&next.id), generation_key(&self.tag)];
         let mut arguments = vec![
             next.id.as_str().into(),
             version_text(seen).into(),
@@ -123,6 +124,7 @@ impl RedisCalls {
             },
             if indexed.is_some() && indexed == next.deadline() { "same".into() } else { deadline(next) },
             keep,
+            self.life.judged().into(),
         ];
         arguments.extend(to_tell);
         // Each key and argument that is not needed costs as much as one that is.
@@ -158,6 +160,7 @@ impl RedisCalls {
                 Ok((Swap::Done { over }, told(next, telling, reply.get(SWAPPED..).unwrap_or_default())?))
             }
             (Some("gone"), _) => Ok((Swap::Gone, None)),
+            (Some("another"), _) => Err(StoreError::Another),
             (Some("stale"), Some(record)) => {
                 Ok((Swap::Stale(Box::new(parse_at("call", Key::Call(&next.id), record)?)), None))
             }

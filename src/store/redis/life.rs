@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
+use super::calls::flag;
 use super::connection::COMMAND_TIMEOUT;
 use super::reading::{duration, number, unexpected};
 use super::script;
@@ -38,7 +39,15 @@ pub(super) struct Life {
     /// The server's clock at `started`, in milliseconds, as its last answer said; 0 before the first.
     epoch: AtomicU64,
     /// The name of the generation that was asked for last; empty before.
+    asked: Mutex<String>,
+    /// The name of the one that decisions are made for; empty before the first.
     judged: Mutex<String>,
+}
+
+/// What a node says of its putting back; nobody's where it only looks.
+pub(super) struct RestoreReport<'a> {
+    pub node: Option<&'a NodeId>,
+    pub done: RestoreStage,
 }
 
 struct Connections {
@@ -50,12 +59,18 @@ pub(super) fn generation_key(tag: &str) -> String {
     format!("{tag}generation")
 }
 
+/// Which server runs it is not written there.
+fn name_of(generation: &str) -> &str {
+    generation.split('|').next().unwrap_or_default()
+}
+
 impl Life {
     pub fn new(client: &Client) -> Self {
         Self {
             connections: Mutex::new(Connections { made: client.reconnect_rx(), count: 0 }),
             started: Instant::now(),
             epoch: AtomicU64::new(0),
+            asked: Mutex::default(),
             judged: Mutex::default(),
         }
     }
@@ -82,11 +97,20 @@ impl Life {
     pub async fn generation(&self, client: &Client, tag: &str) -> Result<Generation, StoreError> {
         let name = format!("{:016x}", rand::random::<u64>());
         let reply: String = script::GENERATION.run(client, vec![generation_key(tag)], vec![name.into()]).await?;
-        reply.split('|').next().unwrap_or_default().clone_into(&mut self.judged.lock());
+        name_of(&reply).clone_into(&mut self.asked.lock());
         Ok(Generation::new(reply))
     }
 
-    /// What a write that may wait for another connection is to find there.
+    pub fn decide_for(&self, generation: &Generation) {
+        name_of(generation.name()).clone_into(&mut self.judged.lock());
+    }
+
+    /// What a write that nothing was decided for is to find there.
+    pub fn asked(&self) -> String {
+        self.asked.lock().clone()
+    }
+
+    /// What a write that was decided is to find there.
     pub fn judged(&self) -> String {
         self.judged.lock().clone()
     }
@@ -116,18 +140,74 @@ impl Life {
         &self,
         client: &Client,
         tag: &str,
-        (generation, node, done): (&Generation, &NodeId, RestoreStage),
+        generation: &Generation,
+        RestoreReport { node, done }: RestoreReport<'_>,
     ) -> Result<RestoreReports, StoreError> {
-        let said = SAID.iter().find(|(said, _)| *said == done).map_or("nothing", |(_, word)| word);
-        let arguments = vec![node.as_str().into(), said.into(), duration(PROGRESS_KEPT), duration(DECIDED_KEPT)];
-        let keys = ["restored", "decided"].map(|key| format!("{tag}{key}:{}", generation.name()));
+        let denies = done == RestoreStage::Denies;
+        let done = if denies { RestoreStage::Decides } else { done };
+        let word = SAID.iter().find(|(said, _)| *said == done).map_or("nothing", |(_, word)| word);
+        let arguments = vec![
+            node.map_or("", NodeId::as_str).into(),
+            word.into(),
+            duration(PROGRESS_KEPT),
+            duration(DECIDED_KEPT),
+            flag(denies),
+        ];
+        let keys = ["restored", "decided", "denied"].map(|key| format!("{tag}{key}:{}", generation.name()));
         let reply: Vec<String> = script::PUT_BACK.run(client, keys.to_vec(), arguments).await?;
-        let Some((since, nodes)) = reply.split_first() else { return Err(unexpected("put back", &reply)) };
+        let [decided, denied, nodes @ ..] = reply.as_slice() else { return Err(unexpected("put back", &reply)) };
         // A word of another version says less than any.
         let done = |word: &String| {
             SAID.iter().find(|(_, known)| known == word).map_or(RestoreStage::Nothing, |(said, _)| *said)
         };
         let nodes = nodes.chunks_exact(2).filter_map(|pair| Some((NodeId::parse(&pair[0]).ok()?, done(&pair[1]))));
-        Ok(RestoreReports { nodes: nodes.collect(), decided_since: since.parse().ok().map(Duration::from_millis) })
+        let since = |text: &String| text.parse().ok().map(Duration::from_millis);
+        Ok(RestoreReports { nodes: nodes.collect(), decided_since: since(decided), denied_since: since(denied) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fred::interfaces::KeysInterface;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::call::Command;
+    use crate::clock::Clock;
+    use crate::store::contract::{UNLIMITED, apply, by, call, test_server};
+    use crate::store::redis::{RedisCalls, connect};
+    use crate::store::{CallStore, Created, Swap};
+
+    /// A store that was emptied, or came back older, behind connections that nobody made again, and into which another node
+    /// has put back what it knows: what was decided here before changes nothing there.
+    #[tokio::test]
+    async fn what_was_decided_for_another_store_changes_nothing() {
+        let client = connect(&test_server::shared().url(), &TaskTracker::new()).await.expect("redis answers");
+        let prefix = format!("l{:016x}", rand::random::<u64>());
+        let (calls, now) = (RedisCalls::new(client.clone(), &prefix, UNLIMITED), Clock::system().now());
+        let first = calls.generation().await.unwrap();
+        calls.decide_for(&first);
+        let begun = call("1", "ana", "bo", now);
+        let Created::Created(begun) = calls.create(&begun, &[], &[], &[], now).await.unwrap() else {
+            panic!("no call")
+        };
+        client.set::<(), _, _>(generation_key(&calls.tag), "another", None, None, false).await.unwrap();
+
+        let over = apply(&begun, Command::Cancel { by: by("ana"), reason: None }, now);
+        let swap = async || calls.swap(&over, begun.version, &[], &[]).await;
+        let (next, lost) = (call("2", "cleo", "dan", now), call("3", "eve", "fay", now));
+        assert!(matches!(swap().await, Err(StoreError::Another)));
+        assert!(matches!(calls.create(&next, &[], &[], &[], now).await, Err(StoreError::Another)));
+        assert!(matches!(calls.restore(&lost, &[]).await, Err(StoreError::Another)));
+        assert_eq!(calls.load(&begun.id).await.unwrap(), Some(*begun.clone()));
+        assert_eq!(calls.live_calls().await.unwrap(), 1);
+
+        // Asked, it takes what was lost; decided is nothing yet.
+        let second = calls.generation().await.unwrap();
+        assert_ne!(second, first);
+        assert!(calls.restore(&lost, &[]).await.unwrap().written);
+        assert!(matches!(swap().await, Err(StoreError::Another)));
+        calls.decide_for(&second);
+        assert!(matches!(swap().await, Ok(Swap::Done { .. })));
     }
 }

@@ -1,8 +1,10 @@
--- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes, order
+-- KEYS: call, caller's line, callee's line, deadlines, caller's outcomes, callee's outcomes, order, generation
 -- ARGV: id, version, its counter, live (1|0), record, ttl ms, deadline or '', outcome or '', outcome ttl ms, outcome cap,
---       call key prefix, newest order in the record, outbox prefix and what outbox.append takes, if there are outbox messages
+--       call key prefix, newest order in the record, name of the generation that was asked for last or '', outbox prefix and
+--       what outbox.append takes, if there are outbox messages
 -- Returns: 1 where it was written, 0 where the store knew it; 2 more where another live call has a line of it: then it is
---          offered to whoever claims deadlines
+--          offered to whoever claims deadlines; 4 where this is another store
+if ARGV[13] ~= '' and redis.call('GET', KEYS[8]) ~= ARGV[13] then return 4 end
 local id = ARGV[1]
 if tonumber(ARGV[12]) > newest_order(KEYS[7]) then set_order(KEYS[7], tonumber(ARGV[12])) end
 local stored = redis.call('HMGET', KEYS[1], 'v', 'live')
@@ -50,5 +52,5 @@ if ARGV[8] ~= '' then
     redis.call('PEXPIRE', KEYS[place], ARGV[9])
   end
 end
-if ARGV[13] then outbox(ARGV[13]).append(14) end
+if ARGV[14] then outbox(ARGV[14]).append(15) end
 return 1 + without
