@@ -235,6 +235,7 @@ impl App {
         let settings = ListenerSettings {
             connections: Arc::clone(&connections),
             reading: config.reading,
+            paced: config.limits.events_per_minute > 0,
             // A phone that stopped reading ends when a ping would have.
             stuck_after: unanswered,
             tasks: tasks.clone(),

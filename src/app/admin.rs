@@ -36,6 +36,7 @@ impl AdminPort {
         let settings = ListenerSettings {
             connections: Arc::new(Connections::new(ADMIN_CONNECTIONS, 0, descriptors, ClientAddress::new(Vec::new()))),
             reading: config.reading,
+            paced: true,
             stuck_after: STUCK_AFTER,
             tasks: tasks.clone(),
             stop: stop.clone(),

@@ -52,6 +52,8 @@ pub struct Peer {
 pub struct ListenerSettings {
     pub connections: Arc<Connections>,
     pub reading: ReadingTimes,
+    /// Websockets are read no faster than phones speak.
+    pub paced: bool,
     /// A peer that stopped reading for so long is cut off.
     pub stuck_after: Duration,
     pub tasks: TaskTracker,
@@ -102,7 +104,7 @@ fn turn_away(stream: &TcpStream, full: NoPlace) {
 
 /// Serves one connection until it ends, is over its time, or has become a websocket.
 async fn hold(stream: TcpStream, address: SocketAddr, place: Arc<Place>, router: Router, settings: ListenerSettings) {
-    let stream = WiredStream::new(stream);
+    let stream = WiredStream::new(stream, settings.paced);
     let peer = Peer { address, wire: stream.wire().clone(), place: Arc::clone(&place) };
     let reading = Reading::new(settings.reading, settings.connections);
     place.is_read(&reading, &peer.wire);
@@ -208,6 +210,7 @@ mod tests {
         let settings = ListenerSettings {
             connections: Arc::new(Connections::new(0, 0, 1024, ClientAddress::new(Vec::new()))),
             reading: ReadingTimes::default(),
+            paced: true,
             stuck_after: Duration::from_secs(20),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

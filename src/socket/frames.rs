@@ -8,6 +8,8 @@ pub(super) struct Frames {
     payload: u64,
     /// Ping frames that began.
     pings: u32,
+    /// Frames of any kind that began.
+    begun: u32,
     /// What the frames of the message announce that comes now, or came last.
     message: u64,
     /// The same of the largest so far.
@@ -28,12 +30,18 @@ impl Frames {
         std::mem::take(&mut self.pings)
     }
 
+    /// How many frames of any kind came since this was last asked.
+    pub fn take_begun(&mut self) -> u32 {
+        std::mem::take(&mut self.begun)
+    }
+
     /// Bytes of the largest message, as far as its frames were announced.
     pub fn largest(&self) -> u64 {
         self.largest
     }
 
     fn begins(&mut self, payload: u64) {
+        self.begun = self.begun.saturating_add(1);
         match self.head[0] & OPCODE {
             PING => self.pings = self.pings.saturating_add(1),
             CONTINUATION => self.message = self.message.saturating_add(payload),

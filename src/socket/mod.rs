@@ -9,6 +9,7 @@ mod handlers;
 mod limits;
 mod messages;
 mod news;
+mod pace;
 mod talk;
 mod transports;
 mod video;

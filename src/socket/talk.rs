@@ -1,8 +1,12 @@
 //! What is said over a connection, as far as it matters to whether it may go on.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
 
 use super::frames::Frames;
+use super::pace::Pace;
 
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 /// The library under the engine answers each ping, also of a phone that reads nothing, into a buffer without a bound. A phone
@@ -77,18 +81,25 @@ pub(super) struct Talk {
     budget: Option<Arc<dyn Budget>>,
     /// Bytes that were drawn from it.
     drawn: usize,
+    /// Absent where it may speak as fast as it can.
+    pace: Option<Pace>,
 }
 
 impl Talk {
-    pub fn new(budget: Option<Arc<dyn Budget>>) -> Self {
+    pub fn new(budget: Option<Arc<dyn Budget>>, paced: bool) -> Self {
         let mut talk = Self::default();
-        talk.budget = budget;
+        (talk.budget, talk.pace) = (budget, paced.then(Pace::default));
         talk
     }
 
     /// Whether the phone is still to be listened to.
     pub fn listens(&self) -> bool {
         self.pings <= PINGS_UNANSWERED
+    }
+
+    /// Ready when the phone may say more.
+    pub fn poll_listens(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.pace.as_mut().map_or(Poll::Ready(()), |pace| pace.poll_next(context))
     }
 
     /// The phone said this; false where there is no room for what it announces.
@@ -98,6 +109,10 @@ impl Talk {
         }
         self.phone_closes = self.phone.close_in(bytes).is_some();
         self.pings = self.pings.saturating_add(self.phone.take_pings());
+        let begun = self.phone.take_begun();
+        if let Some(pace) = &mut self.pace {
+            pace.read(begun, Instant::now());
+        }
         let announced = usize::try_from(self.phone.largest()).unwrap_or(usize::MAX).min(ANNOUNCED_LIMIT);
         let drawn = std::mem::replace(&mut self.drawn, announced);
         self.budget.as_ref().is_none_or(|budget| budget.draw(drawn, announced))

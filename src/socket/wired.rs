@@ -23,6 +23,7 @@ const UNREAD_LIMIT: usize = 512 * 1024;
 pub struct WiredStream {
     stream: TcpStream,
     wire: Wire,
+    paced: bool,
     phase: Phase,
 }
 
@@ -37,8 +38,9 @@ enum Phase {
 }
 
 impl WiredStream {
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, wire: Wire(Arc::default()), phase: Phase::Http(Asked::default()) }
+    /// `paced`: a websocket over it is read no faster than phones speak.
+    pub fn new(stream: TcpStream, paced: bool) -> Self {
+        Self { stream, wire: Wire(Arc::default()), paced, phase: Phase::Http(Asked::default()) }
     }
 
     pub fn wire(&self) -> &Wire {
@@ -65,7 +67,7 @@ impl WiredStream {
                     self.wire.end();
                 }
                 let budget = self.wire.0.budget.lock().clone();
-                self.phase = Phase::Websocket(Box::new(Talk::new(budget)));
+                self.phase = Phase::Websocket(Box::new(Talk::new(budget, self.paced)));
                 self.wrote(&bytes[place..], all);
             }
             Phase::Websocket(talk) => {
@@ -98,12 +100,13 @@ impl AsyncRead for WiredStream {
         if this.wire.has_ended() {
             return Poll::Ready(Ok(()));
         }
-        if let Phase::Websocket(talk) = &this.phase
-            && !talk.listens()
-        {
-            metrics::connection_cut(Cut::Unread);
-            this.wire.end();
-            return Poll::Ready(Ok(()));
+        if let Phase::Websocket(talk) = &mut this.phase {
+            if !talk.listens() {
+                metrics::connection_cut(Cut::Unread);
+                this.wire.end();
+                return Poll::Ready(Ok(()));
+            }
+            ready!(talk.poll_listens(context));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;

@@ -3,6 +3,7 @@
 
 mod counters;
 mod error;
+mod generation;
 pub mod memory;
 mod messages;
 mod outbox;
@@ -30,6 +31,7 @@ use crate::clock::{Shift, StoreTime};
 
 pub use counters::{COUNTED_FOR, Counters};
 pub use error::StoreError;
+pub use generation::{Generation, RestoreReports, RestoreStage};
 pub use messages::{
     KeptMessage, LastKept, MESSAGE_BYTES_KEPT, MESSAGE_IDS_KNOWN, MESSAGES_KEPT, Messages, NewMessage, Placed,
 };
@@ -128,48 +130,6 @@ pub struct ReconnectSnapshot {
     pub last: Option<Call>,
     /// The newest order that was handed out: what ends from now on ends later than this read. 0 where it is unknown.
     pub order: u64,
-}
-
-/// Which life of the store this is: another one after it was restarted empty or failed over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Generation(String);
-
-impl Generation {
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    pub fn name(&self) -> &str {
-        &self.0
-    }
-
-    /// Equal to none that a store has.
-    pub fn unknown() -> Self {
-        Self(String::new())
-    }
-}
-
-/// How far a node is with putting back what it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RestoreStage {
-    Nothing,
-    /// What its own phones were told.
-    Told,
-    All,
-    /// It decides again, and still waits for who had too little time.
-    Decides,
-    /// It waits for nobody any more: what the store does not have does not exist. Reported as [`RestoreStage::Decides`].
-    Denies,
-}
-
-/// What nodes said of this life of the store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RestoreReports {
-    pub nodes: Vec<(NodeId, RestoreStage)>,
-    /// How long ago the first of them decided again, by the store's clock.
-    pub decided_since: Option<Duration>,
-    /// And waited for nobody any more.
-    pub denied_since: Option<Duration>,
 }
 
 #[async_trait]

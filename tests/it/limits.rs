@@ -16,6 +16,23 @@ use crate::on_each_backend;
 
 const SOON: Duration = Duration::from_secs(30);
 
+/// Of who says thousands of things at once only so many a second are read: the node does not refuse one by one what costs
+/// nothing to say. Nothing of it is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_is_read_no_faster_than_phones_speak() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| config.limits.events_per_minute = 100).await;
+    let phone = cluster.phone(0, &unique("ana")).await;
+    let began = Instant::now();
+    for _ in 0..1_256 {
+        phone.emit("call:ringing", json!({"callId": "no-such-call"}));
+    }
+    let last = phone.ask("call:end", json!({"callId": "no-such-call"})).await;
+    assert_eq!(last["success"], false, "{last}");
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(2_300), "1,256 events were read in {took:?}");
+    assert!(phone.keep_connected());
+}
+
 /// A phone that sends too much is told so, and can still end its call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_is_refused_but_a_hang_up_is_not() {

@@ -230,6 +230,38 @@ async fn a_long_ring_that_is_accepted_after_a_loss_is_not_doubted() {
     assert!(ana.keep_connected() && bo.keep_connected());
 }
 
+/// An old copy that takes no writes for longer than nodes wait before they doubt: what nobody vouches for is doubted when it
+/// takes some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_knows_is_doubted_however_long_the_store_takes_no_writes() {
+    let lease = Duration::from_secs(2);
+    let mut redis = Redis::start_with(&["--appendonly", "no", "--min-replicas-to-write", "1"]);
+    let takes_writes = |redis: &Redis| redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    assert_eq!(takes_writes(&redis), "OK");
+    let cluster = Cluster::on_tuned(&[redis.url()], |config| {
+        config.policy.lease = lease;
+        config.policy.lease_renewal = Duration::from_millis(500);
+        config.policy.call_grace = Duration::from_secs(60);
+    })
+    .await;
+    let (cleo, dan) = (cluster.phone(0, &unique("cleo")).await, cluster.phone(0, &unique("dan")).await);
+    let unknown = CallId::parse(&old_call(&cluster, &cleo, &dan).await).unwrap();
+    cleo.vanish();
+    dan.vanish();
+    let load = async || cluster.shared.calls.load(&unknown).await.ok().flatten();
+    let are_absent = async || {
+        let parties = load().await.map(|call| [call.caller.absent_since, call.callee.absent_since]);
+        parties.is_some_and(|absent| absent.iter().all(Option::is_some))
+    };
+    until("cleo and dan are absent", TWO_LEASES, are_absent).await;
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    redis.restart();
+    tokio::time::sleep(3 * lease).await; // the trouble itself
+    assert!(load().await.is_some_and(|call| call.is_live() && !call.unvouched), "nothing could be written");
+    assert_eq!(takes_writes(&redis), "OK");
+    until("it is doubted", TWO_LEASES, async || load().await.is_some_and(|call| call.unvouched)).await;
+}
+
 /// The line of a call that a node only heard of is taken by one of the old copy, which nobody knows: what phones say of it
 /// afterwards is answered by what became of it, not that there is no such call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::Registration;
 use super::seen::{Seen, WORDS_FIRST};
-use crate::call::{CallId, State};
+use crate::call::CallId;
 use crate::signaling::call_cache::CallCache;
 use crate::signaling::node::NodeContext;
 use crate::signaling::sessions::LocalSessions;
@@ -33,7 +33,7 @@ pub struct StoreLost {
 /// What this node last saw of the store's identity.
 pub struct StoreIdentity {
     pub(super) node: Arc<NodeContext>,
-    store: Arc<dyn CallStore>,
+    pub(super) store: Arc<dyn CallStore>,
     pub(super) registration: Arc<Registration>,
     pub(super) cache: Arc<CallCache>,
     pub(super) local: Arc<LocalSessions>,
@@ -236,25 +236,9 @@ impl StoreIdentity {
         }
     }
 
-    /// Whether a node that begins meets others that are putting back, or that wait for one that has not yet.
-    async fn others_restore(&self, generation: &Generation) -> Result<bool, StoreError> {
-        let lost_at = self.store.unvouched(generation, 0, 1).await?.lost_at;
-        if lost_at.is_some_and(|at| self.node.now().since(at) < self.node.policy.lease) {
-            return Ok(true);
-        }
-        let said = self.store.restore_reports(generation).await?;
-        Ok(!said.nodes.is_empty() && said.denied_since.is_none())
-    }
-
     /// Whether the store lost something a moment ago, or can't say.
     pub async fn may_have_lost(&self) -> bool {
         self.check().await.is_err() || self.is_quiet()
-    }
-
-    fn known_active(&self) -> Vec<CallId> {
-        let remembered = self.cache.remembered(self.node.now()).into_iter();
-        let known = remembered.filter(|call| matches!(call.state, State::Active { .. }) && self.is_told_of(call));
-        known.map(|call| call.id.clone()).collect()
     }
 }
 

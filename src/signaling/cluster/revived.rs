@@ -1,8 +1,8 @@
 //! What this node knows by itself of a call, and what an old copy of the store may have brought back though it is over.
 
 use super::StoreIdentity;
-use crate::call::{Call, State, UserId};
-use crate::store::Generation;
+use crate::call::{Call, CallId, State, UserId};
+use crate::store::{Generation, StoreError};
 
 impl StoreIdentity {
     /// Whether this node is told how the call goes on: a session of a party is here. Or it has left, and the store does not
@@ -11,6 +11,13 @@ impl StoreIdentity {
     pub fn is_told_of(&self, call: &Call) -> bool {
         let is_told = |user: &UserId| self.local.holds(user) || self.registration.is_leaving(user);
         is_told(&call.caller.user) || is_told(&call.callee.user)
+    }
+
+    /// The accepted calls of which this node is told.
+    pub(super) fn known_active(&self) -> Vec<CallId> {
+        let remembered = self.cache.remembered(self.node.now()).into_iter();
+        let known = remembered.filter(|call| matches!(call.state, State::Active { .. }) && self.is_told_of(call));
+        known.map(|call| call.id.clone()).collect()
     }
 
     /// Whether a call that the store says is accepted may have ended long ago: nothing is told of it then.
@@ -31,5 +38,15 @@ impl StoreIdentity {
     /// Whether nodes that have a party of a call may not know it, since it may be revived: until they have looked again.
     pub fn was_lost_lately(&self) -> bool {
         self.is_quiet() || self.seen.lock().quiet_until + self.node.policy.lease > self.node.clock.uptime()
+    }
+
+    /// Whether a node that begins meets others that are putting back, or that wait for one that has not yet.
+    pub(super) async fn others_restore(&self, generation: &Generation) -> Result<bool, StoreError> {
+        let lost_at = self.store.unvouched(generation, 0, 1).await?.lost_at;
+        if lost_at.is_some_and(|at| self.node.now().since(at) < self.node.policy.lease) {
+            return Ok(true);
+        }
+        let said = self.store.restore_reports(generation).await?;
+        Ok(!said.nodes.is_empty() && said.denied_since.is_none())
     }
 }

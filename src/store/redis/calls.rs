@@ -7,8 +7,8 @@ use fred::types::{Expiration, Value};
 
 use super::life::{Life, RestoreReport, generation_key};
 use super::reading::{
-    Key, duration, json, last_kept, number, optional, order_in, parse_at, parse_version, passed_over, readable, tag,
-    unexpected, version_text,
+    Key, duration, flag, json, last_kept, number, optional, order_in, parse_at, parse_version, passed_over, readable,
+    tag, unexpected, version_text,
 };
 use super::{outbox, script, timeline};
 use crate::call::{Call, CallId, EarlyCommand, Milestone, NodeId, Timestamp, UserId, Version};
@@ -315,8 +315,4 @@ pub(super) fn deadline(call: &Call) -> Value {
 
 pub(super) fn outcome(call: &Call) -> Result<Value, StoreError> {
     outcome_of(call).map_or_else(|| Ok("".into()), |outcome| Ok(json("outcome", &outcome)?.into()))
-}
-
-pub(super) fn flag(value: bool) -> Value {
-    if value { "1".into() } else { "0".into() }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use fred::types::Value;
 
-use super::calls::{RedisCalls, deadline, flag, outcome};
+use super::calls::{RedisCalls, deadline, outcome};
 use super::life::generation_key;
-use super::reading::{Key, duration, json, number, order_in, parse_at, unexpected, version_text};
+use super::reading::{Key, duration, flag, json, number, order_in, parse_at, unexpected, version_text};
 use super::telling::told;
 use super::{counters, outbox, script, timeline};
 use crate::call::{Call, EarlyCommand, Milestone, State, Timestamp, Version};

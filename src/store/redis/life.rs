@@ -9,9 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::calls::flag;
 use super::connection::COMMAND_TIMEOUT;
-use super::reading::{duration, number, unexpected};
+use super::reading::{duration, flag, number, unexpected};
 use super::script;
 use crate::call::NodeId;
 use crate::store::{Generation, RestoreReports, RestoreStage, StoreError};

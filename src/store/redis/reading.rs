@@ -111,6 +111,10 @@ pub fn unexpected(what: &'static str, reply: &[String]) -> StoreError {
     StoreError::Corrupt { what, reason: format!("unexpected reply of {} parts", reply.len()) }
 }
 
+pub(super) fn flag(value: bool) -> Value {
+    if value { "1".into() } else { "0".into() }
+}
+
 pub(super) fn version_text(version: Version) -> String {
     format!("{}:{}", version.counter, version.nonce)
 }
