@@ -522,7 +522,56 @@ async fn the_ring_is_waited_for() -> bool {
         said["code"] != "unavailable"
     })
     .await;
-    if said["code"] == "call_not_found" {
+    if said["code"] == "call_not_found" || said["reason"] == "no_answer" {
+        return false;
+    }
+    assert_eq!(said["success"], true, "{said}");
+    ana.expect("call:accepted").await;
+    assert_eq!(ana.end(&id).await["success"], true);
+    true
+}
+
+/// A node that comes when the others decide again, and still wait for it, waits for none that has not come either: else they
+/// would deny its calls while it does (chaos, seed 14).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_late_waits_for_none_that_is_gone() {
+    once_in_three(async || the_late_ring_goes_on().await, "it was denied three times").await;
+}
+
+/// False where it was denied, or the machine stood still until it was.
+async fn the_late_ring_goes_on() -> bool {
+    let mut redis = Redis::start();
+    let (far, gone) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
+    let urls = [redis.url(), format!("redis://{}", far.address), format!("redis://{}", gone.address)];
+    let cluster = Cluster::on_tuned(&urls, |config| {
+        config.policy.lease = Duration::from_secs(8);
+        config.policy.lease_renewal = Duration::from_secs(1);
+        config.policy.ring_timeout = Duration::from_secs(60);
+        config.inspector = true;
+    })
+    .await;
+    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+    ana.rings(&id, &bo).await;
+    for node in [0, 1] {
+        let nodes =
+            async || get(cluster.nodes[node].admin, "/inspector/nodes").await.1["nodes"].as_array().map(Vec::len);
+        until("it knows the others, and waits for them", ONE_LEASE, async || nodes().await == Some(3)).await;
+    }
+    far.cut();
+    gone.cut();
+    redis.restart();
+    decides_again(&cluster, 0).await;
+    let second = cluster.phone_with(0, Profile::of(&bo.user).device("second")).await;
+    // Node 0 waits for eight seconds. To wait for one that is gone takes four.
+    tokio::time::sleep(Duration::from_secs(5)).await; // the trouble itself
+    far.mend();
+    let mut said = json!(null);
+    until("it is put back or denied", ONE_LEASE, async || {
+        said = second.accept(&id).await;
+        said["code"] != "unavailable"
+    })
+    .await;
+    if said["code"] == "call_not_found" || said["reason"] == "no_answer" {
         return false;
     }
     assert_eq!(said["success"], true, "{said}");

@@ -84,6 +84,8 @@ impl Restoring {
         let mut had = Duration::ZERO;
         let begins = || self.store.report_restored(generation, &self.node.id, RestoreStage::Nothing);
         let decided_since = self.insist(generation, begins).await?.decided_since;
+        // Others decide again: who has not said anything by then is waited for by them, and holds nobody up here.
+        let others = if decided_since.is_some() { &[] } else { others };
         let calls = self.cache.remembered(self.node.now());
         let held = calls.len();
         // Without a session of either party nobody told this node how the call went on.
