@@ -39,7 +39,7 @@ options! {
     "HANDSHAKES_PER_SECOND", "5000", "new sockets a second on this node at most; below it they are let in as the node keeps up, within 250 ms, wait up to 10 s, and get 503 then; 0: no limit at all (`limit=\"handshakes\"`)";
     "HANDSHAKES_PER_ADDRESS_PER_SECOND", "2000", "new sockets a second from one client address, else 503; 0: no limit (`limit=\"address\"`)";
     "SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", "2000", "polls, posts and upgrades of open sessions a second from one client address, else 503; 0: no limit (`limit=\"session_requests\"`)";
-    "EVENTS_PER_MINUTE", "100", "call events a minute of one user, else ack `rate_limited`; 0: no limit (`limit=\"events\"`; for hang-ups of one's own live call 10 a second, `limit=\"hang_ups\"`)";
+    "EVENTS_PER_MINUTE", "100", "call events a minute of one user, else ack `rate_limited`; of one websocket 256 frames are read at once and 400 a second after that; 0: no limit of either (`limit=\"events\"`; for hang-ups of one's own live call 10 a second, `limit=\"hang_ups\"`)";
     "MESSAGES_PER_MINUTE", "240", "messages between the parties of calls (`call:message`) a minute of one user on a node, and of one side of a call on all, apart from call events, else ack `rate_limited`; 0: no limit (`limit=\"messages\"`)";
     "RINGS_PER_CALLEE_PER_MINUTE", "6", "rings a minute of one callee by one caller, else ack `rate_limited`; 0: no limit (`limit=\"rings\"`)";
     "UNANSWERED_RINGS_PER_CALLEE", "3", "full rings (`RING_TIMEOUT_SECS`) of one caller that one callee may leave unanswered, then one in 10 minutes, else ack `rate_limited`; each costs what it rang, and an accept or a call back forgives all; 0: no limit (`limit=\"ring_time\"`)";

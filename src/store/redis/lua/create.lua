@@ -46,7 +46,8 @@ if table.concat(signature, ',') ~= ARGV[9] then return kept end
 
 if live == '0' then
   local order = next_order(KEYS[9], newest, time)
-  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', with_end(with_order(ARGV[4], order), order))
+  redis.call(
+    'HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', with_end(with_order(ARGV[4], order), order), 'of', ARGV[11])
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   list(KEYS[7], ARGV[14], ARGV[16], ARGV[15])
   append(18)
@@ -90,7 +91,7 @@ end
 
 local order = next_order(KEYS[9], newest, time)
 local record = with_order(ARGV[4], order)
-redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', record)
+redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', live, 'd', record, 'of', ARGV[11])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 if owes_back then redis.call('DEL', KEYS[12]) end
 if owed_callee and ARGV[17] == '1' then redis.call('DEL', KEYS[10]) end

@@ -12,7 +12,7 @@ local stored = redis.call('HMGET', KEYS[1], 'v', 'live')
 local known = stored[1]
   and (stored[2] == '0' and ARGV[4] == '1' or tonumber(string.match(stored[1], '^%d+')) >= tonumber(ARGV[3]))
 if not known then
-  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', ARGV[4], 'd', ARGV[5])
+  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'live', ARGV[4], 'd', ARGV[5], 'of', ARGV[13])
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   if ARGV[7] ~= '' then redis.call('ZADD', KEYS[4], ARGV[7], id) else redis.call('ZREM', KEYS[4], id) end
 end

@@ -8,9 +8,9 @@
 -- Returns: 'another', 'gone', or 'stale' and what is stored, or 'done', the order of the end, '0' where nothing ended,
 --          and what tell adds
 local id, is_over = ARGV[1], ARGV[4] == '0'
--- Decided on what this store has lost, or on what another node has put back before all have.
-if ARGV[9] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[9] then return {'another'} end
-local version, was_live, kept = unpack(redis.call('HMGET', KEYS[1], 'v', 'live', 'kept'))
+local version, was_live, kept, of = unpack(redis.call('HMGET', KEYS[1], 'v', 'live', 'kept', 'of'))
+-- Decided on what this store has lost, or on what another node has put back before all have. Hardly ever is it looked up.
+if ARGV[9] ~= '' and of ~= ARGV[9] and redis.call('GET', KEYS[4]) ~= ARGV[9] then return {'another'} end
 if not version then return {'gone'} end
 if version ~= ARGV[2] then return {'stale', redis.call('HGET', KEYS[1], 'd')} end
 
