@@ -28,6 +28,8 @@ pub struct StoreLost {
     pub generation: Generation,
     /// The accepted calls of which this node was told, before it read anything else of that store.
     pub known: Vec<CallId>,
+    /// This node has begun since the loss, and does not know whom the others wait for.
+    pub began_since: bool,
 }
 
 /// What this node last saw of the store's identity.
@@ -224,7 +226,7 @@ impl StoreIdentity {
             self.registration.begin_anew();
             let known = self.known_active();
             // Nobody listens at the end of the node only.
-            let _ = self.losses.send(StoreLost { generation, known }).await;
+            let _ = self.losses.send(StoreLost { generation, known, began_since: is_first }).await;
         }
         Ok(())
     }

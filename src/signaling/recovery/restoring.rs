@@ -16,7 +16,7 @@ use crate::signaling::calls::{Calls, ended_busy, ended_unheard};
 use crate::signaling::cluster::{Members, StoreIdentity, StoreLost};
 use crate::signaling::delivery::Delivery;
 use crate::signaling::node::NodeContext;
-use crate::store::{CallStore, Generation, RestoreStage, StoreError};
+use crate::store::{CallStore, Generation, RestoreReports, RestoreStage, StoreError};
 use crate::telemetry::metrics;
 
 /// While the store takes writes, the others have so long to put back what they hold: longer than until the next renewal of
@@ -24,6 +24,8 @@ use crate::telemetry::metrics;
 const ALL_RESTORED: Duration = Duration::from_secs(4);
 /// Of that, so long at least for what others only heard of: they all begin with it when they have given up the same dead node.
 const HEARD_OF_RESTORED: Duration = Duration::from_secs(1);
+/// Who comes late puts back so long before the others stop waiting for it.
+const IN_TIME: Duration = Duration::from_secs(2);
 /// What the store fails is repeated for so long.
 const INSISTS_FOR: Duration = Duration::from_secs(30);
 const INSISTS_EVERY: Duration = Duration::from_millis(100);
@@ -52,10 +54,10 @@ pub struct Losses {
 impl Losses {
     /// Takes up each loss that is noticed.
     pub async fn keep_restoring(self, mut losses: mpsc::Receiver<StoreLost>) {
-        while let Some(StoreLost { generation, known }) = losses.recv().await {
+        while let Some(StoreLost { generation, known, began_since }) = losses.recv().await {
             let node = &self.restoring.node;
             node.spawn(Arc::clone(&self.vouching).sort_out_revived(generation.clone(), known));
-            node.spawn(Arc::clone(&self.restoring).restore_held(generation));
+            node.spawn(Arc::clone(&self.restoring).restore_held(generation, began_since));
         }
     }
 }
@@ -63,7 +65,7 @@ impl Losses {
 impl Restoring {
     /// Puts back what this node holds. Where the store is lost once more meanwhile, what that loss begins puts back the rest:
     /// what was learned of the one before is true no more.
-    async fn restore_held(self: Arc<Self>, generation: Generation) {
+    async fn restore_held(self: Arc<Self>, generation: Generation, began_since: bool) {
         let restoring = self.identity.restoring();
         let others = self.members.others_lately();
         let Some((held, restored)) = self.restore_own(&generation, &others).await else {
@@ -73,7 +75,8 @@ impl Restoring {
         tracing::info!(held, restored, "put calls back");
         let _awaiting = self.identity.awaiting();
         drop(restoring);
-        await_rest(&self.node, &*self.store, &self.identity, &generation, &others).await;
+        let all_known = !began_since;
+        await_rest(&self.node, &*self.store, &self.identity, &generation, (&others, all_known)).await;
     }
 
     /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all
@@ -81,11 +84,10 @@ impl Restoring {
     /// when the others no longer wait for it, say since it stood still, only heard of its calls too. Returns how many
     /// calls it held and wrote.
     async fn restore_own(&self, generation: &Generation, others: &[NodeId]) -> Option<(usize, u64)> {
-        let mut had = Duration::ZERO;
         let begins = || self.store.report_restored(generation, &self.node.id, RestoreStage::Nothing);
-        let decided_since = self.insist(generation, begins).await?.decided_since;
-        // Others decide again: who has not said anything by then is waited for by them, and holds nobody up here.
-        let others = if decided_since.is_some() { &[] } else { others };
+        let said = self.insist(generation, begins).await?;
+        let decided_since = said.decided_since;
+        let mut had = ALL_RESTORED - self.time_left(&said);
         let calls = self.cache.remembered(self.node.now());
         let held = calls.len();
         // Without a session of either party nobody told this node how the call went on.
@@ -121,6 +123,13 @@ impl Restoring {
         self.insist(generation, || self.store.report_restored(generation, &self.node.id, RestoreStage::Decides))
             .await?;
         Some((held, restored))
+    }
+
+    /// How long this node may wait for others: those that decide again wait for it no longer than a lease.
+    fn time_left(&self, said: &RestoreReports) -> Duration {
+        let decide = said.nodes.iter().any(|(_, stage)| *stage >= RestoreStage::Decides);
+        let gone = said.decided_since.filter(|_| decide).map(|since| since + IN_TIME);
+        gone.map_or(ALL_RESTORED, |gone| self.node.policy.lease.saturating_sub(gone).min(ALL_RESTORED))
     }
 
     /// Says that this node has put back so much, and waits until the others known have, or had the time to: one may have

@@ -14,23 +14,23 @@ pub(super) const LOOK_COUNTS: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(150);
 
 /// Waits for those that had too little time, for a lease in which the store takes writes: what is not there may be theirs.
-/// Says so before anybody here denies anything: who comes later knows that it is late.
+/// Says so when anything is denied here, and not before: who comes later knows that it is late. A node that knows not all
+/// others waits for as long as any of them does.
 pub(super) async fn await_rest(
     node: &NodeContext,
     store: &dyn CallStore,
     identity: &StoreIdentity,
     generation: &Generation,
-    others: &[NodeId],
+    (others, are_all): (&[NodeId], bool),
 ) {
     let (mut had, mut looked) = (Duration::ZERO, node.clock.elapsed());
     while identity.is_still(generation) {
-        let denies = had >= node.policy.lease;
+        let denies = had >= node.policy.lease && !identity.rests();
         let says = if denies { RestoreStage::Denies } else { RestoreStage::Decides };
         match store.report_restored(generation, &node.id, says).await {
             Ok(_) if denies => return,
-            Ok(said) if all_have(&said, others, RestoreStage::All) => {
+            Ok(said) if all_have(&said, others, RestoreStage::All) && (are_all || said.denied_since.is_some()) => {
                 had = node.policy.lease;
-                continue;
             }
             Ok(_) => had += node.since(looked).min(LOOK_COUNTS),
             Err(_) => {}

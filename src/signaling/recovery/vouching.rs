@@ -26,7 +26,7 @@ const AT_ONCE: usize = 8;
 /// A call that was accepted later is new, or ended so lately that a node remembers it.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// A node that notices so late judges nothing: of the calls that were accepted since, nobody vouched for any.
-const JUDGED_WITHIN: Duration = Duration::from_secs(60);
+const JUDGED_WITHIN: Duration = Duration::from_secs(300);
 
 /// Vouches for the calls that this node knows.
 pub struct Vouching {
