@@ -8,8 +8,8 @@ pub(super) struct Frames {
     payload: u64,
     /// Ping frames that began.
     pings: u32,
-    /// Frames of any kind that began.
-    begun: u32,
+    /// All other frames that began.
+    others: u32,
     /// What the frames of the message announce that comes now, or came last.
     message: u64,
     /// The same of the largest so far.
@@ -30,9 +30,9 @@ impl Frames {
         std::mem::take(&mut self.pings)
     }
 
-    /// How many frames of any kind came since this was last asked.
-    pub fn take_begun(&mut self) -> u32 {
-        std::mem::take(&mut self.begun)
+    /// How many other frames came since this was last asked.
+    pub fn take_others(&mut self) -> u32 {
+        std::mem::take(&mut self.others)
     }
 
     /// Bytes of the largest message, as far as its frames were announced.
@@ -41,9 +41,11 @@ impl Frames {
     }
 
     fn begins(&mut self, payload: u64) {
-        self.begun = self.begun.saturating_add(1);
-        match self.head[0] & OPCODE {
-            PING => self.pings = self.pings.saturating_add(1),
+        let opcode = self.head[0] & OPCODE;
+        let count = if opcode == PING { &mut self.pings } else { &mut self.others };
+        *count = count.saturating_add(1);
+        match opcode {
+            PING => {}
             CONTINUATION => self.message = self.message.saturating_add(payload),
             opcode if opcode < CLOSE => self.message = payload,
             _ => {}

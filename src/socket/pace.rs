@@ -10,6 +10,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// What a frame costs: 400 a second go on for ever. The answers to those who say more than they may (`EVENTS_PER_MINUTE`) come
 /// at once below it.
 const PER_FRAME: Duration = Duration::from_micros(2500);
+/// The library answers a ping by itself, and who takes no answer is to be found out soon.
+const PER_PING: Duration = Duration::from_micros(150);
 /// Frames that are read at once: more than an app has to say that comes back.
 const AT_ONCE: u32 = 256;
 
@@ -23,10 +25,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// So many frames were read.
-    pub fn read(&mut self, frames: u32, now: Instant) {
+    /// So many frames were read, and so many pings.
+    pub fn read(&mut self, frames: u32, pings: u32, now: Instant) {
         let from = self.paid_at.map_or(now, |at| at.max(now));
-        self.paid_at = Some(from + PER_FRAME * frames);
+        self.paid_at = Some(from + PER_FRAME * frames + PER_PING * pings);
     }
 
     /// When more may be read, if not at once.
@@ -57,7 +59,7 @@ mod tests {
         let mut read = |frames: u32, now: &mut Instant| {
             for _ in 0..frames {
                 *now = pace.next(*now).unwrap_or(*now);
-                pace.read(1, *now);
+                pace.read(1, 0, *now);
             }
         };
         read(AT_ONCE, &mut now);

@@ -108,10 +108,10 @@ impl Talk {
             return true;
         }
         self.phone_closes = self.phone.close_in(bytes).is_some();
-        self.pings = self.pings.saturating_add(self.phone.take_pings());
-        let begun = self.phone.take_begun();
+        let (pings, others) = (self.phone.take_pings(), self.phone.take_others());
+        self.pings = self.pings.saturating_add(pings);
         if let Some(pace) = &mut self.pace {
-            pace.read(begun, Instant::now());
+            pace.read(others, pings, Instant::now());
         }
         let announced = usize::try_from(self.phone.largest()).unwrap_or(usize::MAX).min(ANNOUNCED_LIMIT);
         let drawn = std::mem::replace(&mut self.drawn, announced);
