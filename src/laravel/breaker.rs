@@ -42,6 +42,11 @@ impl Breaker {
         state.failures >= THRESHOLD && now < state.closed_until
     }
 
+    /// Whether it opened, and nothing has succeeded since.
+    pub fn has_opened(&self) -> bool {
+        self.0.lock().failures >= THRESHOLD
+    }
+
     pub fn succeeded(&self) {
         let mut state = self.0.lock();
         if state.failures >= THRESHOLD {

@@ -239,7 +239,7 @@ impl Client {
                     let error = causes(&error.without_url());
                     tracing::warn!(request = name, error, "calling laravel back failed");
                     trace::note("outcome", || "unavailable");
-                    self.breaker.failed(self.clock.elapsed());
+                    self.failed(token);
                     Posted::Nothing
                 }
             }
@@ -253,8 +253,17 @@ impl Client {
         if went_well {
             self.throttled.answered();
             self.breaker.succeeded();
-        } else if answer.status != 429 || self.throttled.turned_away(token, answer.wait, self.clock.uptime()) {
+        } else if answer.status != 429 {
+            self.failed(token);
+        } else if self.throttled.turned_away(token, answer.wait, self.clock.uptime()) {
             self.breaker.failed(now);
+        }
+    }
+
+    /// What one user asks may be what Laravel fails at. Whoever is the probe counts.
+    fn failed(&self, token: &str) {
+        if self.throttled.failed(token, self.clock.uptime()) || self.breaker.has_opened() {
+            self.breaker.failed(self.clock.elapsed());
         }
     }
 
@@ -317,7 +326,7 @@ impl Client {
                     tracing::warn!(error, "asking laravel failed");
                     trace::note("outcome", || "unavailable");
                     if trust == Trust::Known {
-                        self.breaker.failed(self.clock.elapsed());
+                        self.failed(token);
                     }
                     Err(Missing::Failed)
                 }

@@ -1,5 +1,5 @@
-//! Users whom Laravel turns away with 429: each waits for himself, as long as it says. Its limits are those of a user, and
-//! one who uses his up must not have it left in peace by everybody else.
+//! Users whom Laravel turns away with 429, or to whom it answers nothing of use: each waits for himself. Its limits are
+//! those of a user, and one who uses his up, or asks what it fails at, must not have it left in peace by everybody else.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,6 +13,10 @@ use crate::call::{TokenHash, UserId};
 const PAUSE: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// So many failures of one user say something about Laravel, until it answers anybody; the others about what he asks.
+const FAILURES_OF_LARAVEL: u32 = 2;
+/// After so many he waits.
+const FAILURES: u32 = 5;
 /// Beyond it all are forgotten: a request more is made for each.
 const REMEMBERED: usize = 50_000;
 
@@ -33,12 +37,24 @@ struct State {
     until: HashMap<Payer, Duration>,
     /// Since Laravel answered anybody.
     in_a_row: HashSet<Payer>,
+    /// Since then, too.
+    failures: HashMap<Payer, u32>,
 }
 
 impl State {
     fn payer(&self, token: &str) -> Payer {
         let hash = hash_of(token);
         self.owners.get(&hash).map_or(Payer::Token(hash), |user| Payer::User(user.clone()))
+    }
+
+    fn waits(&mut self, payer: Payer, now: Duration, wait: Duration) {
+        if self.until.len() >= REMEMBERED {
+            self.until.retain(|_, until| *until > now);
+            if self.until.len() >= REMEMBERED {
+                self.until.clear();
+            }
+        }
+        self.until.insert(payer, now + wait);
     }
 }
 
@@ -72,20 +88,32 @@ impl Throttled {
     pub fn turned_away(&self, token: &str, wait: Option<Duration>, now: Duration) -> bool {
         let mut state = self.0.lock();
         let payer = state.payer(token);
-        if state.until.len() >= REMEMBERED {
-            state.until.retain(|_, until| *until > now);
-            if state.until.len() >= REMEMBERED {
-                state.until.clear();
-            }
-        }
-        state.until.insert(payer.clone(), now + wait.unwrap_or(PAUSE).clamp(SHORTEST, LONGEST));
+        state.waits(payer.clone(), now, wait.unwrap_or(PAUSE).clamp(SHORTEST, LONGEST));
         // More are not told apart: with so many it is no user's own limit.
         state.in_a_row.len() >= REMEMBERED || state.in_a_row.insert(payer)
     }
 
+    /// Laravel failed to answer this token. True where that says something about Laravel.
+    pub fn failed(&self, token: &str, now: Duration) -> bool {
+        let mut state = self.0.lock();
+        let payer = state.payer(token);
+        if state.failures.len() >= REMEMBERED && !state.failures.contains_key(&payer) {
+            return true;
+        }
+        let failures = state.failures.entry(payer.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        let failures = *failures;
+        if failures >= FAILURES {
+            state.waits(payer, now, PAUSE);
+        }
+        failures <= FAILURES_OF_LARAVEL
+    }
+
     /// Laravel answered somebody.
     pub fn answered(&self) {
-        self.0.lock().in_a_row.clear();
+        let mut state = self.0.lock();
+        state.in_a_row.clear();
+        state.failures.clear();
     }
 }
 
@@ -107,6 +135,21 @@ mod tests {
         assert_eq!(throttled.waits("of nobody known", SECOND), Some(PAUSE));
         assert!(throttled.turned_away("for a day", Some(86_400 * SECOND), SECOND));
         assert_eq!(throttled.waits("for a day", SECOND), Some(LONGEST));
+    }
+
+    #[test]
+    fn who_asks_what_laravel_fails_at_waits_and_says_little_of_it() {
+        let (throttled, ana) = (Throttled::default(), UserId::parse("ana").unwrap());
+        let tokens = ["a", "b", "c"];
+        tokens.iter().for_each(|token| throttled.knows(hash_of(token), &ana));
+        let says = |times: usize| (0..times).filter(|time| throttled.failed(tokens[time % 3], SECOND)).count();
+        assert_eq!(says(4), 2);
+        assert_eq!(throttled.waits("a", SECOND), None);
+        assert_eq!(says(1), 0);
+        assert_eq!(throttled.waits("a", SECOND), Some(PAUSE));
+        assert!(throttled.failed("of somebody else", SECOND));
+        throttled.answered();
+        assert_eq!(says(4), 2);
     }
 
     #[test]

@@ -113,6 +113,40 @@ async fn five_failures_of_any_kind_open_the_breaker() {
     }
 }
 
+/// A user who asks again and again what Laravel fails at, say about ids that he made up, waits for himself: it is not left in
+/// peace by everybody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_what_laravel_fails_at_closes_it_to_nobody_else() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
+    let settings =
+        VerifierSettings { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
+    let (laravel, clock) = (Laravel::start().await, Clock::system());
+    let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
+    let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
+    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock);
+    let (ana, bo, cleo) = ("USR_ana", "USR_bo", "USR_cleo");
+    let [ana, bo, cleo] = [ana, bo, cleo].map(|user| UserId::parse(user).unwrap());
+    let call = CallId::parse("1").unwrap();
+    laravel.mood(Mood::Broken);
+    for _ in 0..20 {
+        assert_eq!(verifier.confirm("token-of-USR_ana", &call, &ana, &bo).await, Confirmation::Unavailable);
+    }
+    assert_eq!(laravel.rows_asked(), 5, "then she waits");
+    laravel.mood(Mood::Well);
+    laravel.row_of_all(json!({"status": "CONNECTING", "caller_id": "USR_cleo", "receiver_id": "USR_bo"}));
+    let confirmed = verifier.confirm("token-of-USR_cleo", &call, &cleo, &bo).await;
+    assert_ne!(confirmed, Confirmation::Unavailable, "nobody else waits");
+    // Where it fails several, it is Laravel.
+    laravel.mood(Mood::Broken);
+    let asked = laravel.rows_asked();
+    for number in 0..10 {
+        let token = format!("token-of-USR_{number}");
+        assert_eq!(verifier.confirm(&token, &call, &cleo, &bo).await, Confirmation::Unavailable);
+    }
+    assert_eq!(laravel.rows_asked() - asked, 5, "then it is left in peace");
+}
+
 /// A user whose limit at Laravel is used up is left alone, with all his tokens, for as long as it says; nobody else is.
 /// Many such users are Laravel's own trouble.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

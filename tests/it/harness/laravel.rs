@@ -247,13 +247,13 @@ async fn throttle(State(inner): State<Arc<Inner>>, request: Request, next: Next)
 
 async fn me(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
     let token = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let is_nobodys = !token.starts_with("Bearer token-of-");
+    let mood = inner.strangers.lock().filter(|_| is_nobodys).unwrap_or(*inner.mood.lock());
     if !token.is_empty() {
         inner.asked.fetch_add(1, Ordering::SeqCst);
     }
     let pause = *inner.pause.lock() + *inner.token_pause.lock();
     tokio::time::sleep(pause).await; // the slowness under test
-    let is_nobodys = !token.starts_with("Bearer token-of-");
-    let mood = inner.strangers.lock().filter(|_| is_nobodys).unwrap_or(*inner.mood.lock());
     match mood {
         Mood::Well | Mood::FrameworkWords => {}
         Mood::TooManyRequests => return (StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts.").into_response(),
@@ -320,13 +320,13 @@ fn packed<E: Write>(mut encoder: E, body: &[u8], finish: fn(E) -> std::io::Resul
 
 async fn call(State(inner): State<Arc<Inner>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let bearer = text(&headers, "authorization").unwrap_or_default();
-    // What it is when it is asked: whoever waits for the question may change it.
+    // What they are when it is asked: whoever waits for the question may change both.
+    let mood = *inner.mood.lock();
     let row = inner.calls.lock().get(&id).cloned().unwrap_or_else(|| inner.any_call.lock().clone());
     inner.rows_asked.lock().push((id.clone(), bearer.trim_start_matches("Bearer ").to_owned()));
     inner.news.notify_waiters();
     let pause = *inner.pause.lock();
     tokio::time::sleep(pause).await; // the slowness under test
-    let mood = *inner.mood.lock();
     match mood {
         Mood::Well | Mood::FrameworkWords => {}
         Mood::Slow => tokio::time::sleep(LONGER_THAN_ANY_TIMEOUT).await, // the trouble itself
