@@ -290,7 +290,8 @@ impl Client {
     ) -> Result<Answer, Missing> {
         let got = async {
             trace::note("path", || path.to_owned());
-            if trust == Trust::Known && self.is_throttled(token) {
+            let waits = || self.is_throttled(token) || self.throttled.fails(token, self.clock.uptime());
+            if trust == Trust::Known && waits() {
                 trace::note("outcome", || "throttled");
                 metrics::token_checked("throttled");
                 return Err(Missing::Unasked);

@@ -39,22 +39,14 @@ struct State {
     in_a_row: HashSet<Payer>,
     /// Since then, too.
     failures: HashMap<Payer, u32>,
+    /// And nothing is asked for them before this, though what they do is said.
+    unanswered_until: HashMap<Payer, Duration>,
 }
 
 impl State {
     fn payer(&self, token: &str) -> Payer {
         let hash = hash_of(token);
         self.owners.get(&hash).map_or(Payer::Token(hash), |user| Payer::User(user.clone()))
-    }
-
-    fn waits(&mut self, payer: Payer, now: Duration, wait: Duration) {
-        if self.until.len() >= REMEMBERED {
-            self.until.retain(|_, until| *until > now);
-            if self.until.len() >= REMEMBERED {
-                self.until.clear();
-            }
-        }
-        self.until.insert(payer, now + wait);
     }
 }
 
@@ -88,9 +80,23 @@ impl Throttled {
     pub fn turned_away(&self, token: &str, wait: Option<Duration>, now: Duration) -> bool {
         let mut state = self.0.lock();
         let payer = state.payer(token);
-        state.waits(payer.clone(), now, wait.unwrap_or(PAUSE).clamp(SHORTEST, LONGEST));
+        if state.until.len() >= REMEMBERED {
+            state.until.retain(|_, until| *until > now);
+            if state.until.len() >= REMEMBERED {
+                state.until.clear();
+            }
+        }
+        state.until.insert(payer.clone(), now + wait.unwrap_or(PAUSE).clamp(SHORTEST, LONGEST));
         // More are not told apart: with so many it is no user's own limit.
         state.in_a_row.len() >= REMEMBERED || state.in_a_row.insert(payer)
+    }
+
+    /// Whether a question with this token would only fail once more. What is to be done is said all the same: its time may run
+    /// out.
+    pub fn fails(&self, token: &str, now: Duration) -> bool {
+        let state = self.0.lock();
+        !state.unanswered_until.is_empty()
+            && state.unanswered_until.get(&state.payer(token)).is_some_and(|until| *until > now)
     }
 
     /// Laravel failed to answer this token. True where that says something about Laravel.
@@ -104,7 +110,7 @@ impl Throttled {
         *failures = failures.saturating_add(1);
         let failures = *failures;
         if failures >= FAILURES {
-            state.waits(payer, now, PAUSE);
+            state.unanswered_until.insert(payer, now + PAUSE);
         }
         failures <= FAILURES_OF_LARAVEL
     }
@@ -114,6 +120,7 @@ impl Throttled {
         let mut state = self.0.lock();
         state.in_a_row.clear();
         state.failures.clear();
+        state.unanswered_until.clear();
     }
 }
 
@@ -144,11 +151,14 @@ mod tests {
         tokens.iter().for_each(|token| throttled.knows(hash_of(token), &ana));
         let says = |times: usize| (0..times).filter(|time| throttled.failed(tokens[time % 3], SECOND)).count();
         assert_eq!(says(4), 2);
-        assert_eq!(throttled.waits("a", SECOND), None);
+        assert!(!throttled.fails("a", SECOND));
         assert_eq!(says(1), 0);
-        assert_eq!(throttled.waits("a", SECOND), Some(PAUSE));
+        assert!(throttled.fails("b", SECOND) && !throttled.fails("a", SECOND + PAUSE));
+        assert!(!throttled.fails("of somebody else", SECOND));
+        assert_eq!(throttled.waits("a", SECOND), None, "what she does is said");
         assert!(throttled.failed("of somebody else", SECOND));
         throttled.answered();
+        assert!(!throttled.fails("b", SECOND));
         assert_eq!(says(4), 2);
     }
 
