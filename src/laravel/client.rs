@@ -249,14 +249,13 @@ impl Client {
 
     /// Learns from an answer to a token that is known. A limit of its user is his; that of many is Laravel's.
     fn judge(&self, token: &str, answer: &Answer, went_well: bool) {
-        let now = self.clock.elapsed();
         if went_well {
             self.throttled.answered();
             self.breaker.succeeded();
         } else if answer.status != 429 {
             self.failed(token);
         } else if self.throttled.turned_away(token, answer.wait, self.clock.uptime()) {
-            self.breaker.failed(now);
+            self.breaker.failed(self.clock.elapsed());
         }
     }
 

@@ -37,10 +37,8 @@ struct State {
     until: HashMap<Payer, Duration>,
     /// Since Laravel answered anybody.
     in_a_row: HashSet<Payer>,
-    /// Since then, too.
-    failures: HashMap<Payer, u32>,
-    /// And nothing is asked for them before this, though what they do is said.
-    unanswered_until: HashMap<Payer, Duration>,
+    /// How often it failed since then, and when last.
+    failures: HashMap<Payer, (u32, Duration)>,
 }
 
 impl State {
@@ -95,8 +93,8 @@ impl Throttled {
     /// out.
     pub fn fails(&self, token: &str, now: Duration) -> bool {
         let state = self.0.lock();
-        !state.unanswered_until.is_empty()
-            && state.unanswered_until.get(&state.payer(token)).is_some_and(|until| *until > now)
+        let is_paused = |(failures, last): &(u32, Duration)| *failures >= FAILURES && *last + PAUSE > now;
+        !state.failures.is_empty() && state.failures.get(&state.payer(token)).is_some_and(is_paused)
     }
 
     /// Laravel failed to answer this token. True where that says something about Laravel.
@@ -106,13 +104,9 @@ impl Throttled {
         if state.failures.len() >= REMEMBERED && !state.failures.contains_key(&payer) {
             return true;
         }
-        let failures = state.failures.entry(payer.clone()).or_default();
-        *failures = failures.saturating_add(1);
-        let failures = *failures;
-        if failures >= FAILURES {
-            state.unanswered_until.insert(payer, now + PAUSE);
-        }
-        failures <= FAILURES_OF_LARAVEL
+        let (failures, last) = state.failures.entry(payer).or_default();
+        (*failures, *last) = (failures.saturating_add(1), now);
+        *failures <= FAILURES_OF_LARAVEL
     }
 
     /// Laravel answered somebody.
@@ -120,7 +114,6 @@ impl Throttled {
         let mut state = self.0.lock();
         state.in_a_row.clear();
         state.failures.clear();
-        state.unanswered_until.clear();
     }
 }
 

@@ -45,7 +45,6 @@ impl Frames {
         let count = if opcode == PING { &mut self.pings } else { &mut self.others };
         *count = count.saturating_add(1);
         match opcode {
-            PING => {}
             CONTINUATION => self.message = self.message.saturating_add(payload),
             opcode if opcode < CLOSE => self.message = payload,
             _ => {}

@@ -17,6 +17,11 @@ impl Generation {
         &self.0
     }
 
+    /// What of it stands in the store itself: not which process serves that.
+    pub fn written(&self) -> &str {
+        self.0.split('|').next().unwrap_or_default()
+    }
+
     /// Equal to none that a store has.
     pub fn unknown() -> Self {
         Self(String::new())

@@ -34,12 +34,7 @@ impl Calls {
             let (created, told) = self.store.create_telling(call, seen, &messages, &added, telling).await?;
             Ok((created, announcement.came_to(told)))
         };
-        let created = trace::part("store: create", Kind::Client, create).await;
-        if let Err(StoreError::Another) = created {
-            // Whoever tries again waits for what is put back into this one.
-            self.identity.check().await?;
-        }
-        let created = created?;
+        let created = self.noticed(trace::part("store: create", Kind::Client, create).await).await?;
         if let (Created::Created(call), _) = &created {
             self.messages.posted(&messages);
             call_log::happened(call, &added);

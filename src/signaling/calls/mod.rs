@@ -20,7 +20,7 @@ use super::cluster::StoreIdentity;
 use super::node::NodeContext;
 use super::timeline::Timeline;
 use crate::call::CallId;
-use crate::store::CallStore;
+use crate::store::{CallStore, StoreError};
 
 pub use announce::{Announced, Announcement, expiry};
 pub use change::{Changed, Written};
@@ -38,4 +38,15 @@ pub struct Calls {
     pub identity: Arc<StoreIdentity>,
     /// Live calls that were restored without their lines, for who resolves that.
     pub without_line: mpsc::Sender<CallId>,
+}
+
+impl Calls {
+    /// Where a write met another store than the one it was decided for, this node finds that out: whoever tries again waits for
+    /// what is put back into it.
+    async fn noticed<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Another) = written {
+            self.identity.check().await?;
+        }
+        written
+    }
 }

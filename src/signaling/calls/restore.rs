@@ -8,11 +8,7 @@ impl Calls {
     /// Restores a call with all it has to tell the backend, under the same ids.
     pub async fn restore(&self, call: &Call) -> Result<Restored, StoreError> {
         let messages = self.messages.of(None, call);
-        let restored = self.store.restore(call, &messages).await;
-        if let Err(StoreError::Another) = restored {
-            self.identity.check().await?;
-        }
-        let restored = restored?;
+        let restored = self.noticed(self.store.restore(call, &messages).await).await?;
         if restored.written {
             self.timeline.note(&call.id, self.node.milestone(What::Restored));
             self.messages.posted(&messages);

@@ -58,7 +58,7 @@ impl Calls {
                 let swapped = self.store.swap_telling(next, seen, &messages, added, &announcement.telling).await?;
                 Ok((swapped.0, announcement.came_to(swapped.1)))
             };
-            match trace::part("store: swap", Kind::Client, swap).await {
+            match self.noticed(trace::part("store: swap", Kind::Client, swap).await).await {
                 Ok((Swap::Done { over }, announced)) => {
                     self.messages.posted(&messages);
                     call_log::happened(next, added);
@@ -71,11 +71,7 @@ impl Calls {
                 Ok((Swap::Stale(stored), _)) => return Ok(Swapped::Stale(stored)),
                 // Another won, and wrote what this version can't read: nothing is unknown.
                 Err(error @ StoreError::Corrupt { .. }) => return Err(error.into()),
-                // Whoever decides again waits for what is put back into this one.
-                Err(StoreError::Another) => {
-                    self.identity.check().await?;
-                    return Ok(Swapped::Another);
-                }
+                Err(StoreError::Another) => return Ok(Swapped::Another),
                 // Nothing to read back: a hang-up waits in its queue, everybody else is told.
                 Err(error) if error.is_refusal() => return Err(error.into()),
                 Err(error) => {

@@ -37,7 +37,7 @@ impl StoreIdentity {
 
     /// Whether all had less than a lease to put back, whoever is waited for.
     pub fn rests(&self) -> bool {
-        self.seen.lock().quiet_until > self.node.clock.uptime()
+        self.seen.lock().rests(self.node.clock.uptime())
     }
 
     /// Whether nodes that have a party of a call may not know it, since it may be revived: until they have looked again.

@@ -36,9 +36,14 @@ impl Seen {
         self.restoring == 0 && !self.is_given_up()
     }
 
+    /// All had less than a lease to put back since it was lost, whoever is waited for.
+    pub fn rests(&self, now: Duration) -> bool {
+        self.quiet_until > now
+    }
+
     /// The store lost something a moment ago.
     pub fn is_quiet(&self, now: Duration) -> bool {
-        !self.is_restored() || self.awaiting > 0 || self.quiet_until > now
+        !self.is_restored() || self.awaiting > 0 || self.rests(now)
     }
 
     /// The connection was made again: what was said while it was away is tried before any deadline is judged.

@@ -75,8 +75,7 @@ impl Restoring {
         tracing::info!(held, restored, "put calls back");
         let _awaiting = self.identity.awaiting();
         drop(restoring);
-        let all_known = !began_since;
-        await_rest(&self.node, &*self.store, &self.identity, &generation, (&others, all_known)).await;
+        await_rest(&self.node, &*self.store, &self.identity, &generation, (&others, !began_since)).await;
     }
 
     /// Writes the records this node holds where the store has none or an older one, then waits for the others: first all

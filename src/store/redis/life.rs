@@ -58,11 +58,6 @@ pub(super) fn generation_key(tag: &str) -> String {
     format!("{tag}generation")
 }
 
-/// Which server runs it is not written there.
-fn name_of(generation: &str) -> &str {
-    generation.split('|').next().unwrap_or_default()
-}
-
 impl Life {
     pub fn new(client: &Client) -> Self {
         Self {
@@ -96,12 +91,13 @@ impl Life {
     pub async fn generation(&self, client: &Client, tag: &str) -> Result<Generation, StoreError> {
         let name = format!("{:016x}", rand::random::<u64>());
         let reply: String = script::GENERATION.run(client, vec![generation_key(tag)], vec![name.into()]).await?;
-        name_of(&reply).clone_into(&mut self.asked.lock());
-        Ok(Generation::new(reply))
+        let generation = Generation::new(reply);
+        generation.written().clone_into(&mut self.asked.lock());
+        Ok(generation)
     }
 
     pub fn decide_for(&self, generation: &Generation) {
-        name_of(generation.name()).clone_into(&mut self.judged.lock());
+        generation.written().clone_into(&mut self.judged.lock());
     }
 
     /// What a write that nothing was decided for is to find there.
