@@ -33,6 +33,17 @@ async fn node_with(laravel: &Laravel, suffix: &str, more: &[(&str, &str)]) -> Ap
     App::start(config).await.expect("a node")
 }
 
+/// What verifies tokens at a Laravel and waits for its answer for `hold`; what it says of revoked ones goes to the other half.
+fn verifier(laravel: &Laravel, hold: Duration) -> (LaravelVerifier, impl Sized + use<>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (clock, minute) = (Clock::system(), Duration::from_secs(60));
+    let settings =
+        VerifierSettings { fresh: minute, stale: minute, hold, checks_per_second: 1, new_tokens_per_second: 100 };
+    let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
+    let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
+    LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn laravel_says_who_a_phone_is() {
     let laravel = Laravel::start().await;
@@ -91,18 +102,11 @@ async fn backend_trouble_closes_the_transport_and_burns_nobody() {
 /// comes of tokens that were never seen does not count: after three their address waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_failures_of_any_kind_open_the_breaker() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
-    let settings =
-        VerifierSettings { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
     let (ana, bo) = (UserId::parse("USR_ana").unwrap(), UserId::parse("USR_bo").unwrap());
     let (call, from) = (CallId::parse("1").unwrap(), IpAddr::from([198, 51, 100, 1]));
     for mood in [Mood::TooManyRequests, Mood::Html, Mood::Unrelated401, Mood::Broken, Mood::Redirect] {
-        let (laravel, clock) = (Laravel::start().await, Clock::system());
-        let timeout = Duration::from_secs(5);
-        let client = Client::new(&format!("http://{}", laravel.address), timeout, clock.clone()).unwrap();
-        let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
-        let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock);
+        let laravel = Laravel::start().await;
+        let (verifier, _revoked) = verifier(&laravel, Duration::ZERO);
         laravel.mood(mood);
         for attempt in 0..10 {
             assert_eq!(verifier.verify(&format!("token-{attempt}"), &ana, from).await, Verified::Unavailable);
@@ -117,16 +121,9 @@ async fn five_failures_of_any_kind_open_the_breaker() {
 /// peace by everybody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_what_laravel_fails_at_closes_it_to_nobody_else() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
-    let settings =
-        VerifierSettings { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
-    let (laravel, clock) = (Laravel::start().await, Clock::system());
-    let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
-    let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
-    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock);
-    let (ana, bo, cleo) = ("USR_ana", "USR_bo", "USR_cleo");
-    let [ana, bo, cleo] = [ana, bo, cleo].map(|user| UserId::parse(user).unwrap());
+    let laravel = Laravel::start().await;
+    let (verifier, _revoked) = verifier(&laravel, Duration::ZERO);
+    let [ana, bo, cleo] = ["USR_ana", "USR_bo", "USR_cleo"].map(|user| UserId::parse(user).unwrap());
     let call = CallId::parse("1").unwrap();
     laravel.mood(Mood::Broken);
     for _ in 0..20 {
@@ -151,14 +148,8 @@ async fn who_asks_what_laravel_fails_at_closes_it_to_nobody_else() {
 /// Many such users are Laravel's own trouble.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_throttled_user_slows_nobody_else_down() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
-    let settings =
-        VerifierSettings { fresh: minute, stale: minute, hold: zero, checks_per_second: 1, new_tokens_per_second: 100 };
-    let (laravel, clock) = (Laravel::start().await, Clock::system());
-    let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
-    let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
-    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock);
+    let laravel = Laravel::start().await;
+    let (verifier, _revoked) = verifier(&laravel, Duration::ZERO);
     laravel.row_of_all(json!({"status": "CONNECTING"}));
     let users: Vec<UserId> = (0..8).map(|place| UserId::parse(&format!("USR_{place}")).unwrap()).collect();
     let token = |user: &UserId, which: usize| format!("token-of-{user}#{which}");
@@ -261,16 +252,9 @@ async fn the_log_names_what_answered_in_laravels_place() {
 /// Fails before (one queue for everything): the wait for a place had no end, whatever the hold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wait_for_a_place_is_part_of_the_hold() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (laravel, clock) = (Laravel::start().await, Clock::system());
+    let laravel = Laravel::start().await;
     laravel.pause_tokens(Duration::from_secs(3));
-    let minute = Duration::from_secs(60);
-    let hold = Duration::from_secs(1);
-    let settings =
-        VerifierSettings { fresh: minute, stale: minute, hold, checks_per_second: 1, new_tokens_per_second: 100 };
-    let client = Client::new(&format!("http://{}", laravel.address), Duration::from_secs(5), clock.clone()).unwrap();
-    let tokens = Arc::new(MemoryStore::new(clock.clone(), config(&[]).retention));
-    let (verifier, _revoked) = LaravelVerifier::new(Arc::new(client), None, settings, tokens, clock);
+    let (verifier, _revoked) = verifier(&laravel, Duration::from_secs(1));
     let started = Instant::now();
     let verified = join_all((0..64).map(|place| {
         let verifier = &verifier;

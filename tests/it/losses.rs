@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use onlycare_signaling::app::App;
 use onlycare_signaling::call::{Call, CallId, Device, NodeId, SessionId, State, UserId};
+use onlycare_signaling::config::Config;
 use onlycare_signaling::store::{Lease, SessionRecord};
 use serde_json::json;
 
@@ -160,8 +161,13 @@ async fn a_call_whose_parties_left_while_the_store_was_away_goes_on() {
 
 /// Then it waits for it after a loss; needs the inspector.
 async fn node_0_knows_the_other(cluster: &Cluster) {
-    let nodes = async || get(cluster.nodes[0].admin, "/inspector/nodes").await.1["nodes"].as_array().map(Vec::len);
-    until("node 0 knows the other, and waits for it", ONE_LEASE, async || nodes().await == Some(2)).await;
+    knows_all(cluster, 0).await;
+}
+
+async fn knows_all(cluster: &Cluster, node: usize) {
+    let nodes = async || get(cluster.nodes[node].admin, "/inspector/nodes").await.1["nodes"].as_array().map(Vec::len);
+    let all = Some(cluster.nodes.len());
+    until("the node knows the others, and waits for them", ONE_LEASE, async || nodes().await == all).await;
 }
 
 async fn decides_again(cluster: &Cluster, node: usize) {
@@ -493,42 +499,86 @@ async fn a_ring_that_nobody_denied_goes_on() {
     once_in_three(async || the_ring_is_waited_for().await, "it was denied three times").await;
 }
 
+/// Node 1 has a call and is cut off from a store that came back empty: node 0 decides again, and waits for it.
+struct CutOff {
+    redis: Redis,
+    far: Proxy,
+    cluster: Cluster,
+    ana: Phone,
+    bo: Phone,
+    id: String,
+    /// As that of each node.
+    config: Config,
+}
+
+impl CutOff {
+    /// The call rings, or was accepted. So many other nodes do not come back.
+    async fn with(lease: Duration, accepted: bool, gone: usize) -> Self {
+        let mut redis = Redis::start();
+        let far = Proxy::before(redis.port).await;
+        let gone = join_all((0..gone).map(|_| Proxy::before(redis.port))).await;
+        let mut urls = vec![redis.url()];
+        urls.extend([&far].into_iter().chain(&gone).map(|proxy| format!("redis://{}", proxy.address)));
+        let tuned = parking_lot::Mutex::new(None);
+        let cluster = Cluster::on_tuned(&urls, |config| {
+            config.policy.lease = lease;
+            config.policy.lease_renewal = Duration::from_secs(1);
+            config.policy.ring_timeout = Duration::from_secs(60);
+            config.inspector = true;
+            tuned.lock().get_or_insert_with(|| config.clone());
+        })
+        .await;
+        let (ana, bo, id) =
+            (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
+        ana.rings(&id, &bo).await;
+        if accepted {
+            assert_eq!(bo.accept(&id).await["success"], true);
+            ana.expect("call:accepted").await;
+        }
+        for node in [0, 1] {
+            knows_all(&cluster, node).await;
+        }
+        [&far].into_iter().chain(&gone).for_each(Proxy::cut);
+        redis.restart();
+        decides_again(&cluster, 0).await;
+        let config = tuned.into_inner().expect("a configuration");
+        Self { redis, far, cluster, ana, bo, id, config }
+    }
+
+    fn takes_writes(&self, writes: bool) {
+        let replicas = if writes { "0" } else { "1" };
+        assert_eq!(self.redis.command(&["CONFIG", "SET", "min-replicas-to-write", replicas]), "OK");
+    }
+
+    /// Node 1 comes back, and the callee accepts at node 0. False where the call was denied meanwhile.
+    async fn is_accepted_by(&self, second: &Phone) -> bool {
+        let Self { far, ana, id, .. } = self;
+        far.mend();
+        let mut said = json!(null);
+        until("it is put back or denied", ONE_LEASE, async || {
+            said = second.accept(id).await;
+            said["code"] != "unavailable"
+        })
+        .await;
+        if said["code"] == "call_not_found" || said["reason"] == "no_answer" {
+            return false;
+        }
+        assert_eq!(said["success"], true, "{said}");
+        ana.expect("call:accepted").await;
+        assert_eq!(ana.end(id).await["success"], true);
+        true
+    }
+}
+
 /// False where the machine stood still until it was denied, or rang to its end.
 async fn the_ring_is_waited_for() -> bool {
     let lease = Duration::from_secs(5);
-    let mut redis = Redis::start();
-    let far = Proxy::before(redis.port).await;
-    let cluster = Cluster::on_tuned(&[redis.url(), format!("redis://{}", far.address)], |config| {
-        config.policy.lease = lease;
-        config.policy.lease_renewal = Duration::from_secs(1);
-        config.policy.ring_timeout = Duration::from_secs(60);
-        config.inspector = true;
-    })
-    .await;
-    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
-    ana.rings(&id, &bo).await;
-    node_0_knows_the_other(&cluster).await;
-    far.cut();
-    redis.restart();
-    decides_again(&cluster, 0).await;
-    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    let story = CutOff::with(lease, false, 0).await;
+    story.takes_writes(false);
     tokio::time::sleep(2 * lease).await; // the trouble itself
-    let second = cluster.phone_with(0, Profile::of(&bo.user).device("second")).await;
-    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
-    far.mend();
-    let mut said = json!(null);
-    until("it is put back or denied", ONE_LEASE, async || {
-        said = second.accept(&id).await;
-        said["code"] != "unavailable"
-    })
-    .await;
-    if said["code"] == "call_not_found" || said["reason"] == "no_answer" {
-        return false;
-    }
-    assert_eq!(said["success"], true, "{said}");
-    ana.expect("call:accepted").await;
-    assert_eq!(ana.end(&id).await["success"], true);
-    true
+    let second = story.cluster.phone_with(0, Profile::of(&story.bo.user).device("second")).await;
+    story.takes_writes(true);
+    story.is_accepted_by(&second).await
 }
 
 /// A node that comes when the others decide again, and still wait for it, waits no longer for one that is gone: else they
@@ -540,44 +590,11 @@ async fn who_comes_late_is_in_time_though_another_is_gone() {
 
 /// False where it was denied, or the machine stood still until it was.
 async fn the_late_ring_goes_on() -> bool {
-    let mut redis = Redis::start();
-    let (far, gone) = (Proxy::before(redis.port).await, Proxy::before(redis.port).await);
-    let urls = [redis.url(), format!("redis://{}", far.address), format!("redis://{}", gone.address)];
-    let cluster = Cluster::on_tuned(&urls, |config| {
-        config.policy.lease = Duration::from_secs(8);
-        config.policy.lease_renewal = Duration::from_secs(1);
-        config.policy.ring_timeout = Duration::from_secs(60);
-        config.inspector = true;
-    })
-    .await;
-    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
-    ana.rings(&id, &bo).await;
-    for node in [0, 1] {
-        let nodes =
-            async || get(cluster.nodes[node].admin, "/inspector/nodes").await.1["nodes"].as_array().map(Vec::len);
-        until("it knows the others, and waits for them", ONE_LEASE, async || nodes().await == Some(3)).await;
-    }
-    far.cut();
-    gone.cut();
-    redis.restart();
-    decides_again(&cluster, 0).await;
-    let second = cluster.phone_with(0, Profile::of(&bo.user).device("second")).await;
+    let story = CutOff::with(Duration::from_secs(8), false, 1).await;
+    let second = story.cluster.phone_with(0, Profile::of(&story.bo.user).device("second")).await;
     // Node 0 waits for eight seconds. To wait for one that is gone takes four.
     tokio::time::sleep(Duration::from_millis(4500)).await; // the trouble itself
-    far.mend();
-    let mut said = json!(null);
-    until("it is put back or denied", ONE_LEASE, async || {
-        said = second.accept(&id).await;
-        said["code"] != "unavailable"
-    })
-    .await;
-    if said["code"] == "call_not_found" || said["reason"] == "no_answer" {
-        return false;
-    }
-    assert_eq!(said["success"], true, "{said}");
-    ana.expect("call:accepted").await;
-    assert_eq!(ana.end(&id).await["success"], true);
-    true
+    story.is_accepted_by(&second).await
 }
 
 /// A node that begins longer than a lease after a loss, while others still wait for one that has not put back what it holds:
@@ -585,28 +602,11 @@ async fn the_late_ring_goes_on() -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_begins_while_others_wait_waits_too() {
     let lease = Duration::from_secs(5);
-    let mut redis = Redis::start();
-    let far = Proxy::before(redis.port).await;
-    let like = parking_lot::Mutex::new(None);
-    let cluster = Cluster::on_tuned(&[redis.url(), format!("redis://{}", far.address)], |config| {
-        config.policy.lease = lease;
-        config.policy.lease_renewal = Duration::from_secs(1);
-        config.inspector = true;
-        like.lock().get_or_insert_with(|| config.clone());
-    })
-    .await;
-    let (ana, bo, id) = (cluster.phone(1, &unique("ana")).await, cluster.phone(1, &unique("bo")).await, unique_call());
-    ana.rings(&id, &bo).await;
-    assert_eq!(bo.accept(&id).await["success"], true);
-    ana.expect("call:accepted").await;
-    node_0_knows_the_other(&cluster).await;
-    far.cut();
-    redis.restart();
-    decides_again(&cluster, 0).await;
-    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    let story = CutOff::with(lease, true, 0).await;
+    story.takes_writes(false);
     tokio::time::sleep(2 * lease).await; // the trouble itself
-    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
-    let config = like.lock().take().expect("a configuration");
+    story.takes_writes(true);
+    let CutOff { redis: _redis, far, cluster, ana, bo, id, config } = story;
     let begun = App::start(config).await.expect("a node");
     let ended = json!({"callId": id, "endedBy": ana.user});
     let said = post(begun.public, "/api/emit/call-ended", Some(SECRET), ended.clone()).await;

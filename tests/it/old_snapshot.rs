@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use onlycare_signaling::call::{Call, CallId, State, UserId};
 use onlycare_signaling::config::Config;
-use onlycare_signaling::store::Swap;
+use onlycare_signaling::store::{Created, Swap};
 use serde_json::json;
 
 use crate::harness::cluster::{SECRET, get, get_with};
@@ -241,19 +241,19 @@ async fn what_nobody_knows_is_doubted_however_long_the_store_takes_no_writes() {
     let cluster = Cluster::on_tuned(&[redis.url()], |config| {
         config.policy.lease = lease;
         config.policy.lease_renewal = Duration::from_millis(500);
-        config.policy.call_grace = Duration::from_secs(60);
     })
     .await;
-    let (cleo, dan) = (cluster.phone(0, &unique("cleo")).await, cluster.phone(0, &unique("dan")).await);
-    let unknown = CallId::parse(&old_call(&cluster, &cleo, &dan).await).unwrap();
-    cleo.vanish();
-    dan.vanish();
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let known = CallId::parse(&old_call(&cluster, &ana, &bo).await).unwrap();
+    // One like it, of which no node ever heard.
+    let [unknown, cleo, dan] = ["call", "cleo", "dan"].map(unique);
+    let unknown = CallId::parse(&unknown).unwrap();
+    let mut call = cluster.shared.calls.load(&known).await.unwrap().unwrap();
+    call.id = unknown.clone();
+    (call.caller.user, call.callee.user) = (UserId::parse(&cleo).unwrap(), UserId::parse(&dan).unwrap());
+    let created = cluster.shared.calls.create(&call, &[], &[], &[], cluster.clock.now()).await.unwrap();
+    assert!(matches!(created, Created::Created(_)), "{created:?}");
     let load = async || cluster.shared.calls.load(&unknown).await.ok().flatten();
-    let are_absent = async || {
-        let parties = load().await.map(|call| [call.caller.absent_since, call.callee.absent_since]);
-        parties.is_some_and(|absent| absent.iter().all(Option::is_some))
-    };
-    until("cleo and dan are absent", TWO_LEASES, are_absent).await;
     assert_eq!(redis.command(&["SAVE"]), "OK");
     redis.restart();
     tokio::time::sleep(3 * lease).await; // the trouble itself
