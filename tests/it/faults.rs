@@ -317,6 +317,20 @@ async fn counted_with(tune: impl Fn(&mut Config)) -> (Vec<App>, Arc<UnrulyBus>, 
     (nodes, bus, sessions)
 }
 
+/// A node that begins has left nothing anywhere: it swept its first epoch, 64 commands with each renewal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_begins_sweeps_nothing() {
+    let (nodes, _, sessions) = counted_with(|_| {}).await;
+    let (ana, bo) = apart(&nodes).await;
+    let enough = sessions.renewals.load(Ordering::SeqCst) + 4;
+    until("both nodes renew their leases", Duration::from_secs(20), async || {
+        sessions.renewals.load(Ordering::SeqCst) >= enough
+    })
+    .await;
+    ana.completes_call(&bo).await;
+    assert_eq!(sessions.sweeps.load(Ordering::SeqCst), 0);
+}
+
 /// `call:incoming` and `call:cancelled` in the wrong order: no ghost ring.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envelopes_in_the_wrong_order_ring_no_ghost() {

@@ -23,7 +23,7 @@ const LEFTOVERS_AT_MOST: usize = 10_000;
 /// What this node has in the store and owes it.
 pub struct Registration {
     node: Arc<NodeContext>,
-    epoch: AtomicU64,
+    epoch: Epoch,
     /// How often all sessions were to be registered again, and how many of these wishes were met.
     wanted: AtomicU64,
     made: AtomicU64,
@@ -32,6 +32,13 @@ pub struct Registration {
     /// Whether something else stays behind than sessions.
     leaves_something: AtomicBool,
     ages: Mutex<Ages>,
+}
+
+/// What its sessions are registered under.
+struct Epoch {
+    present: AtomicU64,
+    /// Whether this process may have written a session, under this epoch or one before.
+    is_written: AtomicBool,
 }
 
 /// Sessions that left, and not all of it is in the store.
@@ -92,7 +99,7 @@ impl Drop for Departing<'_> {
 impl Registration {
     pub fn new(node: Arc<NodeContext>) -> Self {
         Self {
-            epoch: AtomicU64::new(node.now().as_millis()),
+            epoch: Epoch { present: AtomicU64::new(node.now().as_millis()), is_written: AtomicBool::new(false) },
             wanted: AtomicU64::new(0),
             made: AtomicU64::new(0),
             begin_anew: AtomicBool::new(false),
@@ -104,14 +111,22 @@ impl Registration {
     }
 
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+        self.epoch.present.load(Ordering::SeqCst)
     }
 
-    /// The next epoch, above every one before.
-    pub fn begin_epoch(&self, now: Timestamp) {
+    /// The present epoch, for a session that is about to be written under it.
+    pub fn epoch_to_write(&self) -> u64 {
+        self.epoch.is_written.store(true, Ordering::SeqCst);
+        self.epoch()
+    }
+
+    /// Begins the next epoch, above every one before. Returns whether those before may have left something: whoever still
+    /// writes under one of them said so before he read it.
+    pub fn begin_epoch(&self, now: Timestamp) -> bool {
         let next = |epoch: u64| Some(epoch.max(now.as_millis()) + 1);
         // Never refused: the closure always answers.
-        let _ = self.epoch.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let _ = self.epoch.present.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        self.epoch.is_written.load(Ordering::SeqCst)
     }
 
     /// Asks for a registration of all sessions with the next renewal.
@@ -253,6 +268,16 @@ mod tests {
         registration.is_removed(&gone);
         registration.is_removed(&gone);
         assert!(registration.leftovers().is_empty() && !registration.leaves_something());
+    }
+
+    #[test]
+    fn an_epoch_leaves_something_once_a_session_may_have_been_written() {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let registration = registration(&clock);
+        let first = registration.epoch();
+        assert!(!registration.begin_epoch(clock.now()) && registration.epoch() > first);
+        registration.epoch_to_write();
+        assert!(registration.begin_epoch(clock.now()) && registration.begin_epoch(clock.now()));
     }
 
     /// Who connects and leaves again and again while the store is away fills nothing, and nobody waits for what he left.

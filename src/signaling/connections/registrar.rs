@@ -42,7 +42,7 @@ impl Registrar {
             id: session.id.clone(),
             user: session.user.clone(),
             node: self.node.id.clone(),
-            epoch: self.registration.epoch(),
+            epoch: self.registration.epoch_to_write(),
             device: session.device.clone(),
             acks: session.acks,
             connected_at: session.connected_at,

@@ -61,8 +61,9 @@ impl LeaseTask {
         }
         if anew {
             self.registration.register_again();
-            self.own_past.ends(old);
-            self.registration.begin_epoch(self.node.now());
+            if self.registration.begin_epoch(self.node.now()) {
+                self.own_past.ends(old);
+            }
         }
         let new = self.registration.epoch();
         // Sessions of an epoch that others do not know yet live; those of one that they know to be over do not.

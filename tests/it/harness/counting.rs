@@ -15,13 +15,17 @@ pub struct CountingSessions {
     pub of_one: AtomicUsize,
     /// Questions about many.
     pub of_many: AtomicUsize,
+    /// Renewals of a lease, and sweeps of what an epoch left.
+    pub renewals: AtomicUsize,
+    pub sweeps: AtomicUsize,
     /// So many of the next questions about many fail.
     pub to_fail: AtomicUsize,
 }
 
 impl CountingSessions {
     pub fn new(store: Arc<dyn SessionStore>) -> Self {
-        Self { store, of_one: AtomicUsize::new(0), of_many: AtomicUsize::new(0), to_fail: AtomicUsize::new(0) }
+        let [of_one, of_many, renewals, sweeps, to_fail] = Default::default();
+        Self { store, of_one, of_many, renewals, sweeps, to_fail }
     }
 }
 
@@ -73,6 +77,7 @@ impl SessionStore for CountingSessions {
     }
 
     async fn renew(&self, lease: &Lease, ttl: Duration, now: Option<Timestamp>) -> Result<Renewal, StoreError> {
+        self.renewals.fetch_add(1, Ordering::SeqCst);
         self.store.renew(lease, ttl, now).await
     }
 
@@ -81,6 +86,7 @@ impl SessionStore for CountingSessions {
     }
 
     async fn sweep(&self, lease: &Lease, now: Timestamp, claim: Duration, limit: usize) -> Result<Swept, StoreError> {
+        self.sweeps.fetch_add(1, Ordering::SeqCst);
         self.store.sweep(lease, now, claim, limit).await
     }
 
