@@ -50,7 +50,7 @@ impl Clock {
         Self(Arc::new(Source::Manual(watch::Sender::new(start.as_millis()))))
     }
 
-    /// Store time. Never moves backwards.
+    /// Store time. Never moves backwards, but where a node that has known it for a moment learns that it was wrong.
     pub fn now(&self) -> Timestamp {
         match &*self.0 {
             Source::System { offset, last, .. } => {
@@ -91,16 +91,15 @@ impl Clock {
     /// to be written to the store, so that it makes none for anybody.
     pub fn follow(&self, reading: Reading) -> Option<Shift> {
         let Source::System { offset, last, estimates } = &*self.0 else { return None };
-        let mut estimates = estimates.lock();
-        let is_first = estimates.is_empty();
-        match estimates.judge(reading) {
+        match estimates.lock().judge(reading) {
             Judged::Kept => None,
             Judged::Follow(new) => {
                 offset.store(new, Ordering::Relaxed);
-                if is_first {
-                    // The machine's wall clock, which may be ahead, is forgotten.
-                    last.store(0, Ordering::Relaxed);
-                }
+                None
+            }
+            Judged::Anew(new) => {
+                offset.store(new, Ordering::Relaxed);
+                last.store(0, Ordering::Relaxed);
                 None
             }
             Judged::Stepped(shift) => Some(shift),

@@ -47,6 +47,9 @@ pub(super) enum Judged {
     Kept,
     /// Store time less the monotonic clock.
     Follow(i64),
+    /// The same, and what was believed before it was wrong: the machine's wall clock, or a step that nobody had taken back
+    /// yet. Time may have been ahead, and is not waited for.
+    Anew(i64),
     Stepped(Shift),
 }
 
@@ -92,10 +95,6 @@ pub(super) struct Estimates {
 }
 
 impl Estimates {
-    pub fn is_empty(&self) -> bool {
-        self.last.is_none()
-    }
-
     /// A reading that took long says less than an older one that did not: nodes compare each other's times, and a busy
     /// machine must not set them apart. Where the store's own clock made a step, all nodes see that, and the first one
     /// shifts store time back. Where only the shift moved, a node was wrong about that, perhaps because its own clock
@@ -105,7 +104,8 @@ impl Estimates {
         let new = Estimate::of(reading);
         let Some(old) = self.last else {
             self.probation_until = reading.answered + PROBATION;
-            return self.follow(new);
+            self.last = Some(new);
+            return Judged::Anew(new.offset());
         };
         let old_error = old.error_at(reading.answered);
         let error = new.error + old_error;
@@ -119,6 +119,10 @@ impl Estimates {
             // Taken back by another, not as well as it can be: its answers took long.
             (true, true) if !on_probation && (new.offset() - old.offset()).abs() > error + BLUR => {
                 shift_to(old.offset() - new.raw)
+            }
+            (true, true) | (false, true) if on_probation => {
+                self.last = Some(new);
+                Judged::Anew(new.offset())
             }
             (true, true) | (false, true) => self.follow(new),
             (false, false) if new.error <= old_error => self.follow(new),

@@ -66,9 +66,11 @@ pub(super) async fn emit(State(api): State<Arc<Api>>, user: Segment, body: Body)
 pub(super) async fn disconnect(State(api): State<Arc<Api>>, user: Segment, body: Body) -> Result<Response, Unread> {
     let ((user, _), reason) = (body::user(user)?, body::fields(&body)?.reason());
     // First what is remembered of him, so that nobody comes back by it.
-    let forgotten = api.authenticate.forget(&user).await;
-    Ok(match api.signaling.backend.send_away(&user, reason.as_deref().unwrap_or_default()).await {
-        Ok(disconnected) if forgotten => Json(json!({"success": true, "disconnected": disconnected})).into_response(),
-        Ok(_) | Err(_) => unavailable(),
+    let (authenticate, whom) = (Arc::clone(&api.authenticate), user.clone());
+    let forgetting = async move { authenticate.forget(&whom).await };
+    let reason = reason.as_deref().unwrap_or_default();
+    Ok(match api.signaling.backend.send_away(&user, reason, forgetting).await {
+        (true, Ok(disconnected)) => Json(json!({"success": true, "disconnected": disconnected})).into_response(),
+        (false, _) | (_, Err(_)) => unavailable(),
     })
 }

@@ -195,7 +195,9 @@ impl Callbacks {
         let Errand { claim, callback, .. } = errand;
         // A lease ago: whoever had it may have died behind the request.
         let is_old = claim.message.due + self.lease() <= self.clock.now();
-        claim.attempts > 0 || is_old || matches!(callback.ask, Ask::EndOngoing { .. })
+        // Written when it was due already: put back after a loss, with which it may be forgotten that it was said.
+        let is_put_back = matches!(callback.ask, Ask::End) && claim.message.at >= claim.message.due;
+        claim.attempts > 0 || is_old || is_put_back || matches!(callback.ask, Ask::EndOngoing { .. })
     }
 
     /// Whose the row is of a call that only a phone named. The id of an old one, paid for by others, must not have them

@@ -47,23 +47,28 @@ impl Directory {
 
     /// Whether the party's device has a session. When the store can't tell, it has.
     pub async fn is_present(&self, call: &Call, role: Role) -> bool {
-        self.has_device(call, role, |session| self.members.may_live(session)).await
+        self.has_device(call, role, |session| self.members.may_live(session)).await.unwrap_or(true)
     }
 
     /// Whether the party's device still has a session when another has left. One that only a lease which has run out speaks
     /// for is none: if it is dead it left before that other, and whoever sweeps it would say so.
-    pub async fn is_still_there(&self, call: &Call, role: Role) -> bool {
+    pub async fn is_still_there(&self, call: &Call, role: Role) -> Result<bool, StoreError> {
         self.has_device(call, role, |session| self.members.is_vouched_for(session)).await
     }
 
     /// `lives`: of a session of another node.
-    async fn has_device(&self, call: &Call, role: Role, lives: impl Fn(&SessionRecord) -> bool) -> bool {
+    async fn has_device(
+        &self,
+        call: &Call,
+        role: Role,
+        lives: impl Fn(&SessionRecord) -> bool,
+    ) -> Result<bool, StoreError> {
         let party = call.party(role);
         let is_of_it = |session: &SessionRecord| {
             let is_alive = || self.is_here(&party.user, session).unwrap_or_else(|| lives(session));
             party.device.matches(&session.device) && is_alive()
         };
-        self.store.sessions(&party.user).await.map_or(true, |sessions| sessions.iter().any(is_of_it))
+        Ok(self.store.sessions(&party.user).await?.iter().any(is_of_it))
     }
 
     /// The id of the user's newest session, opaque to its reader.

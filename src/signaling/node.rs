@@ -12,8 +12,8 @@ use crate::telemetry::carry;
 use crate::telemetry::trace::Traces;
 
 tokio::task_local! {
-    /// When the word was said that is obeyed in this task, where it had to wait.
-    static SAID_AT: Timestamp;
+    /// When the word was said that is obeyed in this task, as [`Clock::elapsed`] had it.
+    static SAID: Duration;
 }
 
 /// One node. Holds no truth and calls no room.
@@ -37,15 +37,19 @@ impl NodeContext {
         self.clock.elapsed().saturating_sub(moment)
     }
 
-    /// When the word was said that is obeyed here, in store time.
+    /// When the word was said that is obeyed here, as [`Clock::elapsed`] had it.
+    pub fn said(&self) -> Duration {
+        SAID.try_with(|said| *said).unwrap_or_else(|_| self.clock.elapsed())
+    }
+
+    /// The same in store time.
     pub fn said_at(&self) -> Timestamp {
-        let now = self.now();
-        SAID_AT.try_with(|said_at| now.min(*said_at)).unwrap_or(now)
+        self.now() - self.since(self.said())
     }
 
     /// Obeys a word that was said at this moment of [`Clock::elapsed`].
     pub async fn obeying<T>(&self, said: Duration, work: impl Future<Output = T>) -> T {
-        SAID_AT.scope(self.now() - self.since(said), work).await
+        SAID.scope(said, work).await
     }
 
     /// Something of a call's history that happened on this node, now.
@@ -81,8 +85,16 @@ impl NodeContext {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(carry(work)));
     }
 
-    /// Runs work to its end in a task of the node, whatever becomes of whoever waits for it here.
+    /// Runs work to its end in a task of the node, whatever becomes of whoever waits for it here. A word that is obeyed here
+    /// is obeyed there.
     pub async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let said = SAID.try_with(|said| *said).ok();
+        let work = async move {
+            match said {
+                Some(said) => SAID.scope(said, work).await,
+                None => work.await,
+            }
+        };
         match self.tasks.spawn(carry(work)).await.map_err(tokio::task::JoinError::try_into_panic) {
             Ok(done) => done,
             Err(Ok(panic)) => std::panic::resume_unwind(panic),

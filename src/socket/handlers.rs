@@ -227,7 +227,7 @@ async fn dispatch(
     match event {
         "call:initiate" => initiate(server, session, caller, payload, ack, arrived).await,
         "call:ringing" | "call:accept" | "call:reject" | "call:cancel" | "call:end" => {
-            command(server, session, event, payload, ack, arrived).await;
+            server.signaling.obeying(arrived, command(server, session, event, payload, ack, arrived)).await;
         }
         "call:message" => messages::relay(server, session, payload, ack).await,
         "call:upgrade" | "call:switchToVideo" | "call:switch_to_video" | "call:upgrade:response" | "call:downgrade" => {

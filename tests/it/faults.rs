@@ -331,6 +331,63 @@ async fn a_node_that_begins_sweeps_nothing() {
     assert_eq!(sessions.sweeps.load(Ordering::SeqCst), 0);
 }
 
+/// Two nodes, a call that was accepted across them, and whether its caller counts as absent.
+async fn talking_apart() -> (Vec<App>, Arc<CountingSessions>, (Phone, Phone), impl AsyncFn() -> bool) {
+    let (nodes, _, sessions) = counted_with(|_| {}).await;
+    let (ana, bo) = apart(&nodes).await;
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    assert_eq!(bo.accept(&id).await["success"], true);
+    ana.expect("call:accepted").await;
+    let (asked, path) = (nodes[1].public, format!("/api/calls/{id}"));
+    let is_absent = async move || {
+        let (_, call) = get_with(asked, &path, ("x-internal-secret", SECRET)).await;
+        call["timeline"].as_array().is_some_and(|all| all.iter().any(|milestone| milestone["what"] == "absent"))
+    };
+    (nodes, sessions, (ana, bo), is_absent)
+}
+
+/// A session was removed first: the node that died before it had stored the absence left nobody who knew of it, and the other
+/// side talked to nobody for hours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absence_is_stored_before_its_session_is_removed() {
+    let (_nodes, sessions, (ana, bo), is_absent) = talking_apart().await;
+    sessions.hangs.store(true, Ordering::SeqCst);
+    ana.vanish();
+    until("ana counts as away", Duration::from_secs(20), is_absent).await;
+    sessions.hangs.store(false, Ordering::SeqCst);
+    drop(bo);
+}
+
+/// A look for other devices that failed was taken for one that found some, and nobody looked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absence_outlives_a_store_that_fails_the_look_for_others() {
+    let (_nodes, sessions, (ana, bo), is_absent) = talking_apart().await;
+    sessions.fails.store(true, Ordering::SeqCst);
+    let before = sessions.of_one.load(Ordering::SeqCst);
+    ana.vanish();
+    until("it was looked for others", Duration::from_secs(20), async || {
+        sessions.of_one.load(Ordering::SeqCst) > before
+    })
+    .await;
+    sessions.fails.store(false, Ordering::SeqCst);
+    until("ana counts as away", Duration::from_secs(20), is_absent).await;
+    drop(bo);
+}
+
+/// Who subscribed to him is told of a user whose registration was written though its reply was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coming_outlives_the_lost_reply_of_its_registration() {
+    let (nodes, _, sessions) = counted_with(|_| {}).await;
+    let (ana, user) = (Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await, unique("bo"));
+    assert_eq!(ana.ask("presence:subscribe", json!({"userIds": [user]})).await["success"], true);
+    sessions.to_lose.store(1, Ordering::SeqCst);
+    let bo = Phone::connect(nodes[1].public, Profile::of(&user)).await;
+    assert_eq!(ana.expect_within("user:online", Duration::from_secs(20)).await["userId"], *user);
+    ana.assert_nothing_more().await;
+    drop(bo);
+}
+
 /// `call:incoming` and `call:cancelled` in the wrong order: no ghost ring.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envelopes_in_the_wrong_order_ring_no_ghost() {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use onlycare_signaling::call::CallId;
 use serde_json::{Value, json};
 
 use crate::harness::cluster::SECRET;
@@ -122,6 +123,36 @@ async fn a_hang_up_outlives_a_socket_that_was_not_registered_yet() {
     again.vanish();
     pair.callee.expect_within("call:ended", SOON).await;
     slow.delay(Duration::ZERO);
+    cluster.close().await;
+}
+
+/// A hang-up is dated by when it was said: whoever waits for the store before it costs nobody minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_is_dated_by_when_it_was_said() {
+    let redis = Redis::start();
+    let slow = Proxy::before(redis.port).await;
+    let cluster = Cluster::on(&[format!("redis://{}", slow.address), redis.url()]).await;
+    let over_a_socket = Pair::active(&cluster).await;
+    let over_http = Pair::active(&cluster).await;
+    let ended = async |pair: &Pair| {
+        let call = cluster.shared.calls.load(&CallId::parse(&pair.call).unwrap()).await.unwrap().unwrap();
+        call.end().expect("it is over").at
+    };
+    slow.delay(Duration::from_millis(300));
+    for _ in 0..4 {
+        over_a_socket.caller.emit("call:message", json!({"callId": over_a_socket.call, "data": {"a": 1}}));
+    }
+    over_a_socket.caller.emit("call:end", json!({"callId": over_a_socket.call}));
+    let body = json!({"callId": over_http.call, "endedBy": over_http.callee.user});
+    let (said, patience) = (cluster.clock.now(), Duration::from_secs(30));
+    post_impatiently(&cluster, 0, "/api/emit/call-ended", body, patience).await;
+    over_a_socket.callee.expect_within("call:ended", 2 * SOON).await;
+    slow.delay(Duration::ZERO);
+    becomes(&cluster, &over_http.call, "ended", Some("hung_up")).await;
+    for pair in [&over_a_socket, &over_http] {
+        let late = ended(pair).await.since(said);
+        assert!(late < Duration::from_secs(1), "dated {late:?} late");
+    }
     cluster.close().await;
 }
 

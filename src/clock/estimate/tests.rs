@@ -50,7 +50,7 @@ impl Node {
         let reading = Reading { said, asked: own, answered };
         match self.estimates.judge(reading) {
             Judged::Kept => {}
-            Judged::Follow(offset) => self.offset = offset,
+            Judged::Follow(offset) | Judged::Anew(offset) => self.offset = offset,
             Judged::Stepped(shift) => {
                 store.shift(shift);
                 if is_answered {
@@ -266,4 +266,19 @@ proptest! {
             }
         }
     }
+}
+
+/// A node that began just after a step which nobody had taken back yet stood still for as long as the step was.
+#[test]
+fn a_node_that_believed_a_step_does_not_wait_for_it() {
+    let clock = crate::clock::Clock::system();
+    let read = |raw: u64, shift, shifts| {
+        let said = StoreTime { raw: Timestamp::from_millis(raw), shift, shifts };
+        let now = clock.elapsed();
+        assert_eq!(clock.follow(Reading { said, asked: now, answered: now }), None, "it believes others");
+        clock.now().as_millis()
+    };
+    assert!(read(1_020_000, 0, 0) >= 1_020_000);
+    let taken_back = read(1_020_000, -20_000, 1);
+    assert!((1_000_000..1_005_000).contains(&taken_back), "{taken_back}");
 }

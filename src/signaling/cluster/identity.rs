@@ -130,7 +130,8 @@ impl StoreIdentity {
         }
     }
 
-    fn knows_connection(&self) -> bool {
+    /// Whether the store has said which it is since the connection to it was made.
+    pub fn knows_connection(&self) -> bool {
         let seen = self.seen.lock();
         seen.connection == self.store.connection() && !seen.is_given_up()
     }

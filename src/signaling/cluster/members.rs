@@ -32,6 +32,7 @@ pub struct Members {
 /// The renewals of this node's lease. Ages are by the monotonic clock, so that no step of another clock makes them.
 #[derive(Default)]
 struct Renewals {
+    first: Option<Duration>,
     /// Store time and age of the last one.
     last: Option<(Timestamp, Duration)>,
     /// Since when renewals went through without a gap.
@@ -113,6 +114,15 @@ impl Members {
         self.renewals.lock().mass_disconnect_until.is_some_and(|until| until > self.node.clock.uptime())
     }
 
+    /// Whether the time that this node has from the store is that of other nodes: one that begins just after a step of the
+    /// store's clock believes it, until another has taken it back with a renewal.
+    pub fn share_its_time(&self) -> bool {
+        let is_alone = self.leases.read().keys().all(|node| *node == self.node.id);
+        let renewals = self.renewals.lock();
+        let all = renewals.first.zip(renewals.last);
+        all.is_some_and(|(first, (_, last))| is_alone || last.saturating_sub(first) >= self.node.policy.lease_renewal)
+    }
+
     /// Whether this node's lease was ever renewed.
     pub fn has_renewed(&self) -> bool {
         self.renewals.lock().last.is_some()
@@ -129,6 +139,7 @@ impl Members {
             if gap || !continued {
                 renewals.well_since = Some(uptime);
             }
+            renewals.first.get_or_insert(uptime);
             renewals.last = Some((now, uptime));
             renewals.count(total, uptime);
             before
@@ -222,6 +233,24 @@ mod tests {
         assert_eq!(others(), [""; 0]);
         assert!(members.may_live(&session(1, "ana", "n3", 1)));
         assert_eq!(others(), ["n3"], "begun since, by a session it has");
+    }
+
+    /// Between its first reading of the store's clock and the next renewal of another it decides on no deadline of others.
+    #[test]
+    fn who_has_just_begun_shares_no_time_yet() {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let policy = Policy::for_tests();
+        let (traces, tasks, stop) = Default::default();
+        let id = NodeId::parse("n1").unwrap();
+        let members = Members::new(Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop }));
+        assert!(!members.share_its_time(), "the store said nothing yet");
+        members.renewed(vec![lease("n1", 1)], false);
+        assert!(members.share_its_time(), "there is nobody else");
+        members.renewed(vec![lease("n1", 1), lease("n2", 1)], true);
+        assert!(!members.share_its_time());
+        clock.advance(policy.lease_renewal);
+        members.renewed(vec![lease("n1", 1), lease("n2", 1)], true);
+        assert!(members.share_its_time());
     }
 
     /// In an old copy of the store a node that had gone long ago has sessions: nobody is well enough to call it dead for a

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::call::{Audience, Call, Command, Role, State, Timestamp};
+use crate::call::{Audience, Call, Command, Role, State, Timestamp, UserId};
 use crate::signaling::calls::Failure;
-use crate::signaling::cluster::StoreIdentity;
+use crate::signaling::cluster::{Leftover, StoreIdentity};
 use crate::signaling::commands::Commands;
 use crate::signaling::directory::Directory;
 use crate::signaling::presence::Presence;
@@ -52,36 +52,84 @@ impl Absences {
         }
     }
 
+    /// Removes a session that left, once what follows for its user's call is stored: whoever dies in between leaves a session
+    /// that others sweep. An error: the store failed, it is to be done again.
+    pub async fn leave(&self, gone: &SessionRecord, left_at: Timestamp) -> Result<(), StoreError> {
+        let others = self.begin(gone, Some(left_at)).await?;
+        self.remove(gone).await?;
+        if others {
+            // Two that leave at the same time take each other for there until they are removed.
+            self.begin_in_call(gone, Some(left_at)).await?;
+        }
+        Ok(())
+    }
+
+    /// Does once more what follows from a session that left while the store failed.
+    pub async fn take_leave(&self, left: &Leftover) -> Result<(), StoreError> {
+        match left.removed_at {
+            None => self.leave(&left.session, left.left_at).await,
+            Some(_) => self.remove(&left.session).await,
+        }
+    }
+
+    /// Removes a session that left.
+    pub async fn remove(&self, gone: &SessionRecord) -> Result<(), StoreError> {
+        if self.presence.store.unregister(gone).await? {
+            self.presence.went_away(&gone.user).await?;
+        }
+        Ok(())
+    }
+
     /// Stores the grace of a party whose device has no session left since `left_at`, then looks again: a session that
     /// came in between would otherwise be overlooked by both. Where nobody knows when it left, that is now, unless another
-    /// of its sessions did before. An error: the store failed, it is to be done again.
-    pub async fn begin(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<(), StoreError> {
+    /// of its sessions did before. Returns whether the device has other sessions. An error: the store failed, it is to be
+    /// done again.
+    pub async fn begin(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<bool, StoreError> {
         self.presence.post_presence(&gone.user, false);
         self.begin_in_call(gone, left_at).await
     }
 
     /// The same where its user is known to have gone.
-    pub async fn begin_in_call(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<(), StoreError> {
-        self.identity.all_restored().await?;
-        let call = match self.store.line(&gone.user).await {
-            Ok(Some(call)) => call,
-            // A call of another version is not ours to judge: its maximum ends it.
-            Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let Some(role) = call.role_of(&gone.user) else { return Ok(()) };
-        if !call.party(role).device.matches(&gone.device) || self.directory.is_still_there(&call, role).await {
-            return Ok(());
+    pub async fn begin_in_call(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<bool, StoreError> {
+        let Some(call) = self.line(&gone.user).await? else { return Ok(false) };
+        let Some(role) = call.role_of(&gone.user) else { return Ok(false) };
+        if !call.party(role).device.matches(&gone.device) {
+            return Ok(false);
+        }
+        if self.directory.is_still_there(&call, role).await? {
+            return self.stays(&call, role).await;
         }
         let at = match (left_at, call.party(role).absent_since) {
             (Some(at), _) => at,
             (None, None) => self.commands.node.now(),
-            (None, Some(_)) => return Ok(()),
+            (None, Some(_)) => return Ok(false),
         };
         match self.commands.apply(&call.id, &Command::Leave { role, at, acks: gone.acks }).await {
-            Ok(_) if self.directory.is_still_there(&call, role).await => self.ends(&call, role).await,
+            Ok(call) if self.directory.is_still_there(&call, role).await? => self.stays(&call, role).await,
             Err(Failure::Unavailable) => Err(StoreError::Unavailable("an absence could not be written".into())),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) | Err(_) => Ok(false),
         }
+    }
+
+    /// The call that a user is in. That he is in none is not believed of a store which came back while it was asked: the call
+    /// may not be put back yet.
+    async fn line(&self, user: &UserId) -> Result<Option<Call>, StoreError> {
+        loop {
+            self.identity.all_restored().await?;
+            match self.store.line(user).await {
+                Ok(None) if !self.identity.knows_connection() => {}
+                // A call of another version is not ours to judge: its maximum ends it.
+                Err(StoreError::Corrupt { .. }) => return Ok(None),
+                line => return line,
+            }
+        }
+    }
+
+    /// The device has other sessions: of an absence that was stored before they were seen nothing stays.
+    async fn stays(&self, call: &Call, role: Role) -> Result<bool, StoreError> {
+        if call.party(role).absent_since.is_some() {
+            self.ends(call, role).await?;
+        }
+        Ok(true)
     }
 }

@@ -78,13 +78,7 @@ impl Connections {
         if !registered.written {
             return Ok(ReconnectSnapshot::default());
         }
-        let alive = registered.sessions.iter().filter(|other| self.registrar.members.may_live(other)).count();
-        if alive == 1 {
-            self.presence.post_presence(&session.user, true);
-        }
-        if alive == 1 && !registered.subscribers.is_empty() {
-            self.presence.came_online(&session.user, registered.subscribers).await;
-        }
+        self.presence.came(&session.user, &registered).await;
         // After a loss the store may know less of its call than other nodes are about to put back.
         self.replay.identity.all_restored().await?;
         let snapshot = self.calls.reconnect_snapshot(&session.user).await?;
@@ -101,22 +95,15 @@ impl Connections {
         metrics::departed(session.sender().departure(found));
         metrics::sessions(self.local.len());
         let (record, left_at) = (self.registrar.record_of(session), self.node.now());
-        match self.registrar.sessions.unregister(&record).await {
-            Ok(true) => self.presence.went_away(&session.user).await,
-            Ok(false) => {}
-            Err(error) => {
-                tracing::debug!(session = %session.id, %error, "removing a session failed, to be repeated");
-                self.registration.remove_later(record.clone(), left_at);
-            }
+        let left = self.absences.leave(&record, left_at).await;
+        if let Err(error) = &left {
+            tracing::debug!(session = %session.id, %error, "removing a session failed, to be repeated");
         }
-        if self.registration.had_trouble_within(LATE_WRITES) {
-            // A registration that failed may run after its removal: it is removed once more.
-            self.registration.remove_later(record.clone(), left_at);
-        }
-        self.presence.unsubscribe_all_of(session).await;
-        if self.absences.begin(&record, Some(left_at)).await.is_err() {
+        // A registration that failed may run after its removal: it is removed once more.
+        if left.is_err() || self.registration.had_trouble_within(LATE_WRITES) {
             self.registration.remove_later(record, left_at);
         }
+        self.presence.unsubscribe_all_of(session).await;
     }
 
     /// What was said by a session is written. If it has left, that was judged before its user was in this call: begins the

@@ -93,8 +93,11 @@ impl Dismissals {
     /// Ends every session that came with a token which is no longer accepted, wherever it is.
     pub async fn revoke(self: &Arc<Self>, user: &UserId, token: TokenHash) {
         self.end_sessions_with(user, &token);
-        let Ok(sessions) = self.directory.sessions_of(user).await else { return };
-        let nodes: HashSet<_> = sessions.into_iter().map(|session| session.node).collect();
+        let nodes: HashSet<_> = match self.directory.sessions_of(user).await {
+            Ok(sessions) => sessions.into_iter().map(|session| session.node).collect(),
+            // Said once: whoever may have one is told.
+            Err(_) => self.members.others().into_iter().collect(),
+        };
         for node in nodes.into_iter().filter(|node| *node != self.node.id) {
             let body = Body::Revoked { user: user.clone(), token };
             self.messenger.post(node, self.node.now() + REVOCATION_LIFE, body).await;

@@ -92,7 +92,7 @@ impl Leaving {
         }
         // What the store fails others sweep, since the lease stays.
         stream::iter(self.registration.leftovers())
-            .for_each_concurrent(AT_ONCE, |left| async move { drop(self.sessions.unregister(&left.session).await) })
+            .for_each_concurrent(AT_ONCE, |left| async move { drop(self.connections.absences.take_leave(&left).await) })
             .await;
         self.timeline.flush().await;
         // Of a lease that expired others sweep what is left; without a lease nobody knows that it is.

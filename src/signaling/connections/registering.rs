@@ -67,6 +67,8 @@ impl Registering {
         let snapshot = self.registrar.calls.reconnect_snapshot(&session.user).await?;
         self.registrar.evict_surplus(&session.id, &registered.sessions, snapshot.line.as_ref()).await;
         if !session.has_joined() {
+            // Whether he was announced when he connected is not known.
+            self.absences.presence.came(&session.user, registered).await;
             self.tell_earlier(session, &snapshot).await?;
         }
         self.replay.replay(session, &snapshot).await;

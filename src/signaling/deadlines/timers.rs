@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Judge;
 use crate::call::Timestamp;
 use crate::signaling::call_cache::CallCache;
-use crate::signaling::cluster::StoreIdentity;
+use crate::signaling::cluster::{Members, StoreIdentity};
 use crate::signaling::node::NodeContext;
 use crate::store::CallStore;
 use crate::telemetry::metrics;
@@ -27,6 +27,7 @@ pub struct Timers {
     pub store: Arc<dyn CallStore>,
     pub cache: Arc<CallCache>,
     pub identity: Arc<StoreIdentity>,
+    pub members: Arc<Members>,
     pub judge: Arc<Judge>,
 }
 
@@ -56,7 +57,7 @@ impl Timers {
     pub async fn keep_claiming(self: Arc<Self>) {
         loop {
             self.node.clock.sleep(POLL).await;
-            if !self.identity.may_judge().await {
+            if !self.members.share_its_time() || !self.identity.may_judge().await {
                 continue;
             }
             let now = self.node.now();

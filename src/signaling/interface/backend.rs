@@ -40,6 +40,7 @@ impl Backend {
         let (commands, id) = (Arc::clone(&self.commands), id.clone());
         let (tell, answer) = oneshot::channel();
         let obeyed = self.node.to_its_end(async move { commands.obey(&id, command, tell).await });
+        let obeyed = self.node.obeying(self.node.clock.elapsed(), obeyed);
         // Its task has more to do when it has told.
         let obeyed = async {
             obeyed.await;
@@ -58,10 +59,18 @@ impl Backend {
         self.node.to_its_end(async move { Ok(direct.send(&user, DirectEvent::App { event, data }).await?) }).await
     }
 
-    /// Ends every session of a user, wherever it is, with a disconnect packet. Returns how many there were.
-    pub async fn send_away(&self, user: &UserId, reason: &str) -> Result<usize, Failure> {
+    /// Ends every session of a user, wherever it is, with a disconnect packet, once he is forgotten. Returns what came of the
+    /// forgetting, and how many sessions there were.
+    pub async fn send_away<T: Send + 'static>(
+        &self,
+        user: &UserId,
+        reason: &str,
+        forgetting: impl Future<Output = T> + Send + 'static,
+    ) -> (T, Result<usize, Failure>) {
         let (dismissals, user, reason) = (Arc::clone(&self.dismissals), user.clone(), reason.to_owned());
-        Ok(self.node.to_its_end(async move { dismissals.send_away(&user, &reason).await }).await?)
+        let sent_away = async move { (forgetting.await, dismissals.send_away(&user, &reason).await) };
+        let (forgotten, sessions) = self.node.to_its_end(sent_away).await;
+        (forgotten, sessions.map_err(Failure::from))
     }
 
     /// Ends every session that came with a token which is no longer accepted, wherever it is.

@@ -8,6 +8,7 @@ mod operators;
 mod phones;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,11 @@ impl Signaling {
 
     pub fn node(&self) -> &NodeId {
         &self.node.id
+    }
+
+    /// Obeys a word that was said at this moment of [`Clock::elapsed`]: what it changes is dated by it.
+    pub async fn obeying<T>(&self, said: Duration, work: impl Future<Output = T>) -> T {
+        self.node.obeying(said, work).await
     }
 
     /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.

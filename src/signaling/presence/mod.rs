@@ -13,7 +13,7 @@ use super::node::NodeContext;
 use super::sessions::Session;
 use crate::bus::Body;
 use crate::call::{NodeId, UserId};
-use crate::store::{SessionStore, StoreError};
+use crate::store::{Registered, SessionStore, StoreError};
 use crate::telemetry::metrics::{self, Limit};
 pub use subscriptions::Subscriptions;
 pub use webhooks::PresenceWebhooks;
@@ -100,16 +100,20 @@ impl Presence {
         Ok(())
     }
 
-    /// The user's first session came: the subscribers are told.
-    pub async fn came_online(self: &Arc<Self>, user: &UserId, subscribers: Vec<NodeId>) {
-        self.announce(user, true, subscribers).await;
+    /// A session was registered: where it is the user's only one, the subscribers are told that he came.
+    pub async fn came(self: &Arc<Self>, user: &UserId, registered: &Registered) {
+        if registered.sessions.iter().filter(|session| self.members.may_live(session)).count() == 1 {
+            self.post_presence(user, true);
+            self.announce(user, true, &registered.subscribers).await;
+        }
     }
 
-    /// The user's last session may have gone: the nodes that subscribed find out whether the user stays away.
-    pub async fn went_away(self: &Arc<Self>, user: &UserId) {
-        if let Ok(subscribers) = self.store.subscribers(user).await {
-            self.announce(user, false, subscribers).await;
-        }
+    /// The user's last session may have gone: the nodes that subscribed find out whether the user stays away. An error: the
+    /// store failed, nobody was told.
+    pub async fn went_away(self: &Arc<Self>, user: &UserId) -> Result<(), StoreError> {
+        let subscribers = self.store.subscribers(user).await?;
+        self.announce(user, false, &subscribers).await;
+        Ok(())
     }
 
     /// Has the backend told by webhook that a user came, or, if he stays away, that he went. Of who comes and goes all the
@@ -145,16 +149,16 @@ impl Presence {
         });
     }
 
-    async fn announce(self: &Arc<Self>, user: &UserId, online: bool, subscribers: Vec<NodeId>) {
+    async fn announce(self: &Arc<Self>, user: &UserId, online: bool, subscribers: &[NodeId]) {
         let now = self.node.now();
         for node in subscribers {
-            if node == self.node.id {
+            if *node == self.node.id {
                 self.tell_presence(user, online);
-            } else if self.members.is_dead(&node) {
-                let _ = self.store.unsubscribe(std::slice::from_ref(user), &node).await;
+            } else if self.members.is_dead(node) {
+                let _ = self.store.unsubscribe(std::slice::from_ref(user), node).await;
             } else {
                 let body = Body::Presence { user: user.clone(), online };
-                self.messenger.post(node, now + NEWS_LIFE, body).await;
+                self.messenger.post(node.clone(), now + NEWS_LIFE, body).await;
             }
         }
     }

@@ -287,6 +287,7 @@ pub async fn start(parts: Parts) -> Arc<Signaling> {
         store: Arc::clone(&store),
         cache,
         identity: Arc::clone(&identity),
+        members: Arc::clone(&members),
         judge,
     });
     let lease_task = Arc::new(LeaseTask {

@@ -86,36 +86,22 @@ impl DeadNodes {
             }
             let done: Vec<UserId> = stream::iter(of_users)
                 .map(|(user, sessions)| async move {
-                    let dealt_with = self.dealt_with(&sessions, lease).await;
-                    dealt_with.then_some(user)
+                    let dealt_with = self.deal_with(&user, &sessions, lease).await;
+                    dealt_with.is_ok().then_some(user)
                 })
                 .buffer_unordered(AT_ONCE)
                 .filter_map(|user| async move { user })
                 .collect()
                 .await;
             self.sessions.swept(lease, &done).await?;
-            self.are_gone_from_the_store(done);
         }
     }
 
-    /// Starts the absence of a user's devices that were on a dead node; false where the store failed that.
-    async fn dealt_with(&self, sessions: &[SessionRecord], lease: &Lease) -> bool {
+    /// Starts the absence of a user's devices that were on a dead node, and tells who subscribed to him.
+    async fn deal_with(&self, user: &UserId, sessions: &[SessionRecord], lease: &Lease) -> Result<(), StoreError> {
         for session in sessions {
-            if self.absences.begin(session, Some(lease.expires_at)).await.is_err() {
-                return false;
-            }
+            self.absences.begin(session, Some(lease.expires_at)).await?;
         }
-        true
-    }
-
-    /// Tells the subscribers of the users who have no other session.
-    fn are_gone_from_the_store(&self, users: Vec<UserId>) {
-        let presence = Arc::clone(&self.absences.presence);
-        self.node.spawn(async move {
-            let presence = &presence;
-            stream::iter(users)
-                .for_each_concurrent(AT_ONCE, |user| async move { presence.went_away(&user).await })
-                .await;
-        });
+        self.absences.presence.went_away(user).await
     }
 }

@@ -50,12 +50,11 @@ impl LeaseTask {
         let continued = self.lease.ask_renewal(old).await?;
         self.identity.check().await?;
         let left = self.registration.leftovers();
-        self.renewing(old, self.unregister(&left)).await?;
         let wanted = self.registration.wanted();
         let refresh = self.registration.wants_refresh();
         let anew = !continued || self.registration.begins_anew();
         if !anew && wanted.is_none() && !refresh {
-            self.renewing(old, self.are_absent(&left)).await?;
+            self.renewing(old, self.take_leave(&left)).await?;
             self.renewing(old, self.registering.renew_subscriptions()).await?;
             return self.sweep_own_past(old).await;
         }
@@ -90,7 +89,7 @@ impl LeaseTask {
         if let Some(wanted) = wanted {
             self.registration.registered(wanted);
         }
-        self.renewing(new, self.are_absent(&left)).await?;
+        self.renewing(new, self.take_leave(&left)).await?;
         self.sweep_own_past(new).await
     }
 
@@ -118,27 +117,14 @@ impl LeaseTask {
         self.renewing(epoch, self.own_past.sweep(self.lease.of_epoch(epoch))).await
     }
 
-    /// Removes sessions that left while the store failed.
-    async fn unregister(&self, left: &[Leftover]) -> Result<(), StoreError> {
-        let removals =
-            stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |Leftover { session, .. }| async move {
-                if self.sessions.unregister(session).await? {
-                    self.absences.presence.went_away(&session.user).await;
-                }
-                Ok(())
-            });
-        removals.await
-    }
-
-    /// Begins what follows for those of them that were in a call, after whatever lives is registered; once for each.
-    async fn are_absent(&self, left: &[Leftover]) -> Result<(), StoreError> {
-        let absences = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |leftover| async move {
-            if leftover.removed_at.is_none() {
-                Box::pin(self.absences.begin(&leftover.session, Some(leftover.left_at))).await?;
-            }
+    /// Does once more what follows from sessions that left while the store failed, after whatever lives is registered.
+    async fn take_leave(&self, left: &[Leftover]) -> Result<(), StoreError> {
+        let leaves = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |leftover| async move {
+            // On the heap: the lease task is deep already.
+            Box::pin(self.absences.take_leave(leftover)).await?;
             self.registration.is_removed(&leftover.session);
             Ok(())
         });
-        absences.await
+        leaves.await
     }
 }

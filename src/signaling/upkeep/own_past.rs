@@ -76,10 +76,11 @@ impl OwnPast {
                     // On the heap: the lease task is deep already.
                     Box::pin(self.absences.begin(session, None)).await?;
                 }
-                self.sessions.swept(&lease, &users.into_iter().collect::<Vec<_>>()).await?;
+                // Before they are removed: a reply that is lost must not be the last to know of them.
                 for session in &gone {
-                    self.absences.presence.went_away(&session.user).await;
+                    self.absences.presence.went_away(&session.user).await?;
                 }
+                self.sessions.swept(&lease, &users.into_iter().collect::<Vec<_>>()).await?;
                 metrics::sessions_swept(gone.len());
             }
         }

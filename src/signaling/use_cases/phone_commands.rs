@@ -101,7 +101,6 @@ impl PhoneCommands {
 
     /// Applies a command, keeps it for a call that is not initiated yet, and retries it while the store fails.
     async fn judge(&self, id: &CallId, command: Command) -> Result<Call, Failure> {
-        let said = self.commands.node.clock.elapsed();
         let judged = if self.queue.holds(id) {
             // In order per call: behind those that wait already.
             Err(Failure::Unavailable)
@@ -113,7 +112,7 @@ impl PhoneCommands {
         };
         match &judged {
             Ok(call) => self.look_for_sender(call, &command).await,
-            Err(Failure::Unavailable) => self.queue.owe_since(said, id, Owed::Command(command)),
+            Err(Failure::Unavailable) => self.queue.owe(id, Owed::Command(command)),
             Err(Failure::NotFound | Failure::Refused { .. } | Failure::RateLimited { .. }) => {}
         }
         judged

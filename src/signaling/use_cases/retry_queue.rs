@@ -48,17 +48,12 @@ impl RetryQueue {
 
     /// Keeps what could not be done now.
     pub fn owe(&self, id: &CallId, owed: Owed) {
-        self.owe_since(self.node.clock.elapsed(), id, owed);
-    }
-
-    /// The same of what was said at this moment of [`Clock::elapsed`](crate::clock::Clock::elapsed).
-    pub fn owe_since(&self, said: Duration, id: &CallId, owed: Owed) {
-        self.push(id.clone(), owed, said, false);
+        self.push(id.clone(), owed, self.node.said(), false);
     }
 
     /// What is being done and takes its time has its place in the order.
     pub fn takes_its_turn(self: &Arc<Self>, id: &CallId, owed: Owed) -> Turn {
-        let number = self.push(id.clone(), owed, self.node.clock.elapsed(), true);
+        let number = self.push(id.clone(), owed, self.node.said(), true);
         Turn { queue: Arc::clone(self), number }
     }
 

@@ -1,7 +1,7 @@
 //! A store that counts how sessions are asked for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,12 +20,19 @@ pub struct CountingSessions {
     pub sweeps: AtomicUsize,
     /// So many of the next questions about many fail.
     pub to_fail: AtomicUsize,
+    /// Questions about one user fail, and are counted.
+    pub fails: AtomicBool,
+    /// Nothing is removed, and whoever asks for it is not answered.
+    pub hangs: AtomicBool,
+    /// So many of the next registrations are written, and their replies lost.
+    pub to_lose: AtomicUsize,
 }
 
 impl CountingSessions {
     pub fn new(store: Arc<dyn SessionStore>) -> Self {
-        let [of_one, of_many, renewals, sweeps, to_fail] = Default::default();
-        Self { store, of_one, of_many, renewals, sweeps, to_fail }
+        let [of_one, of_many, renewals, sweeps, to_fail, to_lose] = Default::default();
+        let [fails, hangs] = Default::default();
+        Self { store, of_one, of_many, renewals, sweeps, to_fail, fails, hangs, to_lose }
     }
 }
 
@@ -33,6 +40,9 @@ impl CountingSessions {
 impl SessionStore for CountingSessions {
     async fn sessions(&self, user: &UserId) -> Result<Vec<SessionRecord>, StoreError> {
         self.of_one.fetch_add(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
         self.store.sessions(user).await
     }
 
@@ -45,10 +55,17 @@ impl SessionStore for CountingSessions {
     }
 
     async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError> {
-        self.store.register(session).await
+        let registered = self.store.register(session).await;
+        if self.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
+        registered
     }
 
     async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.store.unregister(session).await
     }
 
