@@ -193,6 +193,7 @@ impl App {
             Arc::clone(&wires),
             Arc::clone(&to_engine),
             config.ping_timeout,
+            limits.events_per_minute > 0,
             tasks.clone(),
             stop.clone(),
         );

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::handover::Handover;
 use super::handshake::{accept_key, parameter};
-use crate::socket::{Engine, SEPARATOR, Transport, Wire};
+use crate::socket::{Engine, Post, SEPARATOR, Transport, Wire};
 
 /// What the engine reads of a head.
 const NEEDED: [HeaderName; 2] = [CONTENT_TYPE, SEC_WEBSOCKET_KEY];
@@ -86,8 +86,12 @@ pub async fn engine_requests(State(switch): State<Arc<EngineDoor>>, request: Req
         (Some(accept), Some(upgrade)) => return switch.open(accept, upgrade, kept),
         (_, upgrade) => upgrade,
     };
+    let post = parts.extensions.remove::<Arc<Post>>();
+    if let Some(post) = &post {
+        post.turn().await;
+    }
     let is_post = parts.method == Method::POST;
-    let mut small = Request::new(if is_post { of_few_packets(body) } else { body });
+    let mut small = Request::new(if is_post { of_few_packets(body, post) } else { body });
     *small.method_mut() = parts.method;
     *small.version_mut() = parts.version;
     *small.uri_mut() = match opens {
@@ -106,13 +110,21 @@ pub async fn engine_requests(State(switch): State<Arc<EngineDoor>>, request: Req
     switch.engine.answer(small).await.map(Body::new)
 }
 
-/// The same body, which breaks off where it has too many packets; the engine closes the session of one that does.
-fn of_few_packets(body: Body) -> Body {
+/// The same body, which breaks off where it has too many packets; the engine closes the session of one that does. Its session
+/// pays for them, where it is paced.
+fn of_few_packets(body: Body, post: Option<Arc<Post>>) -> Body {
     let mut separators = 0;
     Body::from_stream(body.into_data_stream().map(move |bytes| {
         let bytes = bytes.map_err(io::Error::other)?;
-        separators += bytes.iter().filter(|byte| **byte == SEPARATOR).count();
-        if separators < PACKETS_AT_MOST { Ok(bytes) } else { Err(io::Error::other("too many packets in a body")) }
+        let more = bytes.iter().filter(|byte| **byte == SEPARATOR).count();
+        separators += more;
+        if separators >= PACKETS_AT_MOST {
+            return Err(io::Error::other("too many packets in a body"));
+        }
+        if let Some(post) = &post {
+            post.read(more);
+        }
+        Ok(bytes)
     }))
 }
 

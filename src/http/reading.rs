@@ -46,9 +46,11 @@ enum Stage {
     Head {
         since: Instant,
     },
+    /// `is_wanted`: somebody reads it. Until then it is not slow.
     Body {
         since: Instant,
         bytes: u64,
+        is_wanted: bool,
     },
     /// The request is complete; `early`: of a further one bytes have come.
     Answering {
@@ -72,10 +74,10 @@ impl Reading {
         let unsaid = match state.stage {
             Stage::Idle { since } => Some((since + self.times.idle, Cut::Idle)),
             Stage::Head { since } => Some((since + self.times.head, Cut::Head)),
-            Stage::Body { since, bytes } => {
+            Stage::Body { since, bytes, is_wanted } => {
                 let worth = Duration::from_secs_f64(bytes as f64 / f64::from(self.times.bytes_per_second.max(1)));
                 let (whole, slow) = (since + self.times.body, since + self.times.grace + worth);
-                Some(if slow < whole { (slow, Cut::SlowBody) } else { (whole, Cut::Body) })
+                Some(if is_wanted && slow < whole { (slow, Cut::SlowBody) } else { (whole, Cut::Body) })
             }
             Stage::Answering { .. } => None,
             Stage::Upgraded => return None,
@@ -109,14 +111,14 @@ impl Reading {
         }
         let client = client();
         let mut state = self.state.lock();
-        state.stage = Stage::Body { since: Instant::now(), bytes: 0 };
+        state.stage = Stage::Body { since: Instant::now(), bytes: 0, is_wanted: false };
         // What came with the head is the client's from now on.
         let held = state.held;
         self.draw(&mut state, 0);
         state.client = client;
         self.draw(&mut state, held);
         drop(state);
-        Body::new(Asked { body, reading: Arc::clone(self), is_complete: false })
+        Body::new(Asked { body, reading: Arc::clone(self), is_wanted: false, is_complete: false })
     }
 
     /// All of the answer was handed over, or a websocket begins.
@@ -125,6 +127,13 @@ impl Reading {
             self.state.lock().stage = Stage::Upgraded;
         }
         Answer { body, reading: Arc::clone(self) }
+    }
+
+    /// From now on it is the client who is waited for.
+    fn wants(&self) {
+        if let Stage::Body { since, is_wanted, .. } = &mut self.state.lock().stage {
+            (*since, *is_wanted) = (Instant::now(), true);
+        }
     }
 
     /// All of the request has come, or nobody wants the rest.
@@ -177,6 +186,7 @@ impl Drop for Reading {
 struct Asked {
     body: hyper::body::Incoming,
     reading: Arc<Reading>,
+    is_wanted: bool,
     is_complete: bool,
 }
 
@@ -197,6 +207,9 @@ impl HttpBody for Asked {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if !std::mem::replace(&mut self.is_wanted, true) {
+            self.reading.wants();
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if frame.is_none() || self.body.is_end_stream() {
             self.complete();

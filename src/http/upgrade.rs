@@ -20,7 +20,7 @@ use super::engine::{self, EngineDoor};
 use super::handover::Handover;
 use super::handshake::accept_key;
 use super::probe::{self, PROBE_ANSWER, PROBE_FRAMES};
-use crate::socket::{Wire, Wires};
+use crate::socket::{EngineId, Wire, Wires};
 use crate::telemetry::metrics::{self, Upgraded};
 
 /// A poll that comes during a probe is held for so long: the client moves when it has no poll open, and may not know yet
@@ -47,6 +47,8 @@ pub struct OwnSessions {
     sessions: Mutex<HashMap<Box<str>, Arc<watch::Sender<Stage>>>>,
     /// A probe that takes longer has failed.
     patience: Duration,
+    /// What is posted is read no faster than phones speak.
+    paced: bool,
     wires: Arc<Wires>,
     engine: Arc<EngineDoor>,
     tasks: TaskTracker,
@@ -90,10 +92,11 @@ impl OwnSessions {
         wires: Arc<Wires>,
         engine: Arc<EngineDoor>,
         patience: Duration,
+        paced: bool,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new(Self { sessions: Mutex::default(), patience, wires, engine, tasks, stop })
+        Arc::new(Self { sessions: Mutex::default(), patience, paced, wires, engine, tasks, stop })
     }
 
     fn seat(self: &Arc<Self>, id: &str) -> Seat {
@@ -135,6 +138,7 @@ impl OwnSessions {
             match *request.method() {
                 _ if websocket => self.open(id, wire, request, next).await,
                 Method::GET => self.poll(id, request, next).await,
+                Method::POST if self.paced => self.post(id, request, next).await,
                 _ => next.run(request).await,
             }
         };
@@ -145,6 +149,17 @@ impl OwnSessions {
             () = self.wires.closed(id), if receives => unknown_session(),
             response = served => response,
         }
+    }
+
+    /// Of all that a session posts the engine reads so much in a second, by however many requests and nodes it comes.
+    async fn post(&self, id: &str, mut request: Request, next: Next) -> Response {
+        let Some(posts) = EngineId::parse(id).and_then(|id| self.wires.transports().posts(id)) else {
+            return unknown_session();
+        };
+        // The official server takes one at a time.
+        let Some(post) = posts.begin() else { return bad_request() };
+        request.extensions_mut().insert(post);
+        next.run(request).await
     }
 
     /// One that waits is answered with a no-op when its client can move to a websocket; the
@@ -275,7 +290,7 @@ pub(super) fn unknown_session() -> Response {
     (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// As the official server says it of an upgrade that can't be.
+/// As the official server says it of what can't be.
 fn bad_request() -> Response {
     let body = r#"{"code":3,"message":"Bad request"}"#;
     (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], body).into_response()
@@ -290,7 +305,8 @@ mod tests {
     async fn a_session_has_one_probe_and_nothing_is_kept_of_it() {
         let wires = Arc::new(Wires::new(Duration::ZERO));
         let engine = EngineDoor::new(Engine::without_sessions(), TaskTracker::new(), CancellationToken::new());
-        let own = OwnSessions::new(wires, engine.into(), Duration::ZERO, TaskTracker::new(), CancellationToken::new());
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let own = OwnSessions::new(wires, engine.into(), Duration::ZERO, true, tasks, stop);
         let probe = own.probe("a").unwrap();
         assert!(own.probe("a").is_none() && own.probe("b").is_some());
         let poll = own.seat("a");

@@ -1,4 +1,4 @@
-//! How fast a websocket is read. A phone says a few things a second; of who says thousands no more is read than this, and the
+//! How fast a websocket is read, and what is posted by a client that polls. A phone says a few things a second; of who says thousands no more is read than this, and the
 //! rest waits in the network, at whoever says it: refusing each would cost the node more than it costs him.
 
 use std::pin::Pin;
@@ -15,7 +15,7 @@ const PER_PING: Duration = Duration::from_micros(150);
 /// Frames that are read at once: more than an app has to say that comes back.
 const AT_ONCE: u32 = 256;
 
-/// The frames of one websocket, as time pays for them.
+/// The frames of one websocket, or the packets of one polling session, as time pays for them.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// When all that was read is paid for.
@@ -32,7 +32,7 @@ impl Pace {
     }
 
     /// When more may be read, if not at once.
-    fn next(&self, now: Instant) -> Option<Instant> {
+    pub fn next(&self, now: Instant) -> Option<Instant> {
         self.paid_at?.checked_sub(PER_FRAME * AT_ONCE).filter(|next| *next > now)
     }
 

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::posts::Posts;
 use crate::clock::Clock;
 use crate::fairness::Fairness;
 
@@ -30,8 +31,8 @@ pub struct Transports {
     open: AtomicUsize,
     /// Of these, those that are no sessions yet.
     unused: AtomicUsize,
-    /// Those that further requests may name.
-    named: Mutex<HashSet<EngineId>>,
+    /// Those that further requests may name, and what these post.
+    named: Mutex<HashMap<EngineId, Arc<Posts>>>,
     /// Microseconds from an accepted CONNECT to a session that is ready, lately.
     served: AtomicU64,
 }
@@ -63,7 +64,12 @@ impl Transports {
 
     /// Whether the engine has this session, and its client has been told the id.
     pub fn is_live(&self, id: EngineId) -> bool {
-        self.named.lock().contains(&id)
+        self.named.lock().contains_key(&id)
+    }
+
+    /// What the client of this session posts; absent where the engine has no such session.
+    pub fn posts(&self, id: EngineId) -> Option<Arc<Posts>> {
+        self.named.lock().get(&id).cloned()
     }
 
     /// How long sessions took lately from an accepted CONNECT until they were ready.
@@ -140,7 +146,7 @@ impl Naming {
         if let Some(begun) = self.0.upgrade()
             && begun.name.set(id).is_ok()
         {
-            begun.transports.named.lock().insert(id);
+            begun.transports.named.lock().insert(id, Arc::default());
         }
     }
 }
@@ -183,13 +189,13 @@ mod tests {
         naming.name(id);
         let engine = opened.clone();
         drop(opened);
-        assert!(transports.is_live(id) && transports.open() == 2);
+        assert!(transports.is_live(id) && transports.posts(id).is_some() && transports.open() == 2);
         assert_eq!(transports.unused(), 2);
         engine.accepted();
         engine.accepted();
         assert_eq!(transports.unused(), 1);
         drop((engine, unnamed));
-        assert!(!transports.is_live(id) && transports.unused() == 0);
+        assert!(!transports.is_live(id) && transports.posts(id).is_none() && transports.unused() == 0);
         naming.name(id);
         assert_eq!((transports.open(), transports.named()), (0, 0));
     }

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{join_all, select_all};
 use onlycare_signaling::call::UserId;
 use onlycare_signaling::store::RingBudget;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::cluster::{get, post};
 use crate::harness::phone::{initiate, unique, unique_call};
+use crate::harness::poller::Poller;
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
 use crate::harness::{Backend, Cluster, Phone, Profile, until};
@@ -31,6 +35,60 @@ async fn a_flood_is_read_no_faster_than_phones_speak() {
     let took = began.elapsed();
     assert!(took > Duration::from_millis(2_300), "1,256 events were read in {took:?}");
     assert!(phone.keep_connected());
+}
+
+/// The same of who polls, at his node or by another. A body that waits for its turn is not a slow one. Fails before: a body of
+/// 256 packets was read at once, and the next too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_over_polling_is_read_no_faster_than_phones_speak() {
+    let cluster = Cluster::tuned(Backend::Memory, 2, |config| {
+        config.limits.events_per_minute = 100;
+        (config.reading.grace, config.reading.bytes_per_second) = (Duration::from_millis(500), 1_000_000);
+    })
+    .await;
+    let event = format!("42{}", json!(["call:ringing", {"callId": "no-such-call"}]));
+    let body = vec![event; 252].join("\u{1e}");
+    join_all([0, 1].map(|node| {
+        let (cluster, body) = (&cluster, &body);
+        async move {
+            let mut phone = Poller::open(cluster.address(0), &unique("ana")).await;
+            phone.address = cluster.address(node);
+            let began = Instant::now();
+            for _ in 0..5 {
+                phone.post(body).await;
+            }
+            let last = phone.ask("call:end", json!({"callId": "no-such-call"})).await;
+            assert!(last.contains(r#""success":false"#), "{last}");
+            let took = began.elapsed();
+            assert!(took > Duration::from_millis(2_300), "1,260 events were read in {took:?} by node {node}");
+        }
+    }))
+    .await;
+}
+
+/// A session posts no more bodies at once than a client that gave some up. Fails before: as many as it liked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_posts_few_bodies_at_once() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| {
+        (config.limits.events_per_minute, config.reading.grace) = (100, SOON);
+    })
+    .await;
+    let phone = Poller::open(cluster.address(0), &unique("ana")).await;
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={}", phone.sid);
+    let says = format!("POST {path} HTTP/1.1\r\nhost: n\r\ncontent-length: 9\r\n\r\n3");
+    let halves = (0..5).map(|_| {
+        let (address, says) = (phone.address, &says);
+        Box::pin(async move {
+            let mut half = TcpStream::connect(address).await.unwrap();
+            half.write_all(says.as_bytes()).await.unwrap();
+            let mut answer = [0; 1024];
+            let read = half.read(&mut answer).await.unwrap_or_default();
+            String::from_utf8_lossy(&answer[..read]).into_owned()
+        })
+    });
+    let (answer, _, others) = tokio::time::timeout(SOON, select_all(halves)).await.expect("one of the five is answered");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(others.into_iter().all(|other| other.now_or_never().is_none()), "another was answered");
 }
 
 /// A phone that sends too much is told so, and can still end its call.
