@@ -22,12 +22,13 @@ const WAITING: [&str; 11] = [
 /// Likewise, each with a cluster of its own.
 const WAITING_ALONE: [&str; 5] = ["large-head", "unread", "half-messages", "ring-again", "dial-a-party"];
 /// One after the other, with the seconds after which their bound shows.
-const FLOODS: [(&str, Option<u32>); 6] = [
+const FLOODS: [(&str, Option<u32>); 7] = [
     ("descriptors", Some(12)),
     ("handshakes", Some(6)),
     ("pings", Some(6)),
     ("subscriptions", Some(4)),
     ("events", Some(4)),
+    ("events-polling", Some(4)),
     ("api-flood", Some(4)),
 ];
 /// Beside those. What is kept of an id shows against what newcomers are worth only where many came.

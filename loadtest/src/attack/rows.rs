@@ -180,6 +180,12 @@ pub const ROWS: &[Row] = &[
     row("many-devices", "800 sockets of one user, each a device, four reconnecting", 25, &[AtMost("alive", 40.0)]),
     row("subscriptions", "500 presence ids again and again", 15, &[AtMost("ids_per_minute", 20_000.0)]),
     row("events", "10 users who send events as fast as they can", 12, &[]),
+    row(
+        "events-polling",
+        "10 users who post events by polling as fast as they can, four bodies of 250 each at a time",
+        12,
+        &[AtMost("events_per_second", 10_000.0), AtLeast("events_per_second", 100.0)],
+    ),
     row("api-flood", "questions to /health and /api/ as fast as 10 connections carry", 12, &[]),
     row(
         "ring-again",
