@@ -8,6 +8,7 @@ use reqwest::{StatusCode, Url};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
+use super::blame::Blame;
 use super::network::{PublicOnly, is_public};
 use super::pace::Pace;
 use super::schedule::{push_failed, record_failed};
@@ -68,7 +69,7 @@ pub struct Endpoint {
 /// What an attempt came to.
 enum Attempt {
     Delivered,
-    Failed { error: String, wait: Option<Duration> },
+    Failed { error: String, wait: Option<Duration>, blame: Blame },
     Gone,
 }
 
@@ -165,7 +166,7 @@ impl Endpoint {
             Ok(response) => response,
             Err(error) => {
                 metrics::webhook_failed(if error.is_timeout() { "timed_out" } else { "unreachable" });
-                return Attempt::Failed { error: causes(&error.without_url()), wait: None };
+                return Attempt::Failed { error: causes(&error.without_url()), wait: None, blame: Blame::Receiver };
             }
         };
         let status = response.status();
@@ -195,7 +196,7 @@ impl Endpoint {
         if matches!(status.as_u16(), 429 | 502 | 503 | 504) {
             self.pace.too_much(wait, self.clock.elapsed());
         }
-        Attempt::Failed { error: format!("HTTP {}", status.as_u16()), wait }
+        Attempt::Failed { error: format!("HTTP {}", status.as_u16()), wait, blame: Blame::of(status) }
     }
 
     /// Makes an attempt; `after` says when a message that failed is sent again.
@@ -227,8 +228,9 @@ impl Endpoint {
                 }
                 Settled::Later { at: self.clock.now() + UNTIL_SWITCHED_ON, attempts: claim.attempts }
             }
-            Attempt::Failed { error, wait } => {
-                let rest = self.pace.failed(&claim.message.id, probe, self.clock.elapsed());
+            Attempt::Failed { error, wait, blame } => {
+                let Some(culprit) = blame.culprit(&claim.message) else { return after(&error, wait) };
+                let rest = self.pace.failed(&culprit, probe, self.clock.elapsed());
                 if probe {
                     return Settled::Later { at: self.clock.now() + rest, attempts: claim.attempts };
                 }

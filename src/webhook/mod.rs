@@ -1,5 +1,6 @@
 //! Signed webhooks from the outbox, as the Standard Webhooks specification 1.0.0 has them.
 
+mod blame;
 mod endpoint;
 mod network;
 mod pace;

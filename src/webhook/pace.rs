@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// So many different messages failed in a row: it is not the message. From then on only single probes are sent.
+/// So many different messages failed in a row, or those of so many users: it is the receiver. From then on only single probes
+/// are sent.
 const THRESHOLD: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -25,7 +26,7 @@ pub(super) struct Pace {
 }
 
 struct State {
-    /// The messages that failed since the last success, up to the threshold.
+    /// What failed since the last success, up to the threshold: messages, and users.
     failed: HashSet<String>,
     pause: Duration,
     /// Nothing is sent before.
@@ -75,11 +76,11 @@ impl Pace {
     }
 
     /// Returns how long the receiver is left alone. What was sent before it was and fails meanwhile is no news.
-    pub fn failed(&self, message: &str, probe: bool, now: Duration) -> Duration {
+    pub fn failed(&self, culprit: &str, probe: bool, now: Duration) -> Duration {
         let mut state = self.state.lock();
         let was_open = state.is_open();
         if !was_open {
-            state.failed.insert(message.to_owned());
+            state.failed.insert(culprit.to_owned());
         }
         let news = if was_open { probe && now >= state.rest_until } else { state.is_open() };
         if news {

@@ -1,6 +1,6 @@
 //! Milestones of calls reach the backend by webhook: signed, in order, at least once, in nobody's way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -251,13 +251,17 @@ async fn a_backend_in_any_mood_loses_no_webhook() {
     join_all(moods.map(|mood| async move {
         let receiver = Receiver::start().await;
         let cluster = with_webhooks(Backend::Memory, 2, &receiver).await;
-        let ana = cluster.phone(0, &unique("ana")).await;
         let bo = cluster.phone(1, &unique("bo")).await;
+        // Several: what it answers to one of them may be about him.
+        let mut callers = Vec::new();
+        for _ in 0..6 {
+            callers.push(cluster.phone(0, &unique("ana")).await);
+        }
         receiver.answer(mood);
         let mut calls = Vec::new();
-        for _ in 0..12 {
+        for caller in callers.iter().cycle().take(12) {
             let started = Instant::now();
-            calls.push(ana.completes_call(&bo).await);
+            calls.push(caller.completes_call(&bo).await);
             assert!(started.elapsed() < Duration::from_secs(2), "{mood:?}: {:?}", started.elapsed());
         }
         receiver.until("some attempts", |receiver| (receiver.hooks().len() >= 5).then_some(())).await;
@@ -275,7 +279,40 @@ async fn a_backend_in_any_mood_loses_no_webhook() {
             assert_eq!(*known, format!("{} {}", hook.call(), hook.kind));
         }
         assert_eq!(cluster.shared.outbox.backlog().await.unwrap().dead, 0);
-        drop((ana, bo));
+        drop((callers, bo));
+        cluster.close().await;
+    }))
+    .await;
+}
+
+/// A receiver that knows nothing of one user's calls is still there for the others'. Fails before: after five of his messages it
+/// was only probed, and their pushes waited with his.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_of_one_user_delays_no_push_of_another() {
+    join_all([404, 422].map(|status| async move {
+        let receiver = Receiver::start().await;
+        let cluster = with_webhooks(Backend::Memory, 1, &receiver).await;
+        let (eve, ana) = (cluster.phone(0, &unique("eve")).await, cluster.phone(0, &unique("ana")).await);
+        receiver.answer_of(&eve.user, Answer::Status(status));
+        for _ in 0..10 {
+            let id = unique_call();
+            eve.call(&id, &unique("nobody")).await;
+            eve.cancel(&id).await;
+        }
+        // Of each call the first message, and nothing waits for another call's.
+        let refused = |receiver: &Receiver| {
+            let first = receiver.hooks().into_iter().filter(|hook| hook.kind == "call.initiated");
+            first.map(|hook| hook.id).collect::<HashSet<_>>().len() == 10
+        };
+        let all = |receiver: &Receiver| refused(receiver).then_some(());
+        receiver.within(Duration::from_secs(3), &format!("ten that it answers {status}"), all).await;
+        let (id, started) = (unique_call(), Instant::now());
+        ana.call(&id, &unique("bo")).await;
+        let push = receiver.expect(&id, "call.push_required").await;
+        assert!(push.at - started < Duration::from_secs(1), "{status}: after {:?}", push.at - started);
+        ana.cancel(&id).await;
+        receiver.expect(&id, "call.cancelled").await;
+        drop((eve, ana));
         cluster.close().await;
     }))
     .await;
@@ -305,7 +342,7 @@ async fn a_call_id_that_is_used_again_has_messages_of_its_own() {
             cluster.advance(2);
         }
     }
-    let ids: std::collections::HashSet<String> = receiver.taken(&id).into_iter().map(|hook| hook.id).collect();
+    let ids: HashSet<String> = receiver.taken(&id).into_iter().map(|hook| hook.id).collect();
     assert_eq!(ids.len(), 6, "{ids:?}");
     drop((ana, bo));
     cluster.close().await;

@@ -1,5 +1,6 @@
 //! A receiver of webhooks that checks signatures, remembers what came, and has moods.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,6 +65,8 @@ pub struct Receiver {
 
 struct Inner {
     answer: Mutex<Answer>,
+    /// Callers whose calls it answers otherwise.
+    of_callers: Mutex<HashMap<String, Answer>>,
     hooks: Mutex<Vec<Hook>>,
     news: Notify,
 }
@@ -72,7 +75,12 @@ impl Receiver {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let inner = Arc::new(Inner { answer: Mutex::new(Answer::Well), hooks: Mutex::default(), news: Notify::new() });
+        let inner = Arc::new(Inner {
+            answer: Mutex::new(Answer::Well),
+            of_callers: Mutex::default(),
+            hooks: Mutex::default(),
+            news: Notify::new(),
+        });
         let receiver = Self { address, inner };
         let accepting = receiver.clone();
         tokio::spawn(async move {
@@ -101,6 +109,18 @@ impl Receiver {
 
     pub fn answer(&self, answer: Answer) {
         *self.inner.answer.lock() = answer;
+    }
+
+    /// How it answers what is about this user's calls.
+    pub fn answer_of(&self, caller: &str, answer: Answer) {
+        self.inner.of_callers.lock().insert(caller.to_owned(), answer);
+    }
+
+    fn answer_to(&self, body: &str) -> Answer {
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        let caller = body["data"]["callerId"].as_str().unwrap_or_default();
+        let of_caller = self.inner.of_callers.lock().get(caller).copied();
+        of_caller.unwrap_or_else(|| *self.inner.answer.lock())
     }
 
     pub fn hooks(&self) -> Vec<Hook> {
@@ -153,7 +173,7 @@ impl Receiver {
     async fn serve(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         while let Some((headers, body)) = read_request(&mut stream).await {
-            let answer = *self.inner.answer.lock();
+            let answer = self.answer_to(&body);
             if let Answer::Slowly(pause) = answer {
                 tokio::time::sleep(pause).await; // the slowness under test
             }
