@@ -86,7 +86,7 @@ async fn a_session_posts_few_bodies_at_once() {
             String::from_utf8_lossy(&answer[..read]).into_owned()
         })
     });
-    let (answer, _, others) = tokio::time::timeout(SOON, select_all(halves)).await.expect("one of the five is answered");
+    let (answer, _, others) = tokio::time::timeout(SOON, select_all(halves)).await.expect("one is answered");
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert!(others.into_iter().all(|other| other.now_or_never().is_none()), "another was answered");
 }
