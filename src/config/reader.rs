@@ -41,6 +41,7 @@ impl Reader {
         let unknown = unknown_options(&self.variables);
         let auth = self.auth();
         self.unless_set(&auth);
+        self.refuse_memory_among_nodes(&auth);
         let (host, admin_host) = self.hosts(&auth);
         let (port, admin_port): (u16, u16) = (self.number("PORT", 0..=65_535), self.number("ADMIN_PORT", 0..=65_535));
         if port == admin_port && port > 0 {

@@ -97,6 +97,11 @@ impl Config {
                  PRODUCTION"
                     .into(),
             ),
+            Auth::Laravel { .. } if self.redis_url.is_none() => lines.push(
+                "REDIS_URL is not set: calls are in the memory of this node, end with it, and reach nobody on another; \
+                 every node of a cluster needs the same one"
+                    .into(),
+            ),
             Auth::Laravel { .. } => {}
         }
         if self.api_secrets.len() > 1 {
@@ -173,6 +178,17 @@ mod tests {
             assert!(told.contains("store: redis") && !told.contains("hush"), "{told}");
         }
         assert_eq!(without_credentials("redis://u:hush/hush@r:1/0"), "redis://r:1");
+    }
+
+    #[test]
+    fn a_node_that_knows_no_other_says_so() {
+        let with = |more: &[(&str, &str)]| {
+            let config = read(&[&[("LARAVEL_API_URL", "https://l.test")], more].concat());
+            config.warnings().iter().any(|line| line.starts_with("REDIS_URL is not set"))
+        };
+        assert!(with(&[]) && with(&[("REDIS_URL", " ")]));
+        assert!(!with(&[("REDIS_URL", "redis://r")]));
+        assert!(!read(&[]).warnings().join("\n").contains("REDIS_URL"), "nobody expects another one");
     }
 
     #[test]

@@ -128,6 +128,19 @@ fn a_lost_laravel_url_does_not_open_a_production_host() {
 }
 
 #[test]
+fn what_is_for_other_nodes_needs_the_redis_that_they_share() {
+    for (name, value) in [("NODE_ADDRESS", "http://10.0.0.7:3001"), ("NODE_SECRET", "s")] {
+        let with = |url: &str| read(&[("LARAVEL_API_URL", "https://l.test"), (name, value), ("REDIS_URL", url)]);
+        for none in ["", " "] {
+            let error = with(none).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("REDIS_URL"), "{error}");
+        }
+        with("redis://r").unwrap();
+        read(&[("AUTH", "insecure"), (name, value)]).unwrap();
+    }
+}
+
+#[test]
 fn all_errors_are_told_at_once() {
     let error = read(&[("RING_TIMEOUT_SECS", "4"), ("PORT", "x"), ("AUTH", "maybe")]).unwrap_err();
     assert_eq!(error.errors.len(), 3, "{error}");

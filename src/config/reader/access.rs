@@ -132,6 +132,20 @@ impl Reader {
         }
     }
 
+    /// Nodes find each other in Redis: what is set for other nodes says that there are some.
+    pub(super) fn refuse_memory_among_nodes(&mut self, auth: &Auth) {
+        if !matches!(auth, Auth::Laravel { .. }) || self.is_set("REDIS_URL") {
+            return;
+        }
+        for name in ["NODE_ADDRESS", "NODE_SECRET"] {
+            if self.is_set(name) {
+                self.errors.push(format!(
+                    "{name} is set, which is for other nodes, but REDIS_URL is not: without it none knows of another"
+                ));
+            }
+        }
+    }
+
     /// `--dev` must not open a host that serves users.
     fn refuse_dev(&mut self, stage: &str) {
         for name in NOT_WITH_DEV {
