@@ -214,6 +214,7 @@ impl App {
         let gate = Arc::new(Gate::new(alive, transports, Arc::clone(&relay), known, bounds, &tasks, &stop));
         let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
         let local_development = config.auth == Auth::LocalDevelopment;
+        let readiness = Readiness::default();
         let api = Arc::new(Api {
             signaling: Arc::clone(&signaling),
             authenticate,
@@ -224,6 +225,7 @@ impl App {
                 refused: RefusedSecrets::new(clock.clone()),
             },
             counts: Counts::default(),
+            readiness: readiness.clone(),
             statistics: tokio::sync::Semaphore::new(1),
         });
         let router = public_router(api, api_limit.as_ref(), config.is_development())
@@ -244,7 +246,6 @@ impl App {
         };
         tasks.spawn(serve(public, router, settings));
 
-        let readiness = Readiness::default();
         let inspector = config.inspector.then(|| inspector_router(Arc::clone(&signaling), readiness.clone()));
         switch.open(admin_router(Arc::clone(&signaling), readiness.clone(), inspector));
         signaling.run("standing", readiness.clone().keep(Arc::clone(&signaling)));

@@ -16,7 +16,7 @@ macro_rules! options {
 }
 
 options! {
-    "PORT", "3001", "public port: Socket.IO, `/health`, `/api/`; 0 takes a free one";
+    "PORT", "3001", "public port: Socket.IO, `/health`, `/ready`, `/api/`; 0 takes a free one";
     "LARAVEL_API_URL", "", "Laravel's address, with or without `/api/v1`; absent: local development mode";
     "LARAVEL_API_SECRET", "", "secret shared with Laravel, comma list of two while rotating; absent: `/api/` is off";
     "ALLOWED_ORIGINS", "*", "comma list of origins for CORS";

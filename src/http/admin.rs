@@ -83,7 +83,8 @@ async fn live() -> &'static str {
 
 /// Does the node take part?
 ///
-/// Without the store it does as well, unless another node is known to be better off.
+/// Without the store it does as well, unless another node is known to be better off. On `PORT` too, where why it does not
+/// is not said.
 #[utoipa::path(get, path = "/ready", operation_id = "getReady", tag = "operations", security(()), responses(
     (status = 200, description = "It does", body = String, content_type = "text/plain"),
     (status = 405, description = "Not asked with GET", body = Problem),

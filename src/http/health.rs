@@ -1,13 +1,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::Api;
 use super::schema::{Health, Problem};
+use super::standing::Readiness;
+use super::{Api, error};
 use crate::clock::Clock;
 use crate::signaling::Signaling;
 
@@ -71,4 +75,19 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
 ))]
 pub(super) async fn socket_health(api: State<Arc<Api>>) -> Json<Value> {
     health(api).await
+}
+
+/// For load balancers that ask the port they send phones to: whether the node takes part, and, where no page is served
+/// there, an answer at `/`, which some ask and nothing else.
+pub(super) fn probes(readiness: Readiness, development: bool) -> Router {
+    let probes = Router::new().route("/ready", get(async move || ready(&readiness)));
+    if development { probes } else { probes.route("/", get(async || "onlycare-signaling\n")) }
+}
+
+/// Why it is not ready is said on the admin port only.
+fn ready(readiness: &Readiness) -> Response {
+    if readiness.is_serving() && !readiness.is_cut_off() {
+        return "ready\n".into_response();
+    }
+    error(StatusCode::SERVICE_UNAVAILABLE, "Not ready", "unavailable")
 }

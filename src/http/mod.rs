@@ -81,6 +81,7 @@ pub struct Api {
     pub authenticate: Arc<dyn Authenticate>,
     pub access: Access,
     pub counts: Counts,
+    pub readiness: Readiness,
     /// Who looks at statistics, one at a time.
     pub statistics: tokio::sync::Semaphore,
 }
@@ -91,7 +92,8 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
     let queries =
         queries().route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret_or_open));
     let routes = guarded.merge(queries).merge(open());
-    let templates = routes.get_openapi().paths.paths.keys().cloned();
+    let probes = health::probes(api.readiness.clone(), development);
+    let templates = routes.get_openapi().paths.paths.keys().cloned().chain(["/ready".to_owned()]);
     let measured = Arc::new(Routes::new(templates, api.signaling.clock().clone()));
     let mut described = openapi::router();
     if !development {
@@ -101,7 +103,9 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
     if let Some(limit) = limit {
         router = router.layer(gate::api_layer(limit));
     }
+    // Whoever else comes by the load balancer's address must not use up what its probes may ask.
     router = router
+        .merge(probes)
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(measured, measure));

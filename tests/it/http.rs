@@ -1,7 +1,9 @@
 //! What Laravel and operators get over HTTP.
 
+use std::time::Duration;
+
 use onlycare_signaling::app::App;
-use onlycare_signaling::config::Config;
+use onlycare_signaling::config::{Auth, Config};
 use serde_json::{Value, json};
 
 use crate::harness::cluster::{get, get_with, post};
@@ -208,6 +210,39 @@ async fn probes_and_metrics_are_on_the_admin_port() {
     let (_, text) = get(admin, "/metrics").await;
     assert!(text.as_str().unwrap().contains("signaling_sessions"), "{text}");
     assert_eq!(get(cluster.address(0), "/metrics").await.0, 404);
+}
+
+/// Cloud load balancers ask the port that they send phones to, and `/` unless they are told otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_public_port_says_whether_it_wants_phones() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| {
+        config.auth = Auth::Laravel { url: "http://127.0.0.1:1".into() };
+        config.limits.api_per_second = 1;
+        // Held, so that the node drains until this test has looked.
+        config.drain.delay = Duration::from_secs(3600);
+    })
+    .await;
+    let (node, address) = (&cluster.nodes[0], cluster.address(0));
+    let (status, name) = get(address, "/").await;
+    let name = name.as_str().unwrap();
+    assert!(status == 200 && name == "onlycare-signaling\n", "{name}");
+    for _ in 0..5 {
+        assert_eq!(get(address, "/ready").await, (200, json!("ready\n")), "no limit of an address holds");
+    }
+    let looked = async {
+        while get(address, "/ready").await.0 == 200 {
+            tokio::task::yield_now().await;
+        }
+        (get(address, "/ready").await, get(address, "/").await.0, get(address, "/health").await.0)
+    };
+    let (ready, root, health) = tokio::select! {
+        () = node.drain() => unreachable!("the delay is an hour"),
+        looked = looked => looked,
+    };
+    assert_eq!(ready, (503, json!({"error": "Not ready", "code": "unavailable"})), "no detail");
+    assert_eq!((root, health), (200, 200));
+    assert_eq!(post(address, "/ready", None, json!({})).await.0, 405);
+    cluster.close().await;
 }
 
 /// `cargo run` with nothing configured.
