@@ -212,7 +212,7 @@ impl App {
         metrics::sessions_limit(limits.sessions);
         let (alive, known) = (Arc::clone(&signaling), addresses.clone());
         let gate = Arc::new(Gate::new(alive, transports, Arc::clone(&relay), known, bounds, &tasks, &stop));
-        let api_limit = api_limit(addresses, limits.api_per_second).map(Arc::new);
+        let api_limit = api_limit(addresses.clone(), limits.api_per_second).map(Arc::new);
         let local_development = config.auth == Auth::LocalDevelopment;
         let readiness = Readiness::default();
         let api = Arc::new(Api {
@@ -223,6 +223,7 @@ impl App {
                 open_queries: config.open_queries,
                 open: local_development,
                 refused: RefusedSecrets::new(clock.clone()),
+                addresses,
             },
             counts: Counts::default(),
             readiness: readiness.clone(),

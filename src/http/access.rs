@@ -12,7 +12,7 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
-use super::{Api, Peer, error};
+use super::{Api, ClientAddress, Peer, error};
 use crate::clock::Clock;
 use crate::config::{OpenQueries, Secret};
 use crate::telemetry::metrics;
@@ -29,6 +29,8 @@ pub struct Access {
     /// Local development: the guarded routes are open.
     pub open: bool,
     pub refused: RefusedSecrets,
+    /// Who a refused request is from.
+    pub addresses: ClientAddress,
 }
 
 /// Complains in the log, of each mistake once a minute: the likeliest ones of the first day.
@@ -42,18 +44,22 @@ impl RefusedSecrets {
         Self { clock, last: Mutex::default() }
     }
 
-    fn complain(&self, hint: &'static str) {
+    fn complain(&self, hint: &'static str, client: IpAddr) {
         metrics::secret_refused();
         let now = self.clock.elapsed();
         let mut last = self.last.lock();
         if last.get(hint).is_none_or(|last| now.saturating_sub(*last) >= COMPLAINT_PAUSE) {
             last.insert(hint, now);
-            tracing::warn!("a request to /api/ was refused: {hint}");
+            tracing::warn!(%client, "a request to /api/ was refused: {hint}");
         }
     }
 }
 
 impl Access {
+    fn complain(&self, hint: &'static str, peer: &Peer, headers: &HeaderMap) {
+        self.refused.complain(hint, self.addresses.of(peer.address.ip(), headers));
+    }
+
     fn has_secret(&self, headers: &HeaderMap) -> bool {
         let Some(given) = headers.get(SECRET_HEADER) else { return false };
         // Every secret is compared, in constant time.
@@ -62,16 +68,21 @@ impl Access {
     }
 }
 
-pub(super) async fn require_secret(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(super) async fn require_secret(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
     let access = &api.access;
     if access.open || access.has_secret(request.headers()) {
         return next.run(request).await;
     }
-    if access.secrets.is_empty() {
-        access.refused.complain("LARAVEL_API_SECRET is not set, the /api/ routes are off");
-    } else {
-        access.refused.complain("Laravel's WEBSOCKET_SECRET differs from LARAVEL_API_SECRET");
-    }
+    let hint = match access.secrets.is_empty() {
+        true => "LARAVEL_API_SECRET is not set, the /api/ routes are off",
+        false => "Laravel's WEBSOCKET_SECRET differs from LARAVEL_API_SECRET",
+    };
+    access.complain(hint, &peer, request.headers());
     unauthorized()
 }
 
@@ -92,7 +103,8 @@ pub(super) async fn require_secret_or_open(
     if access.open || open || access.has_secret(request.headers()) {
         return next.run(request).await;
     }
-    access.refused.complain("a query came without the secret; OPEN_QUERIES decides who may ask without one");
+    let hint = "a query came without the secret; OPEN_QUERIES decides who may ask without one";
+    access.complain(hint, &peer, request.headers());
     unauthorized()
 }
 

@@ -486,8 +486,8 @@ async fn ten_thousand_webhooks_drain() {
 /// The likeliest mistake of the first day says what to do, once a minute however often it is made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_secret_is_named_in_the_log() {
-    let node = Node::start(&prefix(), &[("LARAVEL_API_SECRET", "right")]);
-    let forwarded = ("x-forwarded-for", "10.0.0.1");
+    let node = Node::start(&prefix(), &[("LARAVEL_API_SECRET", "right"), ("TRUSTED_PROXIES", "127.0.0.1")]);
+    let forwarded = ("x-forwarded-for", "203.0.113.7");
     assert_eq!(get_with(node.public, "/api/connected-users", forwarded).await.0, 401);
     for _ in 0..5 {
         let body = json!({"callId": "1", "receiverId": "USR_1"});
@@ -500,6 +500,12 @@ async fn a_wrong_secret_is_named_in_the_log() {
         tokio::task::yield_now().await;
     }
     assert_eq!(node.log.lock().matches(hint).count(), 1);
+    // Who sent it: Laravel itself, and somebody behind the proxy.
+    let log = node.log();
+    for (hint, sender) in [(hint, "127.0.0.1"), ("a query came without the secret", "203.0.113.7")] {
+        let line = log.split("{\"timestamp\"").find(|line| line.contains(hint));
+        assert!(line.is_some_and(|line| line.contains(&format!("\"client\":\"{sender}\""))), "{sender}: {log}");
+    }
     let (_, metrics) = get(node.admin, "/metrics").await;
     assert!(metrics.as_str().unwrap().contains("signaling_secrets_refused_total 6"), "counted");
 }
