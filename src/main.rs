@@ -52,7 +52,10 @@ fn main() -> ExitCode {
         ["--print-metrics"] => print(telemetry::metrics::metrics_table().trim_end()),
         ["--health"] => health(),
         ["--check-config"] => match Config::from_env(dev) {
-            Ok(config) => print(&checked(&config)),
+            Ok(config) => match config.misspelled() {
+                Some(error) => fail(&error),
+                None => print(&checked(&config)),
+            },
             Err(error) => fail(&error),
         },
         ["--print-config"] => match Config::from_env(dev) {

@@ -23,6 +23,12 @@ node() { # binary, argument
   (cd "$etc" && "$@")
 }
 
+# Whether a binary takes the configuration; what it warns of is shown, what it refuses it says itself.
+takes_the_configuration() { # binary
+  found=$(node "$1" --check-config) || return 1
+  echo "$found" | sed -n 's/^warning: /install: warning: /p'
+}
+
 # Both names change in one step each, so that a start in between finds one of the two binaries.
 point() { # link, target
   ln -sfn "$2" "$home/$1.new"
@@ -121,7 +127,7 @@ case ${1:-} in
     was=$(readlink "$home/current" 2>/dev/null || true)
     to=$(readlink "$home/previous" 2>/dev/null || true)
     if [ -z "$to" ] || [ "$to" = "$was" ] || [ ! -e "$home/$to/$name" ]; then fail "there is no binary before this one"; fi
-    node "$home/$to/$name" --check-config >/dev/null || say "it refuses the configuration, see above; going back all the same"
+    takes_the_configuration "$home/$to/$name" || say "it refuses the configuration, see above; going back all the same"
     point current "$to"
     # There is no way back to one that never served.
     if [ -e "$home/$was/proved" ]; then point previous "$was"; fi
@@ -146,7 +152,7 @@ mv "$home/$release/$name.new" "$home/$release/$name"
 [ -e "$etc/.env" ] || install -m 640 "$here/env.example" "$etc/.env"
 if [ -z "$root" ]; then chown "root:$name" "$etc/.env"; fi
 
-node "$home/$release/$name" --check-config >/dev/null || fail "nothing was switched; fill in $etc/.env, then run this again"
+takes_the_configuration "$home/$release/$name" || fail "nothing was switched; fill in $etc/.env, then run this again"
 [ -n "$(node "$home/$release/$name" --print-config | sed -n 's/^LARAVEL_API_URL=//p')" ] ||
   fail "nothing was switched; fill in $etc/.env (LARAVEL_API_URL is empty), then run this again"
 

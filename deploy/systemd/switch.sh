@@ -62,7 +62,8 @@ fi
 check() {
   [ -r "$env_file" ] || { bad "$env_file is not there: copy the deployed server's .env to it"; return; }
   [ -x "$binary" ] || { bad "$binary is not there: first $(dirname "$0")/install.sh --no-start BINARY"; return; }
-  node --check-config >/dev/null || bad "the configuration is refused, see above"
+  found=$(node --check-config) || bad "the configuration is refused, see above"
+  echo "$found" | sed -n 's/^warning: /switch: warning: /p'
   url=$(option LARAVEL_API_URL)
   secret=$(secret "$env_file" LARAVEL_API_SECRET)
   [ -n "$url" ] || bad "LARAVEL_API_URL is empty"

@@ -228,6 +228,14 @@ impl Config {
         }
     }
 
+    /// What a node starts with all the same, and is wrong in a configuration that somebody writes: names that are near those
+    /// of options.
+    pub fn misspelled(&self) -> Option<ConfigError> {
+        let errors: Vec<String> =
+            self.unknown.iter().filter(|unknown| unknown.near.is_some()).map(ToString::to_string).collect();
+        (!errors.is_empty()).then_some(ConfigError { errors, log_format: self.log_format })
+    }
+
     /// What nodes prove to each other with, the first to sign; every node of a cluster has the same.
     pub fn node_keys(&self) -> Vec<Vec<u8>> {
         let shared: Vec<&Secret> = match &self.node_secret {

@@ -133,13 +133,33 @@ pub fn unknown_options(variables: &BTreeMap<String, String>) -> Vec<Unknown> {
         let is_family = FAMILIES.iter().any(|family| upper.starts_with(family));
         (near.is_some() || is_family).then(|| Unknown { name: name.clone(), near })
     };
-    let is_ours = |name: &&String| !name.contains("_SERVICE_") && !name.contains("_PORT"); // Kubernetes sets these
-    variables.keys().filter(is_ours).filter_map(look).collect()
+    variables.keys().filter(|name| !is_of_a_service(name)).filter_map(look).collect()
 }
 
-/// The same but for a letter in four; of short names but for none, since other programs have such too.
+/// Whether Kubernetes, or Docker, sets a variable of this form for a service: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
+/// `X_SERVICE_PORT_HTTP`, `X_PORT`, `X_PORT_80_TCP`, `X_PORT_80_TCP_ADDR`.
+fn is_of_a_service(name: &str) -> bool {
+    let begins_with_a_number = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    ["_SERVICE_HOST", "_PORT"].iter().any(|end| name.ends_with(end))
+        || name.contains("_SERVICE_PORT_")
+        || name.rsplit_once("_PORT_").is_some_and(|(_, rest)| begins_with_a_number(rest))
+}
+
+/// The same but for a letter in four, or for how the last word is shortened; of short names but for none, since other
+/// programs have such too.
 fn is_near(name: &str, known: &str) -> bool {
-    name == known || (known.len() >= 8 && distance(name, known) <= (known.len() / 4).min(3))
+    let is_long = known.len() >= 8;
+    name == known
+        || (is_long && (distance(name, known) <= (known.len() / 4).min(3) || differs_in_an_abbreviation(name, known)))
+}
+
+/// `DRAIN_SECONDS` for `DRAIN_SECS`: the last word of one is that of the other with letters left out.
+fn differs_in_an_abbreviation(one: &str, other: &str) -> bool {
+    let (Some((first, one)), Some((same, other))) = (one.rsplit_once('_'), other.rsplit_once('_')) else { return false };
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    let mut letters = long.bytes();
+    let is_left_over = |letter: u8| letters.any(|found| found == letter);
+    first == same && short.len() >= 3 && short.as_bytes()[0] == long.as_bytes()[0] && short.bytes().all(is_left_over)
 }
 
 /// How many letters have to be put in, left out or exchanged (Levenshtein).
@@ -177,6 +197,12 @@ mod tests {
             ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
             ("MAX_SESSION", "MAX_SESSIONS"),
             ("Port", "PORT"),
+            ("ADMIN_PORTS", "ADMIN_PORT"),
+            ("OTEL_SERVICE_NAMES", "OTEL_SERVICE_NAME"),
+            ("DRAIN_SECONDS", "DRAIN_SECS"),
+            ("DRAIN_DELAY_SECONDS", "DRAIN_DELAY_SECS"),
+            ("NODE_ENVIRONMENT", "NODE_ENV"),
+            ("NODE_ADDR", "NODE_ADDRESS"),
         ] {
             let told = near(name).unwrap_or_default();
             assert!(told.contains(name) && told.ends_with(&format!("did you mean {meant}?")), "{name}: {told}");
@@ -187,6 +213,15 @@ mod tests {
     #[test]
     fn other_programs_variables_are_theirs() {
         for name in ["PATH", "HOSTNAME", "POST", "LANG", "REDIS_SERVICE_HOST", "REDIS_PORT", "NODE_OPTIONS", "HOSTS"] {
+            assert_eq!(near(name), None);
+        }
+        let service = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_PROTO"];
+        for form in service {
+            for of in ["REDIS", "NODE_API", "SIGNALING_PORT"] {
+                assert_eq!(near(&format!("{of}_{form}")), None);
+            }
+        }
+        for name in ["MAX_CONTEXT", "NODE_EXTRA_CA_CERTS", "NODE_INDEX", "DRAIN_SCRIPT", "LOG_FILE", "TRUSTED_HOSTS"] {
             assert_eq!(near(name), None);
         }
         for option in OPTIONS {

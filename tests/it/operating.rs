@@ -125,6 +125,28 @@ fn nobody_tries_out_what_serves_users() {
     assert!(!output.status.success() && said.contains("REDIS_URL") && said.contains("NODE_ENV"), "{said}");
 }
 
+/// A misspelled name was a line among others, so that the option it was meant for kept its default.
+#[test]
+fn a_name_that_is_nearly_an_option_is_refused_by_the_check_and_warned_of_at_the_start() {
+    let wrong = [("DRAIN_SECONDS", "5"), ("TRUSTED_PROXY", "10.0.0.0/8")];
+    let variables = [("AUTH", "insecure"), ("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_PORT", "0")];
+    let all = [&variables[..], &wrong].concat();
+    let output = program(&["--check-config"], &all).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    for (name, meant) in [("DRAIN_SECONDS", "DRAIN_SECS"), ("TRUSTED_PROXY", "TRUSTED_PROXIES")] {
+        assert!(said.contains(&format!("{name} is no option, did you mean {meant}?")), "{said}");
+    }
+    let mut node = Running::start(&[], &all);
+    node.line(&["WARN", "DRAIN_SECONDS"]);
+    node.line(&["listening"]);
+    // What is near no option may be another program's.
+    let other = [&variables[..], &[("REDIS_CLUSTER_NODES", "x")]].concat();
+    let output = program(&["--check-config"], &other).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("warning: REDIS_CLUSTER_NODES"), "{said}");
+}
+
 /// Fatal errors were plain text on standard error, whatever the format of the log.
 #[test]
 fn a_fatal_error_is_a_line_of_the_log() {

@@ -119,7 +119,18 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
     writeFileSync(join(etc, 'onlycare-signaling/.env'), `export LARAVEL_API_URL="http://127.0.0.1:1"\nLARAVEL_API_SECRET=s\nHOST=127.0.0.2\nPORT=0\nADMIN_PORT=${admin}\nDRAIN_DELAY_SECS=0\nDRAIN_SECS=0\n`);
     const { ok, text } = install(binary);
     assert(ok && text.includes('ready'), text);
+    assert(text.includes('warning: REDIS_URL is not set'), `what it warns of is not shown: ${text}`);
     asTheService(join(machine, 'runuser'), ['--check-config', '--print-config']);
+  });
+  await check('a host: a name that is nearly an option changes nothing', () => {
+    const file = join(etc, 'onlycare-signaling/.env');
+    const good = readFileSync(file, 'utf8');
+    const [before, times] = [current(), restarts()];
+    writeFileSync(file, `${good}TRUSTED_PROXY=10.0.0.0/8\n`);
+    const { ok, text } = install(binary);
+    writeFileSync(file, good);
+    assert(!ok && text.includes('did you mean TRUSTED_PROXIES?') && text.includes('nothing was switched'), text);
+    assert(current() === before && restarts() === times, 'it was switched');
   });
   await check('a host: kernel limits are raised and never lowered', () => {
     const text = readFileSync(join(machine, 'applied'), 'utf8');
