@@ -82,7 +82,10 @@ pub(super) fn redis(text: &str) -> Result<(), String> {
     crate::store::redis::check(text).map_err(|why| format!("REDIS_URL {why}: {FORMS}"))
 }
 
-/// An address as it may be shown: whole, so that two can be compared, but for passwords and other secrets in it.
+/// What may follow a `?` and is no secret.
+const HARMLESS: [&str; 3] = ["node", "sentinelServiceName", "sentinelUsername"];
+
+/// An address as it may be shown: whole, so that two can be compared, but for what may be a secret in it.
 pub(super) fn without_secrets(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
@@ -90,17 +93,28 @@ pub(super) fn without_secrets(text: &str) -> String {
     let authority = match authority.rsplit_once('@') {
         Some((user, host)) => match user.split_once(':') {
             Some((user, _)) => format!("{user}:***@{host}"),
-            None => format!("{user}@{host}"),
+            // A token, or a password that lacks its colon.
+            None => format!("***@{host}"),
         },
         None => authority.to_owned(),
     };
-    let is_secret = |name: &str| ["pass", "secret", "token", "key"].iter().any(|word| name.contains(word));
     let item = |item: &str| match item.split_once('=') {
-        Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => format!("{name}=***"),
-        Some(_) | None => item.to_owned(),
+        Some((name, _)) if HARMLESS.contains(&name) => item.to_owned(),
+        Some((name, _)) => format!("{name}=***"),
+        None => "***".to_owned(),
     };
     let query = query.map(|query| format!("?{}", query.split('&').map(item).collect::<Vec<_>>().join("&")));
     format!("{scheme}://{authority}{path}{}", query.unwrap_or_default())
+}
+
+/// The same of a receiver's address, whose path may be what lets in whoever knows it.
+pub(super) fn without_path(text: &str) -> String {
+    let shown = without_secrets(text);
+    let behind_scheme = shown.find("://").map_or(0, |at| at + 3);
+    match shown[behind_scheme..].find(['/', '?', '#']) {
+        Some(end) if shown[behind_scheme + end..].len() > 1 => format!("{}/***", &shown[..behind_scheme + end]),
+        Some(_) | None => shown,
+    }
 }
 
 /// The host in small letters, where there is one and its port, if any, is one.
@@ -203,11 +217,24 @@ mod tests {
                 "redis-sentinel://:hush@a:1?sentinelServiceName=s&sentinelPassword=hush",
                 "redis-sentinel://:***@a:1?sentinelServiceName=s&sentinelPassword=***",
             ),
-            ("https://u:hush@l.test/api/v1?api_key=hush&a=b", "https://u:***@l.test/api/v1?api_key=***&a=b"),
+            ("https://u:hush@l.test/api/v1?api_key=hush&a=hush", "https://u:***@l.test/api/v1?api_key=***&a=***"),
+            ("https://l.test/x?sig=hush&auth=hush&pwd=hush&hush", "https://l.test/x?sig=***&auth=***&pwd=***&***"),
+            ("https://hush@l.test", "https://***@l.test"),
+            ("redis://hush@r:6379", "redis://***@r:6379"),
+            ("redis-cluster://a:1?node=b:1&node=c:1", "redis-cluster://a:1?node=b:1&node=c:1"),
             ("https://l.test/@scope/a:b", "https://l.test/@scope/a:b"),
             ("10.0.0.0/8", "10.0.0.0/8"),
         ] {
             assert_eq!(without_secrets(text), shown);
+        }
+        for (text, shown) in [
+            ("https://u:hush@l.test:8443/hooks/hush?sig=hush", "https://u:***@l.test:8443/***"),
+            ("https://l.test?hush", "https://l.test/***"),
+            ("https://l.test/", "https://l.test/"),
+            ("https://l.test", "https://l.test"),
+            ("", ""),
+        ] {
+            assert_eq!(without_path(text), shown);
         }
     }
 

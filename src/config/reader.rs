@@ -184,6 +184,7 @@ impl Reader {
 
     fn webhook(&mut self) -> Option<EndpointSettings> {
         let url = self.text("WEBHOOK_URL");
+        self.shown.insert("WEBHOOK_URL", places::without_path(url.as_deref().unwrap_or_default()));
         let list = self.secret("WEBHOOK_SECRET").unwrap_or_default();
         let allow_private = self.one_of("WEBHOOK_ALLOW_PRIVATE", &[("false", false), ("true", true)]);
         let mut secrets = Vec::new();

@@ -191,8 +191,11 @@ fn what_is_compared_is_shown_without_passwords() {
         ("LARAVEL_API_URL", "https://u:hush@l.test/api/v1"),
         ("REDIS_URL", "redis://signaling:hush@10.0.0.5:6379"),
         ("LARAVEL_API_SECRET", "hush"),
+        ("WEBHOOK_URL", "https://l.test/hooks/hush"),
+        ("WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
     ]);
     let shown = config.unwrap().shown;
+    assert_eq!(shown["WEBHOOK_URL"], "https://l.test/***");
     assert_eq!(shown["REDIS_URL"], "redis://signaling:***@10.0.0.5:6379");
     assert_eq!(shown["LARAVEL_API_URL"], "https://u:***@l.test/api/v1");
     assert!(!format!("{shown:?}").contains("hush"));
