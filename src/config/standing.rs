@@ -88,7 +88,7 @@ impl Config {
         match self.auth {
             Auth::LocalDevelopment => lines.push(
                 "LOCAL DEVELOPMENT MODE: ANY TOKEN IS ACCEPTED and /api/ is open, on this machine; set LARAVEL_API_URL to \
-                 serve users"
+                 serve users, and start with --dev to try it out from outside of a container"
                     .into(),
             ),
             Auth::Insecure => lines.push("AUTH=insecure: ANY TOKEN IS ACCEPTED; this is for development".into()),
@@ -162,6 +162,7 @@ mod tests {
             let told = told(open);
             assert!(told.matches("ANY TOKEN IS ACCEPTED").count() >= 2, "{told}");
         }
+        assert!(told(&[]).contains("--dev"), "a container that nobody reaches says what would help");
         let told = told(&[("LARAVEL_API_URL", "https://u:hush@l.test/api/v1"), ("NODE_ENV", "production")]);
         assert!(told.contains("laravel: https://l.test") && told.contains("mode: production"), "{told}");
         assert!(!told.contains("ANY TOKEN") && !told.contains("hush"), "{told}");
