@@ -24,7 +24,7 @@ use crate::fault_injection::{self, Bug};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, ListenerSettings, OwnSessions,
     Readiness, RefusedSecrets, Relay, SessionRequests, admin_router, api_limit, cors, engine_requests, guard,
-    inspector_router, is_cut_off, public_router, refuse_forwarded, route, serve, strangers_get_nothing,
+    inspector_router, is_cut_off, public_router, route, serve, strangers_get_nothing, watch_forwarded,
 };
 use crate::signaling::{self, Parts, Signaling};
 use crate::socket::{self, EventLimits, Pace, SocketServer, Wires};
@@ -222,8 +222,7 @@ impl App {
                 secrets: config.api_secrets.clone(),
                 open_queries: config.open_queries,
                 open: local_development,
-                refused: RefusedSecrets::new(clock.clone()),
-                addresses,
+                refused: RefusedSecrets::new(clock.clone(), addresses.clone()),
             },
             counts: Counts::default(),
             readiness: readiness.clone(),
@@ -235,7 +234,7 @@ impl App {
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
             .layer(cors(&config.allowed_origins))
             .layer(axum::middleware::from_fn(strangers_get_nothing));
-        let router = if local_development { router.layer(axum::middleware::from_fn(refuse_forwarded)) } else { router };
+        let router = watch_forwarded(router, &config.auth, addresses, &clock);
         let settings = ListenerSettings {
             connections: Arc::clone(&connections),
             reading: config.reading,

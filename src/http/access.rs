@@ -29,37 +29,33 @@ pub struct Access {
     /// Local development: the guarded routes are open.
     pub open: bool,
     pub refused: RefusedSecrets,
-    /// Who a refused request is from.
-    pub addresses: ClientAddress,
 }
 
 /// Complains in the log, of each mistake once a minute: the likeliest ones of the first day.
 pub struct RefusedSecrets {
     clock: Clock,
+    addresses: ClientAddress,
     last: Mutex<HashMap<&'static str, Duration>>,
 }
 
 impl RefusedSecrets {
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, last: Mutex::default() }
+    pub fn new(clock: Clock, addresses: ClientAddress) -> Self {
+        Self { clock, addresses, last: Mutex::default() }
     }
 
-    fn complain(&self, hint: &'static str, client: IpAddr) {
+    fn complain(&self, hint: &'static str, peer: &Peer, headers: &HeaderMap) {
         metrics::secret_refused();
         let now = self.clock.elapsed();
         let mut last = self.last.lock();
         if last.get(hint).is_none_or(|last| now.saturating_sub(*last) >= COMPLAINT_PAUSE) {
             last.insert(hint, now);
+            let client = self.addresses.of(peer.address.ip(), headers);
             tracing::warn!(%client, "a request to /api/ was refused: {hint}");
         }
     }
 }
 
 impl Access {
-    fn complain(&self, hint: &'static str, peer: &Peer, headers: &HeaderMap) {
-        self.refused.complain(hint, self.addresses.of(peer.address.ip(), headers));
-    }
-
     fn has_secret(&self, headers: &HeaderMap) -> bool {
         let Some(given) = headers.get(SECRET_HEADER) else { return false };
         // Every secret is compared, in constant time.
@@ -82,7 +78,7 @@ pub(super) async fn require_secret(
         true => "LARAVEL_API_SECRET is not set, the /api/ routes are off",
         false => "Laravel's WEBSOCKET_SECRET differs from LARAVEL_API_SECRET",
     };
-    access.complain(hint, &peer, request.headers());
+    access.refused.complain(hint, &peer, request.headers());
     unauthorized()
 }
 
@@ -104,12 +100,12 @@ pub(super) async fn require_secret_or_open(
         return next.run(request).await;
     }
     let hint = "a query came without the secret; OPEN_QUERIES decides who may ask without one";
-    access.complain(hint, &peer, request.headers());
+    access.refused.complain(hint, &peer, request.headers());
     unauthorized()
 }
 
 /// In local development mode no proxy may stand before the node: it would open it to the world.
-pub async fn refuse_forwarded(request: Request, next: Next) -> Response {
+pub(super) async fn refuse_forwarded(request: Request, next: Next) -> Response {
     if is_forwarded(request.headers()) {
         return error(
             StatusCode::FORBIDDEN,
@@ -133,7 +129,7 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| is_mark(name.as_str()))
 }
 
-fn is_private(address: IpAddr) -> bool {
+pub(super) fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),

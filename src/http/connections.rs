@@ -161,10 +161,13 @@ impl Place {
         self.leave();
     }
 
+    pub(super) fn is_a_nodes(&self) -> bool {
+        self.is_a_nodes.load(Ordering::Relaxed)
+    }
+
     /// Whose request of `peer` this is; absent where a node passes it on, which has counted it.
     pub(super) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
-        let is_a_nodes = self.is_a_nodes.load(Ordering::Relaxed);
-        (!is_a_nodes).then(|| self.connections.addresses.of(peer, headers))
+        (!self.is_a_nodes()).then(|| self.connections.addresses.of(peer, headers))
     }
 
     /// What the messages of a websocket of this client draw their memory from.

@@ -36,6 +36,7 @@ mod slashes;
 mod standing;
 mod statistics;
 mod unfinished;
+mod unlisted;
 mod upgrade;
 mod users;
 
@@ -51,7 +52,7 @@ use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use access::{Access, RefusedSecrets, refuse_forwarded};
+pub use access::{Access, RefusedSecrets};
 pub use address::ClientAddress;
 pub use admin::{AdminSwitch, admin_router};
 pub use connections::{ADMIN_CONNECTIONS, Connections, raise_descriptor_limit};
@@ -64,6 +65,7 @@ pub use listener::{ListenerSettings, Peer, serve};
 pub use relay::{Relay, route};
 pub use sessions::SessionRequests;
 pub use standing::{Readiness, is_cut_off};
+pub use unlisted::watch_forwarded;
 pub use upgrade::OwnSessions;
 
 use crate::call::{CallId, UserId};

@@ -139,6 +139,8 @@ metrics_table! {
         secret_refused => "signaling_secrets_refused_total";
         /// Requests of clients whose trusted proxy named them in a form that is not understood: limits per address do not hold for them.
         client_unnamed => "signaling_clients_unnamed_total";
+        /// Requests with `X-Forwarded-For` or `Forwarded` from peers that `TRUSTED_PROXIES` does not name: whom these name is not believed.
+        forwarder_unlisted => "signaling_forwarders_unlisted_total";
     }
     gauges {
         /// Sessions on this node.

@@ -163,6 +163,36 @@ async fn requests_are_counted_by_the_template_of_their_route() {
     }
 }
 
+/// All phones behind a proxy that TRUSTED_PROXIES does not name are one address: nothing said so until a limit refused them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_was_forgotten_shows() {
+    const UNLISTED: &str = "signaling_forwarders_unlisted_total";
+    let (prefix, forwarded) = (prefix(), ("x-forwarded-for", "203.0.113.7"));
+    let named = Node::start(&prefix, &[("TRUSTED_PROXIES", "127.0.0.1")]);
+    let [own, other] = [(); 2].map(|()| Node::start(&prefix, &[]));
+    for node in [&named, &own] {
+        assert_eq!(get(node.public, "/health").await.0, 200);
+        assert_eq!(get_with(node.public, "/health", forwarded).await.0, 200);
+        assert_eq!(get_with(node.public, "/health", ("forwarded", "for=203.0.113.7")).await.0, 200);
+    }
+    assert_eq!((Metrics::of(&named).await.value(UNLISTED), Metrics::of(&own).await.value(UNLISTED)), (0.0, 2.0));
+    // What another node passes on was noticed there.
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let (_, opened) = get_with(own.public, path, forwarded).await;
+    let sid = opened.as_str().and_then(|packet| packet.split('"').nth(3)).expect("a session id").to_owned();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let said = client.post(format!("http://{}{path}&sid={sid}", other.public)).header(forwarded.0, forwarded.1);
+    assert_eq!(said.body("40{}").send().await.unwrap().status().as_u16(), 200);
+    assert_eq!((Metrics::of(&own).await.value(UNLISTED), Metrics::of(&other).await.value(UNLISTED)), (3.0, 1.0));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !own.log().contains("TRUSTED_PROXIES does not name") {
+        assert!(Instant::now() < deadline, "{}", own.log());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(own.log().matches("TRUSTED_PROXIES does not name").count(), 1);
+    assert!(!named.log().contains("TRUSTED_PROXIES does not name"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_events_and_accepted_calls_are_counted() {
     let node = Node::start(&prefix(), &[("EVENTS_PER_MINUTE", "0")]);
