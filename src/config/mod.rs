@@ -228,8 +228,8 @@ impl Config {
         }
     }
 
-    /// What a node starts with all the same, and is wrong in a configuration that somebody writes: names that are near those
-    /// of options.
+    /// Names that are nearly those of options: a node starts with them all the same, a check of the configuration
+    /// fails.
     pub fn misspelled(&self) -> Option<ConfigError> {
         let errors: Vec<String> =
             self.unknown.iter().filter(|unknown| unknown.near.is_some()).map(ToString::to_string).collect();

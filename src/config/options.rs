@@ -155,7 +155,9 @@ fn is_near(name: &str, known: &str) -> bool {
 
 /// `DRAIN_SECONDS` for `DRAIN_SECS`: the last word of one is that of the other with letters left out.
 fn differs_in_an_abbreviation(one: &str, other: &str) -> bool {
-    let (Some((first, one)), Some((same, other))) = (one.rsplit_once('_'), other.rsplit_once('_')) else { return false };
+    let (Some((first, one)), Some((same, other))) = (one.rsplit_once('_'), other.rsplit_once('_')) else {
+        return false;
+    };
     let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
     let mut letters = long.bytes();
     let is_left_over = |letter: u8| letters.any(|found| found == letter);

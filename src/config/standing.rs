@@ -98,8 +98,8 @@ impl Config {
                     .into(),
             ),
             Auth::Laravel { .. } if self.redis_url.is_none() => lines.push(
-                "REDIS_URL is not set: calls are in the memory of this node, end with it, and reach nobody on another; \
-                 every node of a cluster needs the same one"
+                "REDIS_URL is not set: calls are in the memory of this node, end with it, and reach nobody on \
+                 another; every node of a cluster needs the same one"
                     .into(),
             ),
             Auth::Laravel { .. } => {}
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_node_that_knows_no_other_says_so() {
         let with = |more: &[(&str, &str)]| {
-            let config = read(&[&[("LARAVEL_API_URL", "https://l.test")], more].concat());
+            let config = read(&[&[("LARAVEL_API_URL", "https://l.test")][..], more].concat());
             config.warnings().iter().any(|line| line.starts_with("REDIS_URL is not set"))
         };
         assert!(with(&[]) && with(&[("REDIS_URL", " ")]));

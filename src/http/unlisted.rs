@@ -56,7 +56,7 @@ impl Unlisted {
         if !is_private(peer) {
             return false;
         }
-        let now = self.clock.elapsed();
+        let now = self.clock.uptime();
         let mut said = self.said.lock();
         let is_due = said.is_none_or(|said| now.saturating_sub(said) >= PAUSE);
         if is_due {
@@ -82,8 +82,8 @@ async fn notice_unlisted(
             let client = unlisted.addresses.without_headers(address);
             tracing::warn!(
                 %client,
-                "requests are forwarded by an address that TRUSTED_PROXIES does not name: all phones behind it share the \
-                 limits of one address; if it is a proxy of yours, name it there"
+                "requests are forwarded by an address that TRUSTED_PROXIES does not name: all phones behind it share \
+                 the limits of one address; if it is a proxy of yours, name it there"
             );
         }
     }
