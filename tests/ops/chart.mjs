@@ -316,6 +316,8 @@ await check('values for controllers outlast the longest silence and try another 
   const [rule] = of('istio', 'VirtualService')[0].spec.http;
   assert(rule.timeout === '0s' && rule.route[0].destination.host === service('istio', 'signaling').metadata.name, 'Istio');
   assert(`${rule.match.map(({ uri }) => Object.values(uri))}` === '/socket.io/,/health,/socket-health', 'Istio publishes more');
+  const control = of('istio', 'NetworkPolicy')[0].spec.egress.filter(({ to }) => JSON.stringify(to ?? []).includes('istio-system'));
+  assert(`${control.flatMap(({ ports }) => ports.map(({ protocol, port }) => `${protocol} ${port}`))}` === 'TCP 15012', 'Istio: the proxy reaches no istiod and holds the node back');
 });
 
 await check('notes know what is set', () => {
