@@ -275,6 +275,9 @@ secret:
 {{- fail (printf "extraEnv sets %s, which the chart sets itself: ports, probes, the grace of a drain and the mounted secrets go by it" .name) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.service.nodePort (eq .Values.service.type "ClusterIP") -}}
+{{- fail "service.nodePort needs service.type NodePort or LoadBalancer" -}}
+{{- end -}}
 {{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") -}}
 {{- fail "service.externalTrafficPolicy needs service.type NodePort or LoadBalancer" -}}
 {{- end -}}

@@ -523,6 +523,7 @@ const CONTRADICTIONS = {
   'a port that probes do not know': ['default', 'extraEnv[0].name=ADMIN_PORT', 'extraEnv sets ADMIN_PORT'],
   'a secret twice': ['existing-secret', 'extraEnv[0].name=REDIS_URL', 'extraEnv sets REDIS_URL'],
   'two private CAs': ['default', 'privateCA.configMap=a,privateCA.secret=b', 'take one'],
+  'a port of the machines without one': ['default', 'service.nodePort=30080', 'service.nodePort needs service.type'],
   'a load balancer\'s option without one': ['default', 'service.loadBalancerClass=x', 'LoadBalancer'],
 };
 for (const [what, [name, set, wanted]] of Object.entries(CONTRADICTIONS)) {
