@@ -163,7 +163,13 @@ secret:
 {{- if and $host (not (hasPrefix "[" $host)) (or (not (contains "." $host)) (regexMatch "\\.svc(\\.|$)" $host)) -}}yes{{- end -}}
 {{- end -}}
 
-{{/* Where nodes go, by what is configured: a list of {name, to, ports, guessed} as JSON. */}}
+{{/* The Service that a URL may name as NAME.NAMESPACE: a domain of two labels looks the same, but hardly goes without TLS. */}}
+{{- define "signaling.perhapsInside" -}}
+{{- $host := include "signaling.host" . -}}
+{{- if and (regexMatch "^(http|redis(-[a-z]+)?)://" .) (regexMatch "^[^.:]+\\.[^.:]+$" $host) -}}{{ $host }}{{- end -}}
+{{- end -}}
+
+{{/* Where nodes go, by what is configured: a list of {name, to, ports, guessed, perhaps} as JSON. */}}
 {{- define "signaling.destinations" -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- $secrets := include "signaling.secrets" . | fromJson -}}
@@ -188,6 +194,7 @@ secret:
 {{- end -}}
 {{- end -}}
 {{- $guessed := false -}}
+{{- $perhaps := "" -}}
 {{- if $url -}}
 {{- $needed := splitList " " (include "signaling.ports" $url) -}}
 {{- $beside := $ports -}}
@@ -204,6 +211,9 @@ secret:
 {{- fail (printf "%s uses port %s, which the NetworkPolicy would close: add it to networkPolicy.%s.ports, or leave that empty; if it names a Service whose pods have another port, write it as NAME.NAMESPACE.svc" $option . $name) -}}
 {{- end -}}
 {{- end -}}
+{{- if not $ports -}}
+{{- $perhaps = include "signaling.perhapsInside" $url -}}
+{{- end -}}
 {{- end -}}
 {{- $ports = $ports | default $needed -}}
 {{- else if eq $name "redis" -}}
@@ -218,7 +228,7 @@ secret:
 {{- $to = $laravel -}}
 {{- end -}}
 {{- if and $ports (or $url (eq $name "redis") $given.ports) -}}
-{{- $found = append $found (dict "name" $name "to" $to "ports" $ports "guessed" $guessed) -}}
+{{- $found = append $found (dict "name" $name "to" $to "ports" $ports "guessed" $guessed "perhaps" $perhaps) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $found -}}
