@@ -128,7 +128,9 @@ await check('nothing fires while twelve nodes are upgraded one after the other',
     assert(ok, `${kind}: ${text.slice(0, 3000)}`);
   }
 });
-await check('promtool test rules', () => expect(run(tool('promtool'), ['test', 'rules', join(deploy, 'prometheus/tests/signaling.yml')])));
+for (const stories of readdirSync(join(deploy, 'prometheus/tests'))) {
+  await check(`promtool test rules ${stories}`, () => expect(run(tool('promtool'), ['test', 'rules', join(deploy, 'prometheus/tests', stories)])));
+}
 
 const laravelPort = await freePort();
 const laravel = new Program('laravel', process.execPath, [join(deploy, 'compose/laravel.mjs')], {
