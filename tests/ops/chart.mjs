@@ -462,18 +462,25 @@ if (tool('promtool')) {
     const node = (name, values) => ['up', 'signaling_build_info'].map((metric) => ({ series: `${metric}{job="signaling",namespace="default",release="r",instance="${name}"}`, values }));
     // As kube-state-metrics has it; values.yaml says 3.
     const asked = (values) => ({ series: 'kube_deployment_spec_replicas{namespace="default",deployment="r-onlycare-signaling",instance="10.0.0.1:8080",job="kube-state-metrics",pod="ksm-0",container="ksm"}', values });
-    const missing = (eval_time, count) => ({
+    const missing = ([eval_time, count]) => ({
       expr: 'count by (alertname) (ALERTS{alertstate="firing",alertname!="SignalingWatchdog"})', eval_time,
       exp_samples: count ? [{ labels: '{alertname="SignalingNodesMissing"}', value: count }] : [],
     });
+    const storm = { series: 'signaling_storms_total{job="signaling",namespace="default",release="r",instance="a"}', values: '0x41 1x159' };
     const stories = [
-      ['scaled down to two by hand', [...node('a', '1x80'), ...node('b', '1x80'), asked('2x80')], 0],
-      ['two of four', [...node('a', '1x80'), ...node('b', '1x80'), asked('4x80')], 1],
-      ['two of three, without kube-state-metrics', [...node('a', '1x80'), ...node('b', '1x80')], 1],
-      ['three of three, without kube-state-metrics', ['a', 'b', 'c'].flatMap((name) => node(name, '1x80')), 0],
+      ['scaled down to two by hand', [...node('a', '1x80'), ...node('b', '1x80'), asked('2x80')], ['15m', 0]],
+      ['two of four', [...node('a', '1x80'), ...node('b', '1x80'), asked('4x80')], ['15m', 1]],
+      ['two of three, without kube-state-metrics', [...node('a', '1x80'), ...node('b', '1x80')], ['15m', 1]],
+      ['three of three, without kube-state-metrics', ['a', 'b', 'c'].flatMap((name) => node(name, '1x80')), ['15m', 0]],
+      // The first page says it all.
+      ['two of three are deleted by force and what replaces them waits', [...node('a', '1x200'), ...node('b', '1x40 stale'), ...node('c', '1x40 stale'), asked('3x200'), storm],
+        ['9m', 0], ['12m', 0], ['14m', 1], ['25m', 1]],
+      ['a machine for the fourth comes after eight minutes', [...['a', 'b', 'c'].flatMap((name) => node(name, '1x200')), ...node('d', '_x72 1x127'), asked('3x40 4x159')],
+        ['15m', 0], ['18m', 0], ['30m', 0]],
+      ['a machine for the fourth never comes', [...['a', 'b', 'c'].flatMap((name) => node(name, '1x200')), asked('3x40 4x159')], ['15m', 0], ['19m', 0], ['25m', 1]],
     ];
     const file = join(work, 'stories.yml');
-    const tests = stories.map(([name, input_series, count]) => ({ name, interval: '15s', input_series, promql_expr_test: [missing('15m', count)] }));
+    const tests = stories.map(([name, input_series, ...moments]) => ({ name, interval: '15s', input_series, promql_expr_test: moments.map(missing) }));
     writeFileSync(file, JSON.stringify({ rule_files: [rules], evaluation_interval: '15s', tests }));
     const { ok, text } = run(tool('promtool'), ['test', 'rules', file]);
     assert(ok, text);
