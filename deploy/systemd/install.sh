@@ -55,9 +55,10 @@ look() {
 
 restart() {
   [ -z "$root" ] || { proved; return 0; }
-  systemctl enable --quiet "$name"
-  # The old process drains first: DRAIN_DELAY_SECS + DRAIN_SECS.
-  systemctl restart "$name"
+  hint="see: journalctl -u $name; back: $0 --rollback"
+  # The old process drains first: DRAIN_DELAY_SECS + DRAIN_SECS. What the unit forbids may fail here though the configuration was
+  # accepted: a secret's file under /home.
+  if ! systemctl enable --quiet "$name" || ! systemctl restart "$name"; then fail "systemd does not start it, $hint"; fi
   url=$(ready_url)
   for _ in $(seq "${READY_SECONDS:-30}"); do
     if systemctl is-active --quiet "$name" && curl -fsS --max-time 2 "$url" >/dev/null 2>&1; then
@@ -67,7 +68,7 @@ restart() {
     fi
     sleep 1
   done
-  fail "not ready after ${READY_SECONDS:-30} s at $url, see: journalctl -u $name; back: $0 --rollback"
+  fail "not ready after ${READY_SECONDS:-30} s at $url, $hint"
 }
 
 # Kernel limits are raised, never lowered: what is higher on this machine already stays as it is.

@@ -93,6 +93,7 @@ case $1 in
   restart)
     echo restart >>${machine}/restarts
     old=$(cat ${pid} 2>/dev/null) && kill $old 2>/dev/null && while kill -0 $old 2>/dev/null; do sleep 0.05; done
+    [ ! -e ${machine}/refused ] || { echo "Job for $2.service failed" >&2; exit 1; }
     cd /etc/onlycare-signaling && env -i PATH=/usr/bin:/bin /opt/onlycare-signaling/current/onlycare-signaling >/dev/null 2>&1 &
     echo $! >${pid} ;;
   is-active) kill -0 "$(cat ${pid})" 2>/dev/null ;;
@@ -157,6 +158,15 @@ case $2 in fs.file-max) echo 9223372036854775807 ;; net.core.somaxconn) echo 128
     assert(ok && text.includes('ready') && current() === good, text);
     const again = install('--rollback');
     assert(!again.ok && again.text.includes('no binary before'), `back to one that never served: ${again.text}`);
+  });
+  await check('a host: what systemd does not start leads back', () => {
+    const good = current();
+    writeFileSync(join(machine, 'refused'), '');
+    const { ok, text } = install(other('barred', `case $1 in --version) echo onlycare-signaling 8.0.4 ;; *) exec ${binary} "$@" ;; esac`));
+    rmSync(join(machine, 'refused'));
+    assert(!ok && current().startsWith('8.0.4') && text.includes('journalctl') && text.includes('--rollback'), text);
+    const back = install('--rollback');
+    assert(back.ok && back.text.includes('ready') && current() === good, back.text);
   });
   await check('a host: one that became ready after it was given up is kept', async () => {
     const slow = other('slow', `case $1 in --version) echo onlycare-signaling 8.1.0 ;; --*) exec ${binary} "$@" ;; *) sleep 4; exec ${binary} "$@" ;; esac`);
