@@ -86,6 +86,15 @@ await check('workflows call what is there, and have no more rights than they use
   }
 });
 
+await check('images and actions are pinned by digest as soon as somebody looks their digests up', () => {
+  const { extends: presets, packageRules } = JSON.parse(read('renovate.json'));
+  for (const preset of ['docker:pinDigests', 'helpers:pinGitHubActionDigests']) assert(presets.includes(preset), preset);
+  // A digest in the Dockerfile would be written behind that of the workflow.
+  const rust = packageRules.find(({ matchPackageNames }) => `${matchPackageNames}` === 'rust');
+  assert(rust.pinDigests === false && read('.github/workflows/release.yml').includes('image=$name@$digest'), 'rust');
+  assert(packageRules.some(({ matchPackageNames, enabled }) => `${matchPackageNames}` === 'onlycare-signaling' && enabled === false), 'our own image is looked for');
+});
+
 await check('what is published is signed, from the tag that is the version', () => {
   const release = read('.github/workflows/release.yml');
   for (const part of ['cosign sign --yes --recursive', 'cosign attest --yes --type cyclonedx', 'cosign sign-blob', 'helm push', 'linux/arm64', 'the tag is the version', 'cmp second']) {
