@@ -72,5 +72,7 @@ return [
     'push_queue' => $env('WEBSOCKET_PUSH_QUEUE'),
     // Seconds after the call began after which no push is sent any more: the app ignores older ones.
     'push_max_age' => 20,
+    // A table with a row for each call that was accepted or is over; null: none is kept. First publish its migration.
+    'calls_table' => $env('WEBSOCKET_CALLS_TABLE'),
 
 ];

@@ -11,6 +11,7 @@ use Illuminate\Support\Facades\Notification;
 use Illuminate\Support\ServiceProvider;
 use OnlyCare\Signaling\Calls\CallRows;
 use OnlyCare\Signaling\Calls\CallStatusObserver;
+use OnlyCare\Signaling\Calls\RecordCall;
 use OnlyCare\Signaling\Calls\VerifyCall;
 use OnlyCare\Signaling\Console\CallCommand;
 use OnlyCare\Signaling\Console\HealthCommand;
@@ -30,6 +31,7 @@ use Throwable;
 final class SignalingServiceProvider extends ServiceProvider
 {
     private const CONFIG = __DIR__ . '/../config/websocket.php';
+    private const CALLS_TABLE = '2026_11_01_000000_create_signaling_calls.php';
 
     public function register(): void
     {
@@ -48,10 +50,13 @@ final class SignalingServiceProvider extends ServiceProvider
             $this->loadRoutesFrom(__DIR__ . '/../routes/webhooks.php');
             Event::listen(CallPushRequired::class, SendCallPush::class);
             Event::listen([CallCancelled::class, CallMissed::class], SendCancelledPush::class);
+            Event::listen(RecordCall::EVENTS, RecordCall::class);
         }
         $this->observe($this->app->make(CallRows::class));
         if ($this->app->runningInConsole()) {
             $this->publishes([self::CONFIG => config_path('websocket.php')], 'signaling-config');
+            $migration = __DIR__ . '/../database/migrations/' . self::CALLS_TABLE;
+            $this->publishes([$migration => database_path('migrations/' . self::CALLS_TABLE)], 'signaling-migrations');
             $this->commands([
                 InstallCommand::class,
                 HealthCommand::class,

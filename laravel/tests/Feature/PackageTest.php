@@ -35,7 +35,7 @@ final class PackageTest extends TestCase
     public function test_each_component_that_is_used_is_required(): void
     {
         $used = [];
-        foreach (['src', 'routes', 'config', 'stubs'] as $folder) {
+        foreach (['src', 'routes', 'config', 'database', 'stubs'] as $folder) {
             foreach ($this->files->allFiles(self::PACKAGE . "/$folder") as $file) {
                 preg_match_all('/^use Illuminate\\\\(\w+)/m', $file->getContents(), $names);
                 $used = [...$used, ...$names[1]];
