@@ -6,6 +6,7 @@ import type { PhoneEvents, ServerCode, ServerEvents, ServerReason } from './wire
 export const CONSTANTS = {
   ACK_MS: 5_000,
   CONNECT_MS: 30_000,
+  OPEN_MS: 8_000,
   DIAL_MS: 30_000,
   PROBE_MS: 5_000,
   RING_MS: 30_000,

@@ -4,12 +4,12 @@ import type { CallState, Fields, Link, PushOutcome, Result, Role } from './types
 
 /** What a phone is made of. */
 export interface PhoneOptions {
-  /** The server, such as `https://signaling.example.com`. */
+  /** The server alone, such as `https://signaling.example.com`: of a path Socket.IO would make a namespace. */
   url: string;
   /** Whose phone it is: the id that Laravel knows, such as `USR_1001`. */
   userId: string;
   /**
-   * This installation, up to 64 characters, the same at every start. Keep it: "answered elsewhere" is told by it, and a
+   * This installation, 1 to 64 bytes of UTF-8, the same at every start. Keep it: "answered elsewhere" is told by it, and a
    * call that goes on is found again by it.
    */
   deviceId: string;
@@ -35,7 +35,9 @@ export interface CallOptions {
 
 /** What the other party said within a call. */
 export interface Message {
+  /** The user who said it. */
   senderId: string;
+  /** The JSON that he gave to `send`. */
   data: unknown;
   /** When it was said, by the server's clock: milliseconds since the epoch. */
   timestamp: number;
@@ -54,9 +56,11 @@ export interface SendOptions {
   id?: string;
 }
 
-/** One line of the log: milliseconds since the epoch of this device, and what happened. No tokens, no payloads. */
+/** One line of the log. No tokens, no payloads. */
 export interface LogEntry {
+  /** When, by this device's clock: milliseconds since the epoch. */
   at: number;
+  /** What happened, in English; of a connection that did not come about, why. */
   text: string;
 }
 
@@ -66,6 +70,8 @@ export type Off = () => void;
 const LOG_STEPS = 100;
 const EVENT_BYTES = 16 * 1024;
 const DATA_BYTES = 4 * 1024;
+const DEVICE_BYTES = 64;
+const CAUSE_CHARACTERS = 200;
 const MESSAGES_KEPT = 64;
 
 /**
@@ -104,11 +110,10 @@ export class Phone {
   readonly #appEvents = new Listeners<{ name: string; data: Fields }>();
   readonly #log: LogEntry[] = [];
 
-  /** @throws TypeError if `url` is no address. */
+  /** @throws TypeError if `url` is no address or has a path, or `deviceId` is empty or over 64 bytes. */
   constructor(options: PhoneOptions) {
-    if (!/^(https?|wss?):\/\/[^/]/i.test(String(options.url))) {
-      throw new TypeError(`url is "${options.url}" and no address, such as https://signaling.example.com`);
-    }
+    const fault = faultOf(options);
+    if (fault) throw new TypeError(fault);
     this.#options = options;
     this.#state = initial(options.userId);
   }
@@ -228,8 +233,16 @@ export class Phone {
     return this._hear(this.#appEvents, ({ name, data }) => listener(name, data), []);
   }
 
-  /** Watches users, up to 500 in all; those beyond, and what is no id of a user, are left out. Kept over reconnects. Each is
-   * told by `onPresence` as soon as it is known. */
+  /**
+   * Watches users, up to 500 in all; those beyond, and what is no id of a user, are left out. Kept over reconnects. Each is
+   * told by `onPresence` as soon as it is known.
+   *
+   * ```ts
+   * declare const phone: import('@onlycare/signaling-client').Phone;
+   * phone.onPresence(({ userId, online }) => console.log(`${userId} is ${online ? 'there' : 'away'}`));
+   * phone.watch('USR_1002', 'USR_1003');
+   * ```
+   */
   watch(...userIds: string[]): void {
     this.#take({ type: 'watch', users: userIds });
   }
@@ -349,14 +362,20 @@ export class Phone {
     const current = (input: Input) => {
       if (attempt === this.#attempt) this.#take(input);
     };
-    let token;
+    const failed = (why: string, input: Input) => {
+      if (attempt !== this.#attempt) return;
+      this.#write(why);
+      this.#take(input);
+    };
+    let token: string | undefined | null;
     try {
       token = await this.#options.token();
-    } catch {
-      return current({ type: 'closed', dismissed: false });
+    } catch (error) {
+      return failed(`the token provider failed: ${classOf(error)}`, { type: 'closed', dismissed: false });
     }
     if (attempt !== this.#attempt) return;
     if (!token) return this.#take({ type: 'noToken' });
+    const secret = token;
     const { url, userId, deviceId, transports } = this.#options;
     const socket = io(url, {
       auth: { token, userId, deviceId, acks: true },
@@ -364,14 +383,16 @@ export class Phone {
       // The machine decides when to come back, with a fresh token.
       reconnection: false,
       forceNew: true,
-      timeout: CONSTANTS.CONNECT_MS,
+      // Until the transport is open; the server may hold the CONNECT packet for longer.
+      timeout: CONSTANTS.OPEN_MS,
     });
     this.#socket = socket;
     socket.on('connect', () => current({ type: 'connected' }));
     socket.on('connect_error', (error: Error) => {
       // A refusal is a packet of the server; all else is the transport.
       const refused = 'data' in error || ['Invalid token', 'Authentication required', 'Authentication failed'].includes(error.message);
-      current(refused ? { type: 'refused', message: error.message } : { type: 'closed', dismissed: false });
+      const why = withoutSecrets(refused ? `CONNECT_ERROR ${error.message}` : causeOf(error), secret);
+      failed(`could not connect: ${why}`, refused ? { type: 'refused', message: error.message } : { type: 'closed', dismissed: false });
     });
     socket.on('disconnect', (reason) => current({ type: 'closed', dismissed: reason === 'io server disconnect' }));
     // Once the websocket has said `pong` polling is paused for it. If it breaks before it takes over, nothing passes any more, and
@@ -428,7 +449,7 @@ export class Phone {
   }
 
   readonly #failed = (error: unknown): void => {
-    this.#write(`a listener failed: ${error instanceof Error ? error.name : 'unknown'}`);
+    this.#write(`a listener failed: ${classOf(error)}`);
     console.error(error);
   };
 
@@ -518,49 +539,116 @@ export class Call {
     return this.#phone._hear(this.#messages, listener, this.#unheard);
   }
 
-  /** A callee's. `ok`: it is active, and on this device. Errors: `answered_elsewhere`, `overtaken`, `invalid_state`,
-   * `call_not_found`, `not_a_participant`. */
+  /**
+   * A callee's. `ok`: it is active, and on this device. Errors: `answered_elsewhere`, `overtaken`, `invalid_state`,
+   * `call_not_found`, `not_a_participant`.
+   *
+   * ```ts
+   * declare const call: import('@onlycare/signaling-client').Call;
+   * const answered = await call.answer();
+   * if (answered.ok) console.log('join', call.fields.channelName);
+   * else if (answered.error.code === 'answered_elsewhere') console.log('another device has it');
+   * ```
+   */
   answer(): Promise<Result> {
     return this.#phone._say((request) => ({ type: 'answer', request, callId: this.id }));
   }
 
-  /** A callee's, while it rings; after that it hangs up. The caller reads `reason`, up to 200 characters. `ok`: the
-   * server knows. Errors: `not_a_participant`, `closed`. */
+  /**
+   * A callee's, while it rings; after that it hangs up. The caller reads `reason`, up to 200 characters. `ok`: the
+   * server knows. Errors: `not_a_participant`, `closed`.
+   *
+   * ```ts
+   * declare const call: import('@onlycare/signaling-client').Call;
+   * await call.decline('In a meeting');
+   * ```
+   */
   decline(reason?: string): Promise<Result> {
     return this.#phone._say((request) => ({ type: 'decline', request, callId: this.id, ...(reason ? { reason } : {}) }));
   }
 
-  /** A caller's, while it rings; after that it hangs up. `ok`: the server knows. Errors: `not_a_participant`, `closed`. */
+  /**
+   * A caller's, while it rings; after that it hangs up. `ok`: the server knows. Errors: `not_a_participant`, `closed`.
+   *
+   * ```ts
+   * declare const call: import('@onlycare/signaling-client').Call;
+   * void call.cancel();
+   * console.log(call.state.phase, 'at once');
+   * ```
+   */
   cancel(reason?: string): Promise<Result> {
     return this.#phone._say((request) => ({ type: 'cancel', request, callId: this.id, ...(reason ? { reason } : {}) }));
   }
 
-  /** Whatever it is at: cancels, declines or hangs up. `ok`: the server knows. Error: `closed`. */
+  /**
+   * Whatever it is at: cancels, declines or hangs up. `ok`: the server knows. Error: `closed`.
+   *
+   * ```ts
+   * declare const call: import('@onlycare/signaling-client').Call;
+   * declare const phone: import('@onlycare/signaling-client').Phone;
+   * await call.hangUp();
+   * phone.close();
+   * ```
+   */
   hangUp(): Promise<Result> {
     return this.#phone._say((request) => ({ type: 'hangUp', request, callId: this.id }));
   }
 
-  /** Asks the other party of an active audio call for video; `state.videoAsked` and `state.callType` say what becomes of it.
+  /**
+   * Asks the other party of an active audio call for video; `state.videoAsked` and `state.callType` say what becomes of it.
    * `ok`: he is asked, or it is a video call. Errors: `invalid_state`, `not_supported`, `overtaken`, `call_not_found`,
-   * `not_a_participant`, `closed`. */
+   * `not_a_participant`, `closed`.
+   *
+   * ```ts
+   * declare const call: import('@onlycare/signaling-client').Call;
+   * call.onState(({ callType, videoAsked }) => console.log(callType, videoAsked?.by === 'me' ? 'and he is asked' : ''));
+   * const asked = await call.askVideo();
+   * if (!asked.ok && asked.error.code === 'not_supported') console.log('hide the button');
+   * ```
+   */
   askVideo(): Promise<Result> {
     return this.#phone._say((request) => ({ type: 'askVideo', request, callId: this.id }));
   }
 
-  /** Answers the other party, while `state.videoAsked` is his. `ok`: the server knows; after a yes it is a video call.
-   * Errors as of `askVideo`. */
+  /**
+   * Answers the other party, while `state.videoAsked` is his. `ok`: the server knows; after a yes it is a video call.
+   * Errors as of `askVideo`.
+   *
+   * ```ts
+   * declare const call: import('@onlycare/signaling-client').Call;
+   * call.onState(({ videoAsked }) => {
+   *   if (videoAsked?.by === 'peer') void call.answerVideo(true);
+   * });
+   * ```
+   */
   answerVideo(accepted: boolean): Promise<Result> {
     return this.#phone._say((request) => ({ type: 'answerVideo', request, callId: this.id, accepted }));
   }
 
-  /** Makes a video call an audio call, without asking. `ok`: it is one. Errors as of `askVideo`. */
+  /**
+   * Makes a video call an audio call, without asking. `ok`: it is one. Errors as of `askVideo`.
+   *
+   * ```ts
+   * declare const call: import('@onlycare/signaling-client').Call;
+   * if ((await call.toAudio()).ok) console.log(call.callType);
+   * ```
+   */
   toAudio(): Promise<Result> {
     return this.#phone._say((request) => ({ type: 'toAudio', request, callId: this.id }));
   }
 
-  /** Sends JSON of at most 4 KiB to the other party, behind what was sent before. `ok`: `devices` of the other party were
+  /**
+   * Sends JSON of at most 4 KiB to the other party, behind what was sent before. `ok`: `devices` of the other party were
    * handed it. Without `keep` it is sent once. Errors: `not_connected` (not sent), `unconfirmed` (sent, and who knows), `invalid_payload`,
-   * `invalid_state`, `not_a_participant`, `call_not_found`, `rate_limited`, `unavailable`, `closed`. */
+   * `invalid_state`, `not_a_participant`, `call_not_found`, `rate_limited`, `unavailable`, `closed`.
+   *
+   * ```ts
+   * declare const call: import('@onlycare/signaling-client').Call;
+   * call.onMessage(({ senderId, data }) => console.log(senderId, data));
+   * const sent = await call.send({ type: 'chat', text: 'Two minutes, please' }, { keep: true });
+   * if (sent.ok) console.log(`${sent.devices} devices have it`);
+   * ```
+   */
   send(data: unknown, options: SendOptions = {}): Promise<Result> {
     const { keep = false, id = keep ? `${Date.now()}.${Math.floor(Math.random() * 1e9)}` : undefined } = options;
     const { value, fault } = plainOf(data, DATA_BYTES);
@@ -638,6 +726,47 @@ class One<T> {
     this.#open = false;
     this.left();
   }
+}
+
+/** Why no phone can be made of it. */
+function faultOf({ url, deviceId }: PhoneOptions): string | undefined {
+  const address = /^(?:https?|wss?):\/\/[^/?#\s]+([^?#]*)/i.exec(String(url));
+  if (!address) return `url is "${url}" and no address, such as https://signaling.example.com`;
+  if (address[1] && address[1] !== '/') {
+    return `url is "${url}" and has a path, which Socket.IO takes for a namespace: name the server alone, such as https://signaling.example.com`;
+  }
+  const bytes = typeof deviceId === 'string' ? bytesOf(deviceId) : 0;
+  if (bytes > 0 && bytes <= DEVICE_BYTES) return undefined;
+  return `deviceId has ${bytes} bytes and must have 1 to ${DEVICE_BYTES}: the server takes another for none, and all such phones of a user for one`;
+}
+
+const classOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown');
+
+/** What a transport knows of its failure: a status of HTTP, or what the platform says, which in a browser is nothing. */
+interface TransportFault extends Error {
+  type?: string;
+  description?: unknown;
+  /** A request of polling. In Node its `statusText` is the error of the socket. */
+  context?: { statusText?: unknown };
+}
+
+function causeOf(error: TransportFault): string {
+  const { type, message, description, context } = error;
+  if (type !== 'TransportError') return error.name === 'Error' ? message : `${error.name}: ${message}`;
+  const status = typeof description === 'number' && description > 0 ? `HTTP ${description}` : undefined;
+  const detail = status ?? wordsOf(context?.statusText) ?? wordsOf(description) ?? 'no answer: the address, the port, or CORS';
+  return `${type}: ${message}, ${detail}`;
+}
+
+/** Of an error or an event of one. Where all addresses of a name failed there is a code and no message. */
+function wordsOf(error: unknown): string | undefined {
+  const { message, code } = (error ?? {}) as { message?: unknown; code?: unknown };
+  return [message, code].find((words): words is string => typeof words === 'string' && words !== '');
+}
+
+/** Fit for the log: neither the token nor the query of an address. */
+function withoutSecrets(text: string, token: string): string {
+  return text.split(token).join('…').replace(/\?\S+/g, '?…').slice(0, CAUSE_CHARACTERS);
 }
 
 /** What the server will read of it, or why it can't be sent: what it is now, whatever the app does to it later. */

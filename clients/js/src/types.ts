@@ -51,6 +51,7 @@ export type ErrorCode =
 
 /** Why a word was not obeyed, with what belongs to it. */
 export interface SignalingError {
+  /** What the app decides by. */
   code: ErrorCode;
   /** For a log, in English. */
   message: string;
@@ -74,6 +75,7 @@ export type Result = { ok: true; /** Of a message: devices of the other party th
  * - `refused`: it does not come back by itself; `reason` says why.
  */
 export interface Link {
+  /** One of the above. */
   status: 'idle' | 'connecting' | 'ready' | 'waiting' | 'refused';
   /**
    * With `refused`: `login` (log in again, then `connect()`), `dismissed` (sent away: too many sessions of this device,
@@ -98,6 +100,7 @@ export interface VideoAsked {
 
 /** A call as it is at one moment. */
 export interface CallState {
+  /** Where it is, from `calling` or `ringing` to `ended`. */
   phase: Phase;
   /** `AUDIO` or `VIDEO`: an accepted call may change it. */
   callType: string;

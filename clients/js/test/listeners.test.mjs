@@ -91,3 +91,19 @@ test('an address that is none is refused at once', () => {
     assert.throws(made, /https:\/\/signaling\.example\.com/);
   }
 });
+
+const made = (options) => () => new Phone({ url: 'http://127.0.0.1:1', userId: 'USR_1', deviceId: 'device', token: () => 'token', ...options });
+
+test('an address with a path, which would be a namespace, is refused at once', () => {
+  for (const url of ['https://example.com/signaling', 'http://127.0.0.1:3001/signaling/', 'wss://example.com//', 'https://example.com/a?b=c']) {
+    assert.throws(made({ url }), (error) => error instanceof TypeError && error.message.includes('has a path'), url);
+  }
+  for (const url of ['https://example.com', 'https://example.com/', 'http://[::1]:3001/', 'wss://example.com:8443']) made({ url })();
+});
+
+test('a deviceId that the server would take for none is refused at once', () => {
+  for (const deviceId of ['', undefined, 7, 'x'.repeat(65), 'é'.repeat(33), '📞'.repeat(17)]) {
+    assert.throws(made({ deviceId }), (error) => error instanceof TypeError && error.message.startsWith('deviceId has '), String(deviceId));
+  }
+  for (const deviceId of ['x', 'x'.repeat(64), 'é'.repeat(32), '📞'.repeat(16)]) made({ deviceId })();
+});

@@ -338,6 +338,9 @@ test('"log in again" is told from "come back"', async () => {
   await until(() => phone.link.status === 'waiting', 'the provider failed: it comes back');
   await until(() => phone.link.status === 'refused', 'Laravel refused the token');
   assert.equal(phone.link.reason, 'login');
+  const log = phone.log.map(({ text }) => text);
+  assert.ok(log.includes('the token provider failed: Error') && log.includes('could not connect: CONNECT_ERROR Invalid token'), logOf(phone));
+  assert.ok(!/no network|an old one/.test(log), logOf(phone));
   assert.equal((await phone.call('USR_2', 'VIDEO').dialled).error.code, 'login_required');
   phone.connect();
   await until(() => tokens.length === 1 && phone.link.status === 'refused', 'nobody is logged in');

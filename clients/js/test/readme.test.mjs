@@ -1,29 +1,34 @@
 // The blocks of README.md are run as they stand, and every example compiles.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { extname } from 'node:path';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
+import { Call, Phone } from '../dist/index.js';
 import { Cluster, Program, closePhones, phoneAt, reaches, ready, until } from './stage.mjs';
 
 const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const readme = readFileSync(here('README.md'), 'utf8');
 const blocks = (language, text = readme) => [...text.matchAll(new RegExp('```' + language + '\\n(.*?)```', 'gs'))].map(([, block]) => block);
-const EXAMPLES = here('dist/examples');
+/** Another project, with the package as `npm install <folder>` puts it there. */
+const EXAMPLES = mkdtempSync(join(tmpdir(), 'signaling-client-'));
 
 let node;
 before(async () => {
-  rmSync(EXAMPLES, { recursive: true, force: true });
-  mkdirSync(EXAMPLES, { recursive: true });
+  mkdirSync(join(EXAMPLES, 'node_modules/@onlycare'), { recursive: true });
+  symlinkSync(here('.'), join(EXAMPLES, 'node_modules/@onlycare/signaling-client'));
+  writeFileSync(join(EXAMPLES, 'package.json'), '{"type":"module"}');
   [node] = (await Cluster.start(['A'])).nodes;
 });
 after(() => {
   closePhones();
   for (const program of Program.all) program.kill();
+  rmSync(EXAMPLES, { recursive: true });
 });
 
 /** Runs a program to its end and gives what it printed. */
@@ -133,7 +138,7 @@ test('every example compiles', async () => {
     const comments = readFileSync(here(`src/${file}`), 'utf8').replace(/^ *\* ?/gm, '');
     examples.push(...blocks('ts', comments));
   }
-  assert.ok(examples.length >= 7, `${examples.length} examples`);
+  assert.ok(examples.length >= 15, `${examples.length} examples`);
   for (const [at, example] of examples.entries()) writeFileSync(`${EXAMPLES}/example${at}.ts`, `${example}\nexport {};\n`);
   const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2020', '--lib', 'es2020,dom', '--skipLibCheck'];
   const tsc = here('node_modules/typescript/bin/tsc');
@@ -144,15 +149,41 @@ test('what is public has a docstring', () => {
   const names = [];
   for (const file of ['phone.ts', 'types.ts']) {
     const lines = readFileSync(here(`src/${file}`), 'utf8').split('\n');
-    let inClass = false;
+    let inside = false;
     for (const [at, line] of lines.entries()) {
-      if (/^export (class|interface)/.test(line)) inClass = /^export class (Phone|Call)\b/.test(line);
-      if (line === '}') inClass = false;
-      const member = inClass && /^  (readonly |get )?[a-z]\w*[(:]/.test(line) && !/^  constructor/.test(line);
+      if (/^export (class|interface)/.test(line)) inside = true;
+      if (line === '}') inside = false;
+      const member = inside && /^  (readonly |get )?[a-z]\w*(\?:|[(:])/.test(line) && !/^  constructor/.test(line);
       if (!member && !/^export (class|interface|type|function)/.test(line)) continue;
       names.push(line);
       assert.match(lines[at - 1], /\*\/$/, `${file}:${at + 1} has no docstring: ${line}`);
     }
   }
-  assert.ok(names.length > 30, `${names.length} items`);
+  assert.ok(names.length > 60, `${names.length} items`);
+});
+
+test('each word has an example', () => {
+  const source = readFileSync(here('src/phone.ts'), 'utf8');
+  for (const word of ['call', 'answer', 'decline', 'cancel', 'hangUp', 'askVideo', 'answerVideo', 'toAudio', 'send', 'watch', 'handlePush']) {
+    const [before] = source.split(new RegExp(`^  ${word}\\(`, 'm'));
+    assert.ok(before.length < source.length, word);
+    assert.ok(before.slice(before.lastIndexOf('/**')).includes('```ts'), `${word} has no example`);
+  }
+});
+
+test('the table of the README names every public member, and no other', () => {
+  const table = readme.split('| word | result |')[1].split('\n\n')[0];
+  const named = [...table.matchAll(/`((?:phone|call)\.[a-z]\w*)/gi)].map(([, member]) => member);
+  const members = (object, of) => Object.getOwnPropertyNames(of.prototype)
+    .filter((member) => member !== 'constructor' && !member.startsWith('_')).map((member) => `${object}.${member}`);
+  const own = ['call.id', 'call.role', 'call.peer'];
+  const all = [...members('phone', Phone), ...members('call', Call), ...own];
+  assert.deepEqual([...new Set(named)].sort(), all.sort());
+});
+
+test('the package is what was built of src, the README and the licence', () => {
+  const [{ files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: here('.'), encoding: 'utf8' }));
+  const built = readdirSync(here('src')).flatMap((file) => ['.js', '.d.ts'].map((ending) => `dist/${file.replace(/\.ts$/, ending)}`));
+  assert.deepEqual(files.map(({ path }) => path).sort(), ['LICENSE', 'README.md', 'package.json', ...built].sort());
+  assert.equal(readFileSync(here('LICENSE'), 'utf8'), readFileSync(here('../../LICENSE'), 'utf8'));
 });
