@@ -85,10 +85,13 @@ function event(events, described) {
   const message = (ref) => events.components.messages[last(ref)];
   const { name, summary, payload, examples } = message(described.messages[0]);
   const parts = [element('summary', [element('code', name), ' ', ...prose(summary)]), ...body(events, payload)];
-  for (const example of examples ?? []) parts.push(element('h3', 'Example'), element('pre', JSON.stringify(example.payload, null, 2)));
+  const shown = (all = []) => all.map((example) => element('pre', JSON.stringify(example.payload, null, 2)));
+  for (const pre of shown(examples)) parts.push(element('h3', 'Example'), pre);
   if (described.reply) {
     parts.push(element('h3', 'Acknowledgement'));
-    parts.push(...described.reply.messages.flatMap((ref) => [element('p', element('b', last(message(ref).payload))), ...body(events, message(ref).payload)]));
+    parts.push(...described.reply.messages.map(message).flatMap((ack) => [
+      element('p', element('b', last(ack.payload))), ...body(events, ack.payload), ...shown(ack.examples),
+    ]));
   }
   return element('details', parts);
 }

@@ -46,15 +46,28 @@ export const operations = Object.values(api.operations).map((operation) => {
   };
 });
 
+export const schemaName = ({ $ref }) => $ref.split('/').pop();
+
 const heard = operations.filter(({ channel, action }) => channel === 'phone' && action === 'send');
 const said = operations.filter(({ channel, action }) => channel === 'phone' && action === 'receive');
 /** The events that were held against their schemas so far. */
 export const seen = new Set();
+/** The events of a phone that were acknowledged as described so far. */
+export const answered = new Set();
+/** The fields that each event, and each acknowledgement by the name of its schema, had so far. */
+export const shapes = new Map();
+
+export const shapeOf = (value) => Object.keys(value ?? {}).sort().join();
+
+function note(name, value) {
+  shapes.set(name, (shapes.get(name) ?? new Set()).add(shapeOf(value)));
+}
 
 export function eventSchemaBreaches(event, payload) {
   const operation = heard.find((one) => one.event === event) ?? (event.startsWith('app:') ? heard.find((one) => one.event === 'app:*') : undefined);
   if (!operation) return ['web/asyncapi.json does not know it'];
   seen.add(operation.event);
+  note(operation.event, payload);
   return breaches(payload, operation.schema);
 }
 
@@ -62,7 +75,11 @@ export function eventSchemaBreaches(event, payload) {
 export function ackSchemaBreaches(event, ack) {
   const replies = said.find((one) => one.event === event)?.replies ?? [{ $ref: '#/components/schemas/Refused' }];
   const all = replies.map((schema) => breaches(ack, schema));
-  return all.some((one) => one.length === 0) ? [] : all.sort((a, b) => a.length - b.length)[0];
+  const right = replies[all.findIndex((one) => one.length === 0)];
+  if (!right) return all.sort((a, b) => a.length - b.length)[0];
+  answered.add(event);
+  note(schemaName(right), ack);
+  return [];
 }
 
 export { schemas };

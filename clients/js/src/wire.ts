@@ -35,7 +35,7 @@ export interface Handshake {
   /** Laravel's bearer token. */
   token: string;
   userId: UserId;
-  /** The same for every connection of one installation. */
+  /** The same for every connection of one installation; over 64 bytes of UTF-8 it counts as none. */
   deviceId?: string;
   /** This app acknowledges `call:incoming` at once. */
   acks?: true | 'true' | false | 'false';

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { Cluster, Program } from '../cluster.mjs';
 import { Phone } from '../phone.mjs';
-import { api, breaches, eventSchemaBreaches, operations, schemas, seen } from '../schema.mjs';
+import { answered, api, breaches, eventSchemaBreaches, operations, schemaName, schemas, seen, shapeOf, shapes } from '../schema.mjs';
 import { read, root } from './blocks.mjs';
 
 const protocol = read('docs/protocol.md');
@@ -69,8 +70,9 @@ test('webhooks are those of docs/webhooks.md', () => {
 
 test('every example of the documents is valid, and those of the description', () => {
   let checked = 0;
-  for (const { examples, payload } of Object.values(api.components.messages)) {
-    for (const example of examples ?? []) assert.deepEqual(breaches(example.payload, payload), []);
+  for (const [name, { examples, payload }] of Object.entries(api.components.messages)) {
+    assert.ok(examples?.length, `${name} has no example`);
+    for (const example of examples) assert.deepEqual(breaches(example.payload, payload), [], name);
   }
   const acks = section('Acknowledgements of') + section('All other acknowledgements');
   const blocks = (text) => [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json]) => JSON.parse(json));
@@ -87,6 +89,15 @@ test('every example of the documents is valid, and those of the description', ()
   assert.ok(checked >= 10, `${checked} examples`);
 });
 
+test('the examples of webhooks are those of docs/webhooks.md and of /openapi.json, which are understood', () => {
+  const open = Object.values(JSON.parse(read('src/http/description.json')).webhooks).map(({ post }) => post.requestBody.content['application/json'].example);
+  const documented = [...open, ...[...read('docs/webhooks.md').matchAll(/```json\n(.*?)```/gs)].map(([, json]) => JSON.parse(json))];
+  for (const [name, { examples }] of Object.entries(api.components.messages)) {
+    if (!name.startsWith('hook')) continue;
+    for (const { payload } of examples) assert.ok(documented.some((one) => isDeepStrictEqual(one, payload)), name);
+  }
+});
+
 test('the types of clients/js are generated from it', () => {
   const made = execFileSync(process.execPath, [`${root}scripts/wire-types.mjs`], { encoding: 'utf8' });
   assert.equal(read('clients/js/src/wire.ts'), made, 'run: node scripts/wire-types.mjs >clients/js/src/wire.ts');
@@ -100,7 +111,16 @@ test('clients/kotlin knows the same codes and reasons', () => {
   for (const reason of schemas.ServerReason.enum) assert.ok(members('EndReason').includes(reason), reason);
 });
 
-test('each event that a phone can hear was heard, and was as described', async () => {
+/** That each message has an example whose fields are those of one that was really heard. */
+function assertHeardLike(messages) {
+  for (const { name, payload, examples } of messages) {
+    const heard = shapes.get(name === 'acknowledgement' ? schemaName(payload) : name) ?? new Set();
+    const like = examples.some((example) => heard.has(shapeOf(example.payload)));
+    assert.ok(like, `no ${name} was heard as in ${JSON.stringify(examples)}, but: ${[...heard].join('; ')}`);
+  }
+}
+
+test('each event that a phone can hear or say was, each acknowledgement too, and all are as described', async () => {
   const cluster = await Cluster.start(['A', 'B'], { RING_TIMEOUT_SECS: '5' });
   const [a, b] = cluster.nodes;
   const phones = [];
@@ -115,6 +135,10 @@ test('each event that a phone can hear was heard, and was as described', async (
     const [ana, bo] = [await phone(a, 'USR_ana', 'a'), await phone(b, 'USR_bo', 'b')];
     const away = await ana.ask('presence:subscribe', { userIds: ['USR_cy'] });
     assert.deepEqual(away.users, { USR_cy: false });
+    assert.equal((await ana.ask('call:end', {})).code, 'invalid_payload');
+    const pushed = await ana.dial({ user: 'USR_absent' });
+    assert.equal(pushed.ack.useFcmFallback, true);
+    await ana.does('call:cancel', pushed, 'ended');
     const timedOut = await ana.rings(bo);
     await ana.expect('call:timeout', { callId: timedOut.id });
     await bo.expect('call:cancelled', { reason: 'Timeout' });
@@ -122,31 +146,46 @@ test('each event that a phone can hear was heard, and was as described', async (
     await bo.does('call:reject', rejected, 'ended');
     await bo.expect('call:reject:confirmed');
     await ana.expect('call:rejected');
-    const talk = await ana.dial(bo, { callType: 'AUDIO' });
+    const talk = await ana.dial(bo, { callType: 'AUDIO', agoraAppId: 'app' });
     await bo.expectIncoming(talk);
     await ana.expect('call:ringing', { callId: talk.id });
     await bo.does('call:accept', talk, 'active');
     await ana.expect('call:accepted');
+    await bo.does('call:ringing', talk, 'active');
     await ana.does('call:upgrade', talk, 'active');
     await bo.expect('call:upgrade:request');
     await bo.ask('call:upgrade:response', { callId: talk.id, accepted: true });
     await ana.expect('call:upgrade:response');
     await bo.does('call:downgrade', talk, 'active');
     await ana.expect('call:downgraded');
+    for (const event of ['call:switchToVideo', 'call:switch_to_video']) {
+      await ana.does(event, talk, 'active');
+      await bo.expect('call:upgrade:request');
+      await bo.ask('call:upgrade:response', { callId: talk.id, accepted: false, reason: 'Not now' });
+      await ana.expect('call:upgrade:response', { accepted: false, reason: 'Not now' });
+    }
     await bo.does('call:message', talk, 'active', { data: [1, { deep: 'x' }] });
     await ana.expect('call:message');
+    await bo.does('call:message', talk, 'active', { data: { type: 'chat', text: 'x' }, keep: true, messageId: 'm1' });
+    await ana.expect('call:message', { messageId: 'm1', kept: true });
     const cy = await phone(b, 'USR_cy', 'c');
     await ana.expect('user:online', { userId: 'USR_cy' });
     await cy.dial(bo);
     await cy.expect('call:busy');
     cy.close();
     await ana.expect('user:offline', { userId: 'USR_cy' });
+    await ana.ask('presence:unsubscribe', { userIds: ['USR_cy'] });
+    const dee = await phone(await cluster.another('C', { VIDEO_SWITCH: 'off' }), 'USR_dee', 'd');
+    assert.deepEqual(await dee.ask('call:upgrade', { callId: talk.id }), { success: false, error: 'Not supported' });
     await a.post('/api/users/USR_bo/emit', { event: 'app:hello', data: { text: 'x' } });
     await bo.expect('app:hello');
     await ana.does('call:end', talk, 'ended');
     await bo.expect('call:ended');
     for (const breach of phones.flatMap(({ breaches: found }) => found.filter((one) => !/^(user|app|call:message)/.test(one)))) assert.fail(breach);
     assert.deepEqual([...seen].sort(), of('phone', 'send').map(({ event }) => event).sort());
+    assert.deepEqual([...answered].sort(), of('phone', 'receive').map(({ event }) => event).sort());
+    // What a phone says and what Laravel sends is the sender's; what nodes make of it is heard here.
+    assertHeardLike(Object.entries(api.components.messages).filter(([name]) => /^(hear(?!AppAny)|ack)/.test(name)).map(([, one]) => one));
   } finally {
     for (const one of phones) one.close();
     for (const program of Program.all) program.kill();
