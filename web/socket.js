@@ -1,5 +1,6 @@
 // A small Socket.IO client: protocol v5 over Engine.IO v4, WebSocket only, default namespace, JSON packets; with the troubles
-// that networks and browsers make, at will.
+// that networks and browsers make, at will. Not clients/js: the page is served as it lies here, without a build step, and it must
+// break its transport in the middle, send any payload, give up and show each packet, which a library that mends all that hides.
 // https://socket.io/docs/v4/engine-io-protocol/  https://socket.io/docs/v4/socket-io-protocol/
 
 const TRIES = 5;
