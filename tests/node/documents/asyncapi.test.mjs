@@ -149,9 +149,9 @@ test('each event that a phone can hear or say was, each acknowledgement too, and
     const talk = await ana.dial(bo, { callType: 'AUDIO', agoraAppId: 'app' });
     await bo.expectIncoming(talk);
     await ana.expect('call:ringing', { callId: talk.id });
+    await bo.does('call:ringing', talk, 'ringing');
     await bo.does('call:accept', talk, 'active');
     await ana.expect('call:accepted');
-    await bo.does('call:ringing', talk, 'active');
     await ana.does('call:upgrade', talk, 'active');
     await bo.expect('call:upgrade:request');
     await bo.ask('call:upgrade:response', { callId: talk.id, accepted: true });
