@@ -17,6 +17,8 @@ import java.util.concurrent.atomic.AtomicBoolean
 import java.util.concurrent.atomic.AtomicInteger
 import kotlin.random.Random
 import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.channels.BufferOverflow
+import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
@@ -140,6 +142,10 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     private val timers = HashMap<String, ScheduledFuture<*>>()
     private val handles = LinkedHashMap<String, Call>()
     private val entries = ArrayDeque<LogEntry>()
+
+    /** What each collector has not come to yet. */
+    private val incomingTo = LinkedHashSet<Channel<Call>>()
+    private val restoredTo = LinkedHashSet<Channel<Call>>()
     private val incomings = Listeners<Call>(::failed)
     private val restorations = Listeners<Call>(::failed)
     private val links = Listeners<Link>(::failed)
@@ -166,21 +172,22 @@ public class Phone(private val options: PhoneOptions) : Closeable {
 
     /**
      * Calls that ring here, each once, whether it came over the socket or as a push; with those that ring when somebody
-     * begins to collect. Each collector has them all.
+     * begins to collect. Each collector has them all: one that is busy finds what came meanwhile, up to 64, behind what it is
+     * at, also a call that is over by then ([Phase.ENDED]: it was missed).
      *
      * ```kotlin
      * phone.incoming.collect { call -> println("${call.fields["callerName"]} calls") }
      * ```
      */
     public val incoming: Flow<Call> =
-        each { call -> call.role == Role.CALLEE && call.state.value.phase == Phase.RINGING }
+        each(incomingTo) { call -> call.role == Role.CALLEE && call.state.value.phase == Phase.RINGING }
 
     /**
      * Calls that were going on when this phone connected, and that this process does not know: it was restarted, or it
      * is another device that is in the call. [Call.answer] takes part in a callee's again, and is refused with
      * [ErrorCode.ANSWERED_ELSEWHERE] if it is another device's.
      */
-    public val restored: Flow<Call> = each { call -> call.state.value.restored }
+    public val restored: Flow<Call> = each(restoredTo) { call -> call.state.value.restored }
 
     /** The server's clock now, in milliseconds since the epoch; before the first session, this device's. */
     public fun serverNow(): Long = System.currentTimeMillis() + offset
@@ -366,10 +373,8 @@ public class Phone(private val options: PhoneOptions) : Closeable {
                 waiting.remove(effect.request)?.let { result -> untold.addLast { result.complete(effect.outcome) } }
             is Effect.Dialled -> answers[effect.request] = effect.callId
             is Effect.Pushed -> answers[effect.request] = effect.outcome
-            is Effect.Incoming ->
-                handle(keyOf(effect.callId))?.let { call -> untold.addLast { tell { incomings.tell(call) } } }
-            is Effect.Restored ->
-                handle(keyOf(effect.callId))?.let { call -> untold.addLast { tell { restorations.tell(call) } } }
+            is Effect.Incoming -> handle(keyOf(effect.callId))?.let { tellOf(it, incomingTo, incomings) }
+            is Effect.Restored -> handle(keyOf(effect.callId))?.let { tellOf(it, restoredTo, restorations) }
             is Effect.Message -> {
                 val message = Message(effect.senderId, effect.data, effect.timestamp, effect.messageId, effect.kept)
                 handle(keyOf(effect.callId))?.let { call -> untold.addLast { call.hear(message) } }
@@ -491,16 +496,25 @@ public class Phone(private val options: PhoneOptions) : Closeable {
             Call(this, record).also { handles[key] = it }
         }
 
-    /** Each of [calls] once that is [wanted], for each collector. */
-    private fun each(wanted: (Call) -> Boolean): Flow<Call> = flow {
-        var told = emptySet<Call>()
-        mutableCalls.collect { now ->
-            told = told.intersect(now.toSet())
-            for (call in now) {
-                if (call in told || !wanted(call)) continue
-                told = told + call
-                emit(call)
-            }
+    private fun tellOf(call: Call, collectors: Set<Channel<Call>>, listeners: Listeners<Call>) {
+        untold.addLast {
+            for (one in collectors) one.trySend(call)
+            tell { listeners.tell(call) }
+        }
+    }
+
+    /** Each of [calls] that is [wanted], and then what [collectors] are told of. */
+    private fun each(collectors: MutableSet<Channel<Call>>, wanted: (Call) -> Boolean): Flow<Call> = flow {
+        val waiting = Channel<Call>(Constants.CALLS_KEPT, BufferOverflow.DROP_OLDEST)
+        // A step of its own: who joins within another one would be told twice of what is new in it.
+        worker.execute {
+            for (call in mutableCalls.value) if (wanted(call)) waiting.trySend(call)
+            collectors += waiting
+        }
+        try {
+            for (call in waiting) emit(call)
+        } finally {
+            worker.execute { collectors -= waiting }
         }
     }
 

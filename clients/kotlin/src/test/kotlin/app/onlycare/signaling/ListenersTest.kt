@@ -5,8 +5,12 @@ import java.util.concurrent.CountDownLatch
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.onEach
+import kotlinx.coroutines.flow.take
+import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
@@ -93,6 +97,34 @@ class ListenersTest {
         assertEquals(EndReason.CANCELLED, call.state.value.reason)
         scope.cancel()
         phone.close()
+    }
+
+    @Test
+    fun `each collector hears of each ring, also of one that is over when it comes to it`() = runBlocking {
+        val scope = CoroutineScope(Dispatchers.Default)
+        val go = CompletableDeferred<Unit>()
+        val collectors = List(2) {
+            val answers = CompletableDeferred<Unit>()
+            val rang = scope.async {
+                phone.incoming.onEach {
+                    answers.complete(Unit)
+                    go.await()
+                }.take(3).toList()
+            }
+            answers to rang
+        }
+        push(1)
+        withTimeout(5_000) { for ((answers, _) in collectors) answers.await() }
+        push(2)
+        phone.handlePush(mapOf("type" to "call_cancelled", "callId" to "CALL_2"))
+        push(3)
+        go.complete(Unit)
+        for ((_, rang) in collectors) {
+            val calls = withTimeout(5_000) { rang.await() }
+            assertEquals(listOf("CALL_1", "CALL_2", "CALL_3"), calls.map { it.id })
+            assertEquals(listOf(Phase.RINGING, Phase.ENDED, Phase.RINGING), calls.map { it.state.value.phase })
+        }
+        scope.cancel()
     }
 
     @Test
