@@ -58,12 +58,12 @@ public fun interface AppEventListener {
 /**
  * What a phone is made of.
  *
- * @property url the server, such as `https://signaling.example.com`
+ * @property url the server, such as `https://signaling.example.com`, without a path
  * @property userId whose phone it is: the id that Laravel knows, such as `USR_1001`
  * @property deviceId this installation, up to 64 characters, the same at every start. Keep it: "answered elsewhere" is
  *   told by it, and a call that goes on is found again by it
  * @property transports polling first and then a websocket, unless told otherwise
- * @throws IllegalArgumentException if [url] is no address
+ * @throws IllegalArgumentException if [url] is no address, or has a path
  */
 public class PhoneOptions @JvmOverloads constructor(
     public val url: String,
@@ -76,6 +76,10 @@ public class PhoneOptions @JvmOverloads constructor(
         val address = runCatching { URI(url) }.getOrNull()
         require(address?.host != null && address.scheme?.lowercase() in SCHEMES) {
             "url is \"$url\" and no address, such as https://signaling.example.com"
+        }
+        val path = address?.path.orEmpty()
+        require(path == "" || path == "/") {
+            "url is \"$url\" and has the path $path, which Socket.IO takes for a namespace: leave it out, as in https://signaling.example.com"
         }
     }
 
@@ -167,7 +171,8 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     /** Who of the watched users is online, as far as it is known. */
     public val presence: StateFlow<Map<String, Boolean>> get() = mutablePresence
 
-    /** The last 100 steps, for a bug report. */
+    /** The last 100 steps, and why a connection could not be made: for a bug report, and for [LinkStatus.WAITING] that does
+     * not end. */
     public val log: List<LogEntry> get() = synchronized(entries) { entries.toList() }
 
     /**
@@ -384,36 +389,42 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         }
     }
 
+    /** An attempt to connect: what it has to say is not heard once there is a newer one. */
+    private inner class Attempt(private val number: Int) {
+        /** @param why for the log */
+        fun says(input: Input, why: String? = null) = then {
+            if (why != null) write(why)
+            take(input)
+        }
+
+        fun then(work: () -> Unit) = worker.execute { if (number == attempt) work() }
+    }
+
     private fun open() {
         disconnect()
-        val mine = ++attempt
-        val current = { input: Input ->
-            worker.execute { if (mine == attempt) take(input) }
-        }
+        val mine = Attempt(++attempt)
         if (asking.incrementAndGet() > ASKING) {
-            // The provider still works on what it was asked before.
             asking.decrementAndGet()
-            current(Input.Closed(false))
+            mine.says(Input.Closed(false), "could not connect: the token provider still works on what it was asked before")
             return
         }
         val ask = Thread({
             val token = try {
                 options.token.token()
-            } catch (_: Throwable) {
-                current(Input.Closed(false))
+            } catch (failure: Throwable) {
+                // Without its message, which may quote a token.
+                mine.says(Input.Closed(false), "the token provider failed: ${failure.javaClass.name}")
                 return@Thread
             } finally {
                 asking.decrementAndGet()
             }
-            worker.execute {
-                if (mine == attempt) if (token.isNullOrEmpty()) take(Input.NoToken) else open(token, current)
-            }
+            mine.then { if (token.isNullOrEmpty()) take(Input.NoToken) else open(token, mine) }
         }, "signaling-token")
         ask.isDaemon = true
         ask.start()
     }
 
-    private fun open(token: String, current: (Input) -> Unit) {
+    private fun open(token: String, mine: Attempt) {
         val settings = IO.Options()
         // Texts only: the library sends no other values here.
         settings.auth = mapOf(
@@ -430,14 +441,15 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         http = client
         val opened = IO.socket(URI.create(options.url), settings)
         socket = opened
-        opened.on(Socket.EVENT_CONNECT) { current(Input.Connected) }
+        opened.on(Socket.EVENT_CONNECT) { mine.says(Input.Connected) }
         opened.on(Socket.EVENT_CONNECT_ERROR) { arguments ->
             // A refusal is a packet of the server; all else is the transport.
-            val packet = fromJson(arguments.firstOrNull()) as? Map<*, *>
-            current(if (packet == null) Input.Closed(false) else Input.Refused(packet["message"].toString()))
+            val said = fromJson(arguments.firstOrNull())
+            val input = if (said is Map<*, *>) Input.Refused(said["message"].toString()) else Input.Closed(false)
+            mine.says(input, "could not connect: ${causeOf(said)}")
         }
         opened.on(Socket.EVENT_DISCONNECT) { arguments ->
-            current(Input.Closed(arguments.firstOrNull() == "io server disconnect"))
+            mine.says(Input.Closed(arguments.firstOrNull() == "io server disconnect"))
         }
         // Once the websocket has said `pong` polling is paused for it. If it breaks before it takes over, nothing passes any
         // more, and engine.io notices by the pings, half a minute later.
@@ -445,7 +457,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
             val transport = arguments.firstOrNull() as? Transport
             if (transport?.name == WebSocket.NAME) {
                 transport.once(Transport.EVENT_PACKET) {
-                    for (end in listOf(Transport.EVENT_ERROR, Transport.EVENT_CLOSE)) transport.once(end) { current(Input.Closed(false)) }
+                    for (end in listOf(Transport.EVENT_ERROR, Transport.EVENT_CLOSE)) transport.once(end) { mine.says(Input.Closed(false)) }
                 }
             }
         }
@@ -453,7 +465,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
             val name = arguments.firstOrNull() as? String ?: return@onAnyIncoming
             // At once: the caller hears that it rings.
             if (name == "call:incoming") (arguments.lastOrNull() as? Ack)?.call()
-            current(Input.Event(name, fromJson(arguments.getOrNull(1).takeIf { it !is Ack })))
+            mine.says(Input.Event(name, fromJson(arguments.getOrNull(1).takeIf { it !is Ack })))
         }
         opened.connect()
     }
@@ -567,6 +579,22 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         const val LAST_WORDS_MS = 5_000L
     }
 }
+
+/** What the server, or each layer below it, says of a connection that could not be made: for the log, so without the query of
+ * an address. */
+internal fun causeOf(said: Any?): String {
+    val words = when (said) {
+        is Map<*, *> -> said["message"].toString()
+        is Throwable -> generateSequence<Throwable>(said) { it.cause }.take(CAUSES)
+            .joinToString(": ") { one -> listOfNotNull(one.javaClass.simpleName, one.message).joinToString(" ") }
+        else -> said.toString()
+    }
+    return words.replace(QUERY, "").take(CAUSE_LENGTH)
+}
+
+private const val CAUSES = 4
+private const val CAUSE_LENGTH = 300
+private val QUERY = Regex("\\?\\S*")
 
 /** One thread, which ends when it has been idle for a while. */
 internal class Worker(name: String, private val own: Any = Any()) :

@@ -149,7 +149,7 @@ public enum class LinkStatus {
     /** There. */
     READY,
 
-    /** The connection broke or could not be made; it comes back by itself. */
+    /** The connection broke or could not be made, which [Phone.log] says why; it comes back by itself. */
     WAITING,
 
     /** It does not come back by itself; [Link.reason] says why. */

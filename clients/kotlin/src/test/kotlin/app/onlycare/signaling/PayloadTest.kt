@@ -45,6 +45,15 @@ class PayloadTest {
         PhoneOptions("HTTPS://example.com:3001/", "USR_1", "device", { "token" })
     }
 
+    /** Socket.IO would ask for that namespace, for ever. */
+    @Test
+    fun `an address with a path is refused at once`() {
+        for (url in listOf("https://example.com/signaling", "http://127.0.0.1:3001/socket.io/", "https://example.com//")) {
+            val refused = assertThrows<IllegalArgumentException> { PhoneOptions(url, "USR_1", "device", { "token" }) }
+            assertTrue("has the path" in refused.message!!, refused.message)
+        }
+    }
+
     @Test
     fun `what can't be sent is refused here, and nothing is sent`() = runBlocking {
         val phone = Phone(PhoneOptions("http://127.0.0.1:1", "USR_1", "device", { "token" }))
