@@ -60,10 +60,11 @@ public fun interface AppEventListener {
  *
  * @property url the server, such as `https://signaling.example.com`, without a path
  * @property userId whose phone it is: the id that Laravel knows, such as `USR_1001`
- * @property deviceId this installation, up to 64 characters, the same at every start. Keep it: "answered elsewhere" is
+ * @property deviceId this installation, 1 to 64 bytes of UTF-8, the same at every start. Keep it: "answered elsewhere" is
  *   told by it, and a call that goes on is found again by it
+ * @property token asked at every attempt to connect
  * @property transports polling first and then a websocket, unless told otherwise
- * @throws IllegalArgumentException if [url] is no address, or has a path
+ * @throws IllegalArgumentException if [url] is no address or has a path, or [deviceId] is empty or longer
  */
 public class PhoneOptions @JvmOverloads constructor(
     public val url: String,
@@ -81,9 +82,12 @@ public class PhoneOptions @JvmOverloads constructor(
         require(path == "" || path == "/") {
             "url is \"$url\" and has the path $path, which Socket.IO takes for a namespace: leave it out, as in https://signaling.example.com"
         }
+        val bytes = deviceId.toByteArray().size
+        require(bytes in 1..DEVICE_BYTES) { "deviceId has $bytes bytes: the server takes 1 to $DEVICE_BYTES" }
     }
 
     private companion object {
+        const val DEVICE_BYTES = 64
         val SCHEMES = setOf("http", "https", "ws", "wss")
     }
 }

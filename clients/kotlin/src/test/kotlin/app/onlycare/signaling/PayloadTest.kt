@@ -54,6 +54,16 @@ class PayloadTest {
         }
     }
 
+    /** The server counts bytes, and takes a device with a longer name for one without. */
+    @Test
+    fun `a device without a name that the server takes is refused at once`() {
+        for (deviceId in listOf("", "x".repeat(65), "é".repeat(33))) {
+            val refused = assertThrows<IllegalArgumentException> { PhoneOptions("http://127.0.0.1:1", "USR_1", deviceId, { "token" }) }
+            assertEquals("deviceId has ${deviceId.toByteArray().size} bytes: the server takes 1 to 64", refused.message)
+        }
+        PhoneOptions("http://127.0.0.1:1", "USR_1", "é".repeat(32), { "token" })
+    }
+
     @Test
     fun `what can't be sent is refused here, and nothing is sent`() = runBlocking {
         val phone = Phone(PhoneOptions("http://127.0.0.1:1", "USR_1", "device", { "token" }))
