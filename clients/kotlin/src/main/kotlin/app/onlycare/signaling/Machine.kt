@@ -14,6 +14,7 @@ internal typealias Fields = Map<String, Any?>
 internal object Constants {
     const val ACK_MS = 5_000L
     const val CONNECT_MS = 30_000L
+    const val OPEN_MS = 8_000L
     const val DIAL_MS = 30_000L
     const val PROBE_MS = 5_000L
     const val RING_MS = 30_000L

@@ -438,7 +438,8 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         // The machine decides when to come back, with a fresh token.
         settings.reconnection = false
         settings.forceNew = true
-        settings.timeout = Constants.CONNECT_MS
+        // Until the transport is open. The server may hold the answer to the CONNECT for longer: that is the machine's to wait for.
+        settings.timeout = Constants.OPEN_MS
         val client = base.newBuilder().dispatcher(Dispatcher()).connectionPool(ConnectionPool()).build()
         settings.callFactory = client
         settings.webSocketFactory = client

@@ -4,6 +4,7 @@ import com.sun.net.httpserver.HttpServer
 import java.io.IOException
 import java.net.InetAddress
 import java.net.InetSocketAddress
+import java.net.ServerSocket
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -53,6 +54,19 @@ class ConnectingTest {
         val log = logOf(phone("http://127.0.0.1:1", { error("of secret-token") }), "the token provider failed: ")
         assertTrue("the token provider failed: java.lang.IllegalStateException" in log.lines(), log)
         assertTrue("secret-token" !in log, log)
+    }
+
+    /** Within 15 s of the last fault all is to be as the server has it: an attempt that hung must leave time for another. */
+    @Test
+    fun `an attempt that hangs before the transport is open is given up soon`() {
+        // The system accepts, and nobody reads.
+        ServerSocket(0, 50, InetAddress.getByName("127.0.0.1")).use { deaf ->
+            val phone = phone("http://127.0.0.1:${deaf.localPort}")
+            logOf(phone, "could not connect: SocketIOException timeout")
+            val begun = phone.log.first { "CONNECTING" in it.text }.at
+            val over = phone.log.first { "could not connect" in it.text }.at
+            assertTrue(over - begun in Constants.OPEN_MS - 100 until Constants.CONNECT_MS / 2, "it took ${over - begun} ms")
+        }
     }
 
     @Test
