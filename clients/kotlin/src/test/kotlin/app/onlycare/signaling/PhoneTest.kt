@@ -1,7 +1,5 @@
 package app.onlycare.signaling
 
-import java.net.HttpURLConnection
-import java.net.URI
 import kotlinx.coroutines.async
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.take
@@ -191,6 +189,35 @@ class PhoneTest {
         assertFalse(phone.call("USR_K_other", CallType.AUDIO).dialled().isOk)
     }
 
+    @Test
+    fun `log in again is told from come back, with Laravel`() = runBlocking {
+        Laravel().use { laravel ->
+            val node = stage.node("L", mapOf("AUTH" to "laravel", "LARAVEL_API_URL" to laravel.url))
+            val tokens = ArrayDeque(listOf("fail", "one that was revoked", "token-of-USR_K_revoked"))
+            val phone = Phone(
+                PhoneOptions(node.url, "USR_K_revoked", "device", { tokens.removeFirst().also { check(it != "fail") } }),
+            )
+            phone.connect()
+            phone.link.soon { it.status == LinkStatus.REFUSED }
+            assertEquals(Refusal.LOGIN, phone.link.value.reason)
+            val steps = phone.log.map { it.text }
+            assertTrue("the token provider failed: java.lang.IllegalStateException" in steps, "$steps")
+            assertTrue("could not connect: Invalid token" in steps, "$steps")
+            assertEquals(ErrorCode.LOGIN_REQUIRED, phone.call("USR_K_other", CallType.AUDIO).dialled().error?.code)
+            phone.resume()
+            assertEquals(LinkStatus.REFUSED, phone.onWorker { phone.link.value.status })
+            assertEquals(1, tokens.size, "it does not come back by itself")
+
+            ready(phone)
+            assertEquals(200, stage.post(node, "/api/users/${phone.userId}/disconnect", """{"reason":"blocked"}"""))
+            phone.link.soon { it.status == LinkStatus.REFUSED }
+            assertEquals(Refusal.DISMISSED, phone.link.value.reason)
+            assertTrue(tokens.isEmpty(), "it does not come back by itself")
+            phone.close()
+            node.kill()
+        }
+    }
+
     /** Polling only: its requests are what stays behind. */
     @Test
     fun `what still waits on networks that are gone holds up no connection`() = runBlocking {
@@ -229,14 +256,8 @@ class PhoneTest {
             b.close()
         }
 
-        private fun emit(user: String, event: String, data: String) {
-            val connection = URI("${stage.node("E").url}/api/users/$user/emit").toURL().openConnection() as HttpURLConnection
-            connection.setRequestProperty("X-Internal-Secret", "secret-of-the-kotlin-tests")
-            connection.setRequestProperty("Content-Type", "application/json")
-            connection.doOutput = true
-            connection.outputStream.use { it.write("""{"event":"$event","data":$data}""".toByteArray()) }
-            assertEquals(200, connection.responseCode)
-        }
+        private fun emit(user: String, event: String, data: String) =
+            assertEquals(200, stage.post(stage.node("E"), "/api/users/$user/emit", """{"event":"$event","data":$data}"""))
 
         private val Phone.user get() = userId
 

@@ -1,8 +1,10 @@
 package app.onlycare.signaling
 
+import com.sun.net.httpserver.HttpServer
 import java.io.File
 import java.net.HttpURLConnection
 import java.net.InetAddress
+import java.net.InetSocketAddress
 import java.net.ServerSocket
 import java.net.Socket
 import java.net.URI
@@ -75,6 +77,16 @@ internal class Stage : AutoCloseable {
         return process
     }
 
+    /** What Laravel does, at any node: the status of the answer. */
+    fun post(node: Node, path: String, body: String): Int {
+        val connection = URI("${node.url}$path").toURL().openConnection() as HttpURLConnection
+        connection.setRequestProperty("X-Internal-Secret", "secret-of-the-kotlin-tests")
+        connection.setRequestProperty("Content-Type", "application/json")
+        connection.doOutput = true
+        connection.outputStream.use { it.write(body.toByteArray()) }
+        return connection.responseCode
+    }
+
     private fun status(url: String): Int = runCatching {
         (URI(url).toURL().openConnection() as HttpURLConnection).responseCode
     }.getOrDefault(0)
@@ -105,6 +117,27 @@ internal class Node(private val process: Process, val address: String) {
     fun ended() {
         check(process.waitFor(PATIENCE_MS, TimeUnit.MILLISECONDS)) { "a node that was told to stop runs on" }
     }
+}
+
+/** Laravel, as far as a node asks it who somebody is: `token-of-<user>` is valid, and no other token. */
+internal class Laravel : AutoCloseable {
+    private val server = HttpServer.create(InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0)
+    val url = "http://127.0.0.1:${server.address.port}"
+
+    init {
+        server.createContext("/") { exchange ->
+            val bearer = exchange.requestHeaders.getFirst("Authorization").orEmpty()
+            val user = Regex("Bearer token-of-(\\S+)").matchEntire(bearer)?.groupValues?.get(1)
+            val body = if (user == null) """{"success":false,"error":{"code":"UNAUTHENTICATED"}}""" else
+                """{"success":true,"data":{"id":"$user","name":"$user"}}"""
+            exchange.responseHeaders.set("Content-Type", "application/json")
+            exchange.sendResponseHeaders(if (user == null) 401 else 200, body.length.toLong())
+            exchange.responseBody.use { it.write(body.toByteArray()) }
+        }
+        server.start()
+    }
+
+    override fun close() = server.stop(0)
 }
 
 /** Passes bytes on to [target], which may change, and can break every connection. */
