@@ -1,8 +1,12 @@
 package app.onlycare.signaling
 
 import java.io.File
+import java.nio.file.Files
+import java.util.Collections
 import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.TimeUnit
+import java.util.jar.JarEntry
+import java.util.jar.JarOutputStream
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.cancel
@@ -30,10 +34,78 @@ class ReadmeTest {
         assertEquals(3, blocks.size)
         for (block in blocks) assertTrue(block in files, "not a file of src/test:\n$block")
         val pom = File(here, "pom.xml").readText()
+        val (dependency, project) = blocks("xml", readme).map { block -> block.lines().map(String::trim).filter { it != "" } }
         for (tag in listOf("groupId", "artifactId", "version")) {
-            val line = blocks("xml", readme).single().lines().single { "<$tag>" in it }.trim()
+            val line = dependency.single { "<$tag>" in it }
             assertTrue(line in pom, line)
         }
+        assertTrue(Collections.indexOfSubList(project, dependency) > 0, "$project")
+        assertTrue("<version>${Regex("<kotlin.version>(.*)<").find(pom)!!.groupValues[1]}</version>" in project, "$project")
+    }
+
+    /** In an empty folder, by the commands of the README; what was installed is the library as it is compiled here. */
+    @Test
+    fun `the project of the README is built and run as it stands`() {
+        val folder = Files.createTempDirectory("readme").toFile()
+        try {
+            File(folder, "pom.xml").writeText(blocks("xml", readme)[1])
+            val programs = listOf(blocks("kotlin", readme)[0], blocks("java", readme)[0])
+            for (program in programs) {
+                File(folder, "src").mkdir()
+                File(folder, "src/${program.lines().first().removePrefix("// ")}").writeText(program)
+            }
+            val repository = repositoryIn(folder)
+            val inKotlin = blocks("sh", readme)[1]
+            val inJava = inKotlin.lines().single { "TwoPhonesKt" in it }.replace("TwoPhonesKt", "TwoPhonesInJava")
+            Stage().use { stage ->
+                val url = stage.node("M").url
+                fun play(options: String): Pair<Int, List<String>> {
+                    File(folder, ".mvn").mkdir()
+                    File(folder, ".mvn/maven.config").writeText("-B\n-Dmaven.repo.local=$repository\n$options")
+                    return shell(folder, "$inKotlin\n$inJava", url)
+                }
+                val offline = play("-o\n")
+                val missing = offline.second.any { "offline mode" in it || "has not been downloaded from it before" in it }
+                val (code, lines) = if (missing) play("") else offline
+                assertEquals(0, code, (offline.second + lines).joinToString("\n"))
+                assertTrue(lines.containsAll(listOf("ana: ACTIVE", "ana: ENDED, HUNG_UP", "ana: they talk")), lines.joinToString("\n"))
+            }
+        } finally {
+            // Which does not follow links.
+            Files.walk(folder.toPath()).use { paths -> paths.sorted(Comparator.reverseOrder()).forEach(Files::delete) }
+        }
+    }
+
+    /** The local repository of Maven by links, and in it the library. */
+    private fun repositoryIn(folder: File): File {
+        val repository = File(folder, "repository").also(File::mkdir)
+        val local = File(System.getProperty("localRepository") ?: "${System.getProperty("user.home")}/.m2/repository")
+        for (group in local.listFiles()!!.filter { it.name != "app" }) {
+            Files.createSymbolicLink(File(repository, group.name).toPath(), group.toPath())
+        }
+        val version = Regex("<version>(.*)</version>").find(blocks("xml", readme)[0])!!.groupValues[1]
+        val installed = File(repository, "app/onlycare/signaling-client/$version").also(File::mkdirs)
+        File(here, "pom.xml").copyTo(File(installed, "signaling-client-$version.pom"))
+        val classes = File(here, "target/classes")
+        JarOutputStream(File(installed, "signaling-client-$version.jar").outputStream()).use { jar ->
+            for (file in classes.walk().filter(File::isFile)) {
+                jar.putNextEntry(JarEntry(file.relativeTo(classes).invariantSeparatorsPath))
+                jar.write(file.readBytes())
+                jar.closeEntry()
+            }
+        }
+        return repository
+    }
+
+    private fun shell(folder: File, script: String, url: String): Pair<Int, List<String>> {
+        val output = File(folder, "output")
+        val builder = ProcessBuilder("sh", "-e", "-c", script).directory(folder).redirectErrorStream(true).redirectOutput(output)
+        builder.environment()["SIGNALING_URL"] = url
+        val process = builder.start()
+        val ended = process.waitFor(5, TimeUnit.MINUTES)
+        process.descendants().forEach { it.destroyForcibly() }
+        process.destroyForcibly()
+        return (if (ended) process.exitValue() else -1) to output.readLines()
     }
 
     @Test
