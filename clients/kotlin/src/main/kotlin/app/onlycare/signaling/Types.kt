@@ -1,13 +1,31 @@
 package app.onlycare.signaling
 
 /** Which side of a call this phone is on. */
-public enum class Role { CALLER, CALLEE }
+public enum class Role {
+    /** This user dialled. */
+    CALLER,
+
+    /** This user is called. */
+    CALLEE,
+}
 
 /** What is to be shown and heard. */
-public enum class CallType { AUDIO, VIDEO }
+public enum class CallType {
+    /** Heard only; it may become a video call ([Call.askVideo]). */
+    AUDIO,
+
+    /** Seen and heard. */
+    VIDEO,
+}
 
 /** Who of the two in a call. */
-public enum class Party { ME, PEER }
+public enum class Party {
+    /** This user. */
+    ME,
+
+    /** The user at the other end. */
+    PEER,
+}
 
 /**
  * An audio call is to become a video call, and nobody has answered yet.
@@ -36,7 +54,32 @@ public enum class Phase {
 
 /** Why a call is over. Down to [MAX_DURATION] they are the server's words (docs/protocol.md). */
 public enum class EndReason {
-    CANCELLED, SUPERSEDED, CALLER_GONE, REJECTED, NO_ANSWER, BUSY, HUNG_UP, LOST, MAX_DURATION,
+    /** The caller took it back while it rang: a missed call. */
+    CANCELLED,
+
+    /** One of the two dialled or answered another call. */
+    SUPERSEDED,
+
+    /** The caller lost the connection while it rang, and did not come back in time: a missed call. */
+    CALLER_GONE,
+
+    /** The callee declined; [CallState.text] may say why. */
+    REJECTED,
+
+    /** Nobody answered before the ring was over: a missed call. */
+    NO_ANSWER,
+
+    /** The callee talks to somebody else. */
+    BUSY,
+
+    /** One of the two hung up. */
+    HUNG_UP,
+
+    /** One of the two lost the connection and did not come back in time, or this phone was closed. */
+    LOST,
+
+    /** It was as long as the server lets a call be. */
+    MAX_DURATION,
 
     /** Another device of this user answered. */
     ANSWERED_ELSEWHERE,

@@ -169,6 +169,26 @@ class ReadmeTest {
         for (example in examples) assertTrue(words(example) in compiled, "not in Examples.kt:\n$example")
     }
 
+    @Test
+    fun `what is public has a docstring`() {
+        val declared = Regex("^ *public .*|^    [A-Z_]+(, [A-Z_]+)*,$")
+        var found = 0
+        for (file in File(here, "src/main/kotlin").walk().filter(File::isFile)) {
+            val lines = file.readLines()
+            for ((at, line) in lines.withIndex()) {
+                if (!declared.matches(line)) continue
+                found += 1
+                assertTrue("enum class" !in line || line.endsWith("{"), "${file.name}:${at + 1}: its members have no docstrings: $line")
+                // What a constructor takes is in the docstring of its class.
+                val property = Regex("^ +public val (\\w+).*,$").find(line)?.groupValues?.get(1)
+                val above = lines.take(at).lastOrNull { !it.trim().startsWith("@") }.orEmpty()
+                val told = if (property == null) above.trim().endsWith("*/") else lines.any { "@property $property " in it }
+                assertTrue(told, "${file.name}:${at + 1} has no docstring: $line")
+            }
+        }
+        assertTrue(found > 100, "$found items")
+    }
+
     private fun run(main: String): List<String> = Stage().use { stage ->
         val node = stage.node("R")
         val classes = System.getProperty("surefire.test.class.path") ?: System.getProperty("java.class.path")
