@@ -61,7 +61,7 @@ class ReadmeTest {
                 val url = stage.node("M").url
                 fun play(options: String): Pair<Int, List<String>> {
                     File(folder, ".mvn").mkdir()
-                    File(folder, ".mvn/maven.config").writeText("-B\n-Dmaven.repo.local=$repository\n$options")
+                    File(folder, ".mvn/maven.config").writeText("-B\n-Dkotlin.compiler.daemon=false\n-Dmaven.repo.local=$repository\n$options")
                     return shell(folder, "$inKotlin\n$inJava", url)
                 }
                 val offline = play("-o\n")
