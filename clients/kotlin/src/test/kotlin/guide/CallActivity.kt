@@ -4,9 +4,14 @@ package guide
 import android.app.Activity
 import android.content.Intent
 import android.os.Bundle
+import android.view.SurfaceView
+import android.widget.Button
+import android.widget.LinearLayout
 import app.onlycare.signaling.Call
 import app.onlycare.signaling.CallState
 import app.onlycare.signaling.Phase
+import app.onlycare.signaling.Role
+import io.agora.rtc2.video.VideoCanvas
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
@@ -30,11 +35,39 @@ class CallActivity : Activity() {
         // A call that is over by now needs no screen.
         val call = app.call(intent.getStringExtra("call").orEmpty()) ?: return finish()
         showing?.cancel()
-        showing = CoroutineScope(Dispatchers.Default).launch { call.state.collect { show(call, it) } }
+        val picture = lay(call)
+        showing = CoroutineScope(Dispatchers.Default).launch {
+            launch { call.state.collect { show(call, it) } }
+            CallService.talk.collect { talk -> if (talk != null && talk.callId == call.id) show(talk, picture) }
+        }
         when (intent.getStringExtra("word")) {
             "answer" -> app.scope.launch { call.answer() }
             "decline" -> app.scope.launch { call.decline() }
         }
+    }
+
+    /** Gives where the other one is seen. */
+    private fun lay(call: Call): SurfaceView {
+        val picture = SurfaceView(this)
+        val column = LinearLayout(this)
+        column.orientation = LinearLayout.VERTICAL
+        if (call.role == Role.CALLEE) column.addView(button("Answer") { call.answer() })
+        // At any time: it cancels, declines or hangs up.
+        column.addView(button("Hang up") { call.hangUp() })
+        column.addView(picture)
+        setContentView(column)
+        return picture
+    }
+
+    private fun button(text: String, word: suspend () -> Unit): Button {
+        val button = Button(this)
+        button.text = text
+        button.setOnClickListener { app.scope.launch { word() } }
+        return button
+    }
+
+    private fun show(talk: Talk, picture: SurfaceView) = runOnUiThread {
+        talk.engine.setupRemoteVideo(VideoCanvas(picture, VideoCanvas.RENDER_MODE_HIDDEN, talk.uid))
     }
 
     private fun show(call: Call, state: CallState) = runOnUiThread {
@@ -45,9 +78,6 @@ class CallActivity : Activity() {
             Phase.ENDED -> finish()
         }
     }
-
-    /** The red button, at any time. */
-    fun hangUp(call: Call) = app.scope.launch { call.hangUp() }
 
     override fun onDestroy() {
         showing?.cancel()

@@ -9,6 +9,8 @@ import androidx.lifecycle.DefaultLifecycleObserver
 import androidx.lifecycle.LifecycleOwner
 import androidx.lifecycle.ProcessLifecycleOwner
 import app.onlycare.signaling.Call
+import app.onlycare.signaling.Link
+import app.onlycare.signaling.LinkStatus
 import app.onlycare.signaling.Phase
 import app.onlycare.signaling.Phone
 import app.onlycare.signaling.PhoneOptions
@@ -24,6 +26,7 @@ import kotlinx.coroutines.launch
 class CallApp : Application(), DefaultLifecycleObserver {
     lateinit var phone: Phone
         private set
+    val link = MutableStateFlow(Link(LinkStatus.IDLE))
     val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
     val media by lazy { KeptMedia(this) }
     private val rings by lazy { RingNotification(this) }
@@ -31,15 +34,30 @@ class CallApp : Application(), DefaultLifecycleObserver {
 
     override fun onCreate() {
         super.onCreate()
-        phone = Phone(PhoneOptions(Backend.signalingUrl, Backend.userId, installation(), { Backend.freshToken() }))
-        scope.launch { phone.incoming.collect { call -> launch { ring(call) } } }
-        scope.launch { phone.restored.collect { call -> launch { goOn(call) } } }
+        begin()
         ProcessLifecycleOwner.get().lifecycle.addObserver(this)
         getSystemService(ConnectivityManager::class.java).registerDefaultNetworkCallback(
             object : ConnectivityManager.NetworkCallback() {
                 override fun onAvailable(network: Network) = phone.resume()
             },
         )
+        phone.connect()
+    }
+
+    /** Before a login it has no token: [link] is refused, and [MainActivity] asks for one. */
+    private fun begin() {
+        val mine = Phone(PhoneOptions(Backend.signalingUrl, Backend.userId, installation(), { Backend.freshToken() }))
+        phone = mine
+        scope.launch { mine.incoming.collect { call -> launch { ring(call) } } }
+        scope.launch { mine.restored.collect { call -> launch { goOn(call) } } }
+        scope.launch { mine.link.collect { if (mine === phone) link.value = it } }
+    }
+
+    /** Another user has another phone. */
+    fun logIn(userId: String) {
+        phone.close()
+        Backend.logIn(userId)
+        begin()
         phone.connect()
     }
 

@@ -19,8 +19,12 @@ import io.agora.rtc2.Constants
 import io.agora.rtc2.IRtcEngineEventHandler
 import io.agora.rtc2.RtcEngine
 import io.agora.rtc2.RtcEngineConfig
+import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
+
+/** The other one of [callId] is in its channel, as [uid]: for the screen, which shows him. */
+class Talk(val callId: String, val engine: RtcEngine, val uid: Int)
 
 class CallService : Service() {
     private val audio by lazy { getSystemService(AudioManager::class.java) }
@@ -58,19 +62,24 @@ class CallService : Service() {
         val config = RtcEngineConfig()
         config.mContext = applicationContext
         config.mAppId = media.appId
-        config.mEventHandler = object : IRtcEngineEventHandler() {}
+        config.mEventHandler = object : IRtcEngineEventHandler() {
+            override fun onUserJoined(uid: Int, elapsed: Int) {
+                if (call.callType == "VIDEO") talk.value = engine?.let { Talk(call.id, it, uid) }
+            }
+        }
         val options = ChannelMediaOptions()
         options.channelProfile = Constants.CHANNEL_PROFILE_COMMUNICATION
         options.clientRoleType = Constants.CLIENT_ROLE_BROADCASTER
         options.publishMicrophoneTrack = true
         options.publishCameraTrack = call.callType == "VIDEO"
-        engine = RtcEngine.create(config).apply {
-            if (call.callType == "VIDEO") enableVideo()
-            joinChannel(media.token, media.channel, 0, options)
-        }
+        val engine = RtcEngine.create(config)
+        this.engine = engine
+        if (call.callType == "VIDEO") engine.enableVideo()
+        engine.joinChannel(media.token, media.channel, 0, options)
     }
 
     private fun leave() {
+        talk.value = null
         engine?.leaveChannel()
         RtcEngine.destroy()
         audio.mode = AudioManager.MODE_NORMAL
@@ -78,6 +87,8 @@ class CallService : Service() {
     }
 
     companion object {
+        val talk = MutableStateFlow<Talk?>(null)
+
         fun start(context: Context, call: Call) =
             ContextCompat.startForegroundService(context, Intent(context, CallService::class.java).putExtra("call", call.id))
     }

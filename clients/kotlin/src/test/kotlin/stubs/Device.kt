@@ -19,6 +19,9 @@ object Device {
     val activities = CopyOnWriteArrayList<Activity>()
     val services = CopyOnWriteArrayList<Service>()
     val joined = CopyOnWriteArrayList<String>()
+
+    /** Who is seen: uids of Agora. */
+    val pictures = CopyOnWriteArrayList<Int>()
     val settings = ConcurrentHashMap<String, String>()
 
     @Volatile
@@ -29,7 +32,7 @@ object Device {
 
     fun begin(app: Application) {
         application = app
-        for (all in listOf(activities, services, joined)) all.clear()
+        for (all in listOf(activities, services, joined, pictures)) all.clear()
         notifications.clear()
         app.onCreate()
     }

@@ -1,6 +1,7 @@
 package io.agora.rtc2
 
 import android.content.Context
+import io.agora.rtc2.video.VideoCanvas
 import stubs.Device
 
 object Constants {
@@ -8,7 +9,9 @@ object Constants {
     const val CLIENT_ROLE_BROADCASTER: Int = 1
 }
 
-abstract class IRtcEngineEventHandler
+abstract class IRtcEngineEventHandler {
+    open fun onUserJoined(uid: Int, elapsed: Int): Unit = Unit
+}
 
 class RtcEngineConfig {
     lateinit var mContext: Context
@@ -24,12 +27,22 @@ class ChannelMediaOptions {
 }
 
 class RtcEngine private constructor(private val config: RtcEngineConfig) {
-    fun enableVideo(): Int = 0
+    private var video = false
+
+    fun enableVideo(): Int = 0.also { video = true }
+
+    fun setupRemoteVideo(remote: VideoCanvas): Int {
+        check(video) { "enableVideo comes first" }
+        Device.pictures += remote.uid
+        return 0
+    }
 
     fun joinChannel(token: String?, channelId: String, uid: Int, options: ChannelMediaOptions): Int {
         check(config.mAppId != "" && channelId != "") { "the app id or the channel is empty" }
         check(uid == 0 && options.publishMicrophoneTrack == true)
         Device.joined += "${config.mAppId} $channelId $token"
+        // Whom it finds there.
+        config.mEventHandler.onUserJoined(7, 0)
         return 0
     }
 

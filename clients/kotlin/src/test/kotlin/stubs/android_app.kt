@@ -4,6 +4,7 @@ import android.content.Context
 import android.content.Intent
 import android.os.Bundle
 import android.os.IBinder
+import android.view.View
 import stubs.Device
 
 open class Application : Context() {
@@ -18,6 +19,9 @@ open class Activity : Context() {
     var finished = false
     val application: Application get() = Device.application
 
+    @Volatile
+    var content: View? = null
+
     fun create() = onCreate(null)
 
     protected open fun onCreate(saved: Bundle?): Unit = Unit
@@ -25,6 +29,10 @@ open class Activity : Context() {
     protected open fun onNewIntent(intent: Intent): Unit = Unit
 
     protected open fun onDestroy(): Unit = Unit
+
+    fun setContentView(view: View) {
+        content = view
+    }
 
     fun runOnUiThread(action: Runnable) = action.run()
 

@@ -1,9 +1,16 @@
 package app.onlycare.signaling
 
+import android.app.Activity
+import android.content.Intent
+import android.widget.Button
+import android.widget.EditText
+import android.widget.LinearLayout
 import com.google.firebase.messaging.RemoteMessage
 import guide.Backend
+import guide.CallActivity
 import guide.CallApp
 import guide.Dialling
+import guide.MainActivity
 import guide.PushService
 import java.io.File
 import javax.xml.parsers.DocumentBuilderFactory
@@ -45,6 +52,52 @@ class AndroidGuideTest {
                 val name = all.item(at).attributes.getNamedItem("android:name").nodeValue
                 assertTrue(File(here, "src/test/kotlin/guide/${name.removePrefix(".")}.kt").exists(), name)
             }
+        }
+        val launched = manifest.getElementsByTagName("category").item(0)
+        assertEquals("android.intent.category.LAUNCHER", launched?.attributes?.getNamedItem("android:name")?.nodeValue)
+        val activity = launched.parentNode.parentNode
+        assertEquals(".MainActivity", activity.attributes.getNamedItem("android:name").nodeValue)
+    }
+
+    private fun views(activity: Activity) = (activity.content as LinearLayout).children
+
+    private fun press(activity: Activity, text: String) =
+        views(activity).filterIsInstance<Button>().single { it.text == text }.click()
+
+    private fun write(activity: Activity, text: String) {
+        views(activity).filterIsInstance<EditText>().single().text = text
+    }
+
+    @Test
+    fun `a first start asks for a login, and by buttons one logs in, calls, sees the other and hangs up`() = runBlocking {
+        Stage().use { stage ->
+            val node = stage.node("F")
+            val ana = stage.phone(node.url)
+            ana.onIncoming { call -> call.answer {} }
+            ana.connect()
+            eventually("she is ready") { ana.link.value.status == LinkStatus.READY }
+            Backend.signalingUrl = node.url
+            Backend.logOut()
+            Backend.createCall = { Backend.Created("CALL_${System.nanoTime()}", "app-5", "channel-5", "own", "his") }
+            val app = CallApp()
+            Device.begin(app)
+            Device.open(Intent(app, MainActivity::class.java))
+            val main = Device.activities.single()
+            eventually("it asks for a login", { "${main.title}" }) { main.title == "Log in" }
+            write(main, "USR_first")
+            press(main, "Log in")
+            eventually("it is connected", { "${main.title} ${app.phone.log}" }) { main.title == "USR_first" }
+            write(main, ana.userId)
+            press(main, "Call")
+            eventually("they talk", { "${app.phone.log}" }) { Device.joined.toList() == listOf("app-5 channel-5 own") }
+            eventually("she is seen") { Device.pictures.toList() == listOf(7) }
+            press(Device.activities.single { it is CallActivity }, "Hang up")
+            eventually("all is put away") { Device.activities.toList() == listOf(main) && Device.services.isEmpty() && Device.joined.isEmpty() }
+            eventually("it is over for her") { ana.calls.value.isEmpty() }
+            eventually("nothing of the call is kept") { Device.settings.size == 1 }
+            main.finish()
+            app.scope.cancel()
+            app.phone.close()
         }
     }
 
