@@ -80,7 +80,7 @@ public class PhoneOptions @JvmOverloads constructor(
         }
         val path = address?.path.orEmpty()
         require(path == "" || path == "/") {
-            "url is \"$url\" and has the path $path, which Socket.IO takes for a namespace: leave it out, as in https://signaling.example.com"
+            "url is \"$url\" and has the path $path, which Socket.IO takes for a namespace: leave it out"
         }
         val bytes = deviceId.toByteArray().size
         require(bytes in 1..DEVICE_BYTES) { "deviceId has $bytes bytes: the server takes 1 to $DEVICE_BYTES" }
@@ -438,7 +438,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         // The machine decides when to come back, with a fresh token.
         settings.reconnection = false
         settings.forceNew = true
-        // Until the transport is open. The server may hold the answer to the CONNECT for longer: that is the machine's to wait for.
+        // Until the transport is open. The CONNECT, which the server may hold for longer, is the machine's to wait for.
         settings.timeout = Constants.OPEN_MS
         val client = base.newBuilder().dispatcher(Dispatcher()).connectionPool(ConnectionPool()).build()
         settings.callFactory = client
