@@ -47,8 +47,8 @@ impl Signaling {
     }
 
     /// Obeys a word that was said at this moment of [`Clock::elapsed`]: what it changes is dated by it.
-    pub async fn obeying<T>(&self, said: Duration, work: impl Future<Output = T>) -> T {
-        self.node.obeying(said, work).await
+    pub fn obeying<T>(&self, said: Duration, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        self.node.obeying(said, work)
     }
 
     /// Runs a loop of the node until the stop; if it ends before, by a panic too, the whole node stops.
