@@ -9,7 +9,7 @@ use tower_governor::GovernorError;
 use tower_governor::key_extractor::KeyExtractor;
 
 use super::Peer;
-use super::forwarded::hops as hops_of;
+use super::forwarded::{Unread, hops as hops_of};
 use crate::telemetry::metrics;
 
 /// `100::/64`, which nobody has (RFC 6666).
@@ -44,9 +44,10 @@ impl ClientAddress {
         let mut hops = None;
         while self.trusted.iter().any(|network| network.contains(&address)) {
             match hops.get_or_insert_with(|| hops_of(headers)).pop() {
-                Some(Some(before)) => address = before,
-                Some(None) => return self.nobody(),
-                None => break,
+                Some(Ok(before)) => address = before,
+                Some(Err(Unread::Unnamed)) => return self.nobody(),
+                // What no proxy writes is its client's own, who gets no limits of his own by it.
+                Some(Err(Unread::Misquoted)) | None => break,
             }
         }
         match address {
@@ -85,6 +86,9 @@ impl KeyExtractor for ClientAddress {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn headers(forwarded: &[&str]) -> HeaderMap {
@@ -105,6 +109,51 @@ mod tests {
         assert_eq!(of("10.0.0.1", &["9.9.9.9", "10.1.1.1"]), "9.9.9.9", "in two headers");
         assert_eq!(of("2001:db8::1:2:3:4", &[]), "2001:db8::", "one household, one key");
         assert_eq!(of("::ffff:10.0.0.1", &["9.9.9.9"]), "9.9.9.9");
+        for forged in ["\"", "\"9.9.9.9%", "\"9.9.9.9:_", "\"2001:db8::1%", "\"9.9.9.9", "\\\"", "\"a, b"] {
+            assert_eq!(of("10.0.0.1", &[&format!("{forged}, 1.2.3.4")]), "1.2.3.4", "{forged}");
+            assert_eq!(of("10.0.0.1", &[&format!("{forged}, 1.2.3.4, 10.1.1.1")]), "1.2.3.4", "{forged}: two proxies");
+            assert_eq!(of("10.0.0.1", &[forged, "1.2.3.4"]), "1.2.3.4", "{forged}: in two headers");
+            assert_eq!(of("10.0.0.1", &[forged, &format!("{forged}, 1.2.3.4")]), "1.2.3.4", "{forged}: in both");
+        }
+    }
+
+    /// A proxy that hands on what its client wrote and adds nothing: all that its clients get is its own limits.
+    #[test]
+    fn no_proxy_writes_half_a_quote() {
+        let addresses = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        for broken in ["\"", "\"9.9.9.9", "9.9.9.9, \"9.9.9.9%"] {
+            assert_eq!(addresses.of("10.0.0.1".parse().unwrap(), &headers(&[broken])).to_string(), "10.0.0.1");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever text a client sends, alone or in front of what its proxy adds, it is who its proxy says.
+        #[test]
+        fn a_client_has_the_address_that_its_proxy_wrote(
+            line in r#"(["\\,;=%:_. \[\]0-9a-f]|for=|9\.9\.9\.9|\PC){0,40}"#,
+            before in r#"(["\\,;=]|for=9\.9\.9\.9|\PC){0,40}"#,
+        ) {
+            let addresses = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap()]);
+            for (name, added, address) in [
+                ("x-forwarded-for", "1.2.3.4", "1.2.3.4"),
+                ("x-forwarded-for", "1.2.3.4, 10.1.1.1:80", "1.2.3.4"),
+                ("forwarded", "for=1.2.3.4", "1.2.3.4"),
+                ("forwarded", "for=\"[2001:db8::1]:4711\";proto=https,for=10.1.1.1", "2001:db8::"),
+            ] {
+                let joined = format!("{line}, {added}");
+                let (before, line, joined) = (before.as_str(), line.as_str(), joined.as_str());
+                for lines in [vec![joined], vec![before, joined], vec![before, line, added]] {
+                    let mut headers = HeaderMap::new();
+                    for line in &lines {
+                        headers.append(name, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+                    }
+                    let found = addresses.of("10.0.0.1".parse().unwrap(), &headers).to_string();
+                    prop_assert_eq!(&found, address, "{} {:?}", name, lines);
+                }
+            }
+        }
     }
 
     #[test]
