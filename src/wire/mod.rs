@@ -2,9 +2,11 @@
 //! transports, Socket.IO and the HTTP API, stand on it.
 
 pub mod acks;
+mod command;
 pub mod events;
 mod json;
 mod payload;
 
+pub use command::command_alone;
 pub use json::read_json;
-pub use payload::{CONTAINERS, FieldError, Fields, command_alone, drop_claims, read_initiate};
+pub use payload::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate};

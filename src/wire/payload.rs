@@ -1,9 +1,7 @@
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::read_json;
 use crate::call::{CallId, InvalidId, RingDetails, UserId};
 use crate::signaling::Initiate;
 
@@ -11,12 +9,11 @@ use crate::signaling::Initiate;
 const EXTRA_LIMIT: usize = 4096;
 /// A field that stands for itself.
 const TEXT_LIMIT: usize = 2048;
-const REASON_LIMIT: usize = 200;
+/// Characters of a reason that are passed on.
+pub(super) const REASON_LIMIT: usize = 200;
 /// Data of an event of the application's own, as JSON.
 const APP_DATA_LIMIT: usize = 16 * 1024;
 const APP_PREFIX: &str = "app:";
-/// A command up to this size is read whatever its text looks like.
-const COMMAND_LIMIT: usize = 128 * 1024;
 /// An event's fields lie in an object in an array.
 pub const CONTAINERS: usize = 2;
 /// Milliseconds; the bounds of `RING_TIMEOUT_SECS`.
@@ -200,34 +197,6 @@ impl Fields {
     }
 }
 
-/// What decides of a command.
-#[derive(Deserialize)]
-struct CommandFields {
-    #[serde(default, rename = "callId")]
-    call_id: Value,
-    #[serde(default)]
-    reason: Value,
-}
-
-/// The text of a command's array without all that came with it, which may be more than an event's and still must not
-/// refuse a hang-up. Absent where what decides is neither read in passing nor small enough to be read as a whole.
-pub fn command_alone(text: &str) -> Option<String> {
-    let read: Option<(String, CommandFields)> = serde_json::from_str(text).ok();
-    let (event, fields) = match read {
-        Some((event, fields)) => (event.into(), fields),
-        None if text.len() <= COMMAND_LIMIT => {
-            let mut parts = read_json::<Vec<Value>>(text.as_bytes(), CONTAINERS)?.into_iter();
-            let event = parts.next()?;
-            let mut payload = parts.next()?;
-            let mut field = |name| payload.get_mut(name).map(Value::take).unwrap_or_default();
-            (event, CommandFields { call_id: field("callId"), reason: field("reason") })
-        }
-        None => return None,
-    };
-    let begin = |value: Value| value.as_str().map(|text| text.chars().take(REASON_LIMIT).collect::<String>());
-    Some(json!([event, {"callId": begin(fields.call_id), "reason": begin(fields.reason)}]).to_string())
-}
-
 /// Reads `call:initiate`. A call that the callee's ring screen could not show is refused here, complete or not at all.
 pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Result<Initiate, FieldError> {
     let (id, wire_id) = fields.call_id()?;
@@ -292,46 +261,6 @@ fn drop_nulls(fields: &mut Map<String, Value>) {
     for value in fields.values_mut() {
         if let Value::Object(inner) = value {
             drop_nulls(inner);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn json() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            r"\PC{0,8}".prop_map(Value::from)
-        ];
-        let value = leaf.prop_recursive(3, 12, 4, |inner| {
-            let names = prop_oneof![Just("callId".to_owned()), Just("reason".to_owned()), "[a-c]"];
-            prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                proptest::collection::vec((names, inner), 0..4)
-                    .prop_map(|fields| Value::Object(fields.into_iter().collect()))
-            ]
-        });
-        // Half of a pair is what the library does not read.
-        (value, any::<bool>()).prop_map(|(value, odd)| value.to_string() + if odd { r#","\ud83d""# } else { "" })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
-
-        /// Whatever comes instead of an object: no panic, and what is left is a command about one call or none.
-        #[test]
-        fn a_command_is_read_whatever_came_with_it(payload in json()) {
-            let text = format!(r#"["call:end",{payload}]"#);
-            if let Some(alone) = command_alone(&text) {
-                let read: (String, Map<String, Value>) = serde_json::from_str(&alone).expect("a command");
-                prop_assert_eq!((read.0.as_str(), read.1.len()), ("call:end", 2));
-            }
         }
     }
 }

@@ -49,6 +49,7 @@ fn hostile() -> Vec<String> {
         json!("x".repeat(17_000)),
         json!(vec!["x"; 6000]),
         json!(vec![json!({"callId": "x"}); 1500]),
+        json!(vec![0; 100_000]),
         json!({"callId": "x".repeat(17_000)}),
         json!({"callId": vec![0; 9000]}),
     ]
@@ -105,6 +106,7 @@ fn odd_fields() -> Vec<String> {
             format!(r#","reason":{long},"unneeded":1e400"#),
             format!(r#","reason":"\ud83d","unneeded":{long}"#),
             format!(r#","unneeded":{}"#, json!("x".repeat(1_000_000))),
+            format!(r#","reason":{}"#, json!(vec![0; 500_000])),
         ])
         .collect()
 }
