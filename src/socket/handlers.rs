@@ -21,10 +21,7 @@ use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{About, Who, carry};
 use crate::wire::acks::{self, RefusedAck};
-use crate::wire::{CONTAINERS, FieldError, Fields, command_alone, drop_claims, read_initiate, read_json};
-
-/// No event of the contract comes near this; what is larger is not even parsed, but for a hang-up.
-const EVENT_LIMIT: usize = 16 * 1024;
+use crate::wire::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate, read_json};
 
 /// The events that are never refused for one's own live call.
 const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
@@ -54,12 +51,7 @@ impl MessageHandler<LocalAdapter, Inlet> for Inlet {
         let name = text.trim_start().trim_start_matches('[').trim_start().trim_start_matches('"');
         let hangs_up = HANG_UPS.iter().any(|event| name.starts_with(event));
         let places = Places::of(hangs_up, name.starts_with(messages::EVENT));
-        let text = match text.len() {
-            ..=EVENT_LIMIT => Some(text.as_str().to_owned()),
-            _ if hangs_up => command_alone(text),
-            _ => None,
-        };
-        let Some(text) = text else {
+        let Some(text) = places.kept(text) else {
             return turn_away(ack, &acks::invalid_text("payload is larger than 16 KiB"));
         };
         let incoming = Incoming { text, ack, arrived: self.0.signaling.clock().elapsed(), places };
