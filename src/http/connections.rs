@@ -140,12 +140,17 @@ pub struct Place {
 impl Place {
     /// The connection is being read: it makes way while it only waits for its client.
     pub(super) fn is_read(&self, reading: &Arc<Reading>, wire: &Wire) {
-        let Some(address) = *self.address.lock() else { return };
+        let Some(address) = self.address() else { return };
         let number = self.connections.numbers.fetch_add(1, Ordering::Relaxed);
         if self.guest.set(number).is_ok() {
             let guest = Guest { address, reading: Arc::downgrade(reading), wire: wire.clone() };
             self.connections.guests.add(number, guest);
         }
+    }
+
+    /// The address of the other side; absent where that passes on what others ask.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        *self.address.lock()
     }
 
     /// It makes way for nobody any more.

@@ -31,7 +31,7 @@ struct State {
     stage: Stage,
     /// Bytes of a request that is not complete yet.
     held: usize,
-    /// Whose request it is, once its head was read; absent where a node passes it on.
+    /// Whose request it is: until its head was read that of the other side. Absent where that passes requests on.
     client: Option<IpAddr>,
     /// Since when the client takes nothing of an answer.
     unread_since: Option<Instant>,
@@ -154,9 +154,12 @@ impl Reading {
         }
     }
 
-    /// Bytes came; false where there is no room for what they are a part of.
-    fn took(&self, count: usize) -> bool {
+    /// Bytes came over the connection that has this place; false where there is no room for what they are a part of.
+    fn took(&self, count: usize, place: &Place) -> bool {
         let mut state = self.state.lock();
+        if state.held == 0 && !matches!(state.stage, Stage::Body { .. }) {
+            state.client = place.address();
+        }
         match &mut state.stage {
             _ if count == 0 => return true,
             Stage::Upgraded => return true,
@@ -303,7 +306,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             return Poll::Pending;
         }
         read?;
-        if this.reading.took(count) {
+        if this.reading.took(count, &this.place) {
             return Poll::Ready(Ok(()));
         }
         metrics::connection_cut(Cut::Memory);
@@ -338,5 +341,51 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::ClientAddress;
+
+    const MEGABYTE: usize = 1024 * 1024;
+
+    /// Whether so many bytes of a head that does not end find room, and who holds them.
+    fn begin(connections: &Arc<Connections>, peer: &str, megabytes: usize) -> (bool, Arc<Reading>, Place) {
+        let place = connections.admit(peer.parse().unwrap()).unwrap();
+        let reading = Reading::new(ReadingTimes::default(), Arc::clone(connections));
+        let has_room = reading.took(megabytes * MEGABYTE, &place);
+        (has_room, reading, place)
+    }
+
+    #[test]
+    fn heads_that_do_not_end_are_their_senders() {
+        let proxies = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let connections = Arc::new(Connections::new(0, 0, 1024, proxies));
+        let held: Vec<_> = (0..17).map(|_| begin(&connections, "192.0.2.1", 1)).collect();
+        assert_eq!(held.iter().filter(|(has_room, ..)| *has_room).count(), 16, "a share of them all");
+        assert!(begin(&connections, "192.0.2.2", 1).0, "others have theirs");
+        assert!(begin(&connections, "10.0.0.1", 20).0, "what a proxy sends is of many");
+        let (_, reading, place) = begin(&connections, "192.0.2.3", 20);
+        reading.complete();
+        place.vouch();
+        assert!(reading.took(20 * MEGABYTE, &place), "and what a node does");
+        drop((held, reading));
+        assert_eq!(connections.unfinished_bytes(), 0);
+        assert!(begin(&connections, "192.0.2.1", 16).0, "what is given back is there again");
+    }
+
+    /// Also when it has begun before the one before it was answered.
+    #[test]
+    fn the_head_of_a_next_request_is_its_senders_too() {
+        let connections = Arc::new(Connections::new(0, 0, 1024, ClientAddress::new(Vec::new())));
+        let (_held, reading, place) = begin(&connections, "192.0.2.1", 0);
+        for _ in 0..2 {
+            reading.complete();
+            assert!(reading.took(1, &place), "early");
+            reading.next();
+            assert!(!reading.took(17 * MEGABYTE, &place));
+        }
     }
 }

@@ -29,7 +29,7 @@ impl Unfinished {
     }
 
     /// Moves what a request holds from `before` to `now` bytes; false where that is more than there is. `client` is absent
-    /// as long as nobody knows whose request it is: before its head was read.
+    /// as long as nobody knows whose request it is: before the head of what a proxy or a node passes on was read.
     pub fn draw(&self, client: Option<IpAddr>, before: usize, now: usize) -> bool {
         let (before, now) = (before.saturating_sub(FOR_EACH), now.saturating_sub(FOR_EACH));
         if before == now {

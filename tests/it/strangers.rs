@@ -185,7 +185,9 @@ async fn what_is_not_said_in_time_ends_and_what_waits_does_not() {
 /// A head has a size, and incomplete requests hold no more together than a node spares.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_requests_hold_a_bounded_number_of_bytes() {
-    let cluster = Cluster::start(Backend::Memory, 1).await;
+    // Heads are cut for what they hold, and not for how long.
+    let reading = ReadingTimes { head: 10 * PATIENCE, ..ReadingTimes::default() };
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| config.reading = reading).await;
     let (address, connections) = (cluster.address(0), cluster.nodes[0].connections());
     let long = format!("GET /health HTTP/1.1\r\nx: {}", "a".repeat(390_000));
     let (_, heard) = until_cut(connect_and_say(address, long.as_bytes()).await).await;
@@ -212,6 +214,9 @@ async fn half_requests_hold_a_bounded_number_of_bytes() {
             let asked: Vec<String> = (0..1000).map(|number| format!("{number:0>30}")).collect();
             let (status, answer) = cluster.post(0, "/api/users/online", json!({ "userIds": asked })).await;
             assert_eq!(status, 200, "{answer}");
+            // Who has his share gets no more of it by heads that do not end.
+            held.extend(half_heads_until_one_is_cut([127, 0, 1, 1], address).await);
+            *most = connections.unfinished_bytes().max(*most);
         }
     }
     assert!(most[0] <= 17 * 1024 * 1024, "{} bytes are held by one address", most[0]);
@@ -221,6 +226,32 @@ async fn half_requests_hold_a_bounded_number_of_bytes() {
     ana.completes_call(&bo).await;
     drop(held);
     until("bytes are given back", PATIENCE, async || connections.unfinished_bytes() == 0).await;
+}
+
+/// Begins heads from an address, more than its share, until the node cuts one of them; in between another address is
+/// served, whose heads are as large.
+async fn half_heads_until_one_is_cut(source: [u8; 4], address: SocketAddr) -> Vec<TcpStream> {
+    const AT_MOST: usize = 1300;
+    let half = format!("GET /health HTTP/1.1\r\nhost: n\r\nconnection: close\r\nx: {}", "a".repeat(30_000));
+    let whole = half.clone() + "\r\n\r\n";
+    let mut held: Vec<TcpStream> = Vec::new();
+    let is_cut = |stream: &TcpStream| match stream.try_read(&mut [0; 64]) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    };
+    while held.len() < AT_MOST && !held.iter().any(is_cut) {
+        for _ in 0..20 {
+            let mut stream = connect_from(source, address).await;
+            let _ = stream.write_all(half.as_bytes()).await;
+            held.push(stream);
+        }
+        let mut other = connect_from([127, 0, 9, 9], address).await;
+        other.write_all(whole.as_bytes()).await.unwrap();
+        let (_, heard) = until_cut(other).await;
+        assert!(heard.starts_with("HTTP/1.1 200"), "another address is not served: {heard}");
+    }
+    until("a head is cut", PATIENCE, async || held.iter().any(is_cut)).await;
+    held
 }
 
 /// A full port costs nobody else: those inside are served, probes are answered, and places come back.
