@@ -12,8 +12,13 @@ use super::{Call, Decision, EndReason, Party, PartyPresence, Push, Refused, Role
 const PROLONGED: Duration = Duration::from_secs(120);
 
 /// `left`: when, and whether its last session promised `acks`; who dialled or accepted over HTTP promised nothing by that.
-pub(super) fn leave(call: &Call, role: Role, left: (Timestamp, bool), grace: u64) -> Result<Decision, Refused> {
-    let (at, acks) = left;
+pub(super) fn leave(
+    call: &Call,
+    role: Role,
+    left: (Timestamp, bool, Option<Timestamp>),
+    grace: u64,
+) -> Result<Decision, Refused> {
+    let (at, acks, found) = left;
     // Who dialled or accepted was there then, whatever is found out of an earlier session only now.
     let seen = match role {
         Role::Caller => call.created_at,
@@ -30,7 +35,9 @@ pub(super) fn leave(call: &Call, role: Role, left: (Timestamp, bool), grace: u64
     party.attended = true;
     party.acks |= acks;
     party.absent_since = Some(at);
-    party.grace_until = party.grace_until.max(Some(at + Duration::from_millis(grace)));
+    // Where it was found out late he may have been elsewhere meanwhile, and has all of the time to come back.
+    let from = found.map_or(at, |found| found.max(at));
+    party.grace_until = party.grace_until.max(Some(from + Duration::from_millis(grace)));
     Ok(Decision::quiet(next))
 }
 

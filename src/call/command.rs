@@ -99,11 +99,12 @@ pub enum Command {
         by: Role,
         accepted: bool,
     },
-    /// The party's device has no session left since `at`; whether the last one promised `acks`.
+    /// The party's device has no session left since `at`; whether the last one promised `acks`, and when that was found.
     Leave {
         role: Role,
         at: Timestamp,
         acks: bool,
+        found: Option<Timestamp>,
     },
     Return {
         role: Role,

@@ -221,11 +221,11 @@ pub fn step(call: &Call, command: &Command, now: Timestamp) -> Result<Decision, 
 
         // A ringing callee's absence changes nothing: the push rings it.
         (Trying | Ringing, Command::Leave { role: Role::Callee, .. }) => Err(NotDue.into()),
-        (Trying | Ringing, Command::Leave { role: Role::Caller, at, acks }) => {
-            leave(call, Role::Caller, (*at, *acks), call.timeouts.caller_grace)
+        (Trying | Ringing, Command::Leave { role: Role::Caller, at, acks, found }) => {
+            leave(call, Role::Caller, (*at, *acks, *found), call.timeouts.caller_grace)
         }
-        (Active { .. }, Command::Leave { role, at, acks }) => {
-            leave(call, *role, (*at, *acks), call.timeouts.call_grace)
+        (Active { .. }, Command::Leave { role, at, acks, found }) => {
+            leave(call, *role, (*at, *acks, *found), call.timeouts.call_grace)
         }
         (Ended(_), Command::Leave { .. }) => Err(NotDue.into()),
 

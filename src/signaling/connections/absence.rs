@@ -104,7 +104,8 @@ impl Absences {
             (None, None) => self.commands.node.now(),
             (None, Some(_)) => return Ok(false),
         };
-        match self.commands.apply(&call.id, &Command::Leave { role, at, acks: gone.acks }).await {
+        let found = Some(self.commands.node.now());
+        match self.commands.apply(&call.id, &Command::Leave { role, at, acks: gone.acks, found }).await {
             Ok(call) if self.directory.is_still_there(&call, role).await? => self.stays(&call, role).await,
             Err(Failure::Unavailable) => Err(StoreError::Unavailable("an absence could not be written".into())),
             Ok(_) | Err(_) => Ok(false),
