@@ -6,15 +6,17 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::future::ready;
+use futures_util::{StreamExt, stream};
 use hyper::upgrade::OnUpgrade;
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,8 +29,10 @@ const NEEDED: [HeaderName; 2] = [CONTENT_TYPE, SEC_WEBSOCKET_KEY];
 /// All that it reads of a request that opens a session.
 const OPENS_BY_POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const OPENS_BY_WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
-/// Packets in one body: the engine handles all that has arrived of it without a pause, and everybody waits.
+/// Packets in one body.
 const PACKETS_AT_MOST: usize = 256;
+/// Of these the engine handles so many without a pause, and everybody else waits.
+const PACKETS_AT_ONCE: usize = 16;
 
 /// The way to the engine.
 pub struct EngineDoor {
@@ -110,11 +114,21 @@ pub async fn engine_requests(State(switch): State<Arc<EngineDoor>>, request: Req
     switch.engine.answer(small).await.map(Body::new)
 }
 
-/// The same body, which breaks off where it has too many packets; the engine closes the session of one that does. Its session
-/// pays for them, where it is paced.
+/// The same body, packet by packet since the engine reads on before each. It breaks off where it has too many; the engine
+/// closes the session of one that does. Its session pays for them, where it is paced.
 fn of_few_packets(body: Body, post: Option<Arc<Post>>) -> Body {
     let mut separators = 0;
-    Body::from_stream(body.into_data_stream().map(move |bytes| {
+    let pieces = body.into_data_stream().flat_map(|bytes| match bytes {
+        Ok(bytes) => stream::iter(pieces_of(bytes)).map(Ok).left_stream(),
+        Err(error) => stream::once(ready(Err(error))).right_stream(),
+    });
+    let pieces = pieces.enumerate().then(|(before, piece)| async move {
+        if before % PACKETS_AT_ONCE == PACKETS_AT_ONCE - 1 {
+            yield_now().await;
+        }
+        piece
+    });
+    Body::from_stream(pieces.map(move |bytes| {
         let bytes = bytes.map_err(io::Error::other)?;
         let more = bytes.iter().filter(|byte| **byte == SEPARATOR).count();
         separators += more;
@@ -126,6 +140,19 @@ fn of_few_packets(body: Body, post: Option<Arc<Post>>) -> Body {
         }
         Ok(bytes)
     }))
+}
+
+/// Bytes of a body, cut behind each packet, as far as they may be packets of one body; none is empty.
+fn pieces_of(mut bytes: Bytes) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
+    while pieces.len() < PACKETS_AT_MOST
+        && let Some(last) = bytes.iter().position(|byte| *byte == SEPARATOR)
+    {
+        pieces.push(bytes.split_to(last + 1));
+    }
+    pieces.push(bytes);
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
 }
 
 fn is_for_the_engine(path: &str) -> bool {
@@ -164,6 +191,14 @@ mod tests {
         for path in ["/", "/socket.iox", "/socket.io-admin/", "/x/socket.io/"] {
             assert!(!is_for_the_engine(path), "{path}");
         }
+    }
+
+    #[test]
+    fn a_body_is_cut_behind_each_packet() {
+        let cut = |body: &'static str| pieces_of(Bytes::from(body));
+        assert_eq!(cut("42[1]\x1e2\x1e42[2]"), ["42[1]\x1e", "2\x1e", "42[2]"]);
+        assert_eq!(cut("2\x1e\x1e"), ["2\x1e", "\x1e"]);
+        assert_eq!(cut(""), [""; 0]);
     }
 
     #[test]
