@@ -50,7 +50,7 @@ impl Clock {
         Self(Arc::new(Source::Manual(watch::Sender::new(start.as_millis()))))
     }
 
-    /// Store time. Never moves backwards, but where a node that has known it for a moment learns that it was wrong.
+    /// Store time. Never moves backwards, but where a node that has known it for a moment, or took back a step itself, learns from others that it was wrong.
     pub fn now(&self) -> Timestamp {
         match &*self.0 {
             Source::System { offset, last, .. } => {

@@ -91,11 +91,8 @@ pub async fn engine_requests(State(switch): State<Arc<EngineDoor>>, request: Req
         (_, upgrade) => upgrade,
     };
     let post = parts.extensions.remove::<Arc<Post>>();
-    if let Some(post) = &post {
-        post.turn().await;
-    }
     let is_post = parts.method == Method::POST;
-    let mut small = Request::new(if is_post { of_few_packets(body, post) } else { body });
+    let mut small = Request::new(if is_post { of_few_packets(body, post.clone()) } else { body });
     *small.method_mut() = parts.method;
     *small.version_mut() = parts.version;
     *small.uri_mut() = match opens {
@@ -111,7 +108,18 @@ pub async fn engine_requests(State(switch): State<Arc<EngineDoor>>, request: Req
         kept.insert(upgrade);
     }
     *small.extensions_mut() = kept;
-    switch.engine.answer(small).await.map(Body::new)
+    if !is_post {
+        return switch.engine.answer(small).await.map(Body::new);
+    }
+    // What has come of it is said, whether its client waits for the answer or not.
+    let said = Arc::clone(&switch);
+    let answer = switch.tasks.spawn(async move {
+        if let Some(post) = post {
+            post.turn().await;
+        }
+        said.engine.answer(small).await.map(Body::new)
+    });
+    answer.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// The same body, packet by packet since the engine reads on before each. It breaks off where it has too many; the engine

@@ -88,8 +88,10 @@ impl Reading {
     /// For how long, where it is long for a client that is at it; absent where it is this side's turn.
     pub fn waits_for_its_client(&self) -> Option<Duration> {
         let waits = match self.state.lock().stage {
-            Stage::Idle { since } | Stage::Head { since } | Stage::Body { since, .. } => since.elapsed(),
-            Stage::Answering { .. } | Stage::Upgraded => return None,
+            Stage::Idle { since } | Stage::Head { since } | Stage::Body { since, is_wanted: true, .. } => {
+                since.elapsed()
+            }
+            Stage::Body { is_wanted: false, .. } | Stage::Answering { .. } | Stage::Upgraded => return None,
         };
         (waits >= AT_IT).then_some(waits)
     }

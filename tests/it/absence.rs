@@ -482,3 +482,22 @@ async fn who_was_there_while_his_node_was_cut_off_is_not_absent() {
     assert_eq!((over.talk(), over.absent_since()), (over.duration(), None), "all of it is paid");
     cluster.close().await;
 }
+
+/// Two sockets of a device leave at the same time, each on another node: each takes the other for there until it is removed,
+/// and what one of them finds must not undo what the other has stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_sockets_that_leave_together_leave_an_absence() {
+    let cluster = Cluster::start(Backend::Memory, 2).await;
+    for _ in 0..30 {
+        let (ana, bo, id) = talking(&cluster).await;
+        let again = cluster.phone(1, &ana.user).await;
+        let user = onlycare_signaling::call::UserId::parse(&ana.user).unwrap();
+        ana.vanish();
+        again.vanish();
+        let is_gone = async || cluster.shared.sessions.sessions(&user).await.is_ok_and(|all| all.is_empty());
+        until("both are removed", Duration::from_secs(10), is_gone).await;
+        stored(&cluster, &id, "absent", |call| call.caller.absent_since.is_some()).await;
+        assert_eq!(bo.end(&id).await["success"], true);
+    }
+    cluster.close().await;
+}

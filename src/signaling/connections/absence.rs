@@ -11,6 +11,9 @@ use crate::signaling::presence::Presence;
 use crate::signaling::sessions::Session;
 use crate::store::{CallStore, SessionRecord, StoreError};
 
+/// How often it is looked whether a device has other sessions: each time one came or left meanwhile.
+const LOOKS: u32 = 4;
+
 /// Begins and ends absences.
 pub struct Absences {
     pub store: Arc<dyn CallStore>,
@@ -52,38 +55,36 @@ impl Absences {
         }
     }
 
-    /// Removes a session that left, once what follows for its user's call is stored: whoever dies in between leaves a session
-    /// that others sweep. An error: the store failed, it is to be done again.
-    pub async fn leave(&self, gone: &SessionRecord, left_at: Timestamp) -> Result<(), StoreError> {
-        let others = self.begin(gone, Some(left_at)).await?;
-        self.remove(gone).await?;
-        if others {
-            // Two that leave at the same time take each other for there until they are removed.
-            self.begin_in_call(gone, Some(left_at)).await?;
-        }
-        Ok(())
-    }
-
-    /// Does once more what follows from a session that left while the store failed.
-    pub async fn take_leave(&self, left: &Leftover) -> Result<(), StoreError> {
+    /// Does once more what follows from a session that left while the store failed. As [`Absences::leave`].
+    pub async fn take_leave(&self, left: &Leftover) -> Result<bool, StoreError> {
         match left.removed_at {
             None => self.leave(&left.session, left.left_at).await,
             Some(_) => self.remove(&left.session).await,
         }
     }
 
-    /// Removes a session that left.
-    pub async fn remove(&self, gone: &SessionRecord) -> Result<(), StoreError> {
-        if self.presence.store.unregister(gone).await? {
-            self.presence.went_away(&gone.user).await?;
+    /// Removes a session that left, once what follows for its user's call is stored: whoever dies in between leaves a session
+    /// that others sweep. An error: the store failed, it is to be done again; and so it is where false is returned: who
+    /// subscribed to its user could not be told.
+    pub async fn leave(&self, gone: &SessionRecord, left_at: Timestamp) -> Result<bool, StoreError> {
+        let concerns_call = self.begin(gone, Some(left_at)).await?;
+        let is_told = self.remove(gone).await?;
+        if concerns_call {
+            // Two that leave at the same time take each other for there until they are removed.
+            self.begin_in_call(gone, Some(left_at)).await?;
         }
-        Ok(())
+        Ok(is_told)
+    }
+
+    /// Removes a session that left. False where who subscribed to its user could not be told.
+    async fn remove(&self, gone: &SessionRecord) -> Result<bool, StoreError> {
+        Ok(!self.presence.store.unregister(gone).await? || self.presence.went_away(&gone.user).await.is_ok())
     }
 
     /// Stores the grace of a party whose device has no session left since `left_at`, then looks again: a session that
     /// came in between would otherwise be overlooked by both. Where nobody knows when it left, that is now, unless another
-    /// of its sessions did before. Returns whether the device has other sessions. An error: the store failed, it is to be
-    /// done again.
+    /// of its sessions did before. Returns whether the device is that of a party to a call. An error: the store failed, it
+    /// is to be done again.
     pub async fn begin(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<bool, StoreError> {
         self.presence.post_presence(&gone.user, false);
         self.begin_in_call(gone, left_at).await
@@ -91,25 +92,36 @@ impl Absences {
 
     /// The same where its user is known to have gone.
     pub async fn begin_in_call(&self, gone: &SessionRecord, left_at: Option<Timestamp>) -> Result<bool, StoreError> {
-        let Some(call) = self.line(&gone.user).await? else { return Ok(false) };
+        let Some(mut call) = self.line(&gone.user).await? else { return Ok(false) };
         let Some(role) = call.role_of(&gone.user) else { return Ok(false) };
         if !call.party(role).device.matches(&gone.device) {
             return Ok(false);
         }
-        if self.directory.is_still_there(&call, role).await? {
-            return self.stays(&call, role).await;
+        let found = self.commands.node.now();
+        let at = left_at.unwrap_or(found);
+        let leave = Command::Leave { role, at, acks: gone.acks, found: Some(found) };
+        // Others of the device come and go meanwhile, and what they find is written meanwhile.
+        let mut is_written = false;
+        for _ in 0..LOOKS {
+            let is_there = self.directory.is_still_there(&call, role).await?;
+            let is_absent = call.party(role).absent_since.is_some();
+            let command = match (is_there, is_absent) {
+                (true, false) => break,
+                (true, true) => &Command::Return { role },
+                (false, true) if is_written || left_at.is_none() => break,
+                (false, _) => &leave,
+            };
+            is_written = !is_there;
+            match self.commands.apply(&call.id, command).await {
+                Ok(next) => call = next,
+                Err(Failure::Unavailable) => {
+                    return Err(StoreError::Unavailable("an absence could not be written".into()));
+                }
+                // Found by another, or the call is over.
+                Err(_) => break,
+            }
         }
-        let at = match (left_at, call.party(role).absent_since) {
-            (Some(at), _) => at,
-            (None, None) => self.commands.node.now(),
-            (None, Some(_)) => return Ok(false),
-        };
-        let found = Some(self.commands.node.now());
-        match self.commands.apply(&call.id, &Command::Leave { role, at, acks: gone.acks, found }).await {
-            Ok(call) if self.directory.is_still_there(&call, role).await? => self.stays(&call, role).await,
-            Err(Failure::Unavailable) => Err(StoreError::Unavailable("an absence could not be written".into())),
-            Ok(_) | Err(_) => Ok(false),
-        }
+        Ok(true)
     }
 
     /// The call that a user is in. That he is in none is not believed of a store which came back while it was asked: the call
@@ -124,13 +136,5 @@ impl Absences {
                 line => return line,
             }
         }
-    }
-
-    /// The device has other sessions: of an absence that was stored before they were seen nothing stays.
-    async fn stays(&self, call: &Call, role: Role) -> Result<bool, StoreError> {
-        if call.party(role).absent_since.is_some() {
-            self.ends(call, role).await?;
-        }
-        Ok(true)
     }
 }

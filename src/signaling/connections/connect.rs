@@ -34,7 +34,12 @@ impl Connections {
         self.local.add(Arc::clone(session));
         metrics::sessions(self.local.len());
         let snapshot = match self.join(session).await {
-            Ok(snapshot) => snapshot,
+            Ok(snapshot) => {
+                if let Some(snapshot) = &snapshot {
+                    session.joined(snapshot.order);
+                }
+                snapshot.unwrap_or_default()
+            }
             Err(error) => {
                 tracing::debug!(session = %session.id, %error, "registering a session failed, to be repeated");
                 self.registration.has_trouble();
@@ -46,9 +51,6 @@ impl Connections {
                 ReconnectSnapshot::default()
             }
         };
-        if snapshot.order > 0 {
-            session.joined(snapshot.order);
-        }
         let now = self.node.now();
         let recent = snapshot.outcomes.iter().filter(|outcome| now.since(outcome.ended_at) <= OUTCOMES_FOR);
         // An id may be another call's since, which is live.
@@ -73,17 +75,18 @@ impl Connections {
         }
     }
 
-    async fn join(&self, session: &Arc<Session>) -> Result<ReconnectSnapshot, StoreError> {
+    /// What its user missed; absent where it may not stay.
+    async fn join(&self, session: &Arc<Session>) -> Result<Option<ReconnectSnapshot>, StoreError> {
         let registered = self.registrar.register(session).await?;
         if !registered.written {
-            return Ok(ReconnectSnapshot::default());
+            return Ok(None);
         }
         self.presence.came(&session.user, &registered).await;
         // After a loss the store may know less of its call than other nodes are about to put back.
         self.replay.identity.all_restored().await?;
         let snapshot = self.calls.reconnect_snapshot(&session.user).await?;
         self.registrar.evict_surplus(&session.id, &registered.sessions, snapshot.line.as_ref()).await;
-        Ok(snapshot)
+        Ok(Some(snapshot))
     }
 
     /// A socket is gone: removes this session and no other, and starts the grace of a party that has none left.
@@ -100,7 +103,7 @@ impl Connections {
             tracing::debug!(session = %session.id, %error, "removing a session failed, to be repeated");
         }
         // A registration that failed may run after its removal: it is removed once more.
-        if left.is_err() || self.registration.had_trouble_within(LATE_WRITES) {
+        if !matches!(left, Ok(true)) || self.registration.had_trouble_within(LATE_WRITES) {
             self.registration.remove_later(record, left_at);
         }
         self.presence.unsubscribe_all_of(session).await;

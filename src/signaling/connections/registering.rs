@@ -72,9 +72,7 @@ impl Registering {
             self.tell_earlier(session, &snapshot).await?;
         }
         self.replay.replay(session, &snapshot).await;
-        if snapshot.order > 0 {
-            session.joined(snapshot.order);
-        }
+        session.joined(snapshot.order);
         // While this node stood still or was cut off, others held its sessions for gone.
         match &snapshot.line {
             // On the heap: a worker's stack does not hold it on top of all that a renewal is in.

@@ -55,7 +55,7 @@ impl Judge {
     async fn judge_deadline(&self, call: &Call, deadline: Timestamp) {
         let presence = self.party_presence.of(call).await;
         // The last thing before the word: the store may have become another since it was read. Offered again later.
-        if !self.calls.identity.may_judge().await {
+        if !self.party_presence.members.share_its_time() || !self.calls.identity.may_judge().await {
             return;
         }
         match self.commands.apply(&call.id, &Command::Expire(presence)).await {

@@ -41,8 +41,7 @@ pub struct Notified {
 #[derive(Default)]
 pub struct CallDeliveryState {
     pub call: Option<CallId>,
-    /// The place of that call in the order of all.
-    rank: u64,
+    place: Place,
     version: u64,
     /// It was here while the call was live.
     pub met_live: bool,
@@ -56,9 +55,16 @@ pub struct CallDeliveryState {
     numbers: BTreeMap<NotificationKind, u64>,
 }
 
+/// The place of a call in the order of all, and its dial: one that is made again after a loss has another place.
+#[derive(Default)]
+struct Place {
+    rank: u64,
+    born: u64,
+}
+
 impl CallDeliveryState {
     fn of(call: &Call) -> Self {
-        Self { call: Some(call.id.clone()), rank: call.rank(), ..Self::default() }
+        Self { call: Some(call.id.clone()), place: Place { rank: call.rank(), born: call.born }, ..Self::default() }
     }
 
     /// As far as it was told.
@@ -88,7 +94,8 @@ impl CallDeliveryState {
 
     /// An id may have been another call's, which its owner took it back from.
     fn is_of(&self, call: &Call) -> bool {
-        self.call.as_ref() == Some(&call.id) && self.rank == call.rank()
+        let is_its_dial = call.born != 0 && self.place.born == call.born;
+        self.call.as_ref() == Some(&call.id) && (self.place.rank == call.rank() || is_its_dial)
     }
 
     /// False where more was told already; what is over does not come to life.
@@ -97,6 +104,7 @@ impl CallDeliveryState {
             return false;
         }
         self.version = call.version.counter;
+        self.place.rank = self.place.rank.max(call.rank());
         self.met_live |= call.is_live();
         self.is_over |= !call.is_live();
         true
@@ -163,7 +171,7 @@ impl DeliveryState {
         }
         if !self.newest.is_of(call) {
             // What was told to be over does not ring any more.
-            let newest_told = self.aside.as_ref().map_or(0, |aside| aside.rank).max(self.newest.rank);
+            let newest_told = self.aside.as_ref().map_or(0, |aside| aside.place.rank).max(self.newest.place.rank);
             if self.newest.call.is_some() && call.rank() < newest_told {
                 metrics::older_call_dropped();
                 return None;
@@ -264,5 +272,17 @@ mod tests {
         assert!(state.turn_to(&live).is_none());
         assert!(state.turn_to(&over(&live)).is_some(), "how it ended may be told");
         assert!(state.turn_to(&reused).is_some(), "another call by the same id");
+    }
+
+    /// The reply to a dial is lost with the store that had written it: made again it has another place, and is the same ring.
+    #[test]
+    fn a_dial_that_is_made_again_after_a_loss_rings_once() {
+        let mut told = DeliveryState::default();
+        let of = |order, born| Call { born, ..dialled("1", order) };
+        let (state, _) = told.turn_to(&of(5, 7)).unwrap();
+        state.note(NotificationKind::Incoming, None);
+        assert!(told.turn_to(&of(9, 7)).unwrap().0.was_sent(NotificationKind::Incoming));
+        assert!(told.turn_to(&dialled("0", 6)).is_none(), "an older one");
+        assert!(!told.turn_to(&of(10, 8)).unwrap().0.was_sent(NotificationKind::Incoming), "dialled anew");
     }
 }

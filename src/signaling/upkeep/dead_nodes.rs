@@ -84,24 +84,33 @@ impl DeadNodes {
             for session in swept.sessions {
                 of_users.entry(session.user.clone()).or_default().push(session);
             }
-            let done: Vec<UserId> = stream::iter(of_users)
-                .map(|(user, sessions)| async move {
-                    let dealt_with = self.deal_with(&user, &sessions, lease).await;
-                    dealt_with.is_ok().then_some(user)
-                })
-                .buffer_unordered(AT_ONCE)
-                .filter_map(|user| async move { user })
-                .collect()
-                .await;
-            self.sessions.swept(lease, &done).await?;
+            let absent = done_of(of_users, |user, sessions| async move {
+                self.are_absent(&sessions, lease).await.is_ok().then_some(user)
+            })
+            .await;
+            // Before they are removed: a reply that is lost must not be the last to know of them.
+            let told = done_of(absent.into_iter().map(|user| (user, ())), |user, ()| async move {
+                self.absences.presence.went_away(&user).await.is_ok().then_some(user)
+            })
+            .await;
+            self.sessions.swept(lease, &told).await?;
         }
     }
 
-    /// Starts the absence of a user's devices that were on a dead node, and tells who subscribed to him.
-    async fn deal_with(&self, user: &UserId, sessions: &[SessionRecord], lease: &Lease) -> Result<(), StoreError> {
+    /// Starts the absence of a user's devices that were on a dead node.
+    async fn are_absent(&self, sessions: &[SessionRecord], lease: &Lease) -> Result<(), StoreError> {
         for session in sessions {
             self.absences.begin(session, Some(lease.expires_at)).await?;
         }
-        self.absences.presence.went_away(user).await
+        Ok(())
     }
+}
+
+/// Does something for each of these users, many at the same time; returns those for whom it is done.
+async fn done_of<T, F>(users: impl IntoIterator<Item = (UserId, T)>, work: impl Fn(UserId, T) -> F) -> Vec<UserId>
+where
+    F: Future<Output = Option<UserId>>,
+{
+    let done = stream::iter(users).map(|(user, of_user)| work(user, of_user)).buffer_unordered(AT_ONCE);
+    done.filter_map(|done| async move { done }).collect().await
 }

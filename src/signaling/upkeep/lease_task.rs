@@ -121,8 +121,9 @@ impl LeaseTask {
     async fn take_leave(&self, left: &[Leftover]) -> Result<(), StoreError> {
         let leaves = stream::iter(left).map(Ok).try_for_each_concurrent(AT_ONCE, |leftover| async move {
             // On the heap: the lease task is deep already.
-            Box::pin(self.absences.take_leave(leftover)).await?;
-            self.registration.is_removed(&leftover.session);
+            if Box::pin(self.absences.take_leave(leftover)).await? {
+                self.registration.is_removed(&leftover.session);
+            }
             Ok(())
         });
         leaves.await

@@ -78,7 +78,10 @@ impl OwnPast {
                 }
                 // Before they are removed: a reply that is lost must not be the last to know of them.
                 for session in &gone {
-                    self.absences.presence.went_away(&session.user).await?;
+                    if self.absences.presence.went_away(&session.user).await.is_err() {
+                        // Claimed for now, and left for another time.
+                        return Ok(());
+                    }
                 }
                 self.sessions.swept(&lease, &users.into_iter().collect::<Vec<_>>()).await?;
                 metrics::sessions_swept(gone.len());
