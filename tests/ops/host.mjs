@@ -244,7 +244,7 @@ esac
   const env = (url) => `# deployed\nPORT=${port}\nexport LARAVEL_API_URL="${url}/api/v1/"\nLARAVEL_API_SECRET='hush'\nADMIN_PORT=${admin}\nHOST=127.0.0.1\n`;
   const url = `http://127.0.0.1:${laravel.address().port}`;
   writeFileSync(join(etc, '.env'), env(url));
-  writeFileSync(join(work, 'laravel.env'), 'WEBSOCKET_SECRET=another\n');
+  writeFileSync(join(work, 'laravel.env'), 'WEBSOCKET_SECRET=unlike-it\n');
   writeFileSync(join(etc, 'switch.conf'), `OLD_STOP=${work}/old-stop\nOLD_START=${work}/old-start\nLARAVEL_ENV=${work}/laravel.env\n`);
   const variables = { PATH: `${bin}:${process.env.PATH}`, ETC: etc, BINARY: binary, REHEARSAL_PORT: String(rehearsal) };
   // Not run(): Laravel's stand-in lives in this process and has to answer meanwhile.
@@ -275,7 +275,7 @@ esac
     await until('old');
     const refused = await doSwitch('go');
     assert(!refused.ok && refused.text.includes('differs from LARAVEL_API_SECRET'), refused.text);
-    assert(!refused.text.includes('hush') && !refused.text.includes('another'), 'a secret is printed');
+    assert(!refused.text.includes('hush') && !refused.text.includes('unlike-it'), 'a secret is printed');
     await until('old');
     writeFileSync(join(work, 'laravel.env'), 'WEBSOCKET_SECRET="hush"\n');
     // What the unit refuses is refused before anything stops.
