@@ -16,8 +16,8 @@ use OnlyCare\Signaling\Events\CallRejected;
 
 /**
  * Keeps a row for each call in `websocket.calls_table`. Each event carries all that is known of its call, so the row is
- * that of the highest `seq`, in whatever order and however often they come. In a job of its own: a table that is
- * missing holds up no listener of the application.
+ * that of the highest `seq`, in whatever order and however often they come. In a job of its own: with any queue
+ * but `sync` a table that is missing holds up no listener of the application.
  */
 final class RecordCall implements ShouldQueue
 {

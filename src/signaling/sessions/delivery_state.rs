@@ -100,11 +100,12 @@ impl CallDeliveryState {
 
     /// False where more was told already; what is over does not come to life.
     fn advance_to(&mut self, call: &Call) -> bool {
-        if call.version.counter < self.version || self.is_over && call.is_live() {
+        let is_older = (call.rank(), call.version.counter) < (self.place.rank, self.version);
+        if is_older || self.is_over && call.is_live() {
             return false;
         }
         self.version = call.version.counter;
-        self.place.rank = self.place.rank.max(call.rank());
+        self.place.rank = call.rank();
         self.met_live |= call.is_live();
         self.is_over |= !call.is_live();
         true
@@ -196,7 +197,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::EndReason;
+    use crate::call::{EndReason, Version};
     use crate::store::contract::call;
 
     fn dialled(id: &str, order: u64) -> Call {
@@ -283,6 +284,13 @@ mod tests {
         state.note(NotificationKind::Incoming, None);
         assert!(told.turn_to(&of(9, 7)).unwrap().0.was_sent(NotificationKind::Incoming));
         assert!(told.turn_to(&dialled("0", 6)).is_none(), "an older one");
+        let at = |call: Call, counter| Call { version: Version { counter, ..call.version }, ..call };
+        assert!(told.turn_to(&at(of(5, 7), 99)).is_none(), "of the ring that is lost");
+        let (mut lost, ended) = (DeliveryState::default(), at(over(&of(9, 7)), 2));
+        assert!(
+            lost.turn_to(&at(of(5, 7), 3)).is_some() && lost.turn_to(&ended).is_some(),
+            "however far that had come"
+        );
         assert!(!told.turn_to(&of(10, 8)).unwrap().0.was_sent(NotificationKind::Incoming), "dialled anew");
     }
 }

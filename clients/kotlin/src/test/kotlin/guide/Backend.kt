@@ -1,8 +1,8 @@
 // Backend.kt
 package guide
 
-/** What the app has already: its login and its REST API. Here what does to try it: kept where it outlives the process, or a
- * push would wake an app that nobody is logged in to. */
+/** What the app has already: its login and its REST API. Here, in memory, what does to try it; yours keeps it where it
+ * outlives the process, or a push wakes an app that nobody is logged in to. */
 object Backend {
     /** The machine that an emulator runs on. */
     var signalingUrl = "http://10.0.2.2:3001"
