@@ -172,10 +172,14 @@ async fn allowed(
 fn drain(server: &Arc<SocketServer>, queue: Arc<EventQueue>, session: Arc<Session>) {
     let server = Arc::clone(server);
     server.tasks.clone().spawn(async move {
-        while let Some(incoming) = queue.pop() {
+        let mut next = queue.pop();
+        while let Some(incoming) = next {
             survived(&session, handle(&server, &session, &queue.caller, incoming)).await;
-            // Who has many waiting keeps nobody else waiting.
-            tokio::task::yield_now().await;
+            next = queue.pop();
+            if next.is_some() {
+                // Who has many waiting keeps nobody else waiting.
+                tokio::task::yield_now().await;
+            }
         }
     });
 }
