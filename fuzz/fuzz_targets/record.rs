@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         Command::Dismiss { reason },
         Command::Displace { by: Role::Caller },
         Command::Preempt { by: Role::Callee },
-        Command::Leave { role: Role::Caller, at: now, acks: true, found: Some(now) },
+        Command::Leave { role: Role::Caller, at: now, acks: true, found: now },
         Command::Return { role: Role::Callee },
         Command::Expire(PartyPresence::default()),
     ];

@@ -11,11 +11,11 @@ use super::{Call, Decision, EndReason, Party, PartyPresence, Push, Refused, Role
 /// Graces are prolonged by this much when a large part of the cluster vanished at once.
 const PROLONGED: Duration = Duration::from_secs(120);
 
-/// `left`: when, and whether its last session promised `acks`; who dialled or accepted over HTTP promised nothing by that.
+/// `left`: when, whether its last session promised `acks`, and when that was found; who dialled or accepted over HTTP promised nothing by that.
 pub(super) fn leave(
     call: &Call,
     role: Role,
-    left: (Timestamp, bool, Option<Timestamp>),
+    left: (Timestamp, bool, Timestamp),
     grace: u64,
 ) -> Result<Decision, Refused> {
     let (at, acks, found) = left;
@@ -36,8 +36,7 @@ pub(super) fn leave(
     party.acks |= acks;
     party.absent_since = Some(at);
     // Where it was found out late he may have been elsewhere meanwhile, and has all of the time to come back.
-    let from = found.map_or(at, |found| found.max(at));
-    party.grace_until = party.grace_until.max(Some(from + Duration::from_millis(grace)));
+    party.grace_until = party.grace_until.max(Some(found.max(at) + Duration::from_millis(grace)));
     Ok(Decision::quiet(next))
 }
 

@@ -104,7 +104,7 @@ pub enum Command {
         role: Role,
         at: Timestamp,
         acks: bool,
-        found: Option<Timestamp>,
+        found: Timestamp,
     },
     Return {
         role: Role,

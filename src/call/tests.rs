@@ -146,7 +146,7 @@ fn every_cell_of_the_table() {
     let stranger = || actor("eve", named("e1"));
     let other_phone = || actor("bo", named("b2"));
     let expire = Command::Expire(PartyPresence::default());
-    let leave = |role| Command::Leave { role, at: at(3), acks: false, found: None };
+    let leave = |role| Command::Leave { role, at: at(3), acks: false, found: at(3) };
 
     let table: Vec<(&str, Command, [&str; 5])> = vec![
         // columns: trying, ringing, active, doubtful, ended (cancelled by the caller)
@@ -395,7 +395,7 @@ fn a_ring_ends_at_its_deadline_and_not_before() {
 
 #[test]
 fn a_ringing_caller_has_his_grace() {
-    let gone = after(&ringing(), Command::Leave { role: Role::Caller, at: at(3), acks: false, found: None }, 3);
+    let gone = after(&ringing(), Command::Leave { role: Role::Caller, at: at(3), acks: false, found: at(3) }, 3);
     assert_eq!(gone.deadline(), Some(at(13)));
     let away = Command::Expire(PartyPresence::default());
     let back = Command::Expire(PartyPresence { caller_present: true, ..PartyPresence::default() });
@@ -419,17 +419,19 @@ fn a_ringing_caller_has_his_grace() {
 #[test]
 fn an_active_call_outlives_absence_without_proof() {
     let away = Command::Expire(PartyPresence::default());
-    let caller_gone = after(&active(), Command::Leave { role: Role::Caller, at: at(10), acks: false, found: None }, 10);
+    let caller_gone =
+        after(&active(), Command::Leave { role: Role::Caller, at: at(10), acks: false, found: at(10) }, 10);
     assert_eq!(caller_gone.deadline(), Some(at(70)));
     assert_eq!(outcome(&caller_gone, &away, 70), "lost, both told", "with acks absence is proof");
 
     let mut deployed = active();
     deployed.caller.acks = false;
     deployed.callee.acks = false;
-    let caller_gone = after(&deployed, Command::Leave { role: Role::Caller, at: at(10), acks: false, found: None }, 10);
+    let caller_gone =
+        after(&deployed, Command::Leave { role: Role::Caller, at: at(10), acks: false, found: at(10) }, 10);
     let doubtful = after(&caller_gone, away.clone(), 70);
     assert!(matches!(doubtful.state, State::Active { doubtful: true, .. }));
-    let both_gone = after(&doubtful, Command::Leave { role: Role::Callee, at: at(80), acks: false, found: None }, 80);
+    let both_gone = after(&doubtful, Command::Leave { role: Role::Callee, at: at(80), acks: false, found: at(80) }, 80);
     assert_eq!(outcome(&both_gone, &away, 140), "active", "two lost sockets are not two dead phones");
     let returned = after(&doubtful, Command::Return { role: Role::Caller }, 90);
     assert!(matches!(returned.state, State::Active { doubtful: false, .. }));
@@ -439,12 +441,12 @@ fn an_active_call_outlives_absence_without_proof() {
 #[test]
 fn of_several_sessions_that_left_the_last_one_counts() {
     let away = Command::Expire(PartyPresence::default());
-    let first = after(&active(), Command::Leave { role: Role::Caller, at: at(10), acks: false, found: None }, 20);
-    let last = after(&first, Command::Leave { role: Role::Caller, at: at(15), acks: false, found: None }, 20);
+    let first = after(&active(), Command::Leave { role: Role::Caller, at: at(10), acks: false, found: at(10) }, 20);
+    let last = after(&first, Command::Leave { role: Role::Caller, at: at(15), acks: false, found: at(15) }, 20);
     assert_eq!((last.caller.absent_since, last.deadline()), (Some(at(15)), Some(at(75))));
     for second in [10, 15] {
         assert_eq!(
-            outcome(&last, &Command::Leave { role: Role::Caller, at: at(second), acks: false, found: None }, 21),
+            outcome(&last, &Command::Leave { role: Role::Caller, at: at(second), acks: false, found: at(second) }, 21),
             "NotDue",
             "{second}"
         );
@@ -490,7 +492,7 @@ fn a_push_is_asked_for_once_unless_a_device_confirms() {
     assert_eq!(outcome(&confirmed, &Command::Push, 2), "NotDue");
     assert_eq!(outcome(&call, &expire, 31), "no_answer, both told", "a push for a ring that is over helps nobody");
     // The push does not stand in the way of the caller's grace.
-    let gone = after(&call, Command::Leave { role: Role::Caller, at: at(0), acks: false, found: None }, 1);
+    let gone = after(&call, Command::Leave { role: Role::Caller, at: at(0), acks: false, found: at(0) }, 1);
     assert_eq!(gone.deadline(), Some(at(2)));
     assert_eq!(after(&gone, expire, 2).deadline(), Some(at(10)));
 }
@@ -517,7 +519,7 @@ fn the_ring_deadline_waits_for_the_backend() {
     assert_eq!((given_up.inquiry, given_up.deadline()), (None, Some(at(30))));
     assert_eq!(outcome(&given_up, &expire, 48), "no_answer, both told");
     // A caller who went away while it is open is judged by the ring deadline, not by his grace.
-    let gone = after(&asked, Command::Leave { role: Role::Caller, at: at(44), acks: false, found: None }, 44);
+    let gone = after(&asked, Command::Leave { role: Role::Caller, at: at(44), acks: false, found: at(44) }, 44);
     assert_eq!(gone.deadline(), Some(at(48)));
 }
 
@@ -589,7 +591,7 @@ fn what_the_backend_is_told_of_a_call() {
     assert!(
         events(
             Some(&active),
-            &after(&active, Command::Leave { role: Role::Caller, at: at(3), acks: false, found: None }, 3)
+            &after(&active, Command::Leave { role: Role::Caller, at: at(3), acks: false, found: at(3) }, 3)
         )
         .is_empty()
     );
@@ -623,7 +625,7 @@ fn what_an_unmodified_backend_is_told() {
     assert_eq!(told(&ringing(), cancels(over_http("ana")), 3), None);
     let expire = Command::Expire(PartyPresence::default());
     assert_eq!(told(&ringing(), expire.clone(), 30), cancel("No answer", false, 30, 150));
-    let gone = after(&ringing(), Command::Leave { role: Role::Caller, at: at(3), acks: false, found: None }, 3);
+    let gone = after(&ringing(), Command::Leave { role: Role::Caller, at: at(3), acks: false, found: at(3) }, 3);
     assert_eq!(told(&gone, expire, 13), cancel("User disconnected", false, 13, 133));
     assert_eq!(told(&ringing(), Command::Displace { by: Role::Caller }, 3), cancel("Caller ended call", false, 3, 123));
     let busy = ringing().ended(EndReason::Busy, None, None, at(3));
@@ -699,7 +701,7 @@ fn the_row_of_a_lost_call_is_closed_with_the_time_both_were_there() {
         Some(Callback { ask, by: Role::Caller, due: at(end + 10), until: at(end + 120), of: Some(at(0)) })
     };
     let leaves =
-        |call: &Call, role, now| after(call, Command::Leave { role, at: at(now), acks: false, found: None }, now);
+        |call: &Call, role, now| after(call, Command::Leave { role, at: at(now), acks: false, found: at(now) }, now);
     let one_left = leaves(&active(), Role::Callee, 30);
     let both_left = leaves(&one_left, Role::Caller, 20);
     assert_eq!(told(&active(), &lost(&active())), close(68, 70), "accepted at 2");
@@ -980,7 +982,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_actor().prop_map(|dialer| Command::Yield { dialer, receiver: user("cleo") }),
         any_role().prop_map(|by| Command::Preempt { by }),
         (any_role(), any::<bool>()).prop_map(|(by, accepted)| Command::GiveWay { by, accepted }),
-        any_role().prop_map(|role| Command::Leave { role, at: at(1), acks: false, found: None }),
+        any_role().prop_map(|role| Command::Leave { role, at: at(1), acks: false, found: at(1) }),
         any_role().prop_map(|role| Command::Return { role }),
         Just(Command::Push),
         Just(Command::Verify),
@@ -1198,9 +1200,9 @@ fn an_absence_begins_no_earlier_than_its_call() {
     let call = trying();
     let since = |call: &Call, role| call.party(role).absent_since;
     let long_ago = Timestamp::from_millis(call.created_at.as_millis() - 9_000);
-    let left = after(&call, Command::Leave { role: Role::Caller, at: long_ago, acks: false, found: None }, 1);
+    let left = after(&call, Command::Leave { role: Role::Caller, at: long_ago, acks: false, found: long_ago }, 1);
     assert_eq!(since(&left, Role::Caller), Some(call.created_at));
-    let left = after(&active(), Command::Leave { role: Role::Callee, at: long_ago, acks: false, found: None }, 20);
+    let left = after(&active(), Command::Leave { role: Role::Callee, at: long_ago, acks: false, found: long_ago }, 20);
     assert_eq!(since(&left, Role::Callee), active().accepted_at());
 }
 
@@ -1237,13 +1239,13 @@ fn no_turn_of_a_call_is_earlier_than_the_one_before() {
 #[test]
 fn no_absence_is_judged_while_it_is_unsure_who_is_there() {
     let unsure = Command::Expire(PartyPresence { unsure: true, ..PartyPresence::default() });
-    let away = after(&trying(), Command::Leave { role: Role::Caller, at: at(1), acks: false, found: None }, 1);
+    let away = after(&trying(), Command::Leave { role: Role::Caller, at: at(1), acks: false, found: at(1) }, 1);
     let grace = away.caller.grace_until.unwrap();
     assert!(step(&away, &unsure, grace).is_err(), "offered again");
     let sure = step(&away, &Command::Expire(PartyPresence::default()), grace).unwrap().next.unwrap();
     assert_eq!(sure.end().map(|end| end.reason), Some(EndReason::CallerGone));
     let over = step(&away, &unsure, away.ring_until).unwrap().next.unwrap();
     assert_eq!(over.end().map(|end| end.reason), Some(EndReason::NoAnswer));
-    let away = after(&active(), Command::Leave { role: Role::Callee, at: at(20), acks: false, found: None }, 20);
+    let away = after(&active(), Command::Leave { role: Role::Callee, at: at(20), acks: false, found: at(20) }, 20);
     assert!(step(&away, &unsure, away.callee.grace_until.unwrap()).is_err());
 }

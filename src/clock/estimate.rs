@@ -104,8 +104,7 @@ impl Estimates {
         let new = Estimate::of(reading);
         let Some(old) = self.last else {
             self.probation_until = reading.answered + PROBATION;
-            self.last = Some(new);
-            return Judged::Anew(new.offset());
+            return self.begin_anew(new);
         };
         let old_error = old.error_at(reading.answered);
         let error = new.error + old_error;
@@ -120,10 +119,7 @@ impl Estimates {
             (true, true) if !on_probation && (new.offset() - old.offset()).abs() > error + BLUR => {
                 shift_to(old.offset() - new.raw)
             }
-            (true, true) | (false, true) if on_probation => {
-                self.last = Some(new);
-                Judged::Anew(new.offset())
-            }
+            (true, true) | (false, true) if on_probation => self.begin_anew(new),
             (true, true) | (false, true) => self.follow(new),
             (false, false) if new.error <= old_error => self.follow(new),
             // The shift is exact, whatever the answer took.
@@ -137,6 +133,11 @@ impl Estimates {
     fn follow(&mut self, new: Estimate) -> Judged {
         self.last = Some(new);
         Judged::Follow(new.offset())
+    }
+
+    fn begin_anew(&mut self, new: Estimate) -> Judged {
+        self.last = Some(new);
+        Judged::Anew(new.offset())
     }
 
     /// The shift was written as asked for: store time goes on as it was known here.

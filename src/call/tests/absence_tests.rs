@@ -15,7 +15,7 @@ fn deployed() -> Call {
 }
 
 fn leaves(call: &Call, role: Role, seconds: u64) -> Call {
-    after(call, Command::Leave { role, at: at(seconds), acks: false, found: None }, seconds)
+    after(call, Command::Leave { role, at: at(seconds), acks: false, found: at(seconds) }, seconds)
 }
 
 /// The caller left at 10, the callee at 20, both graces are over.
@@ -75,8 +75,8 @@ fn two_lost_sockets_are_not_two_dead_phones() {
         (Command::Dismiss { reason: None }, "hung_up by None, both told"),
         (Command::Displace { by: Role::Caller }, "lost, both told"),
         (Command::Preempt { by: Role::Callee }, "lost, both told"),
-        (Command::Leave { role: Role::Caller, at: at(90), acks: false, found: None }, "NotDue"),
-        (Command::Leave { role: Role::Callee, at: at(90), acks: false, found: None }, "NotDue"),
+        (Command::Leave { role: Role::Caller, at: at(90), acks: false, found: at(90) }, "NotDue"),
+        (Command::Leave { role: Role::Callee, at: at(90), acks: false, found: at(90) }, "NotDue"),
         (Command::Return { role: Role::Caller }, "active"),
         (Command::Push, "NotDue"),
         (Command::Verify, "active"),
@@ -224,7 +224,7 @@ fn an_end_that_nobody_said_is_presumed() {
 /// Who dialled or accepted over HTTP promised nothing by that; what counts is the phone that left.
 #[test]
 fn a_party_that_came_in_over_http_promises_what_its_phone_does() {
-    let leave = |acks| Command::Leave { role: Role::Callee, at: at(10), acks, found: None };
+    let leave = |acks| Command::Leave { role: Role::Callee, at: at(10), acks, found: at(10) };
     assert_eq!(outcome(&after(&deployed(), leave(true), 10), &away(), 70), "lost, both told");
     assert!(is_doubtful(&after(&after(&deployed(), leave(false), 10), away(), 70)));
 }
@@ -238,7 +238,7 @@ fn an_absence_that_is_found_late_leaves_the_time_to_come_back() {
         (ringing(), Role::Caller, ringing().timeouts.caller_grace),
         (active(), Role::Callee, active().timeouts.call_grace),
     ] {
-        let away = after(&call, Command::Leave { role, at: left, acks: true, found: Some(found) }, 9);
+        let away = after(&call, Command::Leave { role, at: left, acks: true, found }, 9);
         let away = away.party(role);
         assert!(away.absent_since < Some(found));
         assert_eq!(away.grace_until, Some(found + std::time::Duration::from_millis(grace)));

@@ -104,7 +104,7 @@ fn asked() -> Vec<Row> {
 /// What nodes say among themselves.
 fn concluded() -> Vec<Row> {
     let dials = |dialer: Actor, receiver: &str| Command::Yield { dialer, receiver: user(receiver) };
-    let leave = |role| Command::Leave { role, at: at(4), acks: false, found: None };
+    let leave = |role| Command::Leave { role, at: at(4), acks: false, found: at(4) };
     vec![
         ("`Yield`: the caller dials again from this device", as_it_is, dials(ana(), "cleo")),
         ("`Yield`: the caller dials again from another device", as_it_is, dials(other_phone("ana"), "cleo")),
@@ -222,7 +222,7 @@ fn deadlines() -> String {
         call
     };
     let left = |call: &Call, role, second| {
-        after(call, Command::Leave { role, at: at(second), acks: false, found: None }, second)
+        after(call, Command::Leave { role, at: at(second), acks: false, found: at(second) }, second)
     };
     let alone = left(&active(), Role::Caller, 10);
     let alone_deployed = left(&deployed(active()), Role::Caller, 10);

@@ -130,7 +130,7 @@ fn an_open_request_has_a_stored_deadline() {
 #[test]
 fn who_cannot_be_reached_for_ten_seconds_says_no() {
     let left = |call: &Call, now| {
-        after(call, Command::Leave { role: Role::Callee, at: at(now), acks: false, found: None }, now)
+        after(call, Command::Leave { role: Role::Callee, at: at(now), acks: false, found: at(now) }, now)
     };
     let back = Command::Expire(PartyPresence { callee_present: true, ..PartyPresence::default() });
     let unsure = Command::Expire(PartyPresence { unsure: true, ..PartyPresence::default() });
@@ -153,7 +153,7 @@ fn who_cannot_be_reached_for_ten_seconds_says_no() {
     assert_eq!(came_of(&asked, &unsure, 18), "NotDue", "nobody knows who is there");
     assert!(after(&asked, unsure, 33).request().is_none(), "its time is over all the same");
     // The asker's own absence is no matter of it.
-    let alone = after(&asked_by_ana(), Command::Leave { role: Role::Caller, at: at(4), acks: false, found: None }, 4);
+    let alone = after(&asked_by_ana(), Command::Leave { role: Role::Caller, at: at(4), acks: false, found: at(4) }, 4);
     assert_eq!(alone.request_due(), Some(at(33)));
 }
 
@@ -366,7 +366,7 @@ fn what_was_talked_is_known_by_type() {
     assert_eq!(talked(&active()), [], "it goes on");
     assert_eq!(talked(&end(&ringing(), 4)), []);
     // Who was away for good did not talk: what changed meanwhile counts for nobody.
-    let alone = after(&on_video(), Command::Leave { role: Role::Callee, at: at(6), acks: false, found: None }, 6);
+    let alone = after(&on_video(), Command::Leave { role: Role::Callee, at: at(6), acks: false, found: at(6) }, 6);
     let changed = after(&alone, downgrade(ana()), 20);
     let lost = changed.ended(EndReason::Lost { party: Role::Callee }, None, None, at(66));
     assert_eq!(talked(&lost), [("AUDIO", 2_000), ("VIDEO", 2_000)]);
@@ -375,7 +375,7 @@ fn what_was_talked_is_known_by_type() {
 #[test]
 fn absences_are_counted_and_added_up() {
     let leave =
-        |call: &Call, role, now| after(call, Command::Leave { role, at: at(now), acks: false, found: None }, now);
+        |call: &Call, role, now| after(call, Command::Leave { role, at: at(now), acks: false, found: at(now) }, now);
     let back = |call: &Call, role, now| after(call, Command::Return { role }, now);
     let once = back(&leave(&active(), Role::Callee, 5), Role::Callee, 9);
     let twice = back(&leave(&once, Role::Callee, 20), Role::Callee, 21);

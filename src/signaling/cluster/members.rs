@@ -208,15 +208,19 @@ mod tests {
     use crate::signaling::Policy;
     use crate::store::contract::{lease, session};
 
+    fn of_n1() -> (Members, Clock, Policy) {
+        let (clock, policy) = (Clock::manual(Timestamp::from_millis(1_000_000)), Policy::for_tests());
+        let (traces, tasks, stop) = Default::default();
+        let id = NodeId::parse("n1").unwrap();
+        let node = NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop };
+        (Members::new(Arc::new(node)), clock, policy)
+    }
+
     /// A node that was cut off for longer than a lease came back to an emptied store, waited for nobody, and decided on
     /// what it had missed the end of.
     #[test]
     fn who_was_cut_off_knows_the_others_of_before() {
-        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-        let policy = Policy::for_tests();
-        let (traces, tasks, stop) = Default::default();
-        let id = NodeId::parse("n1").unwrap();
-        let members = Members::new(Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop }));
+        let (members, clock, policy) = of_n1();
         let renew = |nodes: &[&str]| {
             let expires_at = clock.now() + policy.lease;
             let leases = nodes.iter().map(|node| Lease { expires_at, ..lease(node, 1) });
@@ -238,11 +242,7 @@ mod tests {
     /// Between its first reading of the store's clock and the next renewal of another it decides on no deadline of others.
     #[test]
     fn who_has_just_begun_shares_no_time_yet() {
-        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-        let policy = Policy::for_tests();
-        let (traces, tasks, stop) = Default::default();
-        let id = NodeId::parse("n1").unwrap();
-        let members = Members::new(Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop }));
+        let (members, clock, policy) = of_n1();
         assert!(!members.share_its_time(), "the store said nothing yet");
         members.renewed(vec![lease("n1", 1)], false);
         assert!(members.share_its_time(), "there is nobody else");
@@ -257,11 +257,7 @@ mod tests {
     /// lease, and its user's own session left meanwhile.
     #[test]
     fn a_lease_that_had_run_out_vouches_for_nobody() {
-        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-        let policy = Policy::for_tests();
-        let (traces, tasks, stop) = Default::default();
-        let id = NodeId::parse("n1").unwrap();
-        let members = Members::new(Arc::new(NodeContext { id, clock: clock.clone(), policy, traces, tasks, stop }));
+        let (members, clock, policy) = of_n1();
         let of = |epoch| session(1, "ana", "n2", epoch);
         let said = || (members.may_live(&of(1)), members.is_vouched_for(&of(1)));
         assert_eq!(said(), (true, true), "nothing was read yet");

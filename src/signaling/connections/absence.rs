@@ -42,16 +42,15 @@ impl Absences {
         if party.absent_since.is_none() || !party.device.matches(&session.device) {
             return Ok(());
         }
-        self.ends(call, role).await
+        self.write(call, &Command::Return { role }).await.map(drop)
     }
 
-    /// Refused where somebody else saw him first or the call ended meanwhile, which is as good.
-    async fn ends(&self, call: &Call, role: Role) -> Result<(), StoreError> {
-        match self.commands.apply(&call.id, &Command::Return { role }).await {
-            Err(Failure::Unavailable) => {
-                Err(StoreError::Unavailable("the end of an absence could not be written".into()))
-            }
-            Ok(_) | Err(_) => Ok(()),
+    /// Absent where somebody else found it first or the call ended meanwhile, which is as good. An error: the store failed.
+    async fn write(&self, call: &Call, command: &Command) -> Result<Option<Call>, StoreError> {
+        match self.commands.apply(&call.id, command).await {
+            Ok(next) => Ok(Some(next)),
+            Err(Failure::Unavailable) => Err(StoreError::Unavailable("who is there could not be written".into())),
+            Err(_) => Ok(None),
         }
     }
 
@@ -99,7 +98,7 @@ impl Absences {
         }
         let found = self.commands.node.now();
         let at = left_at.unwrap_or(found);
-        let leave = Command::Leave { role, at, acks: gone.acks, found: Some(found) };
+        let leave = Command::Leave { role, at, acks: gone.acks, found };
         // Others of the device come and go meanwhile, and what they find is written meanwhile.
         let mut is_written = false;
         for _ in 0..LOOKS {
@@ -112,14 +111,8 @@ impl Absences {
                 (false, _) => &leave,
             };
             is_written = !is_there;
-            match self.commands.apply(&call.id, command).await {
-                Ok(next) => call = next,
-                Err(Failure::Unavailable) => {
-                    return Err(StoreError::Unavailable("an absence could not be written".into()));
-                }
-                // Found by another, or the call is over.
-                Err(_) => break,
-            }
+            let Some(next) = self.write(&call, command).await? else { break };
+            call = next;
         }
         Ok(true)
     }

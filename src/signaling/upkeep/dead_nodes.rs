@@ -84,14 +84,16 @@ impl DeadNodes {
             for session in swept.sessions {
                 of_users.entry(session.user.clone()).or_default().push(session);
             }
-            let absent = done_of(of_users, |user, sessions| async move {
+            let absent = all_done(of_users.into_iter().map(|(user, sessions)| async move {
                 self.are_absent(&sessions, lease).await.is_ok().then_some(user)
-            })
+            }))
             .await;
             // Before they are removed: a reply that is lost must not be the last to know of them.
-            let told = done_of(absent.into_iter().map(|user| (user, ())), |user, ()| async move {
-                self.absences.presence.went_away(&user).await.is_ok().then_some(user)
-            })
+            let told = all_done(
+                absent
+                    .into_iter()
+                    .map(|user| async move { self.absences.presence.went_away(&user).await.is_ok().then_some(user) }),
+            )
             .await;
             self.sessions.swept(lease, &told).await?;
         }
@@ -106,11 +108,7 @@ impl DeadNodes {
     }
 }
 
-/// Does something for each of these users, many at the same time; returns those for whom it is done.
-async fn done_of<T, F>(users: impl IntoIterator<Item = (UserId, T)>, work: impl Fn(UserId, T) -> F) -> Vec<UserId>
-where
-    F: Future<Output = Option<UserId>>,
-{
-    let done = stream::iter(users).map(|(user, of_user)| work(user, of_user)).buffer_unordered(AT_ONCE);
-    done.filter_map(|done| async move { done }).collect().await
+/// Does all of it, for many users at the same time; returns those for whom it is done.
+async fn all_done(work: impl IntoIterator<Item: Future<Output = Option<UserId>>>) -> Vec<UserId> {
+    stream::iter(work).buffer_unordered(AT_ONCE).filter_map(|done| async move { done }).collect().await
 }
