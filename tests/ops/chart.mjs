@@ -3,6 +3,7 @@
 import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { Cluster, Program } from '../node/cluster.mjs';
 import { apiServer } from './api-server.mjs';
 import { assert, check, finish, root, run, runBeside, skip, tool, yaml } from './tools.mjs';
@@ -428,14 +429,16 @@ await check('rules and dashboards are the shipped ones', () => {
   const text = JSON.stringify(spec.groups);
   assert(text.includes('https://git.test/signaling/blob/main/docs/operations.md#'), 'runbook links');
   const own = ',namespace="default",release="r"';
-  const plain = (list) => JSON.parse(JSON.stringify(list).replaceAll(JSON.stringify(own).slice(1, -1), '').replaceAll('https://git.test/signaling/', 'https://github.com/onlycare/onlycare-signaling/'));
+  const escaped = (text) => JSON.stringify(text).slice(1, -1);
+  const plain = (list) => JSON.parse(JSON.stringify(list).replaceAll(escaped(own), '').replaceAll(escaped(`{${own.slice(1)}}`), '').replaceAll('https://git.test/signaling/', 'https://github.com/onlycare/onlycare-signaling/'));
   const wanted = (list) => list.flatMap(({ rules }) => rules).find(({ record }) => record === 'signaling:nodes_wanted');
   const { expr } = wanted(spec.groups);
   assert(expr.includes('vector(3)') && expr.includes('kube_deployment_spec_replicas{namespace="default",deployment="r-onlycare-signaling"}'), expr);
   wanted(groups).expr = wanted(spec.groups).expr = '';
-  assert(JSON.stringify(plain(spec.groups)) === JSON.stringify(groups), 'rules differ');
+  assert(isDeepStrictEqual(plain(spec.groups), groups), 'rules differ');
   for (const { alert, record, expr: narrow } of spec.groups.flatMap(({ rules }) => rules)) {
     assert(!/job="signaling"(?!,namespace="default",release="r")/.test(narrow), `${alert ?? record} is about other releases`);
+    assert(!/signaling:[\w:]+(?!\{namespace="default",release="r"\})(?![\w:])/.test(narrow), `${alert ?? record} reads what other releases recorded`);
   }
   if (tool('promtool')) {
     const file = join(work, 'rules.yml');
@@ -485,6 +488,62 @@ if (tool('promtool')) {
     const { ok, text } = run(tool('promtool'), ['test', 'rules', file]);
     assert(ok, text);
   });
+
+  for (const [what, ill, well] of [['a namespace', ['calls', 'one'], ['calls', 'two']], ['a name', ['calls', 'one'], ['shop', 'one']]]) {
+    await check(`two releases that share ${what} and a Prometheus: each is told of by its own rules, once`, () => {
+      const stories = join(work, 'two-releases.yml');
+      const test = (ownRules, ...tests) => {
+        const rule_files = ownRules.map((groups, index) => join(work, `release-${index}.yml`));
+        rule_files.forEach((file, index) => writeFileSync(file, JSON.stringify({ groups: ownRules[index] })));
+        const group_eval_order = ownRules[0].map(({ name }) => name);
+        writeFileSync(stories, JSON.stringify({ rule_files, evaluation_interval: '15s', group_eval_order, tests: tests.map((story) => ({ interval: '15s', ...story })) }));
+        const { ok, text } = run(tool('promtool'), ['test', 'rules', stories]);
+        assert(ok, text.slice(0, 3000));
+      };
+      const rules = [ill, well].map(([namespace, release]) => {
+        const { stdout } = run(helm, ['template', release, chart, '--namespace', namespace, '-f', join(chart, 'ci/monitoring-values.yaml')]);
+        return yaml(stdout).find(({ kind }) => kind === 'PrometheusRule').spec.groups;
+      });
+      const labels = ([namespace, release]) => `namespace="${namespace}",release="${release}"`;
+      const series = (metric, release, more, values) => ({ series: `${metric}{job="signaling",${labels(release)},${more}}`, values });
+      const node = (release, name, lasts) => [['up', 1], ['signaling_build_info', 1], ['signaling_sessions', 1000]]
+        .map(([metric, value]) => series(metric, release, `instance="${name}"`, `${value}x${lasts}`));
+      const three = (release) => ['a', 'b', 'c'].flatMap((name) => node(release, name, 320));
+      const once = (alertname, summary, more = {}) => ({
+        alertname, eval_time: '25m',
+        exp_alerts: [{
+          exp_labels: { severity: 'critical', namespace: ill[0], release: ill[1], ...more },
+          exp_annotations: { summary, runbook_url: `https://git.test/signaling/blob/main/docs/operations.md#${alertname.toLowerCase()}` },
+        }],
+      });
+      const never = (alertname) => ({ alertname, eval_time: '25m', exp_alerts: [] });
+      test(rules, {
+        name: 'two of three are deleted by force, with their phones',
+        input_series: [...node(ill, 'a', 320), ...node(ill, 'b', '40 stale'), ...node(ill, 'c', '40 stale'), ...three(well)],
+        alert_rule_test: [once('SignalingNodesMissing', 'only 1 nodes serve, fewer than wanted'), never('SignalingReconnectStorm'), never('SignalingAbsent')],
+      }, {
+        name: 'half of all events fail',
+        input_series: [
+          ...three(ill), ...three(well),
+          series('signaling_event_errors_total', ill, 'instance="a",code="unavailable"', '0+10x320'),
+          series('signaling_event_seconds_count', ill, 'instance="a",event="initiate"', '0+20x320'),
+        ],
+        alert_rule_test: [
+          once('SignalingEventsFail', '50% of what phones ask for fails on our side'),
+          once('SignalingBudgetBurnsFast', 'the allowance of events for a month is gone within two days: 500 times too fast', { slo: 'events' }),
+        ],
+      });
+      // Each rule signs what it says, of all that may break.
+      const signed = rules.map((groups, index) => groups.map((group) => ({ ...group, rules: group.rules.map((rule) => ({ ...rule, labels: { ...rule.labels, by: `${index}` } })) })));
+      const [{ input_series: broken }] = yaml(readFileSync(join(root, 'deploy/prometheus/tests/signaling.yml'), 'utf8'))[0].tests;
+      const said = (more) => `{__name__=~"signaling:.+|ALERTS",alertname!="SignalingWatchdog",${more}}`;
+      test(signed, {
+        name: 'everything is broken in one',
+        input_series: [...broken.map(({ series: text, values }) => ({ series: text.replace('job="signaling"', `$&,${labels(ill)}`), values })), ...three(well)],
+        promql_expr_test: [ill, well].map((release, index) => ({ expr: `${said(`by="${index}"`)} unless ${said(labels(release))}`, eval_time: '20m', exp_samples: [] })),
+      });
+    });
+  }
 } else skip('rendered rules', 'promtool is not there');
 
 const REFUSED = {
