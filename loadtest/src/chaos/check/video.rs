@@ -268,35 +268,39 @@ impl Court<'_> {
     /// What a phone was told of the type by then.
     fn knows_video(&self, phone: &str, until: u64) -> bool {
         let mut is_video = false;
-        // What it said and was not answered yet, and whether it was told something meanwhile.
-        let mut open: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+        // What it said and was not answered yet: whether that is a yes, and whether something later came first.
+        let mut open: Vec<(&str, bool, bool)> = Vec::new();
         for line in self.call.lines.iter().filter(|line| line.at <= until) {
-            let told = match &line.what {
+            let (told, overtaken) = match &line.what {
                 What::Open { phone: by, call: Some(call), .. } if by == phone && call["callId"] == self.call.id => {
-                    Some(call["callType"] == "VIDEO")
+                    (Some(call["callType"] == "VIDEO"), open.len())
                 }
                 What::Heard { phone: by, event, payload, .. } if by == phone => match event.as_str() {
-                    ANSWER if payload["accepted"] == true => Some(true),
-                    WENT_BACK => Some(false),
-                    _ => None,
+                    ANSWER if payload["accepted"] == true => (Some(true), open.len()),
+                    WENT_BACK => (Some(false), open.len()),
+                    _ => continue,
                 },
                 What::Sent { phone: by, event, accepted, .. } if by == phone => {
-                    open.insert(event, (*accepted == Some(true), false));
-                    None
+                    open.retain(|(said, ..)| said != event);
+                    open.push((event, *accepted == Some(true), false));
+                    continue;
                 }
                 What::Acked { phone: by, event, answer, .. } if by == phone && answer["success"] == true => {
-                    // The answer may have been overtaken by what the other side did then.
-                    match (event.as_str(), open.remove(event.as_str())) {
-                        (ANSWER, Some((true, false))) => Some(true),
-                        (BACK, Some((_, false))) => Some(false),
+                    let Some(place) = open.iter().position(|(said, ..)| said == event) else { continue };
+                    let (_, is_yes, is_overtaken) = open.remove(place);
+                    let told = match event.as_str() {
+                        ANSWER if is_yes => Some(true),
+                        BACK => Some(false),
                         _ => None,
-                    }
+                    };
+                    // The answer may have been overtaken by what the other side did then; a later word of its own was not.
+                    (told.filter(|_| !is_overtaken), place)
                 }
-                _ => None,
+                _ => continue,
             };
             if let Some(told) = told {
                 is_video = told;
-                open.values_mut().for_each(|(_, is_overtaken)| *is_overtaken = true);
+                open[..overtaken].iter_mut().for_each(|(.., is_overtaken)| *is_overtaken = true);
             }
         }
         is_video

@@ -161,6 +161,13 @@ fn both_sides_have_one_type() {
     let overtaken = asks().says(3500, BO, true).heard_with(3510, ANA, ANSWER, accepted()).sent(3600, ANA, BACK);
     let overtaken = overtaken.acked(3610, ANA, BACK, yes("active")).heard(3610, BO, WENT_BACK);
     assert_eq!(over(overtaken.acked(3700, BO, ANSWER, yes("active")), 30_000).broken(), CLEAN);
+    // Bo, told of the request once more, said yes twice, and went back before the second was acknowledged.
+    let again = || {
+        let scenario = agreed().says(3900, BO, true).sent(3905, BO, BACK);
+        scenario.acked(3910, BO, ANSWER, yes("active")).acked(3920, BO, BACK, yes("active"))
+    };
+    assert_eq!(over(again().heard(3920, ANA, WENT_BACK), 30_000).recorded("AUDIO").broken(), CLEAN);
+    assert_eq!(over(again(), 30_000).broken(), ["two types"]);
 }
 
 #[test]
