@@ -89,6 +89,12 @@ impl Child {
         }
     }
 
+    /// Ends the process without a word; returns when it has ended.
+    pub fn kill(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+
     /// False once the process has ended, by whatever cause.
     pub fn is_alive(&self) -> bool {
         // One that ended is a zombie of its guard, or gone.
@@ -108,8 +114,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
+        self.kill();
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Cluster {
     /// Of nodes started here.
     pub admins: Vec<SocketAddr>,
     nodes: Vec<Child>,
+    /// CPU time of nodes that were killed here.
+    spent: Duration,
     redis: Option<Redis>,
     laravel: Option<Laravel>,
     binary: Option<String>,
@@ -65,6 +67,7 @@ impl Cluster {
                 addresses,
                 admins: Vec::new(),
                 nodes: Vec::new(),
+                spent: Duration::ZERO,
                 redis: None,
                 laravel: None,
                 binary: None,
@@ -92,7 +95,7 @@ impl Cluster {
             child.forget_troubles();
             nodes.push(child);
         }
-        Ok(Self { addresses, admins, nodes, redis, laravel, binary: Some(binary) })
+        Ok(Self { addresses, admins, nodes, spent: Duration::ZERO, redis, laravel, binary: Some(binary) })
     }
 
     /// Whether they were started here.
@@ -111,7 +114,7 @@ impl Cluster {
             own_cpu: procfs::own_cpu()?,
             machine_cpu: procfs::machine_cpu()?,
             nodes: nodes.filter(|_| self.is_own()).map(|nodes| NodeUsage {
-                cpu: nodes.iter().map(|node| node.cpu).sum(),
+                cpu: self.spent + nodes.iter().map(|node| node.cpu).sum::<Duration>(),
                 memory: nodes.iter().map(|node| node.memory).sum(),
             }),
             redis,
@@ -127,7 +130,23 @@ impl Cluster {
     /// Ends the first node without a word.
     pub fn kill_first(&mut self) {
         if self.is_own() {
-            drop(self.nodes.remove(0));
+            let node = self.nodes.remove(0);
+            self.spent += procfs::cpu(node.pid).unwrap_or_default();
+        }
+    }
+
+    /// Ends Redis without a word, until [`Self::redis_again`].
+    pub fn kill_redis(&mut self) {
+        if let Some(redis) = &mut self.redis {
+            redis.kill();
+        }
+    }
+
+    /// Starts Redis where it was, empty.
+    pub async fn redis_again(&mut self) -> anyhow::Result<()> {
+        match &mut self.redis {
+            Some(redis) => redis.begin_again().await,
+            None => Ok(()),
         }
     }
 
@@ -215,7 +234,7 @@ fn node_usage(node: &Child) -> Option<NodeUsage> {
 }
 
 async fn redis_usage(redis: &Redis) -> anyhow::Result<RedisUsage> {
-    let (cpu, memory) = (procfs::cpu(redis.child.pid)?, procfs::memory(redis.child.pid)?);
+    let (cpu, memory) = (redis.cpu()?, procfs::memory(redis.child.pid)?);
     Ok(RedisUsage { cpu, memory, commands: redis.commands().await? })
 }
 

@@ -10,9 +10,21 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(phones: usize, nodes: usize) -> Self {
-        let mut pool = Self { idle: vec![Vec::new(); nodes], gone: vec![false; phones] };
-        (0..phones).for_each(|phone| pool.put(phone));
+        let mut pool = Self::empty(phones, nodes);
+        (0..phones).for_each(|phone| pool.add(phone));
         pool
+    }
+
+    /// One to which nobody has come yet.
+    pub fn empty(phones: usize, nodes: usize) -> Self {
+        Self { idle: vec![Vec::new(); nodes], gone: vec![true; phones] }
+    }
+
+    /// Lets a phone in that is not there, or not any more.
+    pub fn add(&mut self, phone: usize) {
+        if std::mem::take(&mut self.gone[phone]) {
+            self.put(phone);
+        }
     }
 
     /// Takes a caller and a callee, on different nodes where there are several.
@@ -34,6 +46,13 @@ impl Pool {
         }
     }
 
+    /// Takes any phone.
+    pub fn take_any(&mut self, random: &mut impl Rng) -> Option<usize> {
+        let idle: usize = self.idle.iter().map(Vec::len).sum();
+        let node = self.node_of_nth(random.random_range(0..idle.max(1)), None)?;
+        Some(self.take(node, random))
+    }
+
     pub fn put(&mut self, phone: usize) {
         if !self.gone[phone] {
             let node = phone % self.idle.len();
@@ -41,7 +60,7 @@ impl Pool {
         }
     }
 
-    /// Takes a phone out for good.
+    /// Takes a phone out, until it is let in again.
     pub fn remove(&mut self, phone: usize) {
         self.gone[phone] = true;
         let node = phone % self.idle.len();
@@ -94,6 +113,21 @@ mod tests {
         assert_eq!(pool.take_pair(&mut random), None);
         pool.put(caller);
         assert!(pool.take_pair(&mut random).is_some());
+    }
+
+    #[test]
+    fn who_comes_back_is_there_once() {
+        let mut random = StdRng::seed_from_u64(1);
+        let mut pool = Pool::empty(2, 1);
+        assert_eq!(pool.take_any(&mut random), None);
+        pool.add(1);
+        pool.add(1);
+        assert_eq!((pool.take_any(&mut random), pool.take_any(&mut random)), (Some(1), None));
+        pool.remove(1);
+        pool.put(1); // its call was over after it had gone
+        assert_eq!(pool.take_any(&mut random), None);
+        pool.add(1);
+        assert_eq!(pool.take_any(&mut random), Some(1));
     }
 
     #[test]

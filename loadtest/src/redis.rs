@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::child::Child;
+use crate::procfs;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -17,6 +18,8 @@ pub struct Redis {
     pub child: Child,
     pub address: SocketAddr,
     pub version: String,
+    /// CPU time of those that were killed here.
+    spent: Duration,
 }
 
 /// Commands that Redis carried out since it started; those inside scripts count too.
@@ -29,15 +32,33 @@ pub struct Commands {
 impl Redis {
     pub async fn start() -> anyhow::Result<Self> {
         let address = free_address()?;
-        let port = address.port().to_string();
-        // It saves nothing, so it needs no directory of its own.
-        let arguments = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        let child = Child::start("redis-server", "redis-server", &arguments, &[])?;
-        let mut redis = Self { child, address, version: String::new() };
+        let mut redis = Self { child: serve(address)?, address, version: String::new(), spent: Duration::ZERO };
+        redis.version = redis.answers().await?;
+        Ok(redis)
+    }
+
+    /// Ends it without a word, and what it had is gone.
+    pub fn kill(&mut self) {
+        self.spent += procfs::cpu(self.child.pid).unwrap_or_default();
+        self.child.kill();
+    }
+
+    /// Starts it again where it was, empty.
+    pub async fn begin_again(&mut self) -> anyhow::Result<()> {
+        self.child = serve(self.address)?;
+        self.answers().await.map(drop)
+    }
+
+    /// CPU time so far, that of those that were killed included.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        Ok(self.spent + procfs::cpu(self.child.pid)?)
+    }
+
+    /// Waits until it answers; returns its version.
+    async fn answers(&self) -> anyhow::Result<String> {
         for _ in 0..200 {
-            if let Ok(info) = redis.info("server").await {
-                redis.version = value(&info, "redis_version").unwrap_or_default().to_owned();
-                return Ok(redis);
+            if let Ok(info) = self.info("server").await {
+                return Ok(value(&info, "redis_version").unwrap_or_default().to_owned());
             }
             tokio::time::sleep(Duration::from_millis(25)).await; // another process has no event to wait for
         }
@@ -67,6 +88,13 @@ impl Redis {
         stream.read_exact(&mut text).await?;
         Ok(String::from_utf8(text)?)
     }
+}
+
+fn serve(address: SocketAddr) -> anyhow::Result<Child> {
+    let port = address.port().to_string();
+    // It saves nothing, so it needs no directory of its own.
+    let arguments = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    Child::start("redis-server", "redis-server", &arguments, &[])
 }
 
 impl Commands {

@@ -35,6 +35,29 @@ impl Iterator for Poisson {
     }
 }
 
+/// How long something lasts, one time and another.
+#[derive(Clone, Copy, Debug)]
+pub enum Lasts {
+    Always(Duration),
+    /// Each time between them is as likely.
+    Between(Duration, Duration),
+    /// Exponential with this mean, and no longer than `most`.
+    About {
+        mean: Duration,
+        most: Duration,
+    },
+}
+
+impl Lasts {
+    pub fn draw(self, random: &mut impl Rng) -> Duration {
+        match self {
+            Lasts::Always(time) => time,
+            Lasts::Between(least, most) => least + (most - least).mul_f64(random.random()),
+            Lasts::About { mean, most } => mean.mul_f64(-(1.0 - random.random::<f64>()).ln()).min(most),
+        }
+    }
+}
+
 /// `count` arrivals, `rate` per second, evenly.
 pub fn even(count: usize, rate: f64) -> impl Iterator<Item = Duration> + Send + 'static {
     (0..count).map(move |index| Duration::from_secs_f64(index as f64 / rate))
@@ -84,6 +107,23 @@ mod tests {
         let arrivals = |seed| Poisson::new(50.0, Duration::from_secs(5), seed).collect::<Vec<_>>();
         assert_eq!(arrivals(1), arrivals(1));
         assert_ne!(arrivals(1), arrivals(2));
+    }
+
+    #[test]
+    fn times_keep_to_their_bounds_and_mean() {
+        let (second, mut random) = (Duration::from_secs(1), StdRng::seed_from_u64(1));
+        let mut draw = |lasts: Lasts| (0..10_000).map(|_| lasts.draw(&mut random)).collect::<Vec<_>>();
+        assert!(draw(Lasts::Always(second)).iter().all(|time| *time == second));
+        for (lasts, mean) in [
+            (Lasts::Between(2 * second, 20 * second), 11.0),
+            // What is cut off is missing: mean × (1 - e^-5).
+            (Lasts::About { mean: 6 * second, most: 30 * second }, 5.96),
+        ] {
+            let times = draw(lasts);
+            let found = times.iter().sum::<Duration>().as_secs_f64() / times.len() as f64;
+            assert!((found / mean - 1.0).abs() < 0.03, "{lasts:?}: {found}");
+            assert!(times.iter().all(|time| *time <= 30 * second), "{lasts:?}");
+        }
     }
 
     #[test]

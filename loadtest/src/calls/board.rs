@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -17,6 +17,7 @@ use super::words::{Event, Plan, Side, Verb};
 use crate::packet::{self, Packet};
 use crate::phone::{Listener, Phone};
 use crate::pool::Pool;
+use crate::schedule::Lasts;
 
 /// Of an acknowledgement that nobody reads.
 const UNREAD: u64 = 7;
@@ -28,8 +29,8 @@ const AGORA_TOKEN: &str = "007eJxTYBBbsMMnKq7p9Hf/HcIX5kce9b518kCiQgSr5Zrp4X1Tu6
 pub struct Manner {
     /// Per cent accepted, rejected, cancelled.
     pub mix: [u32; 3],
-    pub ring: Duration,
-    pub talk: Duration,
+    pub ring: Lasts,
+    pub talk: Lasts,
     /// Whoever is idle again is to call again.
     pub closed: bool,
 }
@@ -47,7 +48,8 @@ pub struct State {
     pub judge: Judge,
     pub no_idle_pair: u64,
     pool: Pool,
-    phones: Vec<Phone>,
+    /// None of those that are not connected.
+    phones: Vec<Option<Phone>>,
     due: BinaryHeap<Reverse<(Instant, CallNo, Due)>>,
     next: CallNo,
     random: StdRng,
@@ -62,13 +64,13 @@ enum Due {
 }
 
 impl Board {
-    /// A board without phones; `users` by index, spread over `nodes` in turn.
-    pub fn new(manner: Manner, run: u32, users: Vec<String>, nodes: usize, random: StdRng) -> Self {
+    /// A board without phones; `users` by index, whose phones the pool has or is yet to have.
+    pub fn new(manner: Manner, run: u32, users: Vec<String>, pool: Pool, random: StdRng) -> Self {
         let state = State {
             judge: Judge::default(),
             no_idle_pair: 0,
-            pool: Pool::new(users.len(), nodes),
-            phones: Vec::new(),
+            pool,
+            phones: vec![None; users.len()],
             due: BinaryHeap::new(),
             next: 0,
             random,
@@ -81,7 +83,53 @@ impl Board {
     }
 
     pub fn seat(&self, phones: Vec<Phone>) {
-        self.state().phones = phones;
+        self.state().phones = phones.into_iter().map(Some).collect();
+    }
+
+    /// A phone is there, or there again. It hangs up the call that it finds itself in, which was given up when it left.
+    pub fn comes(&self, phone: usize, connected: Phone, call: Option<&str>) {
+        if let Some(call) = call {
+            connected.send(packet::event(UNREAD, Verb::End.event(), &json!({"callId": call})));
+        }
+        self.state().phones[phone] = Some(connected);
+    }
+
+    /// A phone that came takes part in calls from now on, if it is still there.
+    pub fn joins(&self, phone: usize) {
+        let mut state = self.state();
+        if state.phones[phone].is_some() {
+            state.pool.add(phone);
+        }
+    }
+
+    /// Cuts a phone off. False where it is not connected.
+    pub fn cut(&self, phone: usize) -> bool {
+        let (mut state, now) = (self.state(), Instant::now());
+        let was_connected = state.phones[phone].take().is_some();
+        if was_connected {
+            state.pool.remove(phone);
+            let next = state.judge.cut(phone, now);
+            self.follow(&mut state, next, now);
+        }
+        was_connected
+    }
+
+    /// Lets an idle phone go. False where there is none.
+    pub fn dismiss(&self) -> bool {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(phone) = state.pool.take_any(&mut state.random) else { return false };
+        state.pool.remove(phone);
+        state.phones[phone] = None;
+        true
+    }
+
+    pub fn is_connected(&self, phone: usize) -> bool {
+        self.state().phones[phone].is_some()
+    }
+
+    pub fn sessions(&self) -> usize {
+        self.state().phones.iter().flatten().count()
     }
 
     /// Starts the call that was planned for `scheduled`, if two phones are idle.
@@ -165,8 +213,8 @@ impl Board {
     fn follow(&self, state: &mut State, next: Option<Next>, at: Instant) {
         let Some(next) = next else { return };
         let (at, no, due) = match next {
-            Next::Command(no) => (at + self.manner.ring, no, Due::Command),
-            Next::HangUp(no) => (at + self.manner.talk, no, Due::HangUp),
+            Next::Command(no) => (at + self.manner.ring.draw(&mut state.random), no, Due::Command),
+            Next::HangUp(no) => (at + self.manner.talk.draw(&mut state.random), no, Due::HangUp),
             Next::Settled(no) => {
                 if let Some(story) = state.judge.story(no).cloned() {
                     state.idle(&story);
@@ -180,7 +228,10 @@ impl Board {
                 if let Some(story) = state.judge.story(no) {
                     let end = json!({"callId": self.call_id(no)});
                     let packet = packet::event(no * VERBS + UNREAD, Verb::End.event(), &end);
-                    state.phones[story.caller].send(packet);
+                    let sides = [Side::Caller, Side::Callee].map(|side| &state.phones[story.phone(side)]);
+                    if let Some(phone) = sides.into_iter().flatten().next() {
+                        phone.send(packet);
+                    }
                 }
                 (at + PATIENCE, no, Due::Rested)
             }
@@ -218,7 +269,9 @@ impl Board {
 
 impl State {
     fn say(&mut self, phone: usize, no: CallNo, verb: Verb, payload: &Value) {
-        self.phones[phone].send(packet::event(no * VERBS + verb as u64, verb.event(), payload));
+        if let Some(phone) = &self.phones[phone] {
+            phone.send(packet::event(no * VERBS + verb as u64, verb.event(), payload));
+        }
     }
 
     fn idle(&mut self, story: &Story) {
@@ -247,6 +300,7 @@ impl Listener for Board {
 
     fn disconnected(&self, phone: usize, why: &str) {
         let (mut state, now) = (self.state(), Instant::now());
+        state.phones[phone] = None;
         state.pool.remove(phone);
         let next = state.judge.disconnected(phone, why, now);
         self.follow(&mut state, next, now);

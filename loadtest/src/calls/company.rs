@@ -17,12 +17,17 @@ use super::words::Awaited;
 use crate::crowd::Crowd;
 use crate::dial::Transport;
 use crate::phone::Listener;
-use crate::schedule::Poisson;
+use crate::pool::Pool;
+use crate::schedule::{Lasts, Poisson};
 
 const CONNECT_RATE: f64 = 50.0;
 /// Most are accepted: unanswered rings are counted against callers.
-const MANNER: Manner =
-    Manner { mix: [80, 10, 10], ring: Duration::from_millis(100), talk: Duration::from_millis(500), closed: false };
+const MANNER: Manner = Manner {
+    mix: [80, 10, 10],
+    ring: Lasts::Always(Duration::from_millis(100)),
+    talk: Lasts::Always(Duration::from_millis(500)),
+    closed: false,
+};
 
 /// Connected phones without a call.
 pub struct Company {
@@ -35,7 +40,8 @@ impl Company {
         let run = rand::random_range(0..100_000_000);
         let crowd = Crowd { nodes: nodes.to_vec(), transport: Transport::Websocket, rate: CONNECT_RATE, run };
         let users = (0..count).map(|phone| crowd.user(phone)).collect();
-        let board = Arc::new(Board::new(MANNER, run, users, nodes.len(), StdRng::from_os_rng()));
+        let pool = Pool::new(count, nodes.len());
+        let board = Arc::new(Board::new(MANNER, run, users, pool, StdRng::from_os_rng()));
         let listener: Arc<dyn Listener> = board.clone();
         let mut phones = JoinSet::new();
         let came = crowd.come(0, count, &listener, &mut phones).await?;

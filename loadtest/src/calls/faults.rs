@@ -42,6 +42,8 @@ const EXAMPLES: u64 = 3;
 pub struct Faults {
     counts: BTreeMap<(Kind, String), u64>,
     pub examples: Vec<String>,
+    /// What was counted last.
+    pub last: String,
 }
 
 impl Faults {
@@ -53,6 +55,7 @@ impl Faults {
         if *count <= EXAMPLES {
             self.examples.push(format!("{said}: {}", example()));
         }
+        self.last = said;
     }
 
     pub fn count(&self, kind: Kind) -> u64 {

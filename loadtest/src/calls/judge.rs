@@ -17,6 +17,15 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls that are over are remembered so long, to recognise what comes late.
 const MEMORY: Duration = Duration::from_secs(60);
 
+/// A call that a fault ended.
+#[derive(Clone, Debug)]
+pub struct GivenUp {
+    /// When its initiate was planned.
+    pub began: Instant,
+    pub at: Instant,
+    pub why: String,
+}
+
 /// What follows from something heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -44,6 +53,8 @@ pub struct Judge {
     pub started: u64,
     pub settled: u64,
     pub abandoned: u64,
+    /// Those of the abandoned that nobody broke on purpose.
+    pub given_up: Vec<GivenUp>,
 }
 
 impl Judge {
@@ -138,6 +149,12 @@ impl Judge {
         self.abandon(no, at)
     }
 
+    /// A phone is cut off on purpose; the call that it was in can't go on, which is no fault.
+    pub fn cut(&mut self, phone: usize, at: Instant) -> Option<Next> {
+        let no = *self.in_call.get(&phone)?;
+        self.close(no, at)
+    }
+
     /// Counts as lost what was owed and has not come in time; returns the calls given up for it.
     pub fn sweep(&mut self, now: Instant) -> Vec<Next> {
         let mut given_up = Vec::new();
@@ -188,6 +205,13 @@ impl Judge {
     }
 
     fn abandon(&mut self, no: CallNo, at: Instant) -> Option<Next> {
+        let next = self.close(no, at)?;
+        let began = self.stories.get(&no)?.scheduled;
+        self.given_up.push(GivenUp { began, at, why: self.faults.last.clone() });
+        Some(next)
+    }
+
+    fn close(&mut self, no: CallNo, at: Instant) -> Option<Next> {
         let story = self.stories.get_mut(&no).filter(|story| story.phase == Phase::Open)?;
         story.phase = Phase::Abandoned;
         self.abandoned += 1;

@@ -24,11 +24,14 @@ use crate::crowd::Crowd;
 use crate::dial::Transport;
 use crate::options::Calls;
 use crate::phone::Listener;
+use crate::pool::Pool;
 use crate::report::Report;
-use crate::schedule::{self, Poisson};
-use board::{Board, Manner};
+use crate::schedule::{self, Lasts, Poisson};
+pub use board::{Board, Manner};
 pub use company::Company;
+pub use judge::PATIENCE;
 use outcome::Outcome;
+pub use words::Awaited;
 
 /// Between the last connect and the first call.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -45,8 +48,10 @@ pub async fn run(options: &Calls) -> anyhow::Result<Report> {
     crowd.make_room(options.phones, cluster.is_own())?;
 
     let users = (0..options.phones).map(|phone| crowd.user(phone)).collect();
-    let manner = Manner { mix: options.mix, ring: options.ring, talk: options.talk, closed: options.pairs.is_some() };
-    let board = Arc::new(Board::new(manner, run, users, crowd.nodes.len(), StdRng::seed_from_u64(seed)));
+    let (ring, talk) = (Lasts::Always(options.ring), Lasts::Always(options.talk));
+    let manner = Manner { mix: options.mix, ring, talk, closed: options.pairs.is_some() };
+    let pool = Pool::new(options.phones, crowd.nodes.len());
+    let board = Arc::new(Board::new(manner, run, users, pool, StdRng::seed_from_u64(seed)));
     let listener: Arc<dyn Listener> = board.clone();
     let mut tasks = JoinSet::new();
     let came = crowd.come(0, options.phones, &listener, &mut tasks).await?;
@@ -109,7 +114,11 @@ async fn saturate(board: &Board, end: Instant, pairs: usize) {
 }
 
 /// Until all calls that arrived are over.
-async fn play(board: &Board, start: Instant, arrivals: Poisson) -> anyhow::Result<()> {
+pub async fn play(
+    board: &Board,
+    start: Instant,
+    arrivals: impl Iterator<Item = Duration> + Send + 'static,
+) -> anyhow::Result<()> {
     let mut arrivals = schedule::start(start, arrivals)?;
     let mut all_began = false;
     let mut sweep = tokio::time::interval(SWEEP);
