@@ -25,11 +25,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 const COME_PER_SECOND: f64 = 400.0;
 
 /// How one phone came back.
-struct Return {
+pub struct Return {
     tries: u32,
-    took: Duration,
+    pub took: Duration,
     node: Option<SocketAddr>,
-    failures: Vec<Failure>,
+    pub failures: Vec<Failure>,
 }
 
 pub async fn run(options: &Avalanche) -> anyhow::Result<Report> {
@@ -119,7 +119,7 @@ async fn until_closed(line: Line) {
 }
 
 /// Comes back as the app's client does, by a load balancer that takes turns.
-async fn come_back(
+pub async fn come_back(
     index: usize,
     who: &Who,
     transport: dial::Transport,

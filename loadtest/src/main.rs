@@ -13,6 +13,7 @@ mod connect;
 mod cost;
 mod crowd;
 mod dial;
+mod evening;
 mod figures;
 mod held;
 mod http;
@@ -77,6 +78,7 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
         Mode::Max(max) => max::run(max).await,
         Mode::Presence(presence) => presence::run(presence).await,
         Mode::Avalanche(avalanche) => avalanche::run(avalanche).await,
+        Mode::Evening(evening) => evening::run(evening).await,
         Mode::Attack(attack) => attack::run(attack).await,
         Mode::Attacker(attacker) => attack::attacker::run(attacker).await,
     }
@@ -91,6 +93,7 @@ fn json_path(options: &Options) -> Option<&Path> {
         Mode::Max(max) => &max.target.json,
         Mode::Presence(presence) => &presence.target.json,
         Mode::Avalanche(avalanche) => &avalanche.target.json,
+        Mode::Evening(evening) => &evening.json,
         Mode::Attack(attack) => &attack.json,
         Mode::Compare(compare) => &compare.json,
         Mode::Attacker(_) | Mode::Bystanders(_) | Mode::Diff(_) => &None,

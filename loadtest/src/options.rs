@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::chaos::Kind;
 use crate::dial::Transport;
-pub use scenarios::{Bystanders, Idle, Max, Presence};
+pub use scenarios::{Bystanders, Evening, Idle, Max, Presence};
 
 /// Open-loop load for a signaling cluster.
 ///
@@ -47,6 +47,8 @@ pub enum Mode {
     /// Kill a node with thousands of phones: how fast they come back elsewhere, and what Laravel is asked.
     #[command(visible_alias = "storm")]
     Avalanche(Avalanche),
+    /// A busy evening in minutes, a node and Redis lost on the way: what it takes beside the arithmetic (docs/scale.md).
+    Evening(Evening),
     /// Attack a cluster as strangers and as users do, and see what phones that call each other notice of it.
     Attack(Attack),
     /// The attacking side of `attack`, a process of its own.

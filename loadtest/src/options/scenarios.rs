@@ -1,11 +1,12 @@
 //! Options of the runs that hold sessions, saturate nodes and watch presence.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Target, count, duration, mix, rate, rate_or_none};
+use super::{Target, count, duration, mix, phones, rate, rate_or_none, variable};
 use crate::dial::Transport;
 
 #[derive(Args, Debug)]
@@ -87,6 +88,39 @@ pub struct Presence {
     pub duration: Duration,
     #[command(flatten)]
     pub target: Target,
+}
+
+#[derive(Args, Debug)]
+pub struct Evening {
+    /// Phones, each another user's: they come in the first third of the evening and leave in its last sixth.
+    #[arg(long, default_value_t = 3000, value_parser = phones)]
+    pub users: usize,
+    /// Calls a second in the middle of the evening; they rise to it from none and fall to none again.
+    #[arg(long, default_value_t = 50.0, value_parser = rate)]
+    pub peak: f64,
+    /// How long calls arrive. Those under way at the end go on to theirs.
+    #[arg(long, default_value = "6m", value_parser = duration)]
+    pub duration: Duration,
+    /// Talks last 3 minutes on average, 15 at most, divided by this. Phones ring for 2 to 20 s all the same.
+    #[arg(long, default_value_t = 30.0, value_parser = rate)]
+    pub compress: f64,
+    /// Phones a minute that lose their connection and come back, in a call or not.
+    #[arg(long, default_value_t = 60.0, value_parser = rate_or_none)]
+    pub reconnects: f64,
+    /// Nodes to start; one of them is killed.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..))]
+    pub nodes: u8,
+    #[arg(long, value_enum, default_value = "polling")]
+    pub transport: Transport,
+    /// The node's binary [default: onlycare-signaling next to this program].
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// A further variable for the nodes, as NAME=value; may be repeated.
+    #[arg(long, value_parser = variable)]
+    pub node_env: Vec<(String, String)>,
+    /// Write all figures, settings and versions to this file.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
 }
 
 fn watched(text: &str) -> Result<usize, String> {
