@@ -87,6 +87,8 @@ export interface State {
   since: number;
   /** `resume()` came when it had just begun. */
   resumed: boolean;
+  /** How long an attempt may take until its transport is open. */
+  openMs: number;
   userId: string;
   calls: CallRecord[];
   watched: string[];
@@ -101,10 +103,10 @@ export interface State {
   messages: Said[];
 }
 
-/** `fault`: why the payload can't be sent. */
+/** `fault`: why the payload can't be sent. `timedOut`: the transport was not open in time. */
 export type Input =
   | { type: 'start' } | { type: 'stop' } | { type: 'resume' }
-  | { type: 'connected' } | { type: 'refused'; message: string } | { type: 'closed'; dismissed: boolean } | { type: 'noToken' }
+  | { type: 'connected' } | { type: 'refused'; message: string } | { type: 'closed'; dismissed: boolean; timedOut?: true } | { type: 'noToken' }
   | { type: 'event'; name: string; data: unknown }
   | { type: 'ack'; command: string; key: string; try: number; ack: unknown }
   | { type: 'unanswered'; command: string; key: string; try: number }
@@ -122,7 +124,7 @@ export type Input =
 export type Timed = Input & { now: number; random: number };
 
 export type Effect =
-  | { type: 'connect' } | { type: 'disconnect' }
+  | { type: 'connect'; openMs: number } | { type: 'disconnect' }
   | { type: 'timer'; name: string; ms: number }
   | { type: 'send'; command: string; key: string; try: number; event: keyof PhoneEvents; payload: Fields }
   | { type: 'resolve'; request: number; result: Result }
@@ -134,7 +136,7 @@ export type Effect =
   | { type: 'app'; name: string; data: Fields };
 
 export function initial(userId: string): State {
-  return { link: { status: 'idle', tries: 0 }, since: 0, resumed: false, userId, calls: [], watched: [], online: {}, watchTries: 0, watchAgain: false, clock: [], messages: [] };
+  return { link: { status: 'idle', tries: 0 }, since: 0, resumed: false, openMs: C.OPEN_MS, userId, calls: [], watched: [], online: {}, watchTries: 0, watchAgain: false, clock: [], messages: [] };
 }
 
 /** What `input` makes of `before`, and what is to be done about it. Changes nothing else. */
@@ -199,7 +201,7 @@ class Machine {
       case 'resume': return this.resume();
       case 'connected': return;
       case 'refused': return this.refused(input.message);
-      case 'closed': return this.closed(input.dismissed);
+      case 'closed': return this.closed(input.dismissed, input.timedOut);
       case 'noToken': return this.link('refused', 'login');
       case 'event': return this.event(input.name, fieldsOf(input.data));
       case 'ack': return this.ack(input.command, input.key, input.try, fieldsOf(input.ack));
@@ -273,7 +275,7 @@ class Machine {
     this.link('connecting');
     this.state.since = this.now;
     this.state.resumed = false;
-    this.effects.push({ type: 'connect' }, { type: 'timer', name: 'connect', ms: C.CONNECT_MS });
+    this.effects.push({ type: 'connect', openMs: this.state.openMs }, { type: 'timer', name: 'connect', ms: C.CONNECT_MS });
   }
 
   private link(status: Link['status'], reason?: Link['reason']): void {
@@ -287,9 +289,11 @@ class Machine {
     this.lostMessages();
   }
 
-  private closed(dismissed: boolean): void {
+  private closed(dismissed: boolean, timedOut = false): void {
     const { status, tries } = this.state.link;
     if (status === 'idle' || status === 'refused' || status === 'waiting') return;
+    // It may be the round trips that are long, and not the server that is away.
+    if (timedOut) this.state.openMs = Math.min(C.CONNECT_MS, 2 * this.state.openMs);
     this.lostMessages();
     if (dismissed) return this.link('refused', 'dismissed');
     const most = Math.min(C.RECONNECT_MAX_MS, C.RECONNECT_MS * 2 ** Math.min(tries, 10));
@@ -887,6 +891,7 @@ class Machine {
   private ready(data: Fields): void {
     if (this.state.link.status !== 'connecting' && this.state.link.status !== 'ready') return;
     this.state.link = { status: 'ready', tries: 0 };
+    this.state.openMs = C.OPEN_MS;
     const serverTime = numberOf(data.serverTime);
     if (serverTime !== undefined) this.tick(serverTime - this.now);
     const live = fieldsOf(data.call);

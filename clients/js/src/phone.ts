@@ -315,7 +315,7 @@ export class Phone {
 
   #do(effect: Effect): void {
     switch (effect.type) {
-      case 'connect': return void this.#connect();
+      case 'connect': return void this.#connect(effect.openMs);
       case 'disconnect': return this.#disconnect();
       case 'timer': {
         clearTimeout(this.#timers.get(effect.name));
@@ -356,7 +356,7 @@ export class Phone {
     }
   }
 
-  async #connect(): Promise<void> {
+  async #connect(openMs: number): Promise<void> {
     this.#disconnect();
     const attempt = ++this.#attempt;
     const current = (input: Input) => {
@@ -384,7 +384,7 @@ export class Phone {
       reconnection: false,
       forceNew: true,
       // Until the transport is open; the server may hold the CONNECT packet for longer.
-      timeout: CONSTANTS.OPEN_MS,
+      timeout: openMs,
     });
     this.#socket = socket;
     socket.on('connect', () => current({ type: 'connected' }));
@@ -392,7 +392,8 @@ export class Phone {
       // A refusal is a packet of the server; all else is the transport.
       const refused = 'data' in error || ['Invalid token', 'Authentication required', 'Authentication failed'].includes(error.message);
       const why = withoutSecrets(refused ? `CONNECT_ERROR ${error.message}` : causeOf(error), secret);
-      failed(`could not connect: ${why}`, refused ? { type: 'refused', message: error.message } : { type: 'closed', dismissed: false });
+      const closed: Input = { type: 'closed', dismissed: false, ...(isTimeout(error) ? { timedOut: true } : {}) };
+      failed(`could not connect: ${why}`, refused ? { type: 'refused', message: error.message } : closed);
     });
     socket.on('disconnect', (reason) => current({ type: 'closed', dismissed: reason === 'io server disconnect' }));
     // Once the websocket has said `pong` polling is paused for it. If it breaks before it takes over, nothing passes any more, and
@@ -741,6 +742,9 @@ function faultOf({ url, deviceId }: PhoneOptions): string | undefined {
 }
 
 const classOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown');
+
+/** Whether the `timeout` of the options ran out. */
+const isTimeout = (error: TransportFault): boolean => error.type === undefined && error.message === 'timeout';
 
 /** What a transport knows of its failure: a status of HTTP, or what the platform says, which in a browser is nothing. */
 interface TransportFault extends Error {

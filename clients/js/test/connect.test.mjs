@@ -49,12 +49,12 @@ test('a token provider that fails, at once or later, is told by the class of its
   }
 });
 
-test('a transport that does not open is given up after OPEN_MS', async () => {
+test('a transport that does not open is given up after OPEN_MS, and the next attempt has twice the time', async () => {
   const server = createServer();
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const sockets = [];
   server.on('connection', (socket) => sockets.push(socket.on('error', () => {})));
-  const connected = once(server, 'connection');
+  let connected = once(server, 'connection');
   mock.timers.enable({ apis: ['setTimeout'] });
   const phone = phoneAt(addressOf(server));
   try {
@@ -65,6 +65,13 @@ test('a transport that does not open is given up after OPEN_MS', async () => {
     mock.timers.tick(1);
     assert.equal(phone.link.status, 'waiting');
     assert.ok(logOf(phone).includes('could not connect: timeout'), logOf(phone).join('\n'));
+    connected = once(server, 'connection');
+    mock.timers.tick(CONSTANTS.RECONNECT_MS);
+    await connected;
+    mock.timers.tick(2 * CONSTANTS.OPEN_MS - 1);
+    assert.equal(phone.link.status, 'connecting');
+    mock.timers.tick(1);
+    assert.equal(phone.link.status, 'waiting');
   } finally {
     phone.close();
     mock.timers.reset();

@@ -108,6 +108,7 @@ internal data class Said(
  * @property clock the server's clock minus this device's, one of each session
  * @property since when the last attempt to connect began
  * @property resumed `resume()` came when it had just begun
+ * @property openMs how long an attempt may take until its transport is open
  * @property messages in the order of the app: the first is under way, the others wait for it
  */
 internal data class State(
@@ -120,6 +121,7 @@ internal data class State(
     var messages: List<Said>,
     var since: Long = 0,
     var resumed: Boolean = false,
+    var openMs: Long = Constants.OPEN_MS,
     var watchTries: Int = 0,
     var watchAgain: Boolean = false,
 )
@@ -130,7 +132,9 @@ internal sealed interface Input {
     data object Resume : Input
     data object Connected : Input
     data class Refused(val message: String) : Input
-    data class Closed(val dismissed: Boolean) : Input
+
+    /** @property timedOut the transport was not open in time */
+    data class Closed(val dismissed: Boolean, val timedOut: Boolean = false) : Input
     data object NoToken : Input
     data class Event(val name: String, val data: Any?) : Input
     data class Ack(val command: String, val key: String, val number: Int, val ack: Any?) : Input
@@ -167,7 +171,7 @@ internal sealed interface Input {
 }
 
 internal sealed interface Effect {
-    data object Connect : Effect
+    data class Connect(val openMs: Long) : Effect
     data object Disconnect : Effect
     data class Timer(val name: String, val ms: Long) : Effect
     data class Send(val command: String, val key: String, val number: Int, val event: String, val payload: Fields) : Effect
@@ -240,7 +244,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             Input.Resume -> resume()
             Input.Connected -> Unit
             is Input.Refused -> refused(input.message)
-            is Input.Closed -> closed(input.dismissed)
+            is Input.Closed -> closed(input.dismissed, input.timedOut)
             Input.NoToken -> link(LinkStatus.REFUSED, Refusal.LOGIN)
             is Input.Event -> event(input.name, fieldsOf(input.data))
             is Input.Ack -> ack(input.command, input.key, input.number, fieldsOf(input.ack))
@@ -321,7 +325,7 @@ private class Machine(val state: State, private val now: Long, private val rando
         link(LinkStatus.CONNECTING)
         state.since = now
         state.resumed = false
-        effects += Effect.Connect
+        effects += Effect.Connect(state.openMs)
         effects += Effect.Timer("connect", Constants.CONNECT_MS)
     }
 
@@ -335,9 +339,11 @@ private class Machine(val state: State, private val now: Long, private val rando
         lostMessages()
     }
 
-    private fun closed(dismissed: Boolean) {
+    private fun closed(dismissed: Boolean, timedOut: Boolean = false) {
         val (status, tries) = state.link
         if (status == LinkStatus.IDLE || status == LinkStatus.REFUSED || status == LinkStatus.WAITING) return
+        // It may be the round trips that are long, and not the server that is away.
+        if (timedOut) state.openMs = min(Constants.CONNECT_MS, 2 * state.openMs)
         lostMessages()
         if (dismissed) return link(LinkStatus.REFUSED, Refusal.DISMISSED)
         val most = min(Constants.RECONNECT_MAX_MS, Constants.RECONNECT_MS shl min(tries, 10))
@@ -936,6 +942,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun ready(data: Fields) {
         if (state.link.status != LinkStatus.CONNECTING && state.link.status != LinkStatus.READY) return
         state.link = Link(LinkStatus.READY)
+        state.openMs = Constants.OPEN_MS
         numberOf(data["serverTime"])?.let { tick(it - now) }
         val live = fieldsOf(data["call"])
         val liveKey = keyOf(textOf(live["callId"]) ?: "")

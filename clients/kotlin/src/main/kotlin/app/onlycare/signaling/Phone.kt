@@ -4,6 +4,7 @@ import io.socket.client.Ack
 import io.socket.client.IO
 import io.socket.client.Manager
 import io.socket.client.Socket
+import io.socket.client.SocketIOException
 import io.socket.engineio.client.Transport
 import io.socket.engineio.client.transports.WebSocket
 import java.io.Closeable
@@ -126,7 +127,8 @@ public class Phone(private val options: PhoneOptions) : Closeable {
     /** Listeners, so that no foreign code holds up a step. */
     private val news = executor("signaling-news")
     private var state = initial(options.userId)
-    private var socket: Socket? = null
+    internal var socket: Socket? = null
+        private set
 
     /** What all connections share: certificates, and sessions of TLS that are resumed. */
     private val base by lazy { OkHttpClient.Builder().readTimeout(READ_MS, TimeUnit.MILLISECONDS).build() }
@@ -367,7 +369,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
 
     private fun perform(effect: Effect) {
         when (effect) {
-            Effect.Connect -> open()
+            is Effect.Connect -> open(effect.openMs)
             Effect.Disconnect -> disconnect()
             is Effect.Timer -> {
                 timers.remove(effect.name)?.cancel(false)
@@ -404,7 +406,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         fun then(work: () -> Unit) = worker.execute { if (number == attempt) work() }
     }
 
-    private fun open() {
+    private fun open(openMs: Long) {
         disconnect()
         val mine = Attempt(++attempt)
         if (asking.incrementAndGet() > ASKING) {
@@ -422,13 +424,13 @@ public class Phone(private val options: PhoneOptions) : Closeable {
             } finally {
                 asking.decrementAndGet()
             }
-            mine.then { if (token.isNullOrEmpty()) take(Input.NoToken) else open(token, mine) }
+            mine.then { if (token.isNullOrEmpty()) take(Input.NoToken) else open(token, openMs, mine) }
         }, "signaling-token")
         ask.isDaemon = true
         ask.start()
     }
 
-    private fun open(token: String, mine: Attempt) {
+    private fun open(token: String, openMs: Long, mine: Attempt) {
         val settings = IO.Options()
         // Texts only: the library sends no other values here.
         settings.auth = mapOf(
@@ -439,7 +441,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         settings.reconnection = false
         settings.forceNew = true
         // Until the transport is open. The CONNECT, which the server may hold for longer, is the machine's to wait for.
-        settings.timeout = Constants.OPEN_MS
+        settings.timeout = openMs
         val client = base.newBuilder().dispatcher(Dispatcher()).connectionPool(ConnectionPool()).build()
         settings.callFactory = client
         settings.webSocketFactory = client
@@ -450,7 +452,7 @@ public class Phone(private val options: PhoneOptions) : Closeable {
         opened.on(Socket.EVENT_CONNECT_ERROR) { arguments ->
             // A refusal is a packet of the server; all else is the transport.
             val said = fromJson(arguments.firstOrNull())
-            val input = if (said is Map<*, *>) Input.Refused(said["message"].toString()) else Input.Closed(false)
+            val input = if (said is Map<*, *>) Input.Refused(said["message"].toString()) else Input.Closed(false, isTimeout(said))
             mine.says(input, "could not connect: ${causeOf(said)}")
         }
         opened.on(Socket.EVENT_DISCONNECT) { arguments ->
@@ -596,6 +598,9 @@ internal fun causeOf(said: Any?): String {
     }
     return words.replace(QUERY, "").take(CAUSE_LENGTH)
 }
+
+/** Whether the `timeout` of the options ran out. */
+private fun isTimeout(said: Any?) = said is SocketIOException && said.message == "timeout"
 
 private const val CAUSES = 4
 private const val CAUSE_LENGTH = 300

@@ -58,11 +58,14 @@ class ConnectingTest {
 
     /** Within 15 s of the last fault all is to be as the server has it: an attempt that hung must leave time for another. */
     @Test
-    fun `an attempt that hangs before the transport is open is given up soon`() {
+    fun `an attempt that hangs before the transport is open is given up soon, and the next has twice the time`() {
         // The system accepts, and nobody reads.
         ServerSocket(0, 50, InetAddress.getByName("127.0.0.1")).use { deaf ->
             val phone = phone("http://127.0.0.1:${deaf.localPort}")
-            logOf(phone, "could not connect: SocketIOException timeout")
+            phone.connect()
+            until("the attempt is given up") { phone.log.any { "could not connect: SocketIOException timeout" in it.text } }
+            until("the next has twice the time") { phone.onWorker { phone.socket?.io()?.timeout() } == 2 * Constants.OPEN_MS }
+            phone.close()
             val begun = phone.log.first { "CONNECTING" in it.text }.at
             val over = phone.log.first { "could not connect" in it.text }.at
             assertTrue(over - begun in Constants.OPEN_MS - 100 until Constants.CONNECT_MS / 2, "it took ${over - begun} ms")

@@ -127,7 +127,7 @@ private fun inputOf(json: Fields): Input {
         "resume" -> Input.Resume
         "connected" -> Input.Connected
         "refused" -> Input.Refused(text("message"))
-        "closed" -> Input.Closed(json["dismissed"] as Boolean)
+        "closed" -> Input.Closed(json["dismissed"] as Boolean, json["timedOut"] == true)
         "noToken" -> Input.NoToken
         "event" -> Input.Event(text("name"), json["data"])
         "ack" -> Input.Ack(text("command"), text("key"), number("try"), json["ack"])
@@ -153,7 +153,7 @@ private fun inputOf(json: Fields): Input {
 }
 
 private fun wire(effect: Effect): Fields = when (effect) {
-    Effect.Connect -> mapOf("type" to "connect")
+    is Effect.Connect -> mapOf("type" to "connect", "openMs" to effect.openMs)
     Effect.Disconnect -> mapOf("type" to "disconnect")
     is Effect.Timer -> mapOf("type" to "timer", "name" to effect.name, "ms" to effect.ms)
     is Effect.Send -> mapOf(
