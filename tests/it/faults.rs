@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use onlycare_signaling::app::{App, Shared};
 use onlycare_signaling::bus::memory::MemoryBus;
 use onlycare_signaling::bus::{Body, Bus, BusError, Envelope, Inbound};
-use onlycare_signaling::call::{NodeId, Timestamp};
+use onlycare_signaling::call::{Device, NodeId, SessionId, Timestamp, UserId};
 use onlycare_signaling::clock::Clock;
 use onlycare_signaling::config::Config;
-use onlycare_signaling::store::SessionStore;
 use onlycare_signaling::store::memory::MemoryStore;
+use onlycare_signaling::store::{Lease, SessionRecord, SessionStore};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -386,6 +386,41 @@ async fn a_coming_outlives_the_lost_reply_of_its_registration() {
     assert_eq!(ana.expect_within("user:online", Duration::from_secs(20)).await["userId"], *user);
     ana.assert_nothing_more().await;
     drop(bo);
+}
+
+/// Who subscribed to him is told that a user of a dead node is gone, though the reply to the removal of his session was
+/// lost: nothing in the store says that he was there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_going_outlives_the_lost_reply_of_its_sweep() {
+    let (nodes, _, sessions) = counted_with(|config| {
+        config.policy.lease = Duration::from_secs(2);
+        config.policy.lease_renewal = Duration::from_millis(500);
+    })
+    .await;
+    let (ana, user) = (Phone::connect(nodes[0].public, Profile::of(&unique("ana"))).await, unique("bo"));
+    let (node, epoch) = (NodeId::parse("dead").unwrap(), 1);
+    let left = SessionRecord {
+        id: SessionId::from_random(7),
+        user: UserId::parse(&user).unwrap(),
+        node: node.clone(),
+        epoch,
+        device: Device::Unknown,
+        acks: true,
+        connected_at: Clock::system().now(),
+    };
+    sessions.begin(&node, epoch).await.unwrap();
+    sessions.register(&left).await.unwrap();
+    let subscribed = ana.ask("presence:subscribe", json!({"userIds": [user]})).await;
+    assert_eq!(subscribed["users"][&user], true, "{subscribed}");
+    sessions.swept_to_lose.store(1, Ordering::SeqCst);
+    let (address, probe) = ("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1/ready".to_owned());
+    let lease = Lease { node, epoch, address, probe, expires_at: left.connected_at, sessions: 1 };
+    sessions.renew(&lease, Duration::from_millis(1), None).await.unwrap();
+    let is_swept = async || sessions.sessions(&left.user).await.unwrap().is_empty();
+    until("his session is swept", Duration::from_secs(20), is_swept).await;
+    assert_eq!(ana.expect_within("user:offline", Duration::from_secs(20)).await["userId"], *user);
+    assert_eq!(sessions.swept_to_lose.load(Ordering::SeqCst), 0, "the reply was not lost");
+    ana.assert_nothing_more().await;
 }
 
 /// `call:incoming` and `call:cancelled` in the wrong order: no ghost ring.

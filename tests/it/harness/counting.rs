@@ -26,14 +26,22 @@ pub struct CountingSessions {
     pub hangs: AtomicBool,
     /// So many of the next registrations are written, and their replies lost.
     pub to_lose: AtomicUsize,
+    /// So many of the next removals by a sweeper are done, and their replies lost.
+    pub swept_to_lose: AtomicUsize,
 }
 
 impl CountingSessions {
     pub fn new(store: Arc<dyn SessionStore>) -> Self {
-        let [of_one, of_many, renewals, sweeps, to_fail, to_lose] = Default::default();
+        let [of_one, of_many, renewals, sweeps, to_fail, to_lose, swept_to_lose] = Default::default();
         let [fails, hangs] = Default::default();
-        Self { store, of_one, of_many, renewals, sweeps, to_fail, fails, hangs, to_lose }
+        Self { store, of_one, of_many, renewals, sweeps, to_fail, fails, hangs, to_lose, swept_to_lose }
     }
+}
+
+/// Where it is one of the next so many: whoever asked hears nothing of what was done.
+fn unless_lost<T>(answer: Result<T, StoreError>, to_lose: &AtomicUsize) -> Result<T, StoreError> {
+    let is_lost = to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+    if is_lost { Err(StoreError::Unavailable("on purpose".into())) } else { answer }
 }
 
 #[async_trait]
@@ -55,11 +63,7 @@ impl SessionStore for CountingSessions {
     }
 
     async fn register(&self, session: &SessionRecord) -> Result<Registered, StoreError> {
-        let registered = self.store.register(session).await;
-        if self.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-            return Err(StoreError::Unavailable("on purpose".into()));
-        }
-        registered
+        unless_lost(self.store.register(session).await, &self.to_lose)
     }
 
     async fn unregister(&self, session: &SessionRecord) -> Result<bool, StoreError> {
@@ -108,7 +112,7 @@ impl SessionStore for CountingSessions {
     }
 
     async fn swept(&self, lease: &Lease, users: &[UserId]) -> Result<(), StoreError> {
-        self.store.swept(lease, users).await
+        unless_lost(self.store.swept(lease, users).await, &self.swept_to_lose)
     }
 
     async fn begin(&self, node: &NodeId, epoch: u64) -> Result<Vec<u64>, StoreError> {
