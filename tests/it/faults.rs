@@ -10,7 +10,7 @@ use onlycare_signaling::bus::memory::MemoryBus;
 use onlycare_signaling::bus::{Body, Bus, BusError, Envelope, Inbound};
 use onlycare_signaling::call::{Device, NodeId, SessionId, Timestamp, UserId};
 use onlycare_signaling::clock::Clock;
-use onlycare_signaling::config::Config;
+use onlycare_signaling::config::{Auth, Config};
 use onlycare_signaling::store::memory::MemoryStore;
 use onlycare_signaling::store::{Lease, SessionRecord, SessionStore};
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::harness::cluster::{SECRET, config, get, get_with, post};
 use crate::harness::counting::CountingSessions;
+use crate::harness::laravel::Laravel;
 use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::{Redis, shared};
@@ -421,6 +422,37 @@ async fn a_going_outlives_the_lost_reply_of_its_sweep() {
     assert_eq!(ana.expect_within("user:offline", Duration::from_secs(20)).await["userId"], *user);
     assert_eq!(sessions.swept_to_lose.load(Ordering::SeqCst), 0, "the reply was not lost");
     ana.assert_nothing_more().await;
+}
+
+/// Two nodes that ask a Laravel, whose background checks come at once, and a phone of one user at each.
+async fn of_one_user(laravel: &Laravel) -> (Vec<App>, Arc<CountingSessions>, [Phone; 2]) {
+    let url = format!("http://{}", laravel.address);
+    let (nodes, _, sessions) = counted_with(|config| {
+        config.auth = Auth::Laravel { url: url.clone() };
+        config.auth_times.cache = Duration::ZERO;
+    })
+    .await;
+    let user = unique("ana");
+    let there = Phone::connect(nodes[0].public, Profile::of(&user)).await;
+    let here = Phone::connect(nodes[1].public, Profile::of(&user)).await;
+    (nodes, sessions, [here, there])
+}
+
+/// The node that learns of it can't say where the user's sessions are, and Laravel says it to no other: the session at the
+/// other node went on with a token that is nobody's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_token_is_told_to_all_nodes_where_the_look_for_its_sessions_fails() {
+    let laravel = Laravel::start().await;
+    let (nodes, sessions, [here, there]) = of_one_user(&laravel).await;
+    sessions.fails.store(true, Ordering::SeqCst);
+    let before = sessions.of_one.load(Ordering::SeqCst);
+    laravel.revoke(&here.user);
+    // Its token is no longer fresh, and this node has it checked.
+    let again = Phone::open(nodes[1].public, Profile::of(&here.user)).await;
+    assert_eq!(here.expect_fate().await, "disconnect");
+    assert_eq!(there.expect_fate().await, "disconnect", "at the other node too");
+    assert!(sessions.of_one.load(Ordering::SeqCst) > before, "nobody looked for them");
+    drop(again);
 }
 
 /// `call:incoming` and `call:cancelled` in the wrong order: no ghost ring.
