@@ -455,6 +455,24 @@ async fn a_revoked_token_is_told_to_all_nodes_where_the_look_for_its_sessions_fa
     drop(again);
 }
 
+/// The same where the backend sends him away: it is told to ask again, and he is gone already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_sent_away_goes_at_all_nodes_where_the_look_for_his_sessions_fails() {
+    let laravel = Laravel::start().await;
+    let (nodes, sessions, [here, there]) = of_one_user(&laravel).await;
+    sessions.fails.store(true, Ordering::SeqCst);
+    laravel.revoke(&here.user);
+    let path = format!("/api/users/{}/disconnect", here.user);
+    let (status, answer) = post(nodes[1].public, &path, Some(SECRET), json!({"reason": "Banned"})).await;
+    assert_eq!(status, 503, "{answer}");
+    assert_eq!(here.expect_fate().await, "disconnect");
+    assert_eq!(there.expect_fate().await, "disconnect", "at the other node too");
+    for node in &nodes {
+        let refused = Phone::open(node.public, Profile::of(&here.user)).await;
+        assert_eq!(refused.expect_fate().await, "connect_error: Invalid token");
+    }
+}
+
 /// `call:incoming` and `call:cancelled` in the wrong order: no ghost ring.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envelopes_in_the_wrong_order_ring_no_ghost() {
