@@ -1,12 +1,23 @@
 //! Words that may not be lost: whoever says them vanishes, the store is away or not put back, the node stops.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
-use onlycare_signaling::call::CallId;
+use onlycare_signaling::app::{App, Shared};
+use onlycare_signaling::call::{CallId, TokenHash, UserId};
+use onlycare_signaling::clock::Clock;
+use onlycare_signaling::config::Auth;
+use onlycare_signaling::store::{KnownToken, StoreError, TokenStore};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
-use crate::harness::cluster::SECRET;
+use crate::harness::cluster::{SECRET, config};
+use crate::harness::laravel::Laravel;
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
@@ -105,6 +116,79 @@ async fn a_word_outlives_an_impatient_client() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_word_that_was_answered_503_is_obeyed_later() {
     words_said_to_a_silent_store(0, Duration::from_secs(20), &[Some(503)]).await;
+}
+
+/// A store that forgets no user before it may.
+struct HeldTokens {
+    store: Arc<dyn TokenStore>,
+    is_asked: watch::Sender<bool>,
+    may: watch::Sender<bool>,
+}
+
+#[async_trait]
+impl TokenStore for HeldTokens {
+    async fn get(&self, token: &TokenHash) -> Result<Option<KnownToken>, StoreError> {
+        self.store.get(token).await
+    }
+
+    async fn put(&self, token: &TokenHash, known: &KnownToken, ttl: Duration) -> Result<(), StoreError> {
+        self.store.put(token, known, ttl).await
+    }
+
+    async fn touch(&self, tokens: &[TokenHash], ttl: Duration) -> Result<(), StoreError> {
+        self.store.touch(tokens, ttl).await
+    }
+
+    async fn forget(&self, token: &TokenHash) -> Result<(), StoreError> {
+        self.store.forget(token).await
+    }
+
+    async fn forget_user(&self, user: &UserId) -> Result<(), StoreError> {
+        self.is_asked.send_replace(true);
+        let _ = self.may.subscribe().wait_for(|may| *may).await;
+        self.store.forget_user(user).await
+    }
+}
+
+/// Laravel has a user sent away and breaks the connection off before it is answered, in the middle of that: his tokens are
+/// forgotten, and he goes from every node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_is_sent_away_though_an_impatient_client_asked_for_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let laravel = Laravel::start().await;
+    let clock = Clock::system();
+    let memory = Shared::memory(&config(&[]), &clock);
+    let (is_asked, may) = (watch::Sender::new(false), watch::Sender::new(false));
+    let tokens = Arc::new(HeldTokens { store: Arc::clone(&memory.tokens), is_asked, may });
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let shared = Shared { tokens: tokens.clone(), ..memory.clone() };
+        let mut config = config(&[]);
+        config.auth = Auth::Laravel { url: format!("http://{}", laravel.address) };
+        nodes.push(App::start_with(config, clock.clone(), shared, TaskTracker::new()).await.expect("a node"));
+    }
+    let user = unique("ana");
+    let here = Phone::connect(nodes[0].public, Profile::of(&user)).await;
+    let there = Phone::connect(nodes[1].public, Profile::of(&user)).await;
+    laravel.revoke(&user);
+    let mut client = TcpStream::connect(nodes[0].public).await.expect("a connection");
+    let head = format!("POST /api/users/{user}/disconnect HTTP/1.1\r\nhost: n\r\nx-internal-secret: {SECRET}");
+    client.write_all(format!("{head}\r\ncontent-length: 2\r\n\r\n{{}}").as_bytes()).await.expect("it is sent");
+    let asked = async { drop(tokens.is_asked.subscribe().wait_for(|is_asked| *is_asked).await) };
+    tokio::time::timeout(SOON, asked).await.expect("the node begins to forget him");
+    client.shutdown().await.expect("it is broken off");
+    let mut answer = Vec::new();
+    // The node ends its side when it has seen that.
+    let ended = tokio::time::timeout(SOON, client.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok() && answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    tokens.may.send_replace(true);
+    for phone in [&here, &there] {
+        assert_eq!(phone.expect_fate().await, "disconnect");
+    }
+    for node in &nodes {
+        let refused = Phone::open(node.public, Profile::of(&user)).await;
+        assert_eq!(refused.expect_fate().await, "connect_error: Invalid token", "his token is remembered");
+    }
 }
 
 /// Fails before (the other side is told nothing): who comes back, hangs up and closes the app has left before its node has
