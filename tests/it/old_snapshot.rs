@@ -12,6 +12,7 @@ use crate::harness::phone::{unique, unique_call};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
 use crate::harness::{Cluster, Phone, until};
+use crate::losses::once_in_three;
 
 /// The revived leases run out, and those who sweep were well for one more.
 const TWO_LEASES: Duration = Duration::from_secs(30);
@@ -260,6 +261,54 @@ async fn what_nobody_knows_is_doubted_however_long_the_store_takes_no_writes() {
     assert!(load().await.is_some_and(|call| call.is_live() && !call.unvouched), "nothing could be written");
     assert_eq!(takes_writes(&redis), "OK");
     until("it is doubted", TWO_LEASES, async || load().await.is_some_and(|call| call.unvouched)).await;
+}
+
+/// One node, through a proxy, with a lease of two seconds; an accepted call that it knows, and one that nobody knows.
+async fn one_that_nobody_knows(proxy: &Proxy) -> (Cluster, [Phone; 2], CallId) {
+    let cluster = Cluster::on_tuned(&[format!("redis://{}", proxy.address)], |config| {
+        config.policy.lease = Duration::from_secs(2);
+        config.policy.lease_renewal = Duration::from_millis(500);
+    })
+    .await;
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let known = CallId::parse(&old_call(&cluster, &ana, &bo).await).unwrap();
+    let [id, cleo, dan] = ["call", "cleo", "dan"].map(unique);
+    let mut call = cluster.shared.calls.load(&known).await.unwrap().unwrap();
+    call.id = CallId::parse(&id).unwrap();
+    (call.caller.user, call.callee.user) = (UserId::parse(&cleo).unwrap(), UserId::parse(&dan).unwrap());
+    let created = cluster.shared.calls.create(&call, &[], &[], &[], cluster.clock.now()).await.unwrap();
+    assert!(matches!(created, Created::Created(_)), "{created:?}");
+    (cluster, [ana, bo], call.id)
+}
+
+/// A store that came back older says which it is, and takes no writes from then on: its node vouches when it takes some,
+/// however long that is, and doubts what nobody vouched for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vouching_is_repeated_for_as_long_as_the_store_refuses_it() {
+    // A machine that stands still for a second has it vouch before the store takes no writes.
+    once_in_three(async || vouches_again().await, "it vouched before it was refused three times").await;
+}
+
+async fn vouches_again() -> bool {
+    const LONGER_THAN_NODES_WAIT_TO_DOUBT: Duration = Duration::from_secs(6);
+    let mut redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let (cluster, _phones, unknown) = one_that_nobody_knows(&proxy).await;
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    // Before it is given up as a command that is not answered.
+    proxy.hold_request_of("vouched:", Duration::from_millis(1500));
+    redis.restart();
+    until("it vouches", TWO_LEASES, async || proxy.has_held()).await;
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    tokio::time::sleep(LONGER_THAN_NODES_WAIT_TO_DOUBT).await; // the trouble itself
+    if !redis.command(&["--scan", "--pattern", "*:lost:*"]).is_empty() {
+        return false;
+    }
+    let load = async || cluster.shared.calls.load(&unknown).await.ok().flatten();
+    assert!(load().await.is_some_and(|call| call.is_live() && !call.unvouched), "nothing could be written");
+    assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    until("it is doubted", TWO_LEASES, async || load().await.is_some_and(|call| call.unvouched)).await;
+    true
 }
 
 /// The line of a call that a node only heard of is taken by one of the old copy, which nobody knows: what phones say of it

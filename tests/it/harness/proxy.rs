@@ -84,6 +84,11 @@ impl Proxy {
         *self.held.lock() = Some((marker.as_bytes().to_vec(), time));
     }
 
+    /// Whether that request has come.
+    pub fn has_held(&self) -> bool {
+        self.held.lock().is_none()
+    }
+
     pub fn mend(&self) {
         self.is_cut.send_replace(false);
     }
