@@ -311,6 +311,35 @@ async fn vouches_again() -> bool {
     true
 }
 
+/// A store that was vouched in takes no writes for over a minute after that: what nobody knows is doubted all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_knows_is_doubted_though_the_loss_is_a_minute_old() {
+    // A machine that stands still for three seconds has it doubted before.
+    once_in_three(async || an_old_loss_is_judged().await, "it was doubted too early three times").await;
+}
+
+async fn an_old_loss_is_judged() -> bool {
+    let mut redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let (cluster, _phones, unknown) = one_that_nobody_knows(&proxy).await;
+    // It was accepted long before the loss, however that is dated.
+    age(&cluster, unknown.as_str(), Duration::from_secs(90)).await;
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    redis.restart();
+    let dated = || redis.command(&["--scan", "--pattern", "*:lost:*"]);
+    until("the loss is dated", TWO_LEASES, async || !dated().is_empty()).await;
+    // A minute passes: the store alone knows since when it is lost.
+    let (key, minute) = (dated(), Duration::from_secs(70).as_millis() as u64);
+    let lost_at: u64 = redis.command(&["GET", &key]).parse().expect("a time");
+    assert_eq!(redis.command(&["SET", &key, &(lost_at - minute).to_string(), "KEEPTTL"]), "OK");
+    let load = async || cluster.shared.calls.load(&unknown).await.ok().flatten();
+    if load().await.is_some_and(|call| call.unvouched) {
+        return false;
+    }
+    until("it is doubted", TWO_LEASES, async || load().await.is_some_and(|call| call.unvouched)).await;
+    true
+}
+
 /// The line of a call that a node only heard of is taken by one of the old copy, which nobody knows: what phones say of it
 /// afterwards is answered by what became of it, not that there is no such call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
