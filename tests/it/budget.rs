@@ -59,6 +59,8 @@ struct Spent {
     request_bytes: usize,
     /// Keys and arguments, each of which Redis reads and copies.
     request_words: usize,
+    /// Those of batches of notes that no write carried: how many there are depends on the machine.
+    batch_words: usize,
 }
 
 impl Spent {
@@ -68,7 +70,7 @@ impl Spent {
 
     fn read(ran: &[String], about: &[String]) -> Self {
         let mut spent = Self::default();
-        let mut counted = false;
+        let (mut counted, mut words) = (false, 0);
         for line in ran {
             let Some((head, command)) = line.split_once("] ") else { continue };
             let name = command.split('"').nth(1).unwrap_or_default().to_uppercase();
@@ -83,11 +85,15 @@ impl Spent {
                 spent.messages += 1;
                 spent.message_bytes += command.len();
             }
+            if name == "RPUSHX" {
+                spent.batch_words += std::mem::take(&mut words);
+            }
             if inside {
                 *spent.inside.entry(name).or_default() += 1;
             } else {
                 spent.request_bytes += command.len();
-                spent.request_words += command.matches("\" \"").count();
+                words = command.matches("\" \"").count();
+                spent.request_words += words;
                 *spent.client.entry(name).or_default() += 1;
             }
         }
@@ -128,7 +134,7 @@ async fn a_call_costs_so_many_commands_and_messages() {
     assert_eq!(Spent::per_call(spent.messages), 4.0, "{spent:?}");
     assert!(Spent::per_call(spent.message_bytes) <= 5500.0, "{spent:?}");
     assert!(Spent::per_call(spent.request_bytes) <= 8_500.0, "{spent:?}");
-    assert!(Spent::per_call(spent.request_words) <= 130.0, "{spent:?}");
+    assert!(Spent::per_call(spent.request_words - spent.batch_words) <= 130.0, "{spent:?}");
     drop((ana, bo));
     cluster.close().await;
 }
