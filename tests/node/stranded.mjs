@@ -4,12 +4,12 @@
 // Two nodes behind a balancer that deals connections out in turn and leaves out who does not take them. A phone that is
 // not connected a minute after the fault has ended counts as stranded.
 import { spawn } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { io } from 'socket.io-client';
 import { Cluster, Program } from './cluster.mjs';
+import { kotlinClasses } from './libraries/programs.mjs';
 
 const { Phone } = await import('../../clients/js/dist/index.js');
 const count = Number(process.argv[2] ?? 300);
@@ -67,18 +67,6 @@ function each(make) {
     const all = watched.map((one, n) => make(`USR_${at}${kind.replace('/', '_')}${n}`, one));
     return () => all.forEach((close) => close());
   };
-}
-
-/** Where the tests of clients/kotlin found their classes. */
-function kotlinClasses() {
-  const reports = new URL('../../clients/kotlin/target/surefire-reports/', import.meta.url);
-  try {
-    const report = readdirSync(reports).find((name) => name.endsWith('.xml'));
-    const text = readFileSync(new URL(report, reports), 'utf8');
-    return /name="(?:surefire\.test\.class\.path|java\.class\.path)" value="([^"]*test-classes[^"]*)"/.exec(text)?.[1];
-  } catch {
-    return undefined;
-  }
 }
 
 const replace = async (at, name) => (cluster.nodes[at] = await cluster.another(name));
