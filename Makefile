@@ -1,6 +1,6 @@
 # `make test` installs what is missing and runs everything.
 
-.PHONY: help quick test all-tests test-in-docker setup check lints licences compiled build unit attack chaos clients php api ops run
+.PHONY: help quick test all-tests test-in-docker setup check lints licences compiled build unit clients php api ops run
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,9 +20,7 @@ test: ## everything, as CI runs it; what is skipped there has to be in tests/ski
 	@echo "all tests passed"
 
 all-tests:
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target attack chaos
-	@$(MAKE) --no-print-directory clients
+	@$(MAKE) --no-print-directory unit clients
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target php api ops
 
 # The files as they are here, with a target folder of the container's own.
@@ -54,16 +52,8 @@ compiled:
 	@$(MAKE) --no-print-directory build
 
 unit: ## rules, contracts, layering, documents, scenarios on real nodes
-	cargo test --workspace --lib --bins --test it --locked --quiet
-	cargo test --workspace --doc --locked --quiet
+	cargo test --workspace --locked --quiet
 	scripts/valkey-tests
-
-# They mostly wait, as phones do: at the same time.
-attack: ## what the limits hold against, short
-	cargo test --workspace --test attack --locked --quiet
-
-chaos: ## faults and bugs on purpose, short; load without faults
-	cargo test --workspace --test chaos --test smoke --locked --quiet
 
 clients: ## real clients: the official one on two nodes and through nginx on three, the libraries, the test page in a browser
 	node tests/node/conformance.mjs
