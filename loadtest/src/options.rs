@@ -313,6 +313,24 @@ pub struct Target {
     pub node_files: Option<u64>,
 }
 
+impl Target {
+    /// Nodes that a run starts for itself, with a Redis, that accept any token.
+    pub fn started_here(start_nodes: usize, binary: Option<PathBuf>, node_env: Vec<(String, String)>) -> Self {
+        Self {
+            nodes: Vec::new(),
+            i_own_these_nodes: false,
+            start_nodes,
+            binary,
+            no_redis: false,
+            laravel: false,
+            node_env,
+            json: None,
+            waf: false,
+            node_files: None,
+        }
+    }
+}
+
 fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a whole number above 0, like 1000".into())
 }

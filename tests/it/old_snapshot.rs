@@ -281,6 +281,11 @@ async fn one_that_nobody_knows(proxy: &Proxy) -> (Cluster, [Phone; 2], CallId) {
     (cluster, [ana, bo], call.id)
 }
 
+/// The key under which the store keeps since when it is lost; empty where it does not.
+fn date_of_loss(redis: &Redis) -> String {
+    redis.command(&["--scan", "--pattern", "*:lost:*"])
+}
+
 /// A store that came back older says which it is, and takes no writes from then on: its node vouches when it takes some,
 /// however long that is, and doubts what nobody vouched for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,7 +306,7 @@ async fn vouches_again() -> bool {
     until("it vouches", TWO_LEASES, async || proxy.has_held()).await;
     assert_eq!(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
     tokio::time::sleep(LONGER_THAN_NODES_WAIT_TO_DOUBT).await; // the trouble itself
-    if !redis.command(&["--scan", "--pattern", "*:lost:*"]).is_empty() {
+    if !date_of_loss(&redis).is_empty() {
         return false;
     }
     let load = async || cluster.shared.calls.load(&unknown).await.ok().flatten();
@@ -326,10 +331,9 @@ async fn an_old_loss_is_judged() -> bool {
     age(&cluster, unknown.as_str(), Duration::from_secs(90)).await;
     assert_eq!(redis.command(&["SAVE"]), "OK");
     redis.restart();
-    let dated = || redis.command(&["--scan", "--pattern", "*:lost:*"]);
-    until("the loss is dated", TWO_LEASES, async || !dated().is_empty()).await;
+    until("the loss is dated", TWO_LEASES, async || !date_of_loss(&redis).is_empty()).await;
     // A minute passes: the store alone knows since when it is lost.
-    let (key, minute) = (dated(), Duration::from_secs(70).as_millis() as u64);
+    let (key, minute) = (date_of_loss(&redis), Duration::from_secs(70).as_millis() as u64);
     let lost_at: u64 = redis.command(&["GET", &key]).parse().expect("a time");
     assert_eq!(redis.command(&["SET", &key, &(lost_at - minute).to_string(), "KEEPTTL"]), "OK");
     let load = async || cluster.shared.calls.load(&unknown).await.ok().flatten();

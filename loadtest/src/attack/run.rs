@@ -115,17 +115,12 @@ fn target(rows: &[&Row], options: &Attack) -> Target {
     ];
     let delivered = limits.map(|name| (name.to_owned(), String::new()));
     let nodes = rows.iter().flat_map(|row| row.nodes).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let node_env = delivered.into_iter().chain(nodes).chain(options.node_env.iter().cloned()).collect();
     Target {
-        nodes: Vec::new(),
-        i_own_these_nodes: false,
-        start_nodes: 2,
-        binary: options.binary.clone(),
-        no_redis: false,
         laravel: true,
-        node_env: delivered.into_iter().chain(nodes).chain(options.node_env.iter().cloned()).collect(),
-        json: None,
         waf: rows.iter().any(|row| row.waf),
         node_files: rows.iter().find_map(|row| row.files),
+        ..Target::started_here(2, options.binary.clone(), node_env)
     }
 }
 

@@ -31,7 +31,8 @@ const TALK: Duration = Duration::from_secs(180);
 const LONGEST_TALK: Duration = Duration::from_secs(900);
 
 pub async fn run(options: &Evening) -> anyhow::Result<Report> {
-    let mut cluster = Cluster::open(&target(options)).await?;
+    let target = Target::started_here(usize::from(options.nodes), options.binary.clone(), options.node_env.clone());
+    let mut cluster = Cluster::open(&target).await?;
     let run = rand::random_range(0..100_000_000);
     // The other nodes have room for all, also where those of the lost one come within a second.
     let (nodes, rate) = (cluster.addresses[1..].to_vec(), options.users as f64 / f64::from(options.nodes));
@@ -54,21 +55,6 @@ pub async fn run(options: &Evening) -> anyhow::Result<Report> {
     let tally = stage.leave();
     let after = cluster.usage().await?;
     Ok(outcome::report(options, &cluster, &board, &slices, &tally, [&before, &after]))
-}
-
-fn target(options: &Evening) -> Target {
-    Target {
-        nodes: Vec::new(),
-        i_own_these_nodes: false,
-        start_nodes: usize::from(options.nodes),
-        binary: options.binary.clone(),
-        no_redis: false,
-        laravel: false,
-        node_env: options.node_env.clone(),
-        json: None,
-        waf: false,
-        node_files: None,
-    }
 }
 
 /// Hears for all phones: the board hears of calls, the stage who lost its connection, and when.
