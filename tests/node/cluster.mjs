@@ -27,8 +27,12 @@ export class Cluster {
   static async start(names = ['A', 'B'], variables = {}) {
     const cluster = new Cluster();
     const port = await freePort();
-    const redis = new Program('redis', 'redis-server', redisArguments(port));
-    await redis.until(() => answersPing(port), 'answer PING');
+    /** Where there was one it is empty now. */
+    cluster.startRedis = async () => {
+      cluster.redis = new Program('redis', 'redis-server', redisArguments(port));
+      await cluster.redis.until(() => answersPing(port), 'answer PING');
+    };
+    await cluster.startRedis();
     const prefix = `conformance-${Math.random().toString(36).slice(2)}`;
     cluster.another = (name, more) => Node.start(name, port, prefix, { ...variables, ...more });
     cluster.nodes = await Promise.all(names.map((name) => cluster.another(name)));

@@ -1,5 +1,6 @@
 // Which alert wakes somebody, when, and how often: real causes, real nodes, the shipped rules and inhibitions at their own
-// pace. Takes a quarter of an hour and is no part of `make ops`: node tests/ops/lab.mjs [minutes]
+// pace. Takes twenty minutes, wants a release build for its fifty nodes, and is no part of `make ops`:
+// SIGNALING_BIN=target/release/onlycare-signaling node tests/ops/lab.mjs [minutes]
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { Cluster, Program, folder, freePort } from '../node/cluster.mjs';
 import { call, open } from './phones.mjs';
 import { root, tool } from './tools.mjs';
 
-const MINUTES = Number(process.argv[2] ?? 15);
+const MINUTES = Number(process.argv[2] ?? 20);
 const FAULT_MS = 120_000;
 const PHONES = 40;
 const clusters = {};
@@ -54,10 +55,83 @@ const CAUSES = {
       await delay(30_000);
     }
   },
+  async 'redis-lost'(cluster) {
+    cluster.redis.child.kill('SIGKILL');
+    await delay(3000);
+    await cluster.startRedis();
+    say('Redis is back, empty');
+  },
+  async 'redis-away'({ redis }) {
+    redis.child.kill('SIGSTOP');
+    await delay(5 * 60_000);
+    redis.child.kill('SIGCONT');
+    say('Redis goes on after five minutes');
+  },
+  // It works three tenths of the time, as with a noisy neighbour.
+  async 'node-slow'({ nodes }) {
+    const { child } = nodes[2].program;
+    for (const until = Date.now() + 8 * 60_000; Date.now() < until; ) {
+      child.kill('SIGSTOP');
+      await delay(700);
+      child.kill('SIGCONT');
+      await delay(300);
+    }
+    say('the slow node is quick');
+  },
+  // Whoever starts it again waits longer and longer.
+  async 'crash-loop'({ nodes, another }) {
+    for (const pause of [1, 10, 20, 40, 80, 160, 300, 300]) {
+      const { name, program, admin } = nodes[2];
+      program.child.kill('SIGKILL');
+      await delay(1000 * pause);
+      nodes[2] = await another(name, { ADMIN_PORT: new URL(admin).port });
+      await delay(20_000);
+    }
+    say('the crash loop is over');
+  },
+  async 'phones-away'(cluster) {
+    cluster.away = true;
+    for (const socket of cluster.sockets) socket.disconnect();
+  },
+  async 'handshakes-refused'({ nodes }) {
+    for (let attempt = 0; ; attempt += 1) {
+      open(nodes[attempt % 3].url, 'websocket', `USR_new_${attempt % 50}`).then((socket) => socket.disconnect(), () => {});
+      await delay(50);
+    }
+  },
+  async 'laravel-away'({ laravel }) {
+    laravel.answers = false;
+    await delay(5 * 60_000);
+    laravel.answers = true;
+    say('Laravel answers again');
+  },
+  async 'webhooks-off'({ laravel }) {
+    laravel.hooks = 410;
+  },
   // These are there from the start.
   async 'redis-prefixes'() {},
   async 'no-redis'() {},
 };
+/** Verifies every token and takes every webhook, as long as it is told to. */
+async function laravel() {
+  const stand = { answers: true, hooks: 204 };
+  const server = createServer((request, response) => {
+    request.resume();
+    if (!stand.answers) return request.socket.destroy();
+    if (request.method === 'POST') return response.writeHead(stand.hooks).end();
+    const id = /token-of-(\w+)/.exec(request.headers.authorization ?? '')?.[1];
+    const body = id ? { success: true, data: { id, name: id } } : { success: false };
+    response.writeHead(id ? 200 : 401, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return Object.assign(stand, { url: `http://127.0.0.1:${server.address().port}` });
+}
+
+const WITH_LARAVEL = {
+  'laravel-away': (url) => ({ AUTH: 'laravel', LARAVEL_API_URL: url }),
+  'webhooks-off': (url) => ({ WEBHOOK_URL: `${url}/hooks`, WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 7).toString('base64')}`, WEBHOOK_ALLOW_PRIVATE: 'true' }),
+};
+const LIMITED = { 'handshakes-refused': { HANDSHAKES_PER_SECOND: '2' } };
 const APART = {
   'redis-prefixes': ['a', 'b', 'c'].map((prefix) => ({ REDIS_PREFIX: prefix })),
   'no-redis': ['', '', ''].map((none) => ({ REDIS_URL: none })),
@@ -65,11 +139,11 @@ const APART = {
 
 for (const name of Object.keys(CAUSES)) {
   const apart = APART[name] ?? [{}, {}, {}];
-  const cluster = await Cluster.start([], { DRAIN_DELAY_SECS: '2', DRAIN_SECS: '5' });
-  const redis = Program.all.at(-1);
+  const stand = WITH_LARAVEL[name] && (await laravel());
+  const own = { ...WITH_LARAVEL[name]?.(stand.url), ...LIMITED[name] };
+  const cluster = await Cluster.start([], { DRAIN_DELAY_SECS: '2', DRAIN_SECS: '5', ...own });
   cluster.nodes = await Promise.all(apart.map((more, index) => cluster.another(`${name}-${index}`, more)));
-  cluster.redis = redis;
-  clusters[name] = cluster;
+  clusters[name] = Object.assign(cluster, { laravel: stand, sockets: new Set(), away: false });
 }
 
 const pages = [];
@@ -102,16 +176,20 @@ for (const cluster of Object.values(clusters)) {
   const any = () => cluster.nodes[Math.floor(Math.random() * cluster.nodes.length)].url;
   for (let phone = 0; phone < PHONES; phone += 1) {
     void (async () => {
-      for (;;) {
+      while (!cluster.away) {
         const socket = await open(any(), 'websocket', `USR_${phone}`).catch(() => null);
-        if (socket) await new Promise((done) => socket.once('disconnect', done));
-        socket?.disconnect();
+        if (socket) {
+          cluster.sockets.add(socket);
+          await new Promise((done) => socket.once('disconnect', done));
+          cluster.sockets.delete(socket);
+          socket.disconnect();
+        }
         await delay(1000);
       }
     })();
   }
   void (async () => {
-    for (;;) {
+    while (!cluster.away) {
       await call(any(), any(), 'websocket').catch(() => {});
       await delay(1000);
     }
@@ -121,7 +199,7 @@ for (const cluster of Object.values(clusters)) {
 const wait = FAULT_MS - (Date.now() - started);
 await delay(Math.max(0, wait));
 say('the causes');
-await Promise.all(Object.entries(CAUSES).map(([name, cause]) => cause(clusters[name])));
+for (const [name, cause] of Object.entries(CAUSES)) cause(clusters[name]).catch((error) => say(`${name}: ${error.stack}`));
 await delay(MINUTES * 60_000 - FAULT_MS);
 console.log('| cause | first page after | pages | alerts in them |\n| --- | --- | --- | --- |');
 for (const name of Object.keys(clusters)) {
