@@ -17,13 +17,17 @@ const started = Date.now();
 const seconds = () => Math.round((Date.now() - started - FAULT_MS) / 1000);
 const say = (text) => console.log(`${String(seconds()).padStart(5)} s  ${text}`);
 
+async function standStill({ child }, ms) {
+  child.kill('SIGSTOP');
+  await delay(ms);
+  child.kill('SIGCONT');
+}
+
 /** What is done to a cluster two minutes after the start. */
 const CAUSES = {
   async nothing() {},
   async 'redis-45s'({ redis }) {
-    redis.child.kill('SIGSTOP');
-    await delay(45_000);
-    redis.child.kill('SIGCONT');
+    await standStill(redis, 45_000);
     say('Redis goes on');
   },
   async 'node-killed'({ nodes }) {
@@ -62,18 +66,13 @@ const CAUSES = {
     say('Redis is back, empty');
   },
   async 'redis-away'({ redis }) {
-    redis.child.kill('SIGSTOP');
-    await delay(5 * 60_000);
-    redis.child.kill('SIGCONT');
+    await standStill(redis, 5 * 60_000);
     say('Redis goes on after five minutes');
   },
   // It works three tenths of the time, as with a noisy neighbour.
   async 'node-slow'({ nodes }) {
-    const { child } = nodes[2].program;
     for (const until = Date.now() + 8 * 60_000; Date.now() < until; ) {
-      child.kill('SIGSTOP');
-      await delay(700);
-      child.kill('SIGCONT');
+      await standStill(nodes[2].program, 700);
       await delay(300);
     }
     say('the slow node is quick');
@@ -112,6 +111,7 @@ const CAUSES = {
   async 'redis-prefixes'() {},
   async 'no-redis'() {},
 };
+
 /** Verifies every token and takes every webhook, as long as it is told to. */
 async function laravel() {
   const stand = { answers: true, hooks: 204 };
@@ -131,8 +131,9 @@ const WITH_LARAVEL = {
   'laravel-away': (url) => ({ AUTH: 'laravel', LARAVEL_API_URL: url }),
   'webhooks-off': (url) => ({ WEBHOOK_URL: `${url}/hooks`, WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 7).toString('base64')}`, WEBHOOK_ALLOW_PRIVATE: 'true' }),
 };
-const LIMITED = { 'handshakes-refused': { HANDSHAKES_PER_SECOND: '2' } };
+/** What each of its nodes has of its own. */
 const APART = {
+  'handshakes-refused': ['2', '2', '2'].map((limit) => ({ HANDSHAKES_PER_SECOND: limit })),
   'redis-prefixes': ['a', 'b', 'c'].map((prefix) => ({ REDIS_PREFIX: prefix })),
   'no-redis': ['', '', ''].map((none) => ({ REDIS_URL: none })),
 };
@@ -140,8 +141,7 @@ const APART = {
 for (const name of Object.keys(CAUSES)) {
   const apart = APART[name] ?? [{}, {}, {}];
   const stand = WITH_LARAVEL[name] && (await laravel());
-  const own = { ...WITH_LARAVEL[name]?.(stand.url), ...LIMITED[name] };
-  const cluster = await Cluster.start([], { DRAIN_DELAY_SECS: '2', DRAIN_SECS: '5', ...own });
+  const cluster = await Cluster.start([], { DRAIN_DELAY_SECS: '2', DRAIN_SECS: '5', ...WITH_LARAVEL[name]?.(stand.url) });
   cluster.nodes = await Promise.all(apart.map((more, index) => cluster.another(`${name}-${index}`, more)));
   clusters[name] = Object.assign(cluster, { laravel: stand, sockets: new Set(), away: false });
 }
