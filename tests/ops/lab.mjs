@@ -120,7 +120,7 @@ async function laravel() {
     if (!stand.answers) return request.socket.destroy();
     if (request.method === 'POST') return response.writeHead(stand.hooks).end();
     const id = /token-of-(\w+)/.exec(request.headers.authorization ?? '')?.[1];
-    const body = id ? { success: true, data: { id, name: id } } : { success: false };
+    const body = id ? { success: true, data: { id, name: id } } : { success: false, error: { code: 'UNAUTHENTICATED' } };
     response.writeHead(id ? 200 : 401, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
