@@ -272,17 +272,24 @@ impl<'a> Facts<'a> {
         self.losses().any(|loss| (from..=until).contains(&loss.from))
     }
 
-    /// Whether all nodes through which phones had spoken or heard of a call died or stood still around a loss of the
-    /// store: no other holds its record.
+    /// Whether no node could put the call back after a loss of the store before the others went on without it.
     pub fn died_with_the_store(&self, call: &Call, until: u64) -> bool {
+        self.taken_by_a_loss(call, until).is_some()
+    }
+
+    /// When the store was lost around which all nodes through which phones had spoken or heard of a call died, stood still or
+    /// were cut off: no other holds its record.
+    pub fn taken_by_a_loss(&self, call: &Call, until: u64) -> Option<u64> {
         let from = call.began;
-        self.losses().filter(|loss| loss.until >= from && loss.from <= until).any(|loss| {
+        let during = self.losses().filter(|loss| loss.until >= from && loss.from <= until);
+        let took_it = |loss: &&Trouble<'_>| {
             let settled = self.over(loss);
             let told = call.lines.iter().filter(|line| line.at < settled).filter_map(|line| line.what.session());
             let holders = told.filter_map(|session| self.sessions.get(&session));
             let holders = holders.filter(|session| session.opened < loss.from && session.closed > loss.from);
             !holders.map(|session| session.node).any(|node| self.holds_out(node, loss.from, settled))
-        })
+        };
+        during.filter(took_it).map(|loss| loss.from).min()
     }
 
     /// Whether a call of this user ended within what a loss of the store took with it, and no node on which its phones were
@@ -356,15 +363,15 @@ impl<'a> Facts<'a> {
         sessions.filter_map(|id| self.sessions.get(id)).any(|session| session.acks)
     }
 
-    /// Whether another call of one of its parties began after it and by then.
-    pub fn is_followed(&self, call: &Call<'_>, until: u64) -> bool {
+    /// Whether another call of one of its parties began in that time.
+    pub fn is_followed(&self, call: &Call<'_>, from: u64, until: u64) -> bool {
         let parties = |call: &Call<'_>| {
             let caller = self.phones.get(call.caller).map_or(call.caller, |phone| phone.user);
             [caller.to_owned(), call.callee_user.to_owned()]
         };
         let own = parties(call);
         let others = self.calls.values().filter(|other| other.id != call.id);
-        let mut later = others.filter(|other| (call.began..=until).contains(&other.began));
+        let mut later = others.filter(|other| (from..=until).contains(&other.began));
         later.any(|other| parties(other).iter().any(|user| own.contains(user)))
     }
 

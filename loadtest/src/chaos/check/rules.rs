@@ -348,9 +348,11 @@ impl<'a> Court<'a> {
             !absent(self.call.caller, grace(terms.caller_grace))
         } else if self.ways == Ways::LOST {
             // Without `acks` a lost socket is not believed: it takes a newer call besides.
-            let gives_way = self.facts.is_followed(self.call, ended + SLACK);
-            let believed = |phone: &str| gives_way || self.facts.promised_acks(phone);
-            !self.shares.keys().any(|phone| absent(phone, grace(terms.call_grace)) && believed(phone))
+            let follows = |from: u64| self.facts.is_followed(self.call, from, ended + SLACK);
+            let believed = |phone: &str| self.facts.promised_acks(phone) || follows(self.call.began);
+            // What is put back after the others stopped waiting gives way to a call that was dialled meanwhile.
+            let comes_late = self.facts.taken_by_a_loss(self.call, ended).is_some_and(follows);
+            !comes_late && !self.shares.keys().any(|phone| absent(phone, grace(terms.call_grace)) && believed(phone))
         } else {
             false
         };

@@ -1,3 +1,4 @@
+mod in_time;
 mod messages;
 mod scenario;
 mod video;
@@ -177,75 +178,6 @@ fn a_call_that_was_promised_to_ring_rings() {
     let away = Scenario::new().close(500, BO, 2).close(500, BO_TOO, 3);
     let away = away.sent(5000, ANA, "call:initiate").acked(5020, ANA, "call:initiate", offline);
     assert_eq!(away.heard(17_020, ANA, "call:timeout").broken(), CLEAN);
-}
-
-#[test]
-fn nothing_ends_before_its_time() {
-    let timed_out = |millis| {
-        let scenario = Scenario::new().rings().heard(millis, ANA, "call:timeout");
-        scenario.heard_with(millis, BO, "call:cancelled", because("Timeout")).heard_with(
-            millis,
-            BO_TOO,
-            "call:cancelled",
-            because("Timeout"),
-        )
-    };
-    assert_eq!(timed_out(13_000).broken(), CLEAN);
-    assert_eq!(timed_out(9_000).broken(), ["early end"]);
-    let lost = |back, ended| {
-        let scenario = Scenario::new().answered().close(2500, ANA, 1);
-        scenario.heard_with(ended, BO, "call:ended", because("User disconnected")).ready(
-            back,
-            ANA,
-            4,
-            "node 2",
-            None,
-            &[("CALL_1", "lost")],
-        )
-    };
-    assert_eq!(lost(30_000, 23_000).broken(), CLEAN);
-    assert_eq!(lost(16_000, 15_000).broken(), ["early end"]);
-    assert_eq!(lost(30_000, 23_000).deployed().broken(), ["early end"], "without acks a lost socket proves nothing");
-    let gone = |millis| {
-        let scenario = Scenario::new().rings().close(1500, ANA, 1);
-        scenario
-            .heard_with(millis, BO, "call:cancelled", because("User disconnected"))
-            .heard_with(millis, BO_TOO, "call:cancelled", because("User disconnected"))
-            .ready(millis + 500, ANA, 4, "node 2", None, &[("CALL_1", "caller_gone")])
-    };
-    assert_eq!(gone(6600).broken(), CLEAN);
-    assert_eq!(gone(4000).broken(), ["early end"]);
-}
-
-#[test]
-fn a_ring_ends_when_the_phone_was_told_that_it_would() {
-    let timed_out = |scenario: Scenario, millis| {
-        let scenario = scenario
-            .sent(1000, ANA, "call:initiate")
-            .heard_with(2010, BO, "call:incoming", json!({"expiresInMs": 12_000}))
-            .heard(2010, BO_TOO, "call:incoming")
-            .acked(2020, ANA, "call:initiate", yes("trying"));
-        let told = |scenario: Scenario, phone| scenario.heard_with(millis, phone, "call:cancelled", because("Timeout"));
-        told(told(scenario.heard(millis, ANA, "call:timeout"), BO), BO_TOO).broken()
-    };
-    assert_eq!(timed_out(Scenario::new(), 16_500), CLEAN);
-    assert_eq!(timed_out(Scenario::new(), 18_000), ["overdue ring"]);
-    // A server that began again with its data: nodes wait for what the others put back, and then for what was said.
-    assert_eq!(timed_out(Scenario::new().fault(500, 900, "redis-restart", "redis"), 18_000), CLEAN);
-    // Time in which the store takes no writes gives nobody the time to put back: not before the ring either.
-    let later = |scenario: Scenario| {
-        let scenario = scenario
-            .sent(18_000, ANA, "call:initiate")
-            .heard_with(18_010, BO, "call:incoming", json!({"expiresInMs": 12_000}))
-            .heard(18_010, BO_TOO, "call:incoming")
-            .acked(18_020, ANA, "call:initiate", yes("trying"))
-            .heard_with(36_000, BO, "call:cancelled", because("Timeout"))
-            .heard_with(36_000, BO_TOO, "call:cancelled", because("Timeout"));
-        scenario.heard(36_000, ANA, "call:timeout").fault(3000, 12_000, "refuse-writes", "redis").broken()
-    };
-    assert_eq!(later(Scenario::new()), ["overdue ring"]);
-    assert_eq!(later(Scenario::new().fault(500, 900, "redis-wipe", "redis")), CLEAN);
-    assert_eq!(later(Scenario::new().fault(500, 900, "redis-restart", "redis")), CLEAN);
 }
 
 #[test]
