@@ -23,17 +23,22 @@ async fn ringing(cluster: &Cluster) -> (Phone, Phone, String) {
     (ana, bo, id)
 }
 
-/// Waits until the stored call notes an absence.
+/// Waits until the stored call notes an absence, and who is absent has left.
 pub async fn noted(cluster: &Cluster, id: &str) {
-    let id = onlycare_signaling::call::CallId::parse(id).unwrap();
-    for _ in 0..500 {
-        let call = cluster.shared.calls.load(&id).await.unwrap().unwrap();
-        if call.caller.absent_since.is_some() || call.callee.absent_since.is_some() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await; // the server notices a closed socket by itself
+    absent(cluster, id, |call| call.caller.absent_since.is_some() || call.callee.absent_since.is_some()).await;
+}
+
+/// Waits until the stored call notes these absences and the sessions of who is absent are removed. A node stores the absence
+/// first: who advances the clock in between has the party judged by a session that has just gone, and found to be back.
+async fn absent(cluster: &Cluster, id: &str, are: impl Fn(&Call) -> bool) {
+    let call = stored(cluster, id, "absent", are).await;
+    for party in [&call.caller, &call.callee].into_iter().filter(|party| party.absent_since.is_some()) {
+        until("who is absent has left", Duration::from_secs(15), async || {
+            let sessions = cluster.shared.sessions.sessions(&party.user).await.expect("the store answers");
+            !sessions.iter().any(|session| party.device.matches(&session.device))
+        })
+        .await;
     }
-    panic!("the absence was not noted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -239,7 +244,7 @@ async fn lose_both(cluster: &Cluster, ana: Phone, bo: Phone, id: &str) {
     ana.vanish();
     bo.vanish();
     let both = |call: &Call| call.caller.absent_since.is_some() && call.callee.absent_since.is_some();
-    stored(cluster, id, "absent", both).await;
+    absent(cluster, id, both).await;
     cluster.advance(61);
     stored(cluster, id, "away", |call| call.lost_at.is_some() || !call.is_live()).await;
 }
