@@ -1,6 +1,7 @@
 //! Real nodes in one process, real sockets, real HTTP, real Redis. One binary: it links once.
 
 #![expect(clippy::disallowed_methods, reason = "tests make their own tasks and clients")]
+#![expect(clippy::large_futures, reason = "their stories run once")]
 
 mod harness;
 

@@ -6,6 +6,7 @@ use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
 use fred::util::sha1_hash;
+use futures_util::FutureExt;
 
 use crate::telemetry::metrics;
 
@@ -220,9 +221,7 @@ impl Script {
 }
 
 /// Measures how long the server takes to answer; `command` is one of a closed set.
-pub async fn timed<R>(command: &'static str, answer: impl Future<Output = R>) -> R {
+pub fn timed<R>(command: &'static str, answer: impl Future<Output = R>) -> impl Future<Output = R> {
     let asked = Instant::now();
-    let answer = answer.await;
-    metrics::store_answered(command, asked.elapsed());
-    answer
+    answer.inspect(move |_| metrics::store_answered(command, asked.elapsed()))
 }

@@ -57,7 +57,7 @@ impl TokenStore for RedisTokens {
         let list = self.list_key(&known.user);
         let list_it = || {
             let listed = self.client.sadd::<(), _, _>(list.as_str(), token.to_string());
-            try_join(listed, self.client.pexpire::<(), _>(list.as_str(), millis(LIST_TTL), None))
+            Box::pin(try_join(listed, self.client.pexpire::<(), _>(list.as_str(), millis(LIST_TTL), None)))
         };
         list_it().await?;
         self.client.set::<(), _, _>(self.key(token), json("token", known)?, expiry, None, false).await?;
