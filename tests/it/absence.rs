@@ -28,16 +28,11 @@ pub async fn noted(cluster: &Cluster, id: &str) {
     absent(cluster, id, |call| call.caller.absent_since.is_some() || call.callee.absent_since.is_some()).await;
 }
 
-/// Waits until the stored call notes these absences and the sessions of who is absent are removed. A node stores the absence
-/// first: who advances the clock in between has the party judged by a session that has just gone, and found to be back.
+/// Waits until the stored call notes these absences, and who is absent has left.
 async fn absent(cluster: &Cluster, id: &str, are: impl Fn(&Call) -> bool) {
     let call = stored(cluster, id, "absent", are).await;
     for party in [&call.caller, &call.callee].into_iter().filter(|party| party.absent_since.is_some()) {
-        until("who is absent has left", Duration::from_secs(15), async || {
-            let sessions = cluster.shared.sessions.sessions(&party.user).await.expect("the store answers");
-            !sessions.iter().any(|session| party.device.matches(&session.device))
-        })
-        .await;
+        cluster.has_left(party.user.as_str()).await;
     }
 }
 

@@ -230,6 +230,7 @@ on_each_backend! {
             ana.cancel(&id).await;
             phone.expect("call:cancelled").await;
             drop(phone);
+            cluster.has_left(&bo).await;
         }
         drop(ana);
         cluster.close().await;

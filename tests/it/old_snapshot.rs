@@ -164,6 +164,21 @@ async fn old_call(cluster: &Cluster, caller: &Phone, callee: &Phone) -> String {
     id
 }
 
+/// Waits until both parties have left, and the stored call says so.
+async fn both_absent(cluster: &Cluster, id: &str) {
+    let id = CallId::parse(id).unwrap();
+    let load = async || cluster.shared.calls.load(&id).await.unwrap().unwrap();
+    until("both are absent", TWO_LEASES, async || {
+        let call = load().await;
+        call.caller.absent_since.is_some() && call.callee.absent_since.is_some()
+    })
+    .await;
+    let call = load().await;
+    for party in [&call.caller, &call.callee] {
+        cluster.has_left(party.user.as_str()).await;
+    }
+}
+
 /// Both parties of a call lose the connection while the store is away, and it comes back with an old copy that has the call:
 /// their node vouches for it. Of another, whose parties had left before the copy was made, no node knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,11 +193,7 @@ async fn a_call_whose_parties_left_while_the_store_was_away_is_vouched_for() {
     let load = async |id: &str| cluster.shared.calls.load(&CallId::parse(id).unwrap()).await.ok().flatten();
     cleo.vanish();
     dan.vanish();
-    let are_absent = async |id: &str| {
-        let parties = load(id).await.map(|call| [call.caller.absent_since, call.callee.absent_since]);
-        parties.is_some_and(|absent| absent.iter().all(Option::is_some))
-    };
-    until("cleo and dan are absent", TWO_LEASES, async || are_absent(&unknown).await).await;
+    both_absent(&cluster, &unknown).await;
     assert_eq!(redis.command(&["SAVE"]), "OK");
     redis.stop();
     ana.vanish();
@@ -211,11 +222,7 @@ async fn a_long_ring_that_is_accepted_after_a_loss_is_not_doubted() {
     cleo.vanish();
     dan.vanish();
     let load = async |id: &str| cluster.shared.calls.load(&CallId::parse(id).unwrap()).await.ok().flatten();
-    let are_absent = async |id: &str| {
-        let parties = load(id).await.map(|call| [call.caller.absent_since, call.callee.absent_since]);
-        parties.is_some_and(|absent| absent.iter().all(Option::is_some))
-    };
-    until("cleo and dan are absent", TWO_LEASES, async || are_absent(&unknown).await).await;
+    both_absent(&cluster, &unknown).await;
     let long = unique_call();
     ana.rings(&long, &bo).await;
     age(&cluster, &long, Duration::from_secs(70)).await;

@@ -161,6 +161,16 @@ impl Cluster {
         (call.state.name(), call.end().map(|end| end.reason.name()))
     }
 
+    /// Waits until no session of this user is stored. A node stores the absence that follows from a lost one first: who
+    /// advances the clock, dials or copies the store in between does so with a user who is still there.
+    pub async fn has_left(&self, user: &str) {
+        let user = UserId::parse(user).expect("a user id");
+        super::until("the user has left", Duration::from_secs(15), async || {
+            self.shared.sessions.sessions(&user).await.is_ok_and(|sessions| sessions.is_empty())
+        })
+        .await;
+    }
+
     /// Waits until a line is free: a hang-up may be acknowledged a moment before.
     pub async fn assert_free(&self, users: &[&str]) {
         for user in users {
