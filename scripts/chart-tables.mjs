@@ -6,7 +6,7 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 const root = new URL('..', import.meta.url);
 const read = (path) => readFileSync(new URL(path, root), 'utf8');
 // The chart sets these itself, or takes them from the Secret.
-const OWNED = ['PORT', 'ADMIN_PORT', 'HOST', 'NODE_ENV', 'NODE_ID', 'NODE_ADDRESS', 'DRAIN_DELAY_SECS', 'DRAIN_SECS'];
+const OWNED = ['PORT', 'API_PORT', 'ADMIN_PORT', 'HOST', 'NODE_ENV', 'NODE_ID', 'NODE_ADDRESS', 'DRAIN_DELAY_SECS', 'DRAIN_SECS'];
 const SECRET = ['REDIS_URL', 'LARAVEL_API_SECRET', 'NODE_SECRET', 'WEBHOOK_SECRET', 'LOG_USERS_KEY', 'OTEL_EXPORTER_OTLP_HEADERS'];
 
 const COPIES = { 'helm/dashboards/': 'deploy/grafana/dashboards/', 'helm/rules/': 'deploy/prometheus/rules/' };

@@ -5,14 +5,14 @@ mod admin;
 mod auth;
 mod delivery;
 mod laravel;
+mod ports;
 mod shared;
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socketioxide::SocketIo;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,8 +23,8 @@ use crate::config::{Auth, Config, Drain};
 use crate::fault_injection::{self, Bug};
 use crate::http::{
     Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, ListenerSettings, OwnSessions,
-    Readiness, RefusedSecrets, Relay, SessionRequests, admin_router, api_limit, cors, engine_requests, guard,
-    inspector_router, is_cut_off, public_router, route, serve, strangers_get_nothing, watch_forwarded,
+    Readiness, RefusedSecrets, Relay, Serves, SessionRequests, admin_router, api_limit, cors, engine_requests, guard,
+    inspector_router, is_cut_off, route, router, serve, strangers_get_nothing, watch_forwarded,
 };
 use crate::signaling::{self, Parts, Signaling};
 use crate::socket::{self, EventLimits, Pace, SocketServer, Wires};
@@ -36,10 +36,9 @@ use admin::AdminPort;
 use auth::authenticator;
 use delivery::deliver;
 use laravel::Laravel;
+use ports::{BindError, ReservedPort};
 pub use shared::Shared;
 
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// A node without the store for so long asks others whether they have it.
 const ISOLATED_AFTER: Duration = Duration::from_secs(15);
@@ -54,8 +53,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("binding {what} to {address} failed")]
-    Bind { what: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     #[error(
         "REDIS_URL is set and HOST is {host}, but no address of this machine was found that other nodes reach: set \
          NODE_ADDRESS, as http://10.1.2.3:3001"
@@ -78,6 +77,8 @@ pub enum AppError {
 /// A running node.
 pub struct App {
     pub public: SocketAddr,
+    /// Where `/api/` is answered: the public port, unless it has one of its own.
+    pub api: SocketAddr,
     pub admin: SocketAddr,
     signaling: Arc<Signaling>,
     io: SocketIo,
@@ -122,8 +123,9 @@ impl App {
         tasks: TaskTracker,
     ) -> Result<Self, AppError> {
         let AdminPort { address: admin_address, switch, stop, descriptors, unless_started } = admin;
-        let public = reserve("the public port", SocketAddr::new(config.host, config.port))?;
-        let public_address = public.local_addr().unwrap_or(SocketAddr::new(config.host, config.port));
+        let (public, api_port) = (ReservedPort::public(&config)?, ReservedPort::api(&config)?);
+        let public_address = public.address;
+        let api_address = api_port.as_ref().map_or(public_address, |port| port.address);
         let address = own_address(&config, public_address)?;
 
         let traces = Traces::start(config.traces.as_ref(), &config.node_id, &config.redis_prefix, &clock)?;
@@ -147,11 +149,7 @@ impl App {
         })
         .await;
         // Until now a phone was refused at once, and its load balancer went on to the next node.
-        let public = public.listen(BACKLOG).map_err(|source| AppError::Bind {
-            what: "the public port",
-            address: public_address,
-            source,
-        })?;
+        let (public, api_port) = (public.listen()?, api_port.map(ReservedPort::listen).transpose()?);
 
         deliver(&config, &clock, laravel.as_ref(), &signaling, &shared.outbox, &wake_up)?;
         let authenticate = authenticator(&config, &clock, laravel, &signaling, shared.tokens, &tasks, &stop);
@@ -228,13 +226,15 @@ impl App {
             readiness: readiness.clone(),
             statistics: tokio::sync::Semaphore::new(1),
         });
-        let router = public_router(api, api_limit.as_ref(), config.is_development())
+        let routes = |serves| router(serves, Arc::clone(&api), api_limit.as_ref(), config.is_development());
+        let of_laravel = api_port.map(|port| (port, routes(Serves::Laravel)));
+        let public_routes = routes(if of_laravel.is_some() { Serves::Phones } else { Serves::Everybody })
             .layer(axum::middleware::from_fn_with_state(to_engine, engine_requests))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&relay), route))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
             .layer(cors(&config.allowed_origins))
             .layer(axum::middleware::from_fn(strangers_get_nothing));
-        let router = watch_forwarded(router, &config.auth, addresses, &clock);
+        let watched = |routes| watch_forwarded(routes, &config.auth, addresses.clone(), &clock);
         let settings = ListenerSettings {
             connections: Arc::clone(&connections),
             reading: config.reading,
@@ -244,7 +244,10 @@ impl App {
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        tasks.spawn(serve(public, router, settings));
+        if let Some((port, routes)) = of_laravel {
+            tasks.spawn(serve(port, watched(routes), settings.clone()));
+        }
+        tasks.spawn(serve(public, watched(public_routes), settings));
 
         let inspector = config.inspector.then(|| inspector_router(Arc::clone(&signaling), readiness.clone()));
         switch.open(admin_router(Arc::clone(&signaling), readiness.clone(), inspector));
@@ -270,9 +273,10 @@ impl App {
 
         readiness.set(true);
         unless_started.disarm();
-        tracing::info!(public = %public_address, admin = %admin_address, "listening");
+        tracing::info!(public = %public_address, api = %api_address, admin = %admin_address, "listening");
         Ok(Self {
             public: public_address,
+            api: api_address,
             admin: admin_address,
             signaling,
             io,
@@ -372,27 +376,4 @@ impl App {
         }
         self.traces.stop().await;
     }
-}
-
-async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|source| AppError::Bind { what, address, source })
-}
-
-/// Takes an address and refuses whoever comes, until the node listens.
-fn reserve(what: &'static str, address: SocketAddr) -> Result<TcpSocket, AppError> {
-    let open = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        if address.ip() == Ipv6Addr::UNSPECIFIED {
-            // `::` is every address of the machine, also where the system says otherwise.
-            socket2::SockRef::from(&socket).set_only_v6(false)?;
-        }
-        socket.bind(address)?;
-        Ok(socket)
-    };
-    open().map_err(|source| AppError::Bind { what, address, source })
-}
-
-fn local(listener: &TcpListener) -> SocketAddr {
-    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
 }

@@ -273,7 +273,7 @@ secret:
 {{- if and $scaled (gt $full 0) (ge (int64 .Values.autoscaling.sessionsPerNode) $full) -}}
 {{- fail (printf "autoscaling.sessionsPerNode is not below config.MAX_SESSIONS (%v): nodes would be full and refuse phones before one is added" $full) -}}
 {{- end -}}
-{{- $owned := list "PORT" "ADMIN_PORT" "HOST" "NODE_ENV" "NODE_ID" "NODE_ADDRESS" "POD_IP" "DRAIN_DELAY_SECS" "DRAIN_SECS" -}}
+{{- $owned := list "PORT" "API_PORT" "ADMIN_PORT" "HOST" "NODE_ENV" "NODE_ID" "NODE_ADDRESS" "POD_IP" "DRAIN_DELAY_SECS" "DRAIN_SECS" -}}
 {{- range splitList " " (include "signaling.secretKeys" .) -}}
 {{- $owned = concat $owned (list . (printf "%s_FILE" .)) -}}
 {{- end -}}

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::{AppError, bind, local};
+use super::ports::bind;
+use super::AppError;
 use crate::config::Config;
 use crate::http::{
     ADMIN_CONNECTIONS, AdminSwitch, ClientAddress, Connections, ListenerSettings, raise_descriptor_limit, serve,
@@ -31,7 +32,8 @@ impl AdminPort {
     pub async fn open(config: &Config, tasks: &TaskTracker) -> Result<Self, AppError> {
         metrics::start()?;
         let listener = bind("the admin port", SocketAddr::new(config.admin_host, config.admin_port)).await?;
-        let (address, switch, stop) = (local(&listener), AdminSwitch::default(), CancellationToken::new());
+        let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let (switch, stop) = (AdminSwitch::default(), CancellationToken::new());
         let descriptors = raise_descriptor_limit();
         let settings = ListenerSettings {
             connections: Arc::new(Connections::new(ADMIN_CONNECTIONS, 0, descriptors, ClientAddress::new(Vec::new()))),

@@ -139,6 +139,8 @@ pub struct Config {
     pub host: IpAddr,
     pub admin_host: IpAddr,
     pub port: u16,
+    /// Of `/api/`, where it is not `port`.
+    pub api_port: Option<u16>,
     pub admin_port: u16,
     pub auth: Auth,
     pub auth_times: AuthTimes,

@@ -21,6 +21,7 @@ options! {
     "LARAVEL_API_SECRET", "", "secret shared with Laravel, comma list of two while rotating; absent: `/api/` is off";
     "ALLOWED_ORIGINS", "*", "comma list of origins for CORS";
     "HOST", "0.0.0.0", "bind address; `127.0.0.1` in local development mode";
+    "API_PORT", "", "port of their own for `/api/`, `/openapi.json` and `/docs`, which `PORT` answers with 404 then; absent: they are on `PORT`; 0 takes a free one";
     "ADMIN_PORT", "9001", "internal port: `/live`, `/ready`, `/metrics`; 0 takes a free one";
     "REDIS_URL", "", "`redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://`; absent: memory, one node";
     "REDIS_PREFIX", "signaling", "prefix of keys and channels";

@@ -44,9 +44,8 @@ impl Reader {
         self.refuse_memory_among_nodes(&auth);
         let (host, admin_host) = self.hosts(&auth);
         let (port, admin_port): (u16, u16) = (self.number("PORT", 0..=65_535), self.number("ADMIN_PORT", 0..=65_535));
-        if port == admin_port && port > 0 {
-            self.errors.push(format!("PORT and ADMIN_PORT are both {port}: they can't share one"));
-        }
+        let api_port = self.text("API_PORT").is_some().then(|| self.number("API_PORT", 0..=65_535));
+        self.refuse_a_shared_port(&[("PORT", Some(port)), ("API_PORT", api_port), ("ADMIN_PORT", Some(admin_port))]);
         let trusted_proxies = self.networks("TRUSTED_PROXIES");
         let redis_url = self.text("REDIS_URL");
         if let Some(url) = &redis_url {
@@ -67,6 +66,7 @@ impl Reader {
             host,
             admin_host,
             port,
+            api_port,
             admin_port,
             auth,
             auth_times: AuthTimes {

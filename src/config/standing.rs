@@ -61,7 +61,9 @@ impl Config {
         let (public, admin) =
             (SocketAddr::new(self.host, self.port), SocketAddr::new(self.admin_host, self.admin_port));
         let others = self.node_address.as_ref().map(|address| format!(", to other nodes {address}"));
-        let listens = format!("{public}, admin {admin}{}", others.unwrap_or_default());
+        let api_port = self.api_port.map(|port| format!(", /api/ {}", SocketAddr::new(self.host, port)));
+        let (api_port, others) = (api_port.unwrap_or_default(), others.unwrap_or_default());
+        let listens = format!("{public}{api_port}, admin {admin}{others}");
         Standing { mode, auth, laravel, store, api, queries, listens, limits: self.limits_in_words() }
     }
 

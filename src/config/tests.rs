@@ -67,6 +67,9 @@ fn what_cannot_work_is_found_without_asking_anybody() {
         ("ALLOWED_ORIGINS", "https://a.test/app"),
         ("LOG_LEVEL", "loud"),
         ("ADMIN_PORT", "3001"),
+        ("API_PORT", "3001"),
+        ("API_PORT", "9001"),
+        ("API_PORT", "api"),
     ] {
         let auth = if name == "LARAVEL_API_URL" { "laravel" } else { "insecure" };
         assert!(read(&[("AUTH", auth), (name, value)]).unwrap_err().to_string().contains(name), "{name}");
@@ -81,7 +84,8 @@ fn nothing_configured_is_local_development_on_loopback() {
     let config = read(&[]).unwrap();
     assert_eq!(config.auth, Auth::LocalDevelopment);
     assert!(config.host.is_loopback());
-    assert_eq!((config.port, config.admin_port), (3001, 9001));
+    assert_eq!((config.port, config.api_port, config.admin_port), (3001, None, 9001));
+    assert_eq!(read(&[("API_PORT", "3002")]).unwrap().api_port, Some(3002));
 }
 
 /// Nobody is named to whoever reaches the admin port unless that was said.

@@ -79,9 +79,9 @@ pub(super) async fn socket_health(api: State<Arc<Api>>) -> Json<Value> {
 
 /// For load balancers that ask the port they send phones to: whether the node takes part, and, where no page is served
 /// there, an answer at `/`, which some ask and nothing else.
-pub(super) fn probes(readiness: Readiness, development: bool) -> Router {
+pub(super) fn probes(readiness: Readiness, has_page: bool) -> Router {
     let probes = Router::new().route("/ready", get(async move || ready(&readiness)));
-    if development { probes } else { probes.route("/", get(async || "onlycare-signaling\n")) }
+    if has_page { probes } else { probes.route("/", get(async || "onlycare-signaling\n")) }
 }
 
 /// Why it is not ready is said on the admin port only.

@@ -88,19 +88,31 @@ pub struct Api {
     pub statistics: tokio::sync::Semaphore,
 }
 
-/// The public routes beside Socket.IO. The test page is served in development only.
-pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: bool) -> Router {
+/// Whom a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    Everybody,
+    /// Phones and their load balancers: nothing of `/api/`.
+    Phones,
+    Laravel,
+}
+
+/// The routes of a port beside Socket.IO. The test page is served in development only.
+pub fn router(serves: Serves, api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: bool) -> Router {
     let guarded = guarded().route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret));
     let queries =
         queries().route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret_or_open));
-    let routes = guarded.merge(queries).merge(open());
-    let probes = health::probes(api.readiness.clone(), development);
+    let has_api = serves != Serves::Phones;
+    let routes = if has_api { guarded.merge(queries).merge(open()) } else { open() };
+    let has_page = development && serves != Serves::Laravel;
+    let probes = health::probes(api.readiness.clone(), has_page);
     let templates = routes.get_openapi().paths.paths.keys().cloned().chain(["/ready".to_owned()]);
     let measured = Arc::new(Routes::new(templates, api.signaling.clock().clone()));
-    let mut described = openapi::router();
-    if !development {
-        described = described.route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret));
-    }
+    let described = match has_api {
+        false => Router::new(),
+        true if development => openapi::router(),
+        true => openapi::router().route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::require_secret)),
+    };
     let mut router = Router::from(routes).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(api).merge(described);
     if let Some(limit) = limit {
         router = router.layer(gate::api_layer(limit));
@@ -111,7 +123,7 @@ pub fn public_router(api: Arc<Api>, limit: Option<&Arc<ApiLimit>>, development: 
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(measured, measure));
-    if development {
+    if has_page {
         router = router.merge(page::router());
     }
     slashes::forgiven(router)

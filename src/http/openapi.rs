@@ -18,7 +18,7 @@ use super::{access, admin, guarded, open, page, queries};
             Phones speak Socket.IO: docs/protocol.md. Every node answers for the whole cluster.",
         license(name = "MIT", identifier = "MIT"),
     ),
-    servers((url = "/", description = "Any node: PORT, and for `operations` ADMIN_PORT")),
+    servers((url = "/", description = "Any node: API_PORT, or PORT where it is not set; for `operations` ADMIN_PORT")),
     security(("secret" = [])),
     tags(
         (name = "calls", description = "Ring, and ask what became of it"),

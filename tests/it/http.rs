@@ -6,7 +6,7 @@ use onlycare_signaling::app::App;
 use onlycare_signaling::config::{Auth, Config};
 use serde_json::{Value, json};
 
-use crate::harness::cluster::{get, get_with, post};
+use crate::harness::cluster::{SECRET, get, get_with, post};
 use crate::harness::phone::{unique, unique_call};
 use crate::harness::{Backend, Cluster, Phone, Profile};
 use crate::on_each_backend;
@@ -267,6 +267,39 @@ async fn local_development_mode() {
             assert_eq!(get_with(node.public, path, (header, "1.2.3.4")).await.0, 403, "{path}");
         }
     }
+}
+
+/// A load balancer that publishes a port as a whole shows nothing of what is Laravel's, where that has a port of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_has_a_port_of_its_own() {
+    let cluster = Cluster::tuned(Backend::Memory, 1, |config| config.api_port = Some(0)).await;
+    let (public, api, secret) = (cluster.nodes[0].public, cluster.nodes[0].api, ("x-internal-secret", SECRET));
+    let (status, description) = get_with(api, "/openapi.json", secret).await;
+    assert_eq!(status, 200);
+    let paths = description["paths"].as_object().unwrap().keys().filter(|path| path.starts_with("/api/"));
+    let paths: Vec<String> = paths.map(|path| path.replace(['{', '}'], "")).collect();
+    assert!(paths.len() >= 10, "{paths:?}");
+    let nothing = (404, json!({"error": "Not found", "code": "not_found"}));
+    let further = ["/openapi.json", "/asyncapi.json", "/docs"].map(String::from);
+    for path in paths.iter().chain(&further) {
+        for path in [path.clone(), format!("{path}/"), format!("/{path}")] {
+            assert_eq!(get_with(public, &path, secret).await, nothing, "{path}");
+        }
+        assert_eq!(post(public, path, Some(SECRET), json!({})).await, nothing, "{path}");
+        assert_ne!(get_with(api, path, secret).await, nothing, "{path}");
+    }
+    assert_eq!(get(api, "/api/stats").await.0, 401, "it asks for the secret as ever");
+    assert_eq!(get(api, "/socket.io/?EIO=4&transport=polling").await, nothing, "phones have theirs");
+    for path in ["/health", "/socket-health", "/ready", "/"] {
+        assert_eq!((get(public, path).await.0, get(api, path).await.0), (200, 200), "{path}");
+    }
+    let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
+    let id = unique_call();
+    ana.rings(&id, &bo).await;
+    assert_eq!(post(api, "/api/emit/call-ended", Some(SECRET), json!({"callId": id})).await.0, 200);
+    bo.expect("call:cancelled").await;
+    drop((ana, bo));
+    cluster.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -121,7 +121,7 @@ await check('only three paths are published', () => {
 
 await check('no public Service shows the admin port', () => {
   for (const service of of('load-balancer', 'Service').filter(({ spec }) => spec.clusterIP !== 'None')) {
-    assert(service.spec.ports.every(({ targetPort }) => targetPort === 'http'), JSON.stringify(service.spec));
+    assert(service.spec.ports.every(({ targetPort }) => targetPort !== 'admin' && targetPort !== 9001), JSON.stringify(service.spec));
   }
 });
 
@@ -178,7 +178,7 @@ await check('options of the Service', () => {
   const wanted = {
     type: 'LoadBalancer', externalTrafficPolicy: 'Local', loadBalancerClass: 'service.k8s.aws/nlb', ipFamilyPolicy: 'PreferDualStack',
     loadBalancerSourceRanges: ['203.0.113.0/24', '2001:db8::/32'], ipFamilies: ['IPv6', 'IPv4'],
-    ports: [{ name: 'http', port: 80, targetPort: 'http', nodePort: 30080, appProtocol: 'kubernetes.io/ws' }],
+    ports: [{ name: 'http', port: 80, targetPort: 3001, nodePort: 30080, appProtocol: 'kubernetes.io/ws' }],
   };
   for (const [key, value] of Object.entries(wanted)) assert(JSON.stringify(spec[key]) === JSON.stringify(value), `${key}: ${JSON.stringify(spec[key])}`);
   assert(`${service('load-balancer', '-nodes').spec.ipFamilies}` === 'IPv6,IPv4', 'nodes are reached by other families');
@@ -191,6 +191,15 @@ await check('Laravel has a Service of its own, inside the cluster', () => {
   assert(spec.type === 'ClusterIP' && spec.ports[0].port === 8080 && metadata.annotations, JSON.stringify(spec));
   assert(!JSON.stringify([of('ingress', 'Ingress'), of('http-route', 'HTTPRoute')]).includes('-api'), 'it is published');
   assert(JSON.stringify(spec.selector) === JSON.stringify(service('load-balancer', '-nodes').spec.selector), 'selector');
+  for (const variant of ['default', 'load-balancer']) {
+    const data = environment(variant);
+    assert(data.PORT === '3001' && data.API_PORT === '3002', JSON.stringify(data));
+    const [container] = pod(variant).spec.containers;
+    const name = service(variant, '-api').spec.ports[0].targetPort;
+    assert(container.ports.find((port) => port.name === name).containerPort === 3002, JSON.stringify(container.ports));
+    // Published by number: a name would lead elsewhere at pods of another chart.
+    assert(service(variant, 'signaling').spec.ports.every(({ targetPort }) => targetPort === 3001), 'phones reach /api/');
+  }
 });
 
 await check('HTTPRoute: annotations, filters, timeouts, the listener of a gateway', () => {
@@ -329,7 +338,9 @@ await check('notes know what is set', () => {
     [of_('default'), 'Phones reach nothing yet', 'TRUSTED_PROXIES'],
     [of_('ingress'), 'https://calls.test/health', 'Phones reach nothing'],
     [of_('ingress'), 'TRUSTED_PROXIES', 'secrets are part'],
-    [of_('load-balancer'), 'It publishes all of port 3001', 'Phones reach nothing'],
+    [of_('load-balancer'), 'get service r-onlycare-signaling, port 80', 'Phones reach nothing'],
+    [of_('load-balancer'), 'Phones: the address', 'It publishes /api/ too'],
+    [notes('-f', join(chart, 'ci/load-balancer-values.yaml'), '--set', 'apiService.enabled=false'), 'It publishes /api/ too', 'Phones reach nothing'],
     [of_('demo'), 'NOT FOR PRODUCTION', 'the pods\' port counts'],
     [notes('-f', join(chart, 'ci/default-values.yaml'), '--set', 'config.LARAVEL_API_URL=http://laravel'), 'opens port 80 for laravel, which is a Service: the pods\' port counts', 'NOT FOR PRODUCTION'],
     [notes('-f', join(chart, 'ci/default-values.yaml'), '--set', 'config.LARAVEL_API_URL=http://laravel.shop'), 'opens port 80 for laravel. If laravel.shop is a Service, the pods\' port counts: where it differs write\n  laravel.shop.svc and set networkPolicy.laravel.ports', 'for laravel, which is'],
@@ -382,10 +393,10 @@ if (existsSync(binary)) {
     });
   }
   await check('the demo makes a call', async () => {
-    const { PORT, ADMIN_PORT, HOST, NODE_ADDRESS, REDIS_URL_FILE, ...options } = environment('demo');
-    assert(PORT && ADMIN_PORT && HOST && NODE_ADDRESS && REDIS_URL_FILE, 'options');
+    const { PORT, API_PORT, ADMIN_PORT, HOST, NODE_ADDRESS, REDIS_URL_FILE, ...options } = environment('demo');
+    assert(PORT && API_PORT && ADMIN_PORT && HOST && NODE_ADDRESS && REDIS_URL_FILE, 'options');
     assert(readFileSync(REDIS_URL_FILE, 'utf8') === `redis://${service('demo', '-demo-redis').metadata.name}:6379`, 'another Redis than the demo\'s');
-    const cluster = await Cluster.start(['a', 'b'], { ...options, DRAIN_DELAY_SECS: '0', DRAIN_SECS: '0' });
+    const cluster = await Cluster.start(['a', 'b'], { ...options, API_PORT: '0', DRAIN_DELAY_SECS: '0', DRAIN_SECS: '0' });
     const test = of('demo', 'Pod')[0].spec.containers[0];
     const env = Object.fromEntries(test.env.map(({ name, value }) => [name, value]));
     const NODES = cluster.nodes.map(({ url }) => url).join();

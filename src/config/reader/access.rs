@@ -86,6 +86,15 @@ impl Reader {
         (host, if *auth == Auth::Dev { here } else { host })
     }
 
+    pub(super) fn refuse_a_shared_port(&mut self, ports: &[(&str, Option<u16>)]) {
+        let taken = ports.iter().filter_map(|(name, port)| Some((name, port.filter(|port| *port > 0)?)));
+        for (place, (name, port)) in taken.clone().enumerate() {
+            for (other, _) in taken.clone().skip(place + 1).filter(|(_, other)| *other == port) {
+                self.errors.push(format!("{name} and {other} are both {port}: they can't share one"));
+            }
+        }
+    }
+
     pub fn admin_address(&mut self) -> SocketAddr {
         let host = self.parsed("HOST").filter(|host: &IpAddr| !host.is_unspecified());
         let port: u16 = self.number("ADMIN_PORT", 1..=65_535);
