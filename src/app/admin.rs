@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::ports::bind;
 use super::AppError;
+use super::ports::bind;
 use crate::config::Config;
 use crate::http::{
     ADMIN_CONNECTIONS, AdminSwitch, ClientAddress, Connections, ListenerSettings, raise_descriptor_limit, serve,
