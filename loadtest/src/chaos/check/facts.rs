@@ -1,6 +1,7 @@
 //! A history put in order: sessions, phones, calls, and when there was peace.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use crate::chaos::faults::Kind;
 use crate::chaos::history::{Entry, Terms, What};
@@ -277,19 +278,23 @@ impl<'a> Facts<'a> {
         self.taken_by_a_loss(call, until).is_some()
     }
 
-    /// When the store was lost around which all nodes through which phones had spoken or heard of a call died, stood still or
-    /// were cut off: no other holds its record.
-    pub fn taken_by_a_loss(&self, call: &Call, until: u64) -> Option<u64> {
-        let from = call.began;
-        let during = self.losses().filter(|loss| loss.until >= from && loss.from <= until);
-        let took_it = |loss: &&Trouble<'_>| {
+    /// From when a store was lost around which all nodes through which phones had spoken or heard of a call died, stood still
+    /// or were cut off, so that no other held its record, until one of them may have put it back.
+    pub fn taken_by_a_loss(&self, call: &Call, until: u64) -> Option<Range<u64>> {
+        let during = self.losses().filter(|loss| loss.until >= call.began && loss.from <= until);
+        let taken = during.filter_map(|loss| {
             let settled = self.over(loss);
             let told = call.lines.iter().filter(|line| line.at < settled).filter_map(|line| line.what.session());
             let holders = told.filter_map(|session| self.sessions.get(&session));
             let holders = holders.filter(|session| session.opened < loss.from && session.closed > loss.from);
-            !holders.map(|session| session.node).any(|node| self.holds_out(node, loss.from, settled))
-        };
-        during.filter(took_it).map(|loss| loss.from).min()
+            let nodes: BTreeSet<&str> = holders.map(|session| session.node).collect();
+            let holds_out = nodes.iter().any(|node| self.holds_out(node, loss.from, settled));
+            let back = |node: &&str| self.hindered(node, loss.from, settled).map(|trouble| self.over(trouble)).max();
+            let lives = |node: &&&str| !self.is_down(node, loss.from, settled);
+            let back = nodes.iter().filter(lives).filter_map(back).min().unwrap_or(self.end);
+            (!holds_out).then_some(loss.from.max(call.began)..back)
+        });
+        taken.min_by_key(|taken| taken.start)
     }
 
     /// Whether a call of this user ended within what a loss of the store took with it, and no node on which its phones were
@@ -311,11 +316,18 @@ impl<'a> Facts<'a> {
     }
 
     fn holds_out(&self, node: &str, from: u64, until: u64) -> bool {
-        let is_down = self.downs.iter().any(|(down, at)| *down == node && (from..=until).contains(at));
-        let is_troubled = self.troubles.iter().any(|trouble| {
+        !self.is_down(node, from, until) && self.hindered(node, from, until).next().is_none()
+    }
+
+    fn is_down(&self, node: &str, from: u64, until: u64) -> bool {
+        self.downs.iter().any(|(down, at)| *down == node && (from..=until).contains(at))
+    }
+
+    /// What kept a node from putting back what it held in that time.
+    fn hindered(&self, node: &str, from: u64, until: u64) -> impl Iterator<Item = &Trouble<'a>> {
+        self.troubles.iter().filter(move |trouble| {
             trouble.target == node && trouble.kind != "delay" && trouble.from < until && trouble.until > from
-        });
-        !is_down && !is_troubled
+        })
     }
 
     /// Whether a node had reason to stop by itself: one that can't reach Redis for 15 s and knows a peer that can
@@ -364,14 +376,14 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether another call of one of its parties began in that time.
-    pub fn is_followed(&self, call: &Call<'_>, from: u64, until: u64) -> bool {
+    pub fn is_followed(&self, call: &Call<'_>, within: Range<u64>) -> bool {
         let parties = |call: &Call<'_>| {
             let caller = self.phones.get(call.caller).map_or(call.caller, |phone| phone.user);
             [caller.to_owned(), call.callee_user.to_owned()]
         };
         let own = parties(call);
         let others = self.calls.values().filter(|other| other.id != call.id);
-        let mut later = others.filter(|other| (from..=until).contains(&other.began));
+        let mut later = others.filter(|other| within.contains(&other.began));
         later.any(|other| parties(other).iter().any(|user| own.contains(user)))
     }
 

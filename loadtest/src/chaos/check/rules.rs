@@ -65,7 +65,10 @@ pub(super) struct Court<'a> {
     pub facts: &'a Facts<'a>,
     pub call: &'a Call<'a>,
     pub shares: BTreeMap<&'a str, Share<'a>>,
+    /// Of all that was said.
     pub ways: Ways,
+    /// What was said when of how it ended.
+    said: Vec<(u64, Ways)>,
     /// When somebody first knew that it had ended.
     pub ended: Option<u64>,
     accepted_at: Option<u64>,
@@ -75,7 +78,8 @@ pub(super) struct Court<'a> {
 impl<'a> Court<'a> {
     fn new(facts: &'a Facts<'a>, call: &'a Call<'a>) -> Self {
         let shares = BTreeMap::from([(call.caller, Share::default())]);
-        Self { facts, call, shares, ways: Ways::ANY, ended: None, accepted_at: None, violations: Vec::new() }
+        let (said, violations) = (Vec::new(), Vec::new());
+        Self { facts, call, shares, ways: Ways::ANY, said, ended: None, accepted_at: None, violations }
     }
 
     pub fn blame(&mut self, rule: &'static str, at: u64, text: String) {
@@ -150,6 +154,7 @@ impl<'a> Court<'a> {
             share.freed = Some((at, line));
         }
         self.ways = self.ways.and(said.ways);
+        self.said.push((at, said.ways));
         if said.ends {
             self.ended.get_or_insert(at);
         }
@@ -188,8 +193,11 @@ impl<'a> Court<'a> {
         if self.tolerates_loss() {
             return;
         }
-        if self.ways.is_none() {
-            let at = self.ended.unwrap_or(self.call.began);
+        let at = self.ended.unwrap_or(self.call.began);
+        // What no node could put back in time is decided without it, on an older record or none: its accept may never have been.
+        let since = self.facts.taken_by_a_loss(self.call, at).map_or(0, |taken| taken.start);
+        let said = self.said.iter().filter(|(at, _)| *at >= since);
+        if said.fold(Ways::ANY, |ways, (_, said)| ways.and(*said)).is_none() {
             self.blame("disagreement", at, "what the phones were told can't be true of one end".into());
         }
         let mut kinds: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
@@ -348,8 +356,9 @@ impl<'a> Court<'a> {
             !absent(self.call.caller, grace(terms.caller_grace))
         } else if self.ways == Ways::LOST {
             // Without `acks` a lost socket is not believed: it takes a newer call besides.
-            let follows = |from: u64| self.facts.is_followed(self.call, from, ended + SLACK);
-            let believed = |phone: &str| self.facts.promised_acks(phone) || follows(self.call.began);
+            let follows = |within| self.facts.is_followed(self.call, within);
+            let gives_way = follows(self.call.began..ended + SLACK);
+            let believed = |phone: &str| gives_way || self.facts.promised_acks(phone);
             // What is put back after the others stopped waiting gives way to a call that was dialled meanwhile.
             let comes_late = self.facts.taken_by_a_loss(self.call, ended).is_some_and(follows);
             !comes_late && !self.shares.keys().any(|phone| absent(phone, grace(terms.call_grace)) && believed(phone))

@@ -66,6 +66,38 @@ fn what_is_put_back_late_gives_way_to_what_was_dialled_meanwhile() {
     assert_eq!(ended(dialled(wiped(), 11_000)), ["early end"]);
     let long_before = dialled(answered(), 3000).fault(5000, 6000, "redis-wipe", "redis");
     assert_eq!(ended(both_cut(long_before)), ["early end"], "it was refused before the loss");
+    // The nodes are back 5 s after the cut at the latest.
+    let long_after = |dialled_at| {
+        let scenario =
+            dialled(both_cut(wiped()), dialled_at).heard_with(30_000, BO, "call:ended", because("User disconnected"));
+        scenario.heard_with(30_000, ANA, "call:ended", because("User disconnected")).broken()
+    };
+    assert_eq!((long_after(17_000), long_after(20_000)), (CLEAN.to_vec(), vec!["early end"]));
+}
+
+/// An accept that no node could put back in time is not known to whoever decides meanwhile.
+#[test]
+fn what_is_decided_on_an_older_copy_agrees_with_what_is_told_since() {
+    let ended_unaccepted = |scenario: Scenario, end: &str, reason| {
+        let scenario = scenario.close(8000, BO, 2).ready(14_000, BO, 4, "node 3", None, &[("CALL_1", reason)]);
+        let line = |event: &str, reason| {
+            let (phone, event, call) = (BO.into(), event.into(), "CALL_1".into());
+            What::Heard { phone, session: 4, event, call, payload: because(reason) }
+        };
+        let scenario = scenario.at(14_010, line("call:ended", "Remote user ended call"));
+        let scenario = scenario.at(14_011, line("call:cancelled", end));
+        let scenario = scenario.close(13_900, ANA, 1);
+        scenario.ready(15_000, ANA, 5, "node 3", None, &[("CALL_1", "hung_up")]).broken()
+    };
+    let old = || Scenario::new().answered().fault(5000, 6000, "old-snapshot", "redis");
+    let cut = |scenario: Scenario, node| scenario.fault(6020, 13_000, "cut", node);
+    let both_cut = || cut(cut(old(), "node 1"), "node 2");
+    let (missed, hung_up) = ("Caller ended call", "hung_up");
+    assert_eq!(ended_unaccepted(both_cut(), missed, hung_up), CLEAN);
+    assert_eq!(ended_unaccepted(both_cut(), "Timeout", hung_up), ["disagreement"], "of what was told since");
+    assert_eq!(ended_unaccepted(both_cut(), missed, "rejected"), ["disagreement"], "of what was told since");
+    assert_eq!(ended_unaccepted(cut(old(), "node 1"), missed, hung_up), ["disagreement"], "another node put it back");
+    assert_eq!(ended_unaccepted(Scenario::new().answered(), missed, hung_up), ["disagreement"]);
 }
 
 #[test]
