@@ -254,6 +254,8 @@ pub fn common_environment() -> Vec<(String, String)> {
         ("HANDSHAKES_PER_ADDRESS_PER_SECOND", "0"),
         ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
         ("SESSION_REQUESTS_PER_ADDRESS_PER_SECOND", "0"),
+        // As many as may be.
+        ("AUTH_NEW_TOKENS_PER_SECOND", "10000"),
         ("RINGS_PER_CALLEE_PER_MINUTE", "0"),
         ("UNANSWERED_RINGS_PER_CALLEE", "0"),
         ("UNANSWERED_RINGS_PER_CALLER", "0"),

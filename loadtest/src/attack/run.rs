@@ -112,6 +112,7 @@ fn target(rows: &[&Row], options: &Attack) -> Target {
         "PRESENCE_IDS_PER_MINUTE",
         "MAX_CONNECTIONS_PER_ADDRESS",
         "SESSION_REQUESTS_PER_ADDRESS_PER_SECOND",
+        "AUTH_NEW_TOKENS_PER_SECOND",
     ];
     let delivered = limits.map(|name| (name.to_owned(), String::new()));
     let nodes = rows.iter().flat_map(|row| row.nodes).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
