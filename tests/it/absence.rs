@@ -95,6 +95,7 @@ async fn a_ringing_callee_who_vanishes_changes_nothing() {
     let (ana, bo, id) = ringing(&cluster).await;
     let user = bo.user.clone();
     bo.vanish();
+    cluster.has_left(&user).await;
     cluster.advance(12);
     ana.assert_nothing_more().await;
     let bo = Phone::open(cluster.address(0), Profile::of(&user)).await;

@@ -116,9 +116,9 @@ on_each_backend! {
         }).await;
         let user = unique("ana");
         // Both nodes have verified the token, and only one has a session left.
-        let elsewhere = cluster.phone(1, &user).await;
+        drop(cluster.phone(1, &user).await);
+        cluster.has_left(&user).await;
         let phone = cluster.phone(0, &user).await;
-        drop(elsewhere);
         laravel.revoke(&user);
         cluster.post(0, &format!("/api/users/{user}/disconnect"), json!({"reason": "Banned"})).await;
         phone.expect_fate().await;

@@ -73,14 +73,14 @@ on_each_backend! {
         ended(&cluster, &unconfirmed).await;
         silent.expect("call:ended").await;
         drop(silent);
-
+        cluster.has_left(&bo).await;
         let old = cluster.phone_with(1, Profile::deployed(&bo)).await;
         let cannot = unique_call();
         ring(&cluster, &cannot, &ana, &bo).await;
         with_cause(&cluster, &cannot, "cannot_confirm").await;
         ended(&cluster, &cannot).await;
         drop(old);
-
+        cluster.has_left(&bo).await;
         let phone = cluster.phone_with(0, Profile::of(&bo).device("tablet")).await;
         let rang = unique_call();
         ring(&cluster, &rang, &ana, &bo).await;
