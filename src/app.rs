@@ -22,9 +22,9 @@ use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::fault_injection::{self, Bug};
 use crate::http::{
-    Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, ListenerSettings, OwnSessions,
-    Readiness, RefusedSecrets, Relay, Serves, SessionRequests, admin_router, api_limit, cors, engine_requests, guard,
-    inspector_router, is_cut_off, route, router, serve, strangers_get_nothing, watch_forwarded,
+    API_CONNECTIONS, Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, ListenerSettings,
+    OwnSessions, Readiness, RefusedSecrets, Relay, Serves, SessionRequests, admin_router, api_limit, cors,
+    engine_requests, guard, inspector_router, is_cut_off, route, router, serve, strangers_get_nothing, watch_forwarded,
 };
 use crate::signaling::{self, Parts, Signaling};
 use crate::socket::{self, EventLimits, Pace, SocketServer, Wires};
@@ -231,10 +231,12 @@ impl App {
         let public_routes = routes(if of_laravel.is_some() { Serves::Phones } else { Serves::Everybody })
             .layer(axum::middleware::from_fn_with_state(to_engine, engine_requests))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&relay), route))
-            .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard))
-            .layer(cors(&config.allowed_origins))
-            .layer(axum::middleware::from_fn(strangers_get_nothing));
-        let watched = |routes| watch_forwarded(routes, &config.auth, addresses.clone(), &clock);
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), guard));
+        let finished = |routes: axum::Router| {
+            let routes = routes.layer(cors(&config.allowed_origins));
+            let routes = routes.layer(axum::middleware::from_fn(strangers_get_nothing));
+            watch_forwarded(routes, &config.auth, addresses.clone(), &clock)
+        };
         let settings = ListenerSettings {
             connections: Arc::clone(&connections),
             reading: config.reading,
@@ -245,9 +247,11 @@ impl App {
             stop: stop.clone(),
         };
         if let Some((port, routes)) = of_laravel {
-            tasks.spawn(serve(port, watched(routes), settings.clone()));
+            let connections = Connections::new(API_CONNECTIONS, 0, descriptors, addresses.clone());
+            let settings = ListenerSettings { connections: Arc::new(connections), ..settings.clone() };
+            tasks.spawn(serve(port, finished(routes), settings));
         }
-        tasks.spawn(serve(public, watched(public_routes), settings));
+        tasks.spawn(serve(public, finished(public_routes), settings));
 
         let inspector = config.inspector.then(|| inspector_router(Arc::clone(&signaling), readiness.clone()));
         switch.open(admin_router(Arc::clone(&signaling), readiness.clone(), inspector));

@@ -104,7 +104,7 @@ check() {
 rehearse() {
   log=$(mktemp)
   prefix=$(option REDIS_PREFIX):node:rehearsal-$$
-  (service PORT=0 ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="$prefix" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
+  (service PORT=0 API_PORT= ADMIN_PORT="${REHEARSAL_PORT:-9101}" HOST=127.0.0.1 REDIS_PREFIX="$prefix" DRAIN_DELAY_SECS=0 DRAIN_SECS=0 "$binary") >"$log" 2>&1 &
   node=$!
   ready=
   for _ in $(seq 20); do

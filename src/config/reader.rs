@@ -243,6 +243,8 @@ impl Reader {
     /// The value, or the content of the file that `<NAME>_FILE` names. An empty value counts as none.
     fn raw(&mut self, name: &str) -> Option<String> {
         let value = self.variables.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        // What Kubernetes and Docker say of a service called `api`, or `admin`.
+        let value = value.filter(|value| !(name.ends_with("_PORT") && value.starts_with("tcp://")));
         let Some(path) = self.variables.get(&format!("{name}_FILE")) else { return value };
         if value.is_some() {
             self.errors.push(format!("{name} and {name}_FILE are both set"));

@@ -86,6 +86,8 @@ fn nothing_configured_is_local_development_on_loopback() {
     assert!(config.host.is_loopback());
     assert_eq!((config.port, config.api_port, config.admin_port), (3001, None, 9001));
     assert_eq!(read(&[("API_PORT", "3002")]).unwrap().api_port, Some(3002));
+    let linked = read(&[("API_PORT", "tcp://10.0.0.1:80"), ("ADMIN_PORT", "tcp://10.0.0.1:80")]).unwrap();
+    assert_eq!((linked.api_port, linked.admin_port), (None, 9001), "a service of that name");
 }
 
 /// Nobody is named to whoever reaches the admin port unless that was said.

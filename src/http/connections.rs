@@ -19,9 +19,11 @@ use crate::telemetry::metrics::{self, Cut};
 
 /// Places of the admin port.
 pub const ADMIN_CONNECTIONS: usize = 256;
+/// Places of a port for `/api/` alone: whoever fills the public one takes none of them.
+pub const API_CONNECTIONS: usize = 512;
 /// Descriptors of a process without a limit: more than any node serves.
 const DESCRIPTORS_AT_MOST: u64 = 1_048_576;
-/// Descriptors for the admin port, the store, Laravel and files; a quarter where there are few.
+/// Descriptors for the admin port and that of `/api/`, the store, Laravel and files; a quarter where there are few.
 const RESERVE: u64 = 1024;
 
 /// Raises the limit of open descriptors to what the process may have, and returns it.

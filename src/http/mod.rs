@@ -55,7 +55,7 @@ use utoipa_axum::routes;
 pub use access::{Access, RefusedSecrets};
 pub use address::ClientAddress;
 pub use admin::{AdminSwitch, admin_router};
-pub use connections::{ADMIN_CONNECTIONS, Connections, raise_descriptor_limit};
+pub use connections::{ADMIN_CONNECTIONS, API_CONNECTIONS, Connections, raise_descriptor_limit};
 pub use cors::{cors, strangers_get_nothing};
 pub use engine::{EngineDoor, engine_requests};
 pub use gate::{ApiLimit, Bounds, Gate, api_limit, guard};

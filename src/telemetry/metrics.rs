@@ -265,7 +265,7 @@ metrics_table! {
         "signaling_outbox_bytes", "gauge", "";
         /// Messages dropped because the outbox was full.
         "signaling_outbox_dropped_total", "counter", "";
-        /// HTTP requests on the public port beside Socket.IO, by class of status; `gone`: who asked did not wait for the answer.
+        /// HTTP requests on the public port, and on that of `/api/`, beside Socket.IO, by class of status; `gone`: who asked did not wait for the answer.
         "signaling_http_requests_total", "counter", "route: as in the API's description, unknown; status: 2xx, 3xx, 4xx, 5xx, gone";
         /// How long they took.
         "signaling_http_request_seconds", "histogram", "route: as above";

@@ -128,6 +128,8 @@ await check('no public Service shows the admin port', () => {
 await check('network policy', () => {
   const { ingress, egress, policyTypes } = of('network-policy', 'NetworkPolicy')[0].spec;
   assert(`${policyTypes}` === 'Ingress,Egress' && ingress.length === 3 && egress.length === 6, 'rules');
+  const opens = (rules, place) => `${rules[place].ports.map(({ port }) => port)}`;
+  assert(opens(ingress, 0) === '3001,3002' && opens(ingress, 1) === '3001,admin', `ports: ${JSON.stringify(ingress)}`);
   assert(ingress.every(({ from }) => from.length), 'somebody may come in who was not named');
   assert(egress.every(({ to }) => to.length), 'somewhere may be gone that was not named');
 });
@@ -200,6 +202,9 @@ await check('Laravel has a Service of its own, inside the cluster', () => {
     // Published by number: a name would lead elsewhere at pods of another chart.
     assert(service(variant, 'signaling').spec.ports.every(({ targetPort }) => targetPort === 3001), 'phones reach /api/');
   }
+  const without = yaml(run(helm, ['template', 'r', chart, '-f', join(chart, 'ci/default-values.yaml'), '--set', 'apiService.enabled=false']).stdout);
+  const ports = without.flatMap((object) => object?.spec?.template?.spec?.containers?.flatMap(({ ports = [] }) => ports) ?? []);
+  assert(ports.find(({ name }) => name === 'http').containerPort === 3001 && !JSON.stringify(without).includes('3002'), 'a port that nobody asked for');
 });
 
 await check('HTTPRoute: annotations, filters, timeouts, the listener of a gateway', () => {
