@@ -1,6 +1,6 @@
 //! A history put in order: sessions, phones, calls, and when there was peace.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use crate::chaos::faults::Kind;
@@ -287,12 +287,8 @@ impl<'a> Facts<'a> {
             let told = call.lines.iter().filter(|line| line.at < settled).filter_map(|line| line.what.session());
             let holders = told.filter_map(|session| self.sessions.get(&session));
             let holders = holders.filter(|session| session.opened < loss.from && session.closed > loss.from);
-            let nodes: BTreeSet<&str> = holders.map(|session| session.node).collect();
-            let holds_out = nodes.iter().any(|node| self.holds_out(node, loss.from, settled));
-            let back = |node: &&str| self.hindered(node, loss.from, settled).map(|trouble| self.over(trouble)).max();
-            let lives = |node: &&&str| !self.is_down(node, loss.from, settled);
-            let back = nodes.iter().filter(lives).filter_map(back).min().unwrap_or(self.end);
-            (!holds_out).then_some(loss.from.max(call.began)..back)
+            let back = holders.filter_map(|session| self.back_at(session.node, loss.from, settled)).min();
+            (back != Some(loss.from)).then(|| loss.from.max(call.began)..back.unwrap_or(self.end))
         });
         taken.min_by_key(|taken| taken.start)
     }
@@ -316,18 +312,18 @@ impl<'a> Facts<'a> {
     }
 
     fn holds_out(&self, node: &str, from: u64, until: u64) -> bool {
-        !self.is_down(node, from, until) && self.hindered(node, from, until).next().is_none()
+        self.back_at(node, from, until) == Some(from)
     }
 
-    fn is_down(&self, node: &str, from: u64, until: u64) -> bool {
-        self.downs.iter().any(|(down, at)| *down == node && (from..=until).contains(at))
-    }
-
-    /// What kept a node from putting back what it held in that time.
-    fn hindered(&self, node: &str, from: u64, until: u64) -> impl Iterator<Item = &Trouble<'a>> {
-        self.troubles.iter().filter(move |trouble| {
+    /// When a node may have put back what it held: at `from`, or after what kept it from that between then and `until`; absent
+    /// where it died meanwhile.
+    fn back_at(&self, node: &str, from: u64, until: u64) -> Option<u64> {
+        let is_down = self.downs.iter().any(|(down, at)| *down == node && (from..=until).contains(at));
+        let kept_it = |trouble: &&Trouble<'_>| {
             trouble.target == node && trouble.kind != "delay" && trouble.from < until && trouble.until > from
-        })
+        };
+        let over = self.troubles.iter().filter(kept_it).map(|trouble| self.over(trouble)).max();
+        (!is_down).then(|| over.unwrap_or(from))
     }
 
     /// Whether a node had reason to stop by itself: one that can't reach Redis for 15 s and knows a peer that can
