@@ -22,9 +22,10 @@ use crate::clock::Clock;
 use crate::config::{Auth, Config, Drain};
 use crate::fault_injection::{self, Bug};
 use crate::http::{
-    API_CONNECTIONS, Access, Api, Bounds, ClientAddress, Connections, Counts, EngineDoor, Gate, ListenerSettings,
-    OwnSessions, Readiness, RefusedSecrets, Relay, Serves, SessionRequests, admin_router, api_limit, cors,
-    engine_requests, guard, inspector_router, is_cut_off, route, router, serve, strangers_get_nothing, watch_forwarded,
+    API_CONNECTIONS, Access, Api, Bounds, ClientAddress, Connections, Counts, Descriptors, EngineDoor, Gate,
+    ListenerSettings, OwnSessions, Readiness, RefusedSecrets, Relay, Serves, SessionRequests, ToNodes, admin_router,
+    api_limit, cors, engine_requests, guard, inspector_router, is_cut_off, route, router, serve, strangers_get_nothing,
+    watch_forwarded,
 };
 use crate::signaling::{self, Parts, Signaling};
 use crate::socket::{self, EventLimits, Pace, SocketServer, Wires};
@@ -160,8 +161,13 @@ impl App {
             config.retention.messages_per_minute,
         ));
         let addresses = ClientAddress::new(config.trusted_proxies.clone());
-        let connections =
-            Connections::new(limits.connections, limits.connections_per_address, descriptors, addresses.clone());
+        let of_phones = Descriptors::new(descriptors);
+        let connections = Connections::new(
+            limits.connections,
+            limits.connections_per_address,
+            Arc::clone(&of_phones),
+            addresses.clone(),
+        );
         metrics::connections_limit(connections.at_most());
         let connections = Arc::new(connections);
         let bounds = Bounds {
@@ -198,15 +204,11 @@ impl App {
         let transports = Arc::clone(wires.transports());
         let per_second = limits.session_requests_per_second;
         let requests = Arc::new(SessionRequests::new(Arc::clone(&transports), addresses.clone(), per_second));
-        let relay = Arc::new(Relay::new(
-            Arc::clone(&signaling),
-            config.node_keys(),
-            unanswered + Duration::from_secs(5),
-            own,
-            Arc::clone(&requests),
-            tasks.clone(),
-            stop.clone(),
-        ));
+        let to_nodes =
+            ToNodes { keys: config.node_keys(), patience: unanswered + Duration::from_secs(5), descriptors: of_phones };
+        let relay =
+            Relay::new(Arc::clone(&signaling), to_nodes, own, Arc::clone(&requests), tasks.clone(), stop.clone());
+        let relay = Arc::new(relay);
         metrics::sessions_limit(limits.sessions);
         let (alive, known) = (Arc::clone(&signaling), addresses.clone());
         let gate = Arc::new(Gate::new(alive, transports, Arc::clone(&relay), known, bounds, &tasks, &stop));
@@ -247,8 +249,9 @@ impl App {
             stop: stop.clone(),
         };
         if let Some((port, routes)) = of_laravel {
-            let connections = Connections::new(API_CONNECTIONS, 0, descriptors, addresses.clone());
-            let settings = ListenerSettings { connections: Arc::new(connections), ..settings.clone() };
+            let own = Descriptors::reserved(descriptors, API_CONNECTIONS);
+            let connections = Arc::new(Connections::new(0, 0, own, addresses.clone()));
+            let settings = ListenerSettings { connections, ..settings.clone() };
             tasks.spawn(serve(port, finished(routes), settings));
         }
         tasks.spawn(serve(public, finished(public_routes), settings));

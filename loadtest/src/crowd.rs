@@ -17,10 +17,11 @@ use crate::{procfs, schedule};
 /// Files that a process has open besides its phones.
 const OTHER_FILES: u64 = 100;
 
-/// Connections that a node takes where so many files may be open: a second one is kept for each, to where it may be
-/// relayed, and a reserve for all else.
+/// Connections that a node takes where so many files may be open: it keeps a reserve for all else, and some for what it
+/// passes on.
 fn places(files: u64) -> u64 {
-    (files - (files / 4).min(1024)) / 2
+    let left = files - (files / 4).min(1024);
+    left - (left / 4).min(512)
 }
 
 /// Who comes from where and how fast.

@@ -11,7 +11,8 @@ use super::AppError;
 use super::ports::bind;
 use crate::config::Config;
 use crate::http::{
-    ADMIN_CONNECTIONS, AdminSwitch, ClientAddress, Connections, ListenerSettings, raise_descriptor_limit, serve,
+    ADMIN_CONNECTIONS, AdminSwitch, ClientAddress, Connections, Descriptors, ListenerSettings, raise_descriptor_limit,
+    serve,
 };
 use crate::telemetry::metrics;
 
@@ -35,8 +36,9 @@ impl AdminPort {
         let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let (switch, stop) = (AdminSwitch::default(), CancellationToken::new());
         let descriptors = raise_descriptor_limit();
+        let own = Descriptors::reserved(descriptors, ADMIN_CONNECTIONS);
         let settings = ListenerSettings {
-            connections: Arc::new(Connections::new(ADMIN_CONNECTIONS, 0, descriptors, ClientAddress::new(Vec::new()))),
+            connections: Arc::new(Connections::new(0, 0, own, ClientAddress::new(Vec::new()))),
             reading: config.reading,
             paced: true,
             stuck_after: STUCK_AFTER,

@@ -35,7 +35,7 @@ options! {
     "MAX_SESSIONS_PER_DEVICE", "8", "sessions of one device of a user, 1 to 128; beyond it the oldest ends";
     "MAX_SESSIONS_PER_USER", "32", "sessions of a user over all devices and nodes, 1 to 128; beyond it the oldest ends, that of a party to a live call last";
     "MAX_SESSIONS", "50000", "transports of this node, whether they are sessions yet or not; beyond it handshakes get 503; 0: no limit (metric `signaling_limited_total{limit=\"sessions\"}`)";
-    "MAX_CONNECTIONS", "0", "connections to the public port; beyond it they are closed at once; 0, and never more: half of what `RLIMIT_NOFILE` leaves beside a reserve (`limit=\"connections\"`)";
+    "MAX_CONNECTIONS", "0", "connections to the public port; beyond it they are closed at once; 0, and never more: what `RLIMIT_NOFILE` leaves beside a reserve (1,536; fewer where there are few) (`limit=\"connections\"`)";
     "MAX_CONNECTIONS_PER_ADDRESS", "8192", "of these from one client address, at most half of all; proxies in `TRUSTED_PROXIES` and other nodes are exempt; 0: no limit (`limit=\"connections_of_address\"`)";
     "HANDSHAKES_PER_SECOND", "5000", "new sockets a second on this node at most; below it they are let in as the node keeps up, within 250 ms, wait up to 10 s, and get 503 then; 0: no limit at all (`limit=\"handshakes\"`)";
     "HANDSHAKES_PER_ADDRESS_PER_SECOND", "2000", "new sockets a second from one client address, else 503; 0: no limit (`limit=\"address\"`)";

@@ -1,4 +1,4 @@
-//! How many connections a port holds: a place for each, fewer places than descriptors, and not all for one address.
+//! How many connections a port holds: a place and a descriptor for each, and not all for one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use axum::http::HeaderMap;
 use parking_lot::Mutex;
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::ClientAddress;
+use super::descriptors::{Descriptor, Descriptors};
 use super::guests::{Guest, Guests};
 use super::reading::Reading;
 use super::unfinished::Unfinished;
@@ -21,30 +21,6 @@ use crate::telemetry::metrics::{self, Cut};
 pub const ADMIN_CONNECTIONS: usize = 256;
 /// Places of a port for `/api/` alone: whoever fills the public one takes none of them.
 pub const API_CONNECTIONS: usize = 512;
-/// Descriptors of a process without a limit: more than any node serves.
-const DESCRIPTORS_AT_MOST: u64 = 1_048_576;
-/// Descriptors for the admin port and that of `/api/`, the store, Laravel and files; a quarter where there are few.
-const RESERVE: u64 = 1024;
-
-/// Raises the limit of open descriptors to what the process may have, and returns it.
-pub fn raise_descriptor_limit() -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let before = limit;
-        limit.current = limit.maximum;
-        // Best effort: the node serves as many as it may.
-        if setrlimit(Resource::Nofile, limit).is_err() {
-            limit = before;
-        }
-    }
-    limit.current.unwrap_or(DESCRIPTORS_AT_MOST).min(DESCRIPTORS_AT_MOST)
-}
-
-/// How many connections `descriptors` carry: each may need a second one, to the node that it is relayed to.
-fn places_in(descriptors: u64) -> usize {
-    let reserve = RESERVE.min(descriptors / 4);
-    usize::try_from((descriptors - reserve) / 2).unwrap_or(usize::MAX).max(1)
-}
 
 /// The connections of a port.
 pub struct Connections {
@@ -57,6 +33,7 @@ pub struct Connections {
     guests: Guests,
     numbers: AtomicU64,
     addresses: ClientAddress,
+    descriptors: Arc<Descriptors>,
     pub(super) unfinished: Arc<Unfinished>,
 }
 
@@ -69,8 +46,8 @@ pub enum NoPlace {
 
 impl Connections {
     /// `asked` 0: as many as `descriptors` carry, which is the bound in any case.
-    pub fn new(asked: usize, per_address: usize, descriptors: u64, addresses: ClientAddress) -> Self {
-        let carried = places_in(descriptors);
+    pub fn new(asked: usize, per_address: usize, descriptors: Arc<Descriptors>, addresses: ClientAddress) -> Self {
+        let carried = descriptors.for_connections();
         let at_most = if asked == 0 { carried } else { asked.min(carried) };
         // No address has them all.
         let per_address = if per_address == 0 { 0 } else { per_address.min((at_most / 2).max(1)) };
@@ -82,6 +59,7 @@ impl Connections {
             guests: Guests::default(),
             numbers: AtomicU64::new(0),
             addresses,
+            descriptors,
             unfinished: Arc::default(),
         }
     }
@@ -108,6 +86,7 @@ impl Connections {
             address: Mutex::new(None),
             guest: OnceLock::new(),
             is_a_nodes: AtomicBool::new(false),
+            descriptor: self.descriptors.take(),
         };
         if let Some(address) = address {
             let mut by_address = self.by_address.lock();
@@ -118,12 +97,18 @@ impl Connections {
             *open += 1;
             *place.address.lock() = Some(address);
         }
-        if taken >= self.at_most {
-            // Those that were told to go take a moment; places are counted as if each were relayed.
-            if taken >= self.at_most + self.at_most / 4 || !self.guests.make_way(address) {
+        let are_scarce = self.descriptors.are_scarce();
+        if taken >= self.at_most || are_scarce {
+            // Those that were told to go take a moment.
+            if taken >= self.at_most + self.at_most / 4 {
                 return Err(NoPlace::Full);
             }
-            metrics::connection_cut(Cut::Displaced);
+            // One for itself, and one for what it may have passed on.
+            let gone = (0..=usize::from(are_scarce)).filter(|_| self.guests.make_way(address)).count();
+            (0..gone).for_each(|_| metrics::connection_cut(Cut::Displaced));
+            if gone == 0 || place.descriptor.is_none() {
+                return Err(NoPlace::Full);
+            }
         }
         Ok(place)
     }
@@ -137,6 +122,8 @@ pub struct Place {
     /// Its number among those that make way.
     guest: OnceLock<u64>,
     is_a_nodes: AtomicBool,
+    /// Absent only in a place that is refused.
+    descriptor: Option<Descriptor>,
 }
 
 impl Place {
@@ -214,16 +201,15 @@ mod tests {
 
     fn connections(asked: usize, per_address: usize, descriptors: u64) -> Arc<Connections> {
         let addresses = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap()]);
-        Arc::new(Connections::new(asked, per_address, descriptors, addresses))
+        Arc::new(Connections::new(asked, per_address, Descriptors::new(descriptors), addresses))
     }
 
     #[test]
-    fn connections_and_their_relays_leave_descriptors_over() {
-        for descriptors in [16, 256, 1024, 20_000, 262_144, DESCRIPTORS_AT_MOST] {
-            let places = connections(0, 0, descriptors).at_most() as u64;
-            assert!(2 * places + RESERVE.min(descriptors / 4) <= descriptors, "{places} of {descriptors}");
-            assert!(places >= descriptors / 3, "{places} of {descriptors}");
-            assert_eq!(connections(usize::MAX, 0, descriptors).at_most() as u64, places, "never more");
+    fn there_are_never_more_than_descriptors_carry() {
+        for descriptors in [16, 256, 1024, 20_000, 262_144] {
+            let carried = Descriptors::new(descriptors).for_connections();
+            assert_eq!(connections(0, 0, descriptors).at_most(), carried);
+            assert_eq!(connections(usize::MAX, 0, descriptors).at_most(), carried);
         }
         assert_eq!(connections(7, 0, 1024).at_most(), 7);
     }

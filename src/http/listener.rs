@@ -191,7 +191,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::http::ClientAddress;
+    use crate::http::{ClientAddress, Descriptors};
 
     /// As to a node that stood still: the request is there, and its client no longer, before anybody reads.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,7 +208,7 @@ mod tests {
         let see = async |State(sender): State<mpsc::UnboundedSender<Bytes>>, body: Bytes| sender.send(body).unwrap();
         let router = Router::new().route("/", post(see)).with_state(sender);
         let settings = ListenerSettings {
-            connections: Arc::new(Connections::new(0, 0, 1024, ClientAddress::new(Vec::new()))),
+            connections: Arc::new(Connections::new(0, 0, Descriptors::new(1024), ClientAddress::new(Vec::new()))),
             reading: ReadingTimes::default(),
             paced: true,
             stuck_after: Duration::from_secs(20),

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,6 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::admin::LONGEST;
+use super::descriptors::{CountingConnector, Descriptors};
 
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Shorter than a node keeps an idle connection: none ends under a request.
@@ -16,10 +18,20 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// Makes requests of other nodes.
 pub(super) fn client() -> Client<HttpConnector, Body> {
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector())
+}
+
+/// The same for what is passed on, with a descriptor for each connection.
+pub(super) fn counting_client(descriptors: Arc<Descriptors>) -> Client<CountingConnector, Body> {
+    let connector = CountingConnector { connector: connector(), descriptors };
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector)
+}
+
+fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(PATIENCE));
     connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector)
+    connector
 }
 
 /// Whether any of these nodes (addresses of `/ready`) says that the store took a write of it within this time. They are

@@ -349,7 +349,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::ClientAddress;
+    use crate::http::{ClientAddress, Descriptors};
 
     const MEGABYTE: usize = 1024 * 1024;
 
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn heads_that_do_not_end_are_their_senders() {
         let proxies = ClientAddress::new(vec!["10.0.0.0/8".parse().unwrap()]);
-        let connections = Arc::new(Connections::new(0, 0, 1024, proxies));
+        let connections = Arc::new(Connections::new(0, 0, Descriptors::new(1024), proxies));
         let held: Vec<_> = (0..17).map(|_| begin(&connections, "192.0.2.1", 1)).collect();
         assert_eq!(held.iter().filter(|(has_room, ..)| *has_room).count(), 16, "a share of them all");
         assert!(begin(&connections, "192.0.2.2", 1).0, "others have theirs");
@@ -381,7 +381,7 @@ mod tests {
     /// Also when it has begun before the one before it was answered.
     #[test]
     fn the_head_of_a_next_request_is_its_senders_too() {
-        let connections = Arc::new(Connections::new(0, 0, 1024, ClientAddress::new(Vec::new())));
+        let connections = Arc::new(Connections::new(0, 0, Descriptors::new(1024), ClientAddress::new(Vec::new())));
         let (_held, reading, place) = begin(&connections, "192.0.2.1", 0);
         for _ in 0..2 {
             reading.complete();

@@ -15,15 +15,15 @@ use axum::response::Response;
 use hmac::{Hmac, Mac};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use sha2::Sha256;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::descriptors::{CountingConnector, Descriptors};
 use super::handshake::parameter;
-use super::peers::client;
+use super::peers::counting_client;
 use super::pipe::pipe;
 use super::relayed::{Place, Relays};
 use super::sessions::{SessionName, SessionRequests};
@@ -43,9 +43,18 @@ const PROOF_LIFE: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 const OPEN_PACKET_LIMIT: usize = 64 * 1024;
 
+/// How this node reaches others.
+pub struct ToNodes {
+    /// Secrets that all nodes share.
+    pub keys: Vec<Vec<u8>>,
+    /// How long a poll may be held.
+    pub patience: Duration,
+    pub descriptors: Arc<Descriptors>,
+}
+
 pub struct Relay {
     signaling: Arc<Signaling>,
-    client: Client<HttpConnector, Body>,
+    client: Client<CountingConnector, Body>,
     /// The first signs, any verifies: nodes may be in the middle of a rotation.
     keys: Vec<Vec<u8>>,
     /// Longer than the longest poll, and than a websocket is silent while both its sides live.
@@ -62,22 +71,21 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// `keys` are secrets that all nodes share, `patience` is how long a poll may be held.
     pub fn new(
         signaling: Arc<Signaling>,
-        keys: Vec<Vec<u8>>,
-        patience: Duration,
+        to_nodes: ToNodes,
         own: Arc<OwnSessions>,
         requests: Arc<SessionRequests>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
+        let ToNodes { keys, patience, descriptors } = to_nodes;
         Self {
             signaling,
-            client: client(),
+            client: counting_client(Arc::clone(&descriptors)),
             keys,
             patience,
-            relays: Arc::default(),
+            relays: Arc::new(Relays::new(descriptors)),
             own,
             requests,
             turns_upgrades_away: AtomicBool::new(false),

@@ -11,10 +11,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::address::is_nobody;
+use super::descriptors::Descriptors;
 use crate::fairness::network_of;
 use crate::socket::EngineId;
 
-/// More are refused, and a load balancer asks another node.
+/// More are refused, and a load balancer asks another node; fewer where there are not twice as many descriptors.
 const AT_ONCE: usize = 20_000;
 /// What one session has while places are scarce: a poll, a post, a websocket, and one that its client has given up.
 const OF_A_SESSION: usize = 4;
@@ -23,8 +24,8 @@ const OF_A_BUSY_SESSION: usize = 64;
 /// A websocket that lived for so long belongs to a phone: transports of strangers end before.
 const A_STRANGER_LIVES: Duration = Duration::from_secs(45);
 
-#[derive(Default)]
 pub(super) struct Relays {
+    descriptors: Arc<Descriptors>,
     open: Mutex<Open>,
     websockets: AtomicUsize,
     settled: AtomicUsize,
@@ -39,9 +40,14 @@ struct Open {
 }
 
 impl Relays {
+    pub fn new(descriptors: Arc<Descriptors>) -> Self {
+        Self { descriptors, open: Mutex::default(), websockets: AtomicUsize::new(0), settled: AtomicUsize::new(0) }
+    }
+
     /// A place for what is passed on for a client and its session; absent where there is none for it.
     pub fn begin(self: &Arc<Self>, client: IpAddr, session: EngineId) -> Option<Place> {
-        self.begin_of(AT_ONCE, client, session)
+        let at_once = AT_ONCE.min(self.descriptors.at_most() / 2);
+        if self.descriptors.are_gone() { None } else { self.begin_of(at_once, client, session) }
     }
 
     fn begin_of(self: &Arc<Self>, at_once: usize, client: IpAddr, session: EngineId) -> Option<Place> {
@@ -150,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_address_keeps_nobody_else_out() {
-        let relays = Arc::new(Relays::default());
+        let relays = Arc::new(Relays::new(Descriptors::new(1024)));
         let held = taken(&relays, 16, "192.0.2.1");
         assert_eq!(held.len(), 8, "half of them where nobody else wants any");
         let others = taken(&relays, 16, "192.0.2.2");
@@ -164,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_network_of_many_addresses_keeps_nobody_else_out() {
-        let relays = Arc::new(Relays::default());
+        let relays = Arc::new(Relays::new(Descriptors::new(1024)));
         let held: Vec<_> = (0..100).flat_map(|n| taken(&relays, 16, &format!("2001:db8:1:{n:x}::"))).collect();
         assert_eq!(held.len(), 8);
         let unnamed: Vec<_> = (0..5).filter_map(|n| relays.begin_of(16, nobody(n), session(100 + n))).collect();
@@ -181,7 +187,7 @@ mod tests {
     /// Half a post is passed on until its whole comes, and a transport without a session may post as often as it likes.
     #[test]
     fn a_session_keeps_nobody_else_out() {
-        let relays = Arc::new(Relays::default());
+        let relays = Arc::new(Relays::new(Descriptors::new(1024)));
         let of = |number: usize, session: EngineId| {
             let address = format!("192.0.2.{}", number % 250).parse().unwrap();
             relays.begin_of(1000, address, session)

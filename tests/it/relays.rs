@@ -4,15 +4,24 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::harness::cluster::get;
+use crate::harness::phone::Profile;
 use crate::harness::phone::{initiate, unique, unique_call};
 use crate::harness::poller::Poller;
 use crate::harness::wanderer::Wanderer;
-use crate::harness::{Backend, Cluster};
+use crate::harness::{Backend, Cluster, Phone, until};
+use crate::processes::{Node, prefix};
+
+/// Longer than any of what is waited for takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Descriptors of a node that has few: it keeps a quarter for itself, and of the rest a quarter for what is passed on.
+const FEW: usize = 256;
 
 /// What lies between two nodes: passes bytes on until it freezes, and then closes nothing.
 struct Between {
@@ -151,4 +160,82 @@ async fn what_is_said_through_another_node_outlives_its_client() {
     assert_eq!(heard, (0..SAID as u64).map(Some).collect::<Vec<_>>());
     assert_eq!(bo.end(&id).await["success"], true);
     cluster.close().await;
+}
+
+/// A node with few descriptors, and another; phones have all of one address.
+async fn few_descriptors() -> (Node, Node) {
+    let prefix = prefix();
+    let variables = [
+        ("HANDSHAKES_PER_SECOND", "0"),
+        ("HANDSHAKES_PER_ADDRESS_PER_SECOND", "0"),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+    ];
+    let nodes = (Node::start_limited(&prefix, &variables, FEW), Node::start(&prefix, &variables));
+    until("both are ready", PATIENCE, async || {
+        get(nodes.0.admin, "/ready").await.0 == 200 && get(nodes.1.admin, "/ready").await.0 == 200
+    })
+    .await;
+    nodes
+}
+
+async fn is_well(node: &Node) {
+    assert_eq!(get(node.admin, "/live").await.0, 200);
+    until("it is ready", PATIENCE, async || get(node.admin, "/ready").await.0 == 200).await;
+    let open = node.descriptors();
+    assert!(open < FEW * 15 / 16, "{open} of {FEW} descriptors are open");
+}
+
+/// Phones that nothing is passed on for need one descriptor each: a node holds more than half of what its reserve leaves. What is
+/// passed on takes one beside them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_full_of_its_own_phones_passes_others_on() {
+    let (full, other) = few_descriptors().await;
+    let held = join_all((0..FEW * 7 / 16).map(|_| Phone::connect(full.public, Profile::of(&unique("own"))))).await;
+    let wanderers = held.iter().take(8).map(|callee| async {
+        // It asks either node in turn.
+        let id = unique_call();
+        let phone = Wanderer::open(vec![other.public, full.public], &unique("bo")).await;
+        phone.post(&format!("42{}", json!(["call:initiate", initiate(&id, &callee.user)]))).await;
+        assert_eq!(callee.expect("call:incoming").await["callId"], id);
+        assert_eq!(callee.reject(&id).await["success"], true);
+        assert_eq!(phone.expect("call:rejected").await["callId"], id);
+    });
+    join_all(wanderers).await;
+    held[0].completes_call(&held[1]).await;
+    is_well(&full).await;
+    drop(held);
+    until("their descriptors are free", PATIENCE, async || full.descriptors() < FEW / 4).await;
+}
+
+/// Whatever is passed on, phones and the store have theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_passed_on_does_not_use_up_the_descriptors() {
+    let (full, other) = few_descriptors().await;
+    let (ana, bo) = (Profile::of(&unique("ana")), Profile::of(&unique("bo")));
+    let phones = (Phone::connect(full.public, ana).await, Phone::connect(other.public, bo).await);
+    let mut polls = Vec::new();
+    for number in 0..FEW {
+        let address = format!("198.51.{}.{}", 100 + number / 200, number % 200);
+        let ask = async |node: &Node, sid: &str| {
+            let mut stream = TcpStream::connect(node.public).await.expect("a connection");
+            let target = format!("/socket.io/?EIO=4&transport=polling{sid}");
+            let head = format!("GET {target} HTTP/1.1\r\nhost: n\r\nx-forwarded-for: {address}\r\n\r\n");
+            // Whom the node turns away reads no head.
+            let _ = stream.write_all(head.as_bytes()).await;
+            stream
+        };
+        let mut opened = ask(&other, "").await;
+        let mut bytes = vec![0; 4096];
+        let length = opened.read(&mut bytes).await.expect("an open packet");
+        let packet = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        let sid = packet.split_once("\"sid\":\"").and_then(|(_, rest)| rest.split_once('"')).expect("an id").0;
+        polls.push(ask(&full, &format!("&sid={sid}")).await);
+    }
+    is_well(&full).await;
+    assert!(full.descriptors() > FEW / 2, "{} are used", full.descriptors());
+    phones.0.completes_call(&phones.1).await;
+    drop(polls);
+    until("their descriptors are free", PATIENCE, async || full.descriptors() < FEW / 4).await;
+    phones.1.completes_call(&phones.0).await;
 }
