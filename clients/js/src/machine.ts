@@ -13,7 +13,7 @@ export const CONSTANTS = {
   RING_GRACE_MS: 3_000,
   RING_MAX_MS: 185_000,
   VIDEO_MS: 30_000,
-  MISSING_MS: 15_000,
+  MISSING_MS: 3_000,
   RESTORED_MS: 60_000,
   PUSH_AGE_MS: 20_000,
   RETRY_MS: 1_000,
@@ -59,7 +59,7 @@ export interface CallRecord {
   restored: boolean;
   /** The server has spoken of it. */
   known: boolean;
-  /** Sessions that should have named it and did not: 1 once, 2 and the store is known to answer. */
+  /** 1: a session should have named it and did not. 2: the server could answer about it since, and the next is to name it. */
   missing: number;
   acceptedAt?: number;
   reason?: EndReason;
@@ -334,7 +334,7 @@ class Machine {
       case 'restored':
         return this.askOfRestored(call);
       case 'missing':
-        if (call.missing === 1 && call.phase !== 'ended' && status === 'ready') this.confirm(call);
+        if (call.missing && call.phase !== 'ended' && status === 'ready') this.confirm(call);
         return;
     }
   }
@@ -624,7 +624,7 @@ class Machine {
     if (command === 'watch') return this.watchAnswered(undefined);
     if (command === 'message') return this.messageUnanswered(number);
     const call = this.find(key);
-    if (call && command === 'confirm' && call.missing === 1) this.effects.push({ type: 'timer', name: `missing:${key}`, ms: C.MISSING_MS });
+    if (call && command === 'confirm' && call.missing) this.effects.push({ type: 'timer', name: `missing:${key}`, ms: C.MISSING_MS });
     if (call?.pending?.command === command && call.pending.tries === number) this.send(call, call.pending);
     if (call?.video?.command === command && call.video.tries === number) this.send(call, call.video);
   }
@@ -646,8 +646,7 @@ class Machine {
       // The call is over for this user, whatever had become of it.
       this.settle(call, error?.code === 'invalid_payload' ? { ok: false, error } : { ok: true });
     } else if (!error) {
-      call.known = true;
-      call.restored = false;
+      this.heardOf(call).restored = false;
       this.settle(call, { ok: true });
       if (call.phase === 'answering') this.activate(call, this.serverNow());
     } else if (error.code === 'invalid_state' && ack.state === 'active') {
@@ -674,7 +673,7 @@ class Machine {
 
   private dialAnswered(call: CallRecord, ack: Fields): void {
     if (ack.success === true || ack.useFcmFallback === true) {
-      call.known = true;
+      this.heardOf(call);
       call.byPush = ack.useFcmFallback === true;
       if (call.phase === 'calling') this.rings(call);
       return this.dialled(call);
@@ -711,18 +710,23 @@ class Machine {
     this.effects.push({ type: 'timer', name: `restored:${call.key}`, ms: C.RESTORED_MS });
   }
 
-  /** Any answer but `unavailable` says that the store is there; what the next session says of the call is believed. */
+  /** `unavailable` is the answer of a store that is away, or has not got back what it lost. After any other the next session
+   * has to name the call; where it does not, and the store is still there, it is believed lost. */
   private confirmed(call: CallRecord, ack: Fields): void {
     if (call.phase === 'ended') return;
     const { code, reason }: Partial<SignalingError> = ack.success === true ? {} : errorOf(ack);
-    // A caller is `not_a_participant` here, alive or not; when the server has forgotten the call he is told.
-    if (call.restored && code === 'invalid_state' && ack.state === 'ended') return this.end(call, reason ?? 'other');
-    if (call.restored && code === 'call_not_found') return this.end(call, 'lost');
-    if (call.missing !== 1) return;
+    if (code === 'invalid_state' && ack.state === 'ended') return this.end(call, reason ?? 'other');
+    if (!call.missing) {
+      // A caller is `not_a_participant` here, alive or not; when the server has forgotten the call he is told.
+      if (call.restored && code === 'call_not_found') this.end(call, 'lost');
+      return;
+    }
     if (code === 'unavailable' || code === 'internal' || code === 'rate_limited') {
+      call.missing = 1;
       this.effects.push({ type: 'timer', name: `missing:${call.key}`, ms: C.MISSING_MS });
       return;
     }
+    if (call.missing === 2) return this.end(call, 'lost');
     call.missing = 2;
     this.drop();
   }
@@ -801,7 +805,9 @@ class Machine {
         if (outgoing) this.heardOf(call).alerting = true;
         return;
       case 'call:accepted':
-        if (outgoing) this.activate(this.heardOf(call), numberOf(data.timestamp) ?? this.now);
+        // Told again to an active caller: the call is there.
+        if (call.role === 'caller') this.heardOf(call);
+        if (outgoing) this.activate(call, numberOf(data.timestamp) ?? this.now);
         return;
       case 'call:rejected':
         if (outgoing) this.end(call, 'rejected', text);
@@ -905,14 +911,12 @@ class Machine {
       const over = ended.get(call.key);
       if (call.key === liveKey) this.stillThere(call, live);
       else if (over) this.end(call, over);
-      else if (call.known && (liveKey || call.missing === 2)) this.end(call, 'lost');
-      else if (call.known) {
-        call.missing = 1;
-        this.effects.push({ type: 'timer', name: `missing:${call.key}`, ms: C.MISSING_MS });
-      }
+      else if (call.known && liveKey) this.end(call, 'lost');
+      else if (call.known && !call.missing) call.missing = 1;
     }
     for (const call of this.state.calls) {
       this.send(call, call.pending);
+      if (call.missing && call.phase !== 'ended') this.confirm(call);
       // How requests were answered is told again behind this event: said before that, a request would be taken for another.
       if (call.video?.command !== 'askVideo') this.send(call, call.video);
       else this.effects.push({ type: 'timer', name: `video:${call.key}`, ms: C.RETRY_MS });

@@ -21,7 +21,7 @@ internal object Constants {
     const val RING_GRACE_MS = 3_000L
     const val RING_MAX_MS = 185_000L
     const val VIDEO_MS = 30_000L
-    const val MISSING_MS = 15_000L
+    const val MISSING_MS = 3_000L
     const val RESTORED_MS = 60_000L
     const val PUSH_AGE_MS = 20_000L
     const val RETRY_MS = 1_000L
@@ -63,7 +63,8 @@ internal data class Pending(
  * @property video the word about video that the server has not answered yet
  * @property known the server has spoken of it
  * @property heard the order of the last message heard
- * @property missing sessions that should have named it and did not: 1 once, 2 and the store is known to answer
+ * @property missing 1: a session should have named it and did not; 2: the server could answer about it since, and the next is
+ *   to name it
  */
 internal data class CallRecord(
     val id: String,
@@ -379,7 +380,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             "ring" -> rungOut(call)
             "restored" -> askOfRestored(call)
             "missing" ->
-                if (call.missing == 1 && call.phase != Phase.ENDED && status == LinkStatus.READY) confirm(call)
+                if (call.missing > 0 && call.phase != Phase.ENDED && status == LinkStatus.READY) confirm(call)
         }
     }
 
@@ -680,7 +681,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             return watchAnswered(emptyMap(), SignalingError(ErrorCode.UNAVAILABLE, "no answer"))
         }
         val call = find(key) ?: return
-        if (command == "confirm" && call.missing == 1) effects += Effect.Timer("missing:$key", Constants.MISSING_MS)
+        if (command == "confirm" && call.missing > 0) effects += Effect.Timer("missing:$key", Constants.MISSING_MS)
         val pending = call.pending
         if (pending?.command?.word == command && pending.tries == number) send(call, call.pending)
         val video = call.video
@@ -705,8 +706,7 @@ private class Machine(val state: State, private val now: Long, private val rando
             command != "answer" ->
                 settle(call, if (error?.code == ErrorCode.INVALID_PAYLOAD) Outcome(error) else Outcome.OK)
             error == null -> {
-                call.known = true
-                call.restored = false
+                heardOf(call).restored = false
                 settle(call, Outcome.OK)
                 if (call.phase == Phase.ANSWERING) activate(call, serverNow())
             }
@@ -740,8 +740,7 @@ private class Machine(val state: State, private val now: Long, private val rando
     private fun dialAnswered(call: CallRecord, ack: Fields, error: SignalingError?) {
         val byPush = ack["useFcmFallback"] == true
         if (error == null || byPush) {
-            call.known = true
-            call.byPush = byPush
+            heardOf(call).byPush = byPush
             if (call.phase == Phase.CALLING) rings(call)
             return dialled(call)
         }
@@ -777,20 +776,24 @@ private class Machine(val state: State, private val now: Long, private val rando
         effects += Effect.Timer("restored:${call.key}", Constants.RESTORED_MS)
     }
 
-    /** Any answer but `unavailable` says that the store is there; what the next session says of the call is believed. */
+    /** `unavailable` is the answer of a store that is away, or has not got back what it lost. After any other the next session
+     * has to name the call; where it does not, and the store is still there, it is believed lost. */
     private fun confirmed(call: CallRecord, ack: Fields, error: SignalingError?) {
         if (call.phase == Phase.ENDED) return
-        if (call.restored) {
+        val isOver = error?.code == ErrorCode.INVALID_STATE && ack["state"] == "ended"
+        if (isOver) return end(call, error?.reason ?: EndReason.OTHER)
+        if (call.missing == 0) {
             // A caller is `not_a_participant` here, alive or not; when the server has forgotten the call he is told.
-            val isOver = error?.code == ErrorCode.INVALID_STATE && ack["state"] == "ended"
-            if (isOver) return end(call, error?.reason ?: EndReason.OTHER)
-            if (error?.code == ErrorCode.CALL_NOT_FOUND) return end(call, EndReason.LOST)
+            if (call.restored && error?.code == ErrorCode.CALL_NOT_FOUND) end(call, EndReason.LOST)
+            return
         }
-        if (call.missing != 1) return
         when (error?.code) {
-            ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED ->
+            ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED -> {
+                call.missing = 1
                 effects += Effect.Timer("missing:${call.key}", Constants.MISSING_MS)
+            }
             else -> {
+                if (call.missing == 2) return end(call, EndReason.LOST)
                 call.missing = 2
                 drop()
             }
@@ -866,7 +869,11 @@ private class Machine(val state: State, private val now: Long, private val rando
         val outgoing = call.role == Role.CALLER && call.phase != Phase.ACTIVE
         when (name) {
             "call:ringing" -> if (outgoing) heardOf(call).alerting = true
-            "call:accepted" -> if (outgoing) activate(heardOf(call), numberOf(data["timestamp"]) ?: now)
+            "call:accepted" -> {
+                // Told again to an active caller: the call is there.
+                if (call.role == Role.CALLER) heardOf(call)
+                if (outgoing) activate(call, numberOf(data["timestamp"]) ?: now)
+            }
             "call:rejected" -> if (outgoing) end(call, EndReason.REJECTED, text)
             "call:timeout" -> if (outgoing) end(call, EndReason.NO_ANSWER, text)
             "call:busy" -> if (outgoing) end(call, EndReason.BUSY, text)
@@ -956,15 +963,13 @@ private class Machine(val state: State, private val now: Long, private val rando
             when {
                 call.key == liveKey -> stillThere(call, live)
                 over != null -> end(call, over)
-                call.known && (liveKey != "" || call.missing == 2) -> end(call, EndReason.LOST)
-                call.known -> {
-                    call.missing = 1
-                    effects += Effect.Timer("missing:${call.key}", Constants.MISSING_MS)
-                }
+                call.known && liveKey != "" -> end(call, EndReason.LOST)
+                call.known && call.missing == 0 -> call.missing = 1
             }
         }
         for (call in state.calls) {
             send(call, call.pending)
+            if (call.missing > 0 && call.phase != Phase.ENDED) confirm(call)
             val video = call.video ?: continue
             // How requests were answered is told again behind this event: said before that, a request would be taken for
             // another.
