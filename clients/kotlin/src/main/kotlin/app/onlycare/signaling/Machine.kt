@@ -28,7 +28,7 @@ internal object Constants {
     const val RETRY_MAX_MS = 8_000L
     const val RESUME_MS = 2_000L
     const val RECONNECT_MS = 1_000L
-    const val RECONNECT_MAX_MS = 20_000L
+    const val RECONNECT_MAX_MS = 10_000L
     const val CLOCK_STEP_MS = 2_000L
     const val CLOCK_SAMPLES = 8
     const val CALLS_KEPT = 64
