@@ -1,6 +1,6 @@
 // Which alert wakes somebody, when, and how often: real causes, real nodes, the shipped rules and inhibitions at their own
 // pace. Takes twenty minutes, wants a release build for its fifty nodes, and is no part of `make ops`:
-// SIGNALING_BIN=target/release/onlycare-signaling node tests/ops/lab.mjs [minutes]
+// SIGNALING_BIN=target/release/onlycare-signaling node tests/ops/lab.mjs [minutes [cause ...]]
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -9,7 +9,8 @@ import { Cluster, Program, folder, freePort } from '../node/cluster.mjs';
 import { call, open } from './phones.mjs';
 import { root, tool } from './tools.mjs';
 
-const MINUTES = Number(process.argv[2] ?? 20);
+const [minutes = '20', ...chosen] = process.argv.slice(2);
+const MINUTES = Number(minutes);
 const FAULT_MS = 120_000;
 const PHONES = 40;
 const clusters = {};
@@ -45,7 +46,7 @@ const CAUSES = {
     nodes.pop().program.child.kill('SIGTERM');
   },
   async 'rolling-restart'({ nodes, another }) {
-    for (const place of [0, 1, 2]) {
+    for (const place of nodes.keys()) {
       const { name, program, admin } = nodes[place];
       program.child.kill('SIGTERM');
       await new Promise((done) => program.child.once('exit', done));
@@ -134,11 +135,17 @@ const WITH_LARAVEL = {
 /** What each of its nodes has of its own. */
 const APART = {
   'handshakes-refused': ['2', '2', '2'].map((limit) => ({ HANDSHAKES_PER_SECOND: limit })),
+  'rolling-restart': Array(12).fill({}),
   'redis-prefixes': ['a', 'b', 'c'].map((prefix) => ({ REDIS_PREFIX: prefix })),
   'no-redis': ['', '', ''].map((none) => ({ REDIS_URL: none })),
 };
 
-for (const name of Object.keys(CAUSES)) {
+const unknown = chosen.filter((name) => !CAUSES[name]);
+if (unknown.length || !(MINUTES > 2)) {
+  console.error(`lab: minutes, more than 2, and causes of: ${Object.keys(CAUSES).join(', ')}`);
+  process.exit(2);
+}
+for (const name of chosen.length ? chosen : Object.keys(CAUSES)) {
   const apart = APART[name] ?? [{}, {}, {}];
   const stand = WITH_LARAVEL[name] && (await laravel());
   const cluster = await Cluster.start([], { DRAIN_DELAY_SECS: '2', DRAIN_SECS: '5', ...WITH_LARAVEL[name]?.(stand.url) });
@@ -199,7 +206,7 @@ for (const cluster of Object.values(clusters)) {
 const wait = FAULT_MS - (Date.now() - started);
 await delay(Math.max(0, wait));
 say('the causes');
-for (const [name, cause] of Object.entries(CAUSES)) cause(clusters[name]).catch((error) => say(`${name}: ${error.stack}`));
+for (const [name, cluster] of Object.entries(clusters)) CAUSES[name](cluster).catch((error) => say(`${name}: ${error.stack}`));
 await delay(MINUTES * 60_000 - FAULT_MS);
 console.log('| cause | first page after | pages | alerts in them |\n| --- | --- | --- | --- |');
 for (const name of Object.keys(clusters)) {
