@@ -240,11 +240,16 @@ impl Reader {
         Some(settings)
     }
 
-    /// The value, or the content of the file that `<NAME>_FILE` names. An empty value counts as none.
+    /// The value. An empty one counts as none, and so does what Kubernetes and Docker say of a service called `api`, or `admin`.
+    fn given(&self, name: &str) -> Option<&str> {
+        let value = self.variables.get(name)?.trim();
+        let is_a_link = name.ends_with("_PORT") && value.starts_with("tcp://");
+        (!value.is_empty() && !is_a_link).then_some(value)
+    }
+
+    /// The value, or the content of the file that `<NAME>_FILE` names.
     fn raw(&mut self, name: &str) -> Option<String> {
-        let value = self.variables.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        // What Kubernetes and Docker say of a service called `api`, or `admin`.
-        let value = value.filter(|value| !(name.ends_with("_PORT") && value.starts_with("tcp://")));
+        let value = self.given(name).map(str::to_owned);
         let Some(path) = self.variables.get(&format!("{name}_FILE")) else { return value };
         if value.is_some() {
             self.errors.push(format!("{name} and {name}_FILE are both set"));
@@ -254,8 +259,7 @@ impl Reader {
 
     /// Whether the option has a value of its own.
     fn is_set(&self, name: &str) -> bool {
-        let given = self.variables.get(name).is_some_and(|value| !value.trim().is_empty());
-        given || self.variables.contains_key(&format!("{name}_FILE"))
+        self.given(name).is_some() || self.variables.contains_key(&format!("{name}_FILE"))
     }
 
     fn secret(&mut self, name: &'static str) -> Option<String> {

@@ -31,9 +31,7 @@ pub async fn noted(cluster: &Cluster, id: &str) {
 /// Waits until the stored call notes these absences, and who is absent has left.
 async fn absent(cluster: &Cluster, id: &str, are: impl Fn(&Call) -> bool) {
     let call = stored(cluster, id, "absent", are).await;
-    for party in [&call.caller, &call.callee].into_iter().filter(|party| party.absent_since.is_some()) {
-        cluster.has_left(party.user.as_str()).await;
-    }
+    cluster.absentees_have_left(&call).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

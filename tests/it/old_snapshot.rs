@@ -173,10 +173,7 @@ async fn both_absent(cluster: &Cluster, id: &str) {
         call.caller.absent_since.is_some() && call.callee.absent_since.is_some()
     })
     .await;
-    let call = load().await;
-    for party in [&call.caller, &call.callee] {
-        cluster.has_left(party.user.as_str()).await;
-    }
+    cluster.absentees_have_left(&load().await).await;
 }
 
 /// Both parties of a call lose the connection while the store is away, and it comes back with an old copy that has the call:

@@ -52,12 +52,9 @@ impl Dismissals {
     pub async fn send_away(self: &Arc<Self>, user: &UserId, reason: &str) -> Result<usize, StoreError> {
         let sessions = self.directory.sessions_of(user).await;
         let expires_at = self.node.now() + DISMISSAL_LIFE;
-        // Every node, also one that just started: it may remember a token of a phone that is elsewhere by now.
-        if !self.lease.look_again().await {
-            tracing::debug!("looking for nodes failed");
-        }
-        let with_sessions = sessions.iter().flatten().map(|session| session.node.clone());
-        let nodes: HashSet<NodeId> = self.members.others().into_iter().chain(with_sessions).collect();
+        // Every node: it may remember a token of a phone that is elsewhere by now.
+        let mut nodes = self.other_nodes().await;
+        nodes.extend(sessions.iter().flatten().map(|session| session.node.clone()));
         for node in nodes.into_iter().filter(|node| *node != self.node.id) {
             let body = Body::SendAway { user: user.clone() };
             self.messenger.post(node, expires_at, body).await;
@@ -66,6 +63,14 @@ impl Dismissals {
         let sessions = sessions?.len();
         tracing::info!(user = %Who(user), reason, sessions, "a user was sent away");
         Ok(sessions)
+    }
+
+    /// Also one that just started.
+    async fn other_nodes(&self) -> HashSet<NodeId> {
+        if !self.lease.look_again().await {
+            tracing::debug!("looking for nodes failed");
+        }
+        self.members.others().into_iter().collect()
     }
 
     /// Another node was told to send a user away.
@@ -93,10 +98,10 @@ impl Dismissals {
     /// Ends every session that came with a token which is no longer accepted, wherever it is.
     pub async fn revoke(self: &Arc<Self>, user: &UserId, token: TokenHash) {
         self.end_sessions_with(user, &token);
-        let nodes: HashSet<_> = match self.directory.sessions_of(user).await {
+        let nodes: HashSet<NodeId> = match self.directory.sessions_of(user).await {
             Ok(sessions) => sessions.into_iter().map(|session| session.node).collect(),
             // Said once: whoever may have one is told.
-            Err(_) => self.members.others().into_iter().collect(),
+            Err(_) => self.other_nodes().await,
         };
         for node in nodes.into_iter().filter(|node| *node != self.node.id) {
             let body = Body::Revoked { user: user.clone(), token };

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use onlycare_signaling::app::{App, Shared};
-use onlycare_signaling::call::{CallId, Timestamp, UserId};
+use onlycare_signaling::call::{Call, CallId, Timestamp, UserId};
 use onlycare_signaling::clock::Clock;
 use onlycare_signaling::config::Config;
 use serde_json::{Value, json};
@@ -169,6 +169,13 @@ impl Cluster {
             self.shared.sessions.sessions(&user).await.is_ok_and(|sessions| sessions.is_empty())
         })
         .await;
+    }
+
+    /// Waits until whom this stored call notes as absent has left.
+    pub async fn absentees_have_left(&self, call: &Call) {
+        for party in [&call.caller, &call.callee].into_iter().filter(|party| party.absent_since.is_some()) {
+            self.has_left(party.user.as_str()).await;
+        }
     }
 
     /// Waits until a line is free: a hang-up may be acknowledged a moment before.
