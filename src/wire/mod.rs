@@ -7,6 +7,9 @@ pub mod events;
 mod json;
 mod payload;
 
+#[cfg(test)]
+mod bytes_tests;
+
 pub use command::command_alone;
 pub use json::read_json;
 pub use payload::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate};

@@ -163,3 +163,52 @@ fn data(call: &Call, event: &WebhookEvent) -> Value {
     }
     Value::Object(data)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Push, RingDetails, events_so_far};
+
+    /// Further fields of an initiate that are named like the webhook's own.
+    const EXTRA: &str =
+        r#"{"balanceTime":"12:00","seq":"x","state":"y","reason":"z","none":null,"deep":{"b":[1,2.5,null]}}"#;
+
+    /// Calls in every state, as they are stored, and one that was told all of it.
+    fn calls() -> Vec<Call> {
+        let samples: serde_json::Value =
+            serde_json::from_str(include_str!("../../store/golden/versions.json")).unwrap();
+        let mut calls: Vec<Call> = serde_json::from_value(samples["call"].clone()).unwrap();
+        let stored: Vec<Call> = serde_json::from_str(include_str!("../../store/golden/call.json")).unwrap();
+        let mut told = stored[2].clone();
+        told.push = Push::Asked(Timestamp::from_millis(1_800_000_001_000));
+        told.rang_at = Some(Timestamp::from_millis(1_800_000_002_000));
+        told.caller = calls[0].caller.clone();
+        told.callee.reconnects = 1;
+        told.call_type = Some("video".into());
+        told.ring_details = Some(RingDetails {
+            channel_name: "c".into(),
+            agora_token: String::new(),
+            caller_name: "Ana \"A\"".into(),
+            extra: EXTRA.into(),
+        });
+        calls.extend(stored);
+        calls.push(told);
+        calls
+    }
+
+    /// Receivers verify a signature over these bytes, and store them.
+    #[test]
+    fn what_the_backend_is_told_keeps_its_bytes() {
+        let now = Timestamp::from_millis(1_800_000_001_234);
+        let mut told = Vec::new();
+        for call in calls() {
+            let all = events_so_far(&call).into_iter();
+            told.extend(all.map(|event| webhook(&call, &event, now).body));
+        }
+        let golden: Vec<&str> = include_str!("golden/webhooks.txt").lines().collect();
+        for (told, golden) in told.iter().zip(&golden) {
+            assert_eq!(told, golden);
+        }
+        assert_eq!(told.len(), golden.len());
+    }
+}
