@@ -21,7 +21,7 @@ use crate::telemetry::metrics::{self, Departure, Handshake, Limit, Timed};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{About, Who, carry};
 use crate::wire::acks::{self, RefusedAck};
-use crate::wire::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate, read_json};
+use crate::wire::{CONTAINERS, FieldError, Fields, drop_claims, read_command, read_initiate, read_json, read_users};
 
 /// The events that are never refused for one's own live call.
 const HANG_UPS: [&str; 4] = ["call:accept", "call:reject", "call:cancel", "call:end"];
@@ -311,8 +311,7 @@ async fn command(
     ack: Option<AckSender>,
     arrived: Duration,
 ) {
-    let read = Fields::new(payload).and_then(|fields| Ok((fields.call_id()?, fields.reason())));
-    let ((id, wire_id), reason) = match read {
+    let (id, wire_id, reason) = match Fields::new(payload).and_then(|fields| read_command(&fields)) {
         Ok(read) => read,
         Err(error) => {
             return refuse(session, ack, acks::invalid(&error));
@@ -352,7 +351,7 @@ async fn presence(
     payload: Option<Value>,
     ack: Option<AckSender>,
 ) {
-    let users = match Fields::new(payload).and_then(|fields| fields.users("userIds", MAX_SUBSCRIPTIONS)) {
+    let users = match Fields::new(payload).and_then(|fields| read_users(&fields)) {
         Ok(users) => users,
         Err(error) => {
             return refuse(session, ack, acks::invalid(&error));

@@ -7,8 +7,8 @@ use socketioxide::extract::AckSender;
 
 use super::SocketServer;
 use super::handlers::{answer, refuse};
-use crate::signaling::{MessageContent, Session};
-use crate::wire::{Fields, acks};
+use crate::signaling::Session;
+use crate::wire::{Fields, acks, read_message};
 
 pub(super) const EVENT: &str = "call:message";
 
@@ -18,13 +18,8 @@ pub(super) async fn relay(
     payload: Option<Value>,
     ack: Option<AckSender>,
 ) {
-    let read = Fields::new(payload).and_then(|fields| {
-        let content =
-            MessageContent { data: fields.data()?, keep: fields.optional_flag("keep")?, id: fields.message_id()? };
-        Ok((fields.call_id()?, content))
-    });
-    match read {
-        Ok(((id, wire_id), content)) => match server.signaling.phones.message(&session.actor(), &id, content).await {
+    match Fields::new(payload).and_then(|fields| read_message(&fields)) {
+        Ok((id, wire_id, content)) => match server.signaling.phones.message(&session.actor(), &id, content).await {
             Ok(handed) => answer(session, ack, &acks::handed(&wire_id, &handed)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),
         },

@@ -7,16 +7,14 @@ use socketioxide::extract::AckSender;
 
 use super::SocketServer;
 use super::handlers::{answer, refuse};
-use crate::call::Command;
 use crate::signaling::Session;
-use crate::wire::{Fields, acks};
+use crate::wire::{Fields, acks, read_switch};
 
 /// All of them.
 pub(super) const EVENTS: [&str; 5] =
     ["call:upgrade", "call:switchToVideo", "call:switch_to_video", "call:upgrade:response", "call:downgrade"];
 
-/// Asks the other side for video, answers it, or goes back to audio. Whom it concerns is in the record: of the payload
-/// only the call counts, and the answer.
+/// Asks the other side for video, answers it, or goes back to audio.
 pub(super) async fn switch(
     server: &Arc<SocketServer>,
     session: &Arc<Session>,
@@ -30,19 +28,7 @@ pub(super) async fn switch(
             _ => answer(session, ack, &acks::not_supported()),
         };
     }
-    let by = session.actor();
-    let read = Fields::new(payload).and_then(|fields| {
-        let (id, wire_id) = fields.call_id()?;
-        let command = match event {
-            "call:upgrade:response" => {
-                Command::AnswerVideo { by, accepted: fields.flag("accepted")?, reason: fields.reason() }
-            }
-            "call:downgrade" => Command::Downgrade { by },
-            _ => Command::RequestVideo { by },
-        };
-        Ok((id, wire_id, command))
-    });
-    match read {
+    match Fields::new(payload).and_then(|fields| read_switch(event, &fields, session.actor())) {
         Ok((id, wire_id, command)) => match server.signaling.phones.switch_type(&id, command).await {
             Ok(call) => answer(session, ack, &acks::done(&wire_id, &call)),
             Err(failure) => refuse(session, ack, acks::failed(&failure)),

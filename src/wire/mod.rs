@@ -6,10 +6,12 @@ mod command;
 pub mod events;
 mod json;
 mod payload;
+mod said;
 
 #[cfg(test)]
 mod bytes_tests;
 
 pub use command::command_alone;
 pub use json::read_json;
-pub use payload::{CONTAINERS, FieldError, Fields, drop_claims, read_initiate};
+pub use payload::{CONTAINERS, FieldError, Fields};
+pub use said::{drop_claims, read_command, read_initiate, read_message, read_switch, read_users};

@@ -2,11 +2,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{CallId, InvalidId, RingDetails, UserId};
-use crate::signaling::Initiate;
+use crate::call::{CallId, InvalidId, UserId};
 
 /// Further fields of an initiate in all, or the data of a message, as JSON.
-const EXTRA_LIMIT: usize = 4096;
+pub(super) const EXTRA_LIMIT: usize = 4096;
 /// A field that stands for itself.
 const TEXT_LIMIT: usize = 2048;
 /// Characters of a reason that are passed on.
@@ -63,12 +62,16 @@ impl Fields {
         }
     }
 
+    pub(super) fn into_object(self) -> Map<String, Value> {
+        self.0
+    }
+
     pub fn text(&self, name: &'static str) -> Result<&str, FieldError> {
         let text = self.0.get(name).and_then(Value::as_str).ok_or(FieldError::Missing(name))?;
         if text.len() > TEXT_LIMIT { Err(FieldError::TooLong(name)) } else { Ok(text) }
     }
 
-    fn filled(&self, name: &'static str) -> Result<&str, FieldError> {
+    pub(super) fn filled(&self, name: &'static str) -> Result<&str, FieldError> {
         self.text(name).and_then(|text| if text.is_empty() { Err(FieldError::Missing(name)) } else { Ok(text) })
     }
 
@@ -194,73 +197,5 @@ impl Fields {
     pub fn reason(&self) -> Option<String> {
         let text = self.optional_text("reason")?;
         Some(text.chars().take(REASON_LIMIT).collect())
-    }
-}
-
-/// Reads `call:initiate`. A call that the callee's ring screen could not show is refused here, complete or not at all.
-pub fn read_initiate(fields: Fields, caller: &UserId, caller_name: &str) -> Result<Initiate, FieldError> {
-    let (id, wire_id) = fields.call_id()?;
-    let receiver = fields.user("receiverId")?;
-    if receiver == *caller {
-        return Err(FieldError::OneselfCalled);
-    }
-    let call_type = fields.filled("callType")?.to_owned();
-    if !["AUDIO", "VIDEO"].iter().any(|known| known.eq_ignore_ascii_case(&call_type)) {
-        return Err(FieldError::CallType);
-    }
-    let ring_details = RingDetails {
-        channel_name: fields.filled("channelName")?.to_owned(),
-        agora_token: fields.text("agoraToken")?.to_owned(),
-        caller_name: caller_name.to_owned(),
-        extra: extra(fields.0)?,
-    };
-    Ok(Initiate { id, wire_id, receiver, call_type: Some(call_type), ring_details, ring_timeout: None, named: false })
-}
-
-/// Every further field, without nulls and without those that `call:incoming` sets itself.
-fn extra(mut fields: Map<String, Value>) -> Result<String, FieldError> {
-    const OWN: [&str; 8] =
-        ["callId", "callerId", "callerName", "receiverId", "callType", "channelName", "agoraToken", "timestamp"];
-    fields.retain(|name, _| name != "expiresInMs" && !OWN.contains(&name.as_str()));
-    drop_nulls(&mut fields);
-    if fields.is_empty() {
-        return Ok(String::new());
-    }
-    let text = Value::Object(fields).to_string();
-    if text.len() > EXTRA_LIMIT { Err(FieldError::TooMuchExtra) } else { Ok(text) }
-}
-
-/// What a phone may not say of a call for which the backend has spoken: how a ring is billed, joined or shown.
-const CLAIMS: [&str; 11] = [
-    "callid",
-    "callerid",
-    "callername",
-    "receiverid",
-    "calltype",
-    "channelname",
-    "agoratoken",
-    "timestamp",
-    "expiresinms",
-    "agoraappid",
-    "balancetime",
-];
-
-/// Takes from an initiate's further fields those, however they are spelled, that only the backend may fill in.
-pub fn drop_claims(ring_details: &mut RingDetails) {
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(&ring_details.extra) else { return };
-    fields.retain(|name, _| {
-        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-        !CLAIMS.contains(&plain.to_ascii_lowercase().as_str())
-    });
-    ring_details.extra = if fields.is_empty() { String::new() } else { Value::Object(fields).to_string() };
-}
-
-/// The app reads a JSON null in a text field as the text "null".
-fn drop_nulls(fields: &mut Map<String, Value>) {
-    fields.retain(|_, value| !value.is_null());
-    for value in fields.values_mut() {
-        if let Value::Object(inner) = value {
-            drop_nulls(inner);
-        }
     }
 }
