@@ -1,6 +1,7 @@
 //! A cluster of equal nodes through which phones ring each other. In reading order:
 //!
 //! - [`call`]: the rules of a call, pure
+//! - [`shapes`]: what fields of payloads look like, and webhooks
 //! - [`store`], [`bus`]: what nodes share, and how they reach each other
 //! - [`signaling`]: the use cases
 //! - [`socket`], [`http`]: the transports, for phones and for Laravel
@@ -21,6 +22,7 @@ mod fairness;
 pub mod fault_injection;
 pub mod http;
 pub mod laravel;
+pub mod shapes;
 pub mod shutdown;
 pub mod signaling;
 pub mod socket;

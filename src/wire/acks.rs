@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::FieldError;
+use super::answers::{
+    Ack, Busy, Done, HandedTo, Initiation, MessageHanded, NotSupported, PushInstead, Refused, Rings, Unsupported, Users,
+};
 use crate::call::{Call, ErrorCode, Refusal, UserId};
+use crate::shapes::{CallId, False, MessageOrder, Millis, True};
 use crate::signaling::{Failure, Handed, Initiated};
 use crate::telemetry::call_log;
 use crate::telemetry::metrics;
@@ -25,46 +29,47 @@ impl RefusedAck {
 }
 
 pub fn done(wire_id: &str, call: &Call) -> Value {
-    json!({"success": true, "callId": wire_id, "state": call.state.name()})
+    Ack::Done(Done { success: True, call_id: CallId(wire_id), state: (&call.state).into() }).body()
 }
 
 /// To whom a message was handed: nobody, where no device of the other side is there.
 pub fn handed(wire_id: &str, handed: &Handed) -> Value {
-    let mut ack = done(wire_id, &handed.call);
-    let to = json!({"userId": handed.to, "devices": handed.devices});
-    ack["handedTo"] = if handed.devices > 0 { json!([to]) } else { json!([]) };
-    ack["order"] = handed.order.into();
-    if handed.kept {
-        ack["kept"] = true.into();
-    }
-    if handed.again {
-        ack["repeat"] = true.into();
-    }
-    ack
+    let to = HandedTo { user_id: (&handed.to).into(), devices: handed.devices };
+    let ack = MessageHanded {
+        success: True,
+        call_id: CallId(wire_id),
+        state: (&handed.call.state).into(),
+        handed_to: if handed.devices > 0 { vec![to] } else { Vec::new() },
+        order: MessageOrder(handed.order),
+        kept: handed.kept.then_some(True),
+        repeat: handed.again.then_some(True),
+    };
+    Ack::Handed(ack).body()
 }
 
 /// Who is online of those asked for.
 pub fn presence(users: &[(UserId, bool)]) -> Value {
-    let users: Map<String, Value> = users.iter().map(|(user, online)| (user.to_string(), (*online).into())).collect();
-    json!({"success": true, "users": users})
+    let users = users.iter().map(|(user, online)| (user.to_string(), (*online).into())).collect();
+    Ack::Users(Users { success: True, users }).body()
 }
 
 pub fn initiated(wire_id: &str, answer: &Initiated) -> Value {
-    match answer {
+    let ack = match answer {
         Initiated::Ringing | Initiated::Settled(_) => {
-            json!({"success": true, "callId": wire_id, "message": "Call initiated successfully"})
+            Ack::Rings(Rings { success: True, call_id: CallId(wire_id), message: Initiation::Succeeded })
         }
         Initiated::Offline => {
-            json!({"success": false, "error": "User offline - FCM notification sent", "useFcmFallback": true})
+            let error = "User offline - FCM notification sent";
+            Ack::PushInstead(PushInstead { success: False, error, use_fcm_fallback: True })
         }
-        Initiated::Busy { ringing } => {
-            let mut ack = json!({"success": false, "error": "User is busy", "busy": true});
-            if let Some(ringing) = ringing {
-                ack["ringingCallId"] = ringing.as_str().into();
-            }
-            ack
-        }
-    }
+        Initiated::Busy { ringing } => Ack::Busy(Busy {
+            success: False,
+            error: "User is busy",
+            busy: True,
+            ringing_call_id: ringing.as_deref().map(CallId),
+        }),
+    };
+    ack.body()
 }
 
 pub fn failed(failure: &Failure) -> RefusedAck {
@@ -74,15 +79,14 @@ pub fn failed(failure: &Failure) -> RefusedAck {
         Failure::Unavailable => error("Service unavailable, please try again", failure.code()),
         Failure::Refused { refusal, call } => match refusal {
             Refusal::NotAParticipant => error("Not a participant of this call", failure.code()),
-            Refusal::InvalidState | Refusal::AnsweredElsewhere | Refusal::Over | Refusal::NotDue => {
-                let state = call.state.name();
-                let mut ack = error(&format!("Call is {state}"), failure.code());
-                ack.body["state"] = state.into();
-                if let Some(end) = call.end() {
-                    ack.body["reason"] = end.reason.name().into();
-                }
-                ack
-            }
+            Refusal::InvalidState | Refusal::AnsweredElsewhere | Refusal::Over | Refusal::NotDue => refused(
+                failure.code(),
+                Refused {
+                    state: Some((&call.state).into()),
+                    reason: call.end().map(|end| (&end.reason).into()),
+                    ..plain(&format!("Call is {}", call.state.name()), failure.code())
+                },
+            ),
         },
     }
 }
@@ -108,7 +112,7 @@ pub fn invalid_text(text: &str) -> RefusedAck {
 }
 
 pub fn not_supported() -> Value {
-    json!({"success": false, "error": "Not supported"})
+    Ack::NotSupported(NotSupported { success: False, error: Unsupported::NotSupported }).body()
 }
 
 pub fn contradicted() -> RefusedAck {
@@ -117,11 +121,20 @@ pub fn contradicted() -> RefusedAck {
 
 /// `wait` until the next is free.
 pub fn rate_limited(wait: Duration) -> RefusedAck {
-    let mut ack = error("Too many requests", ErrorCode::RateLimited);
-    ack.body["retryAfterMs"] = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1).into();
-    ack
+    let Millis(wait) = Millis::from(wait);
+    let code = ErrorCode::RateLimited;
+    refused(code, Refused { retry_after_ms: Some(Millis(wait.max(1))), ..plain("Too many requests", code) })
 }
 
 fn error(text: &str, code: ErrorCode) -> RefusedAck {
-    RefusedAck { code, body: json!({"success": false, "error": text, "code": code.name()}) }
+    refused(code, plain(text, code))
+}
+
+fn refused(code: ErrorCode, ack: Refused<'_>) -> RefusedAck {
+    RefusedAck { code, body: Ack::Refused(ack).body() }
+}
+
+/// A refusal that says no more than why.
+fn plain(text: &str, code: ErrorCode) -> Refused<'_> {
+    Refused { success: False, error: text, code: code.into(), state: None, reason: None, retry_after_ms: None }
 }

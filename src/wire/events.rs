@@ -1,85 +1,136 @@
 //! The wire events towards phones: names and fields of docs/protocol.md 4.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::call::{Call, Notification, Role, Timestamp, UserId};
-use crate::signaling::Ready;
-use crate::signaling::{DirectEvent, Message};
+use super::heard::{
+    AboutCall, Accepted, BackToAudio, Ended, Incoming, LiveCall, Message as Said, NoAnswer, PastCall,
+    Ready as Greeting, Ringing, Timeout, Told, VideoAnswered, VideoAsked,
+};
+use super::said::RING_FIELDS;
+use super::table::heard_events;
+use crate::call::{Call, Notification, RingDetails, Timestamp, UserId};
+use crate::shapes::{CallId, CallType, MessageId, MessageOrder, Millis, Presence, Time, True, payload};
+use crate::signaling::{DirectEvent, Message, Ready, ReadyCall};
 
 /// An event's name and payload.
 pub type WireEvent<'a> = (&'a str, Value);
 
+heard_events! {
+    /// To the session that connected.
+    "session:ready" => Ready(Greeting<'a>),
+        r#"{"sessionId": "a2fe86ad2f1c4e0c9e4c8f6a51f0d3b7", "serverTime": 1795368390826,
+        "call": {"callId": "CALL_17642", "role": "callee", "state": "ringing", "peerId": "USR_1001",
+        "callType": "VIDEO", "expiresInMs": 29886},
+        "ended": [{"callId": "CALL_17601", "reason": "hung_up", "endedAt": 1795367790112}]}"#,
+        r#"{"sessionId": "a2fe86ad2f1c4e0c9e4c8f6a51f0d3b7", "serverTime": 1795368390826, "ended": []}"#;
+    /// To every device of the callee. With `acks` it asks for an acknowledgement.
+    "call:incoming" => Incoming(Incoming<'a>),
+        r#"{"callId": "CALL_17642", "callerId": "USR_1001", "callerName": "Ana", "callType": "VIDEO",
+        "channelName": "channel-17642", "agoraToken": "006a", "agoraAppId": "app",
+        "timestamp": 1795368390715, "expiresInMs": 29997}"#;
+    /// To every device of the caller: a device of the callee has confirmed.
+    "call:ringing" => Ringing(Ringing<'a>),
+        r#"{"callId": "CALL_17642", "timestamp": 1795368390790}"#;
+    /// To every device of the caller.
+    "call:accepted" => Accepted(Accepted<'a>),
+        r#"{"callId": "CALL_17642", "receiverId": "USR_1002", "timestamp": 1795368390931}"#;
+    /// To every device of the caller.
+    "call:rejected" => Rejected(Told<'a>),
+        r#"{"callId": "CALL_17642", "reason": "User declined", "timestamp": 1795368394715}"#;
+    /// To devices of the callee.
+    "call:cancelled" => Cancelled(Told<'a>),
+        r#"{"callId": "CALL_17642", "reason": "Answered elsewhere", "timestamp": 1795368390931}"#;
+    /// To the other party, and the device in the call if another of its user ended it.
+    "call:ended" => Ended(Ended<'a>),
+        r#"{"callId": "CALL_17642", "reason": "Remote user ended call", "endedBy": "USR_1001",
+        "durationMs": 61227, "timestamp": 1795368452158}"#;
+    /// To every device of the caller.
+    "call:timeout" => Timeout(Timeout<'a>),
+        r#"{"callId": "CALL_17642", "reason": "No answer"}"#;
+    /// To the session that initiated.
+    "call:busy" => Busy(AboutCall<'a>),
+        r#"{"callId": "CALL_17642"}"#;
+    /// To the session that rejected.
+    "call:reject:confirmed" => RejectConfirmed(AboutCall<'a>),
+        r#"{"callId": "CALL_17642"}"#;
+    /// To every device of the other party.
+    "call:message" => Message(Said<'a>),
+        r#"{"callId": "CALL_17642", "senderId": "USR_1001", "messageId": "m1",
+        "data": {"type": "chat", "text": "Two minutes, please"}, "timestamp": 1795368390715,
+        "order": 1795368390715000, "kept": true}"#;
+    /// The other side asks for video.
+    "call:upgrade:request" => VideoAsked(VideoAsked<'a>),
+        r#"{"callId": "CALL_17642", "senderId": "USR_1001", "timestamp": 1795368400715, "expiresInMs": 30000}"#;
+    /// How the own request for video was answered.
+    "call:upgrade:response" => VideoAnswered(VideoAnswered<'a>),
+        r#"{"callId": "CALL_17642", "accepted": true, "timestamp": 1795368405120}"#,
+        r#"{"callId": "CALL_17642", "accepted": false, "reason": "No answer", "timestamp": 1795368420715}"#;
+    /// The other side went back to audio.
+    "call:downgraded" => BackToAudio(BackToAudio<'a>),
+        r#"{"callId": "CALL_17642", "senderId": "USR_1001", "timestamp": 1795368430715}"#;
+    /// To sessions that subscribed.
+    "user:online" => Online(Presence<'a>),
+        r#"{"userId": "USR_1002", "timestamp": 1795368390715}"#;
+    /// To sessions that subscribed, 3 s after the last connection went.
+    "user:offline" => Offline(Presence<'a>),
+        r#"{"userId": "USR_1002", "timestamp": 1795368390715}"#;
+}
+
 /// What is said about a call, as the phone reads it.
 pub fn call_event(call: &Call, notification: &Notification, now: Timestamp, repeat: bool) -> WireEvent<'static> {
-    let id = call.wire_id.as_str();
-    let timestamp = now.as_millis();
-    match notification {
-        Notification::Incoming => ("call:incoming", incoming(call, now)),
-        Notification::Ringing => ("call:ringing", json!({"callId": id, "timestamp": timestamp})),
+    let (call_id, timestamp) = (CallId(&call.wire_id), now.into());
+    let event = match notification {
+        Notification::Incoming => return incoming(call, now),
+        Notification::Ringing => Event::Ringing(Ringing { call_id, timestamp }),
         Notification::Accepted => {
-            let mut payload = json!({"callId": id, "timestamp": timestamp, "receiverId": call.callee.user});
-            if repeat {
-                payload["repeat"] = true.into();
-            }
-            ("call:accepted", payload)
+            let receiver_id = (&call.callee.user).into();
+            Event::Accepted(Accepted { call_id, timestamp, receiver_id, repeat: repeat.then_some(true) })
         }
-        Notification::Rejected { reason } => {
-            ("call:rejected", json!({"callId": id, "reason": reason, "timestamp": timestamp}))
-        }
-        Notification::Cancelled { reason } => {
-            ("call:cancelled", json!({"callId": id, "reason": reason, "timestamp": timestamp}))
-        }
+        Notification::Rejected { reason } => Event::Rejected(Told { call_id, reason, timestamp }),
+        Notification::Cancelled { reason } => Event::Cancelled(Told { call_id, reason, timestamp }),
         Notification::Ended { reason, by, duration } => {
-            let mut payload = json!({"callId": id, "reason": reason, "timestamp": timestamp});
-            if let Some(by) = by {
-                payload["endedBy"] = by.as_str().into();
-            }
-            if let Some(duration) = duration {
-                payload["durationMs"] = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into();
-            }
-            ("call:ended", payload)
+            let (ended_by, duration_ms) = (by.as_ref().map(Into::into), duration.map(Millis::from));
+            Event::Ended(Ended { call_id, reason, timestamp, ended_by, duration_ms })
         }
-        Notification::Timeout => ("call:timeout", json!({"callId": id, "reason": "No answer"})),
-        Notification::Busy => busy(id),
-        Notification::UpgradeRequest { by, until, .. } => {
-            let left = u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX);
-            let payload = json!({"callId": id, "senderId": by, "timestamp": timestamp, "expiresInMs": left});
-            ("call:upgrade:request", payload)
-        }
+        Notification::Timeout => Event::Timeout(Timeout { call_id, reason: NoAnswer::NoAnswer }),
+        Notification::Busy => Event::Busy(AboutCall { call_id }),
+        Notification::UpgradeRequest { by, until, .. } => Event::VideoAsked(VideoAsked {
+            call_id,
+            sender_id: by.into(),
+            timestamp,
+            expires_in_ms: until.since(now).into(),
+        }),
         Notification::UpgradeResponse { accepted, reason, .. } => {
-            let mut payload = json!({"callId": id, "accepted": accepted, "timestamp": timestamp});
-            if let Some(reason) = reason {
-                payload["reason"] = reason.as_str().into();
-            }
-            ("call:upgrade:response", payload)
+            Event::VideoAnswered(VideoAnswered { call_id, accepted: *accepted, timestamp, reason: reason.as_deref() })
         }
         Notification::Downgraded { by, .. } => {
-            ("call:downgraded", json!({"callId": id, "senderId": by, "timestamp": timestamp}))
+            Event::BackToAudio(BackToAudio { call_id, sender_id: by.into(), timestamp })
         }
-    }
+    };
+    event.on_wire()
 }
 
 pub fn busy(call_id: &str) -> WireEvent<'static> {
-    ("call:busy", json!({"callId": call_id}))
+    Event::Busy(AboutCall { call_id: CallId(call_id) }).on_wire()
 }
 
 pub fn reject_confirmed(call_id: &str) -> WireEvent<'static> {
-    ("call:reject:confirmed", json!({"callId": call_id}))
+    Event::RejectConfirmed(AboutCall { call_id: CallId(call_id) }).on_wire()
 }
 
 pub fn presence_event(user: &UserId, online: bool, now: Timestamp) -> WireEvent<'static> {
-    let name = if online { "user:online" } else { "user:offline" };
-    (name, json!({"userId": user, "timestamp": now.as_millis()}))
+    let presence = Presence::new(user, now);
+    if online { Event::Online(presence).on_wire() } else { Event::Offline(presence).on_wire() }
 }
 
 pub fn direct_event(event: &DirectEvent, now: Timestamp) -> WireEvent<'_> {
-    let timestamp = now.as_millis();
+    let timestamp = now.into();
     match event {
         DirectEvent::Cancelled { call_id, reason } => {
-            ("call:cancelled", json!({"callId": call_id, "reason": reason, "timestamp": timestamp}))
+            Event::Cancelled(Told { call_id: CallId(call_id), reason, timestamp }).on_wire()
         }
         DirectEvent::Rejected { call_id, reason } => {
-            ("call:rejected", json!({"callId": call_id, "reason": reason, "timestamp": timestamp}))
+            Event::Rejected(Told { call_id: CallId(call_id), reason, timestamp }).on_wire()
         }
         DirectEvent::Message(message) => message_event(message, now),
         DirectEvent::App { event, data } => (event, data.clone()),
@@ -89,77 +140,61 @@ pub fn direct_event(event: &DirectEvent, now: Timestamp) -> WireEvent<'_> {
 /// What the other side said, with the time at which it did.
 pub fn message_event(message: &Message, now: Timestamp) -> WireEvent<'static> {
     // An order counts microseconds; an older node gives none.
-    let said_at = if message.order > 0 { message.order / 1000 } else { now.as_millis() };
-    let mut payload = json!({
-        "callId": message.call_id,
-        "senderId": message.sender,
-        "data": message.data,
-        "timestamp": said_at,
-    });
-    if message.order > 0 {
-        payload["order"] = message.order.into();
-    }
-    if let Some(id) = &message.id {
-        payload["messageId"] = id.as_str().into();
-    }
-    if message.keep {
-        payload["kept"] = true.into();
-    }
-    ("call:message", payload)
+    let order = Some(message.order).filter(|order| *order > 0);
+    let said = Said {
+        call_id: CallId(&message.call_id),
+        sender_id: (&message.sender).into(),
+        data: &message.data,
+        timestamp: order.map_or(now.into(), |order| Time::from_millis(order / 1000)),
+        order: order.map(MessageOrder),
+        message_id: message.id.as_deref().map(MessageId),
+        kept: message.keep.then_some(True),
+    };
+    Event::Message(said).on_wire()
 }
 
 pub fn ready_event(ready: &Ready) -> WireEvent<'static> {
-    let ended: Vec<Value> = ready
-        .ended
-        .iter()
-        .map(|outcome| {
-            json!({
-                "callId": outcome.wire_id,
-                "reason": outcome.reason,
-                "endedAt": outcome.ended_at.as_millis(),
-            })
-        })
-        .collect();
-    let mut payload = json!({
-        "sessionId": ready.session_id,
-        "serverTime": ready.server_time.as_millis(),
-        "ended": ended,
+    let ended = ready.ended.iter().map(|outcome| PastCall {
+        call_id: CallId(&outcome.wire_id),
+        reason: &outcome.reason,
+        ended_at: outcome.ended_at.into(),
     });
-    if let Some(call) = &ready.call {
-        let role = match call.role {
-            Role::Caller => "caller",
-            Role::Callee => "callee",
-        };
-        let mut snapshot = json!({"callId": call.wire_id, "role": role, "state": call.state, "peerId": call.peer});
-        if let Some(call_type) = &call.call_type {
-            snapshot["callType"] = call_type.as_str().into();
-        }
-        if let Some(expires_in_ms) = call.expires_in_ms {
-            snapshot["expiresInMs"] = expires_in_ms.into();
-        }
-        payload["call"] = snapshot;
-    }
-    ("session:ready", payload)
+    let greeting = Greeting {
+        session_id: &ready.session_id,
+        server_time: ready.server_time.into(),
+        ended: ended.collect(),
+        call: ready.call.as_ref().map(live),
+    };
+    Event::Ready(greeting).on_wire()
 }
 
-fn incoming(call: &Call, now: Timestamp) -> Value {
-    let ring_details = call.ring_details.clone().unwrap_or_default();
-    let further: Map<String, Value> = serde_json::from_str(&ring_details.extra).unwrap_or_default();
-    let mut payload = json!({
-        "callId": call.wire_id,
-        "callerId": call.caller.user,
-        "callerName": ring_details.caller_name,
-        "callType": call.call_type,
-        "channelName": ring_details.channel_name,
-        "agoraToken": ring_details.agora_token,
-        "timestamp": now.as_millis(),
-        "expiresInMs": call.rings_for_ms(now),
-    });
-    for (name, value) in further {
-        // Own fields win.
-        if payload.get(&name).is_none() {
-            payload[name] = value;
-        }
+fn live(call: &ReadyCall) -> LiveCall<'_> {
+    LiveCall {
+        call_id: CallId(&call.wire_id),
+        role: call.role.into(),
+        state: (&call.state).into(),
+        peer_id: (&call.peer).into(),
+        call_type: call.call_type.as_deref().map(CallType),
+        expires_in_ms: call.expires_in_ms.map(Millis),
     }
-    payload
+}
+
+fn incoming(call: &Call, now: Timestamp) -> WireEvent<'static> {
+    let unknown = RingDetails::default();
+    let ring_details = call.ring_details.as_ref().unwrap_or(&unknown);
+    let mut further: Map<String, Value> = serde_json::from_str(&ring_details.extra).unwrap_or_default();
+    // Own fields win.
+    further.retain(|name, _| !RING_FIELDS.contains(&name.as_str()));
+    let incoming = Incoming {
+        call_id: CallId(&call.wire_id),
+        caller_id: (&call.caller.user).into(),
+        caller_name: &ring_details.caller_name,
+        call_type: call.call_type.as_deref().map(CallType),
+        channel_name: &ring_details.channel_name,
+        agora_token: &ring_details.agora_token,
+        timestamp: now.into(),
+        expires_in_ms: Millis(call.rings_for_ms(now)),
+        further,
+    };
+    Event::Incoming(incoming).on_wire()
 }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 /// Module, and what it may name of `crate::`.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("call", &["call"]),
+    ("shapes", &["shapes", "call"]),
     ("clock", &["call"]),
     ("fault_injection", &[]),
     ("store", &["store", "call", "clock", "fault_injection", "telemetry"]),
     ("bus", &["bus", "call", "clock", "telemetry"]),
-    ("signaling", &["signaling", "call", "clock", "fault_injection", "store", "bus", "telemetry"]),
-    ("wire", &["wire", "signaling", "call", "telemetry"]),
+    ("signaling", &["signaling", "call", "shapes", "clock", "fault_injection", "store", "bus", "telemetry"]),
+    ("wire", &["wire", "signaling", "call", "shapes", "telemetry"]),
     ("socket", &["socket", "wire", "signaling", "call", "clock", "fairness", "telemetry"]),
     (
         "http",
@@ -30,7 +31,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("fred::", &["store/redis", "bus/redis.rs", "app.rs", "app/shared.rs"]),
     ("socketioxide::", &["socket/", "app.rs"]),
     ("axum::", &["http/", "app.rs", "app/admin.rs"]),
-    ("utoipa", &["http/"]),
+    ("utoipa", &["http/", "shapes/", "wire/"]),
     ("reqwest::", &["laravel/", "webhook/", "telemetry/trace/"]),
     ("opentelemetry", &["telemetry/trace/"]),
     (

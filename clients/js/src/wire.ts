@@ -1,31 +1,31 @@
 // Generated from web/asyncapi.json by scripts/wire-types.mjs.
 
-/** `CALL_17` and `17` are one call. An event names it as it was initiated. */
-export type CallId = string;
-
 /** `USR_USR_1001` is read as `USR_1001`. */
 export type UserId = string;
 
-/** Milliseconds since the epoch, by the server's clock. */
-export type Time = number;
-
-/** The sender's own name for a message: the same again is the same message. */
-export type MessageId = string;
-
-/** Rises with each message of its sender, over calls and reconnects. */
-export type MessageOrder = number;
-
-/** Milliseconds. */
-export type Duration = number;
+/** `CALL_17` and `17` are one call. An event names it as it was initiated. */
+export type CallId = string;
 
 /** `AUDIO` or `VIDEO` in any letter case, passed on unchanged. */
 export type CallType = string;
 
-/** CallStateName. */
-export type CallStateName = 'trying' | 'ringing' | 'active' | 'ended';
+/** The sender's own name for a message: the same again is the same message. */
+export type MessageId = string;
+
+/** Milliseconds since the epoch, by the server's clock. */
+export type Time = number;
 
 /** Why a call ended; `other` for a reason that only a newer node knows. */
 export type ServerReason = 'cancelled' | 'superseded' | 'caller_gone' | 'rejected' | 'no_answer' | 'busy' | 'hung_up' | 'lost' | 'max_duration' | 'other';
+
+/** CallStateName. */
+export type CallStateName = 'trying' | 'ringing' | 'active' | 'ended';
+
+/** Milliseconds. */
+export type Duration = number;
+
+/** Rises with each message of its sender, over calls and reconnects. */
+export type MessageOrder = number;
 
 /** Why an event was refused. */
 export type ServerCode = 'invalid_payload' | 'not_a_participant' | 'call_not_found' | 'invalid_state' | 'rate_limited' | 'unavailable';
@@ -77,6 +77,12 @@ export interface SendMessage {
   [further: string]: unknown;
 }
 
+/** UserIds. */
+export interface UserIds {
+  userIds: UserId[];
+  [further: string]: unknown;
+}
+
 /** Whom it concerns is in the call's record; what else the app sends is passed over. */
 export interface AskForVideo {
   callId: CallId;
@@ -101,10 +107,29 @@ export interface AnswerVideo {
   [further: string]: unknown;
 }
 
-/** UserIds. */
-export interface UserIds {
-  userIds: UserId[];
-  [further: string]: unknown;
+/** PastCall. */
+export interface PastCall {
+  callId: CallId;
+  reason: ServerReason;
+  endedAt: Time;
+}
+
+/** The user's live call. `expiresInMs` only while it rings. */
+export interface LiveCall {
+  callId: CallId;
+  role: 'caller' | 'callee';
+  state: CallStateName;
+  peerId: UserId;
+  callType?: CallType;
+  expiresInMs?: Duration;
+}
+
+/** Ready. */
+export interface Ready {
+  sessionId: string;
+  serverTime: Time;
+  ended: PastCall[];
+  call?: LiveCall;
 }
 
 /** With the further fields of the initiate. */
@@ -129,8 +154,8 @@ export interface Ringing {
 /** Accepted. */
 export interface Accepted {
   callId: CallId;
-  receiverId: UserId;
   timestamp: Time;
+  receiverId: UserId;
   /** Said once more, for apps without `acks`. */
   repeat?: boolean;
 }
@@ -188,9 +213,9 @@ export interface VideoAsked {
 export interface VideoAnswered {
   callId: CallId;
   accepted: boolean;
+  timestamp: Time;
   /** Why not. */
   reason?: string;
-  timestamp: Time;
 }
 
 /** BackToAudio. */
@@ -198,31 +223,6 @@ export interface BackToAudio {
   callId: CallId;
   senderId: UserId;
   timestamp: Time;
-}
-
-/** The user's live call. `expiresInMs` only while it rings. */
-export interface LiveCall {
-  callId: CallId;
-  role: 'caller' | 'callee';
-  state: CallStateName;
-  peerId: UserId;
-  callType?: CallType;
-  expiresInMs?: Duration;
-}
-
-/** PastCall. */
-export interface PastCall {
-  callId: CallId;
-  reason: ServerReason;
-  endedAt: Time;
-}
-
-/** Ready. */
-export interface Ready {
-  sessionId: string;
-  serverTime: Time;
-  call?: LiveCall;
-  ended: PastCall[];
 }
 
 /** Presence. */
@@ -246,13 +246,13 @@ export interface MessageHanded {
   success: true;
   callId: CallId;
   state: CallStateName;
-  order: MessageOrder;
-  kept?: true;
-  repeat?: true;
   handedTo: {
     userId: UserId;
     devices: number;
   }[];
+  order: MessageOrder;
+  kept?: true;
+  repeat?: true;
 }
 
 /** Rings. */
@@ -302,6 +302,10 @@ export interface NotSupported {
 
 /** Bill by `talkMs`. `call.push_required` carries what the ring screen needs besides. */
 export interface WebhookCall {
+  callerName?: string;
+  channelName?: string;
+  agoraToken?: string;
+  expiresAt?: Time;
   callId: CallId;
   seq: number;
   state: CallStateName;
@@ -311,8 +315,13 @@ export interface WebhookCall {
   createdAt: Time;
   ringingAt?: Time;
   acceptedAt?: Time;
+  /** The type before, of `call.upgraded` and `call.downgraded`. */
+  from?: string;
+  /** The type from `at` on. */
+  to?: string;
+  at?: Time;
+  by?: UserId;
   endedAt?: Time;
-  expiresAt?: Time;
   reason?: ServerReason;
   /** The sender's words. */
   text?: string;
@@ -326,17 +335,8 @@ export interface WebhookCall {
   callerAwayMs?: Duration;
   receiverReconnects?: number;
   receiverAwayMs?: Duration;
-  absentSince?: Time;
-  /** The type before, of `call.upgraded` and `call.downgraded`. */
-  from?: string;
-  /** The type from `at` on. */
-  to?: string;
-  at?: Time;
-  by?: UserId;
   endedBy?: UserId;
-  callerName?: string;
-  channelName?: string;
-  agoraToken?: string;
+  absentSince?: Time;
   [further: string]: unknown;
 }
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
-
-use crate::call::{Call, Role, Timestamp, UserId, WebhookEvent, WebhookEventKind, callbacks, events};
+use crate::call::{Call, Timestamp, UserId, WebhookEvent, WebhookEventKind, callbacks, events};
+use crate::shapes::{webhook_of_call, webhook_of_presence};
 use crate::signaling::node::NodeContext;
 use crate::store::{OutboxMessage, Queue, WakeUp};
 use crate::telemetry::metrics;
@@ -52,8 +51,6 @@ impl OutboxMessages {
     /// A user came or went.
     pub fn of_presence(&self, user: &UserId, online: bool) -> OutboxMessage {
         let now = self.node.now();
-        let kind = if online { "user.online" } else { "user.offline" };
-        let data = json!({"userId": user, "timestamp": now.as_millis()});
         OutboxMessage {
             id: format!("msg_{:032x}", rand::random::<u128>()),
             queue: Queue::Events,
@@ -61,7 +58,7 @@ impl OutboxMessages {
             at: now,
             due: now,
             until: Some(now + PRESENCE_LIFE),
-            body: json!({"type": kind, "timestamp": now.rfc3339(), "data": data}).to_string(),
+            body: webhook_of_presence(user, online, now).to_string(),
         }
     }
 
@@ -76,11 +73,6 @@ impl OutboxMessages {
 
 fn webhook(call: &Call, event: &WebhookEvent, now: Timestamp) -> OutboxMessage {
     let push = event.kind == WebhookEventKind::PushRequired;
-    let body = json!({
-        "type": event.kind.name(),
-        "timestamp": event.at.rfc3339(),
-        "data": data(call, event),
-    });
     OutboxMessage {
         id: call.outbox_id("msg", event.seq),
         queue: if push { Queue::Pushes } else { Queue::Events },
@@ -88,80 +80,8 @@ fn webhook(call: &Call, event: &WebhookEvent, now: Timestamp) -> OutboxMessage {
         at: now,
         due: now,
         until: push.then_some(call.ring_until),
-        body: body.to_string(),
+        body: webhook_of_call(call, event).to_string(),
     }
-}
-
-fn data(call: &Call, event: &WebhookEvent) -> Value {
-    let mut data = Map::new();
-    if event.kind == WebhookEventKind::PushRequired
-        && let Some(ring_details) = &call.ring_details
-    {
-        // What the app's ring screen needs, as `call:incoming` would carry it; own fields win.
-        if let Ok(Value::Object(extra)) = serde_json::from_str::<Value>(&ring_details.extra) {
-            data.extend(extra.into_iter().filter(|(_, value)| !value.is_null()));
-        }
-        data.insert("callerName".into(), ring_details.caller_name.as_str().into());
-        data.insert("channelName".into(), ring_details.channel_name.as_str().into());
-        data.insert("agoraToken".into(), ring_details.agora_token.as_str().into());
-        data.insert("expiresAt".into(), call.ring_until.as_millis().into());
-    }
-    let mut put = |name: &str, value: Value| drop(data.insert(name.into(), value));
-    put("callId", call.wire_id.as_str().into());
-    put("seq", event.seq.into());
-    put("state", call.state.name().into());
-    put("callerId", call.caller.user.as_str().into());
-    put("receiverId", call.callee.user.as_str().into());
-    if let Some(call_type) = &call.call_type {
-        put("callType", call_type.as_str().into());
-    }
-    put("createdAt", call.created_at.as_millis().into());
-    if let Some(at) = call.rang_at {
-        put("ringingAt", at.as_millis().into());
-    }
-    if let Some(at) = call.accepted_at() {
-        put("acceptedAt", at.as_millis().into());
-    }
-    if let WebhookEventKind::Upgraded | WebhookEventKind::Downgraded = event.kind
-        && let Some(change) = call.changes().iter().find(|change| change.seq == event.seq)
-    {
-        put("from", change.from().name().into());
-        put("to", change.to.name().into());
-        put("at", change.at.as_millis().into());
-        put("by", call.party(change.by).user.as_str().into());
-    }
-    let Some(end) = call.end() else { return Value::Object(data) };
-    put("endedAt", end.at.as_millis().into());
-    put("reason", end.reason.name().into());
-    if let Some(text) = &end.text {
-        put("text", text.as_str().into());
-    }
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    if let (Some(duration), Some(talk)) = (call.duration(), call.talk()) {
-        put("durationMs", millis(duration).into());
-        put("talkMs", millis(talk).into());
-        put("talkMsByType", json!(call.talk_shown()));
-    }
-    if let Some(rang) = call.ring_time() {
-        put("ringMs", millis(rang).into());
-    }
-    if let Some(time) = call.time_to_confirm() {
-        put("confirmMs", millis(time).into());
-    }
-    for (role, reconnects, away) in
-        [(Role::Caller, "callerReconnects", "callerAwayMs"), (Role::Callee, "receiverReconnects", "receiverAwayMs")]
-    {
-        // What never happened is left out.
-        let counted = [(reconnects, call.party(role).reconnects), (away, millis(call.time_away(role)))];
-        counted.into_iter().filter(|(_, count)| *count > 0).for_each(|(name, count)| put(name, count.into()));
-    }
-    if let Some(by) = call.ended_by() {
-        put("endedBy", by.as_str().into());
-    }
-    if let Some(since) = call.absent_since() {
-        put("absentSince", since.as_millis().into());
-    }
-    Value::Object(data)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a phone is told right after it connected.
 
-use crate::call::{Call, Role, Timestamp, UserId};
+use crate::call::{Call, Role, State, Timestamp, UserId};
 use crate::store::CallOutcome;
 
 /// What a phone is told right after it connected.
@@ -17,7 +17,7 @@ pub struct Ready {
 pub struct ReadyCall {
     pub wire_id: String,
     pub role: Role,
-    pub state: &'static str,
+    pub state: State,
     pub peer: UserId,
     pub call_type: Option<String>,
     pub expires_in_ms: Option<u64>,
@@ -30,7 +30,7 @@ impl ReadyCall {
         Some(Self {
             wire_id: call.wire_id.clone(),
             role,
-            state: call.state.name(),
+            state: call.state.clone(),
             peer: call.party(role.other()).user.clone(),
             call_type: call.call_type.clone(),
             expires_in_ms: call.is_ringing().then(|| call.rings_for_ms(now)),
