@@ -1,8 +1,11 @@
 // Two users connect to two different nodes; one rings the other, who accepts and hangs up. Needs Node.js 20 and nothing
 // else. `helm test` runs it; by hand: NODES=http://10.0.0.1:3001,http://10.0.0.2:3001 CALLER_ID=… node call.mjs
-import { resolve4, resolve6 } from 'node:dns/promises';
+import { lookup } from 'node:dns/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 const PATIENCE_MS = 20_000;
+// Right after an install images are still pulled; below the 5 minutes of `helm test`.
+const START_MS = 180_000;
 const { CALLER_ID, CALLER_TOKEN, CALLEE_ID, CALLEE_TOKEN } = process.env;
 
 /** A phone that speaks Engine.IO by long polling. */
@@ -89,17 +92,32 @@ class Phone {
   }
 }
 
+/** By the resolver of the system: a name in a cluster is short, and only that one knows the rest of it. */
 async function nodes() {
   if (process.env.NODES) return process.env.NODES.split(',');
   const { NODES_NAME, NODES_PORT } = process.env;
-  const v4 = await resolve4(NODES_NAME).catch(() => []);
-  const v6 = v4.length ? [] : await resolve6(NODES_NAME).catch(() => []);
-  return [...v4, ...v6.map((address) => `[${address}]`)].map((address) => `http://${address}:${NODES_PORT}`);
+  const found = await lookup(NODES_NAME, { all: true }).catch(() => []);
+  const v4 = found.filter(({ family }) => family === 4);
+  return (v4.length ? v4 : found).map(({ address, family }) => `http://${family === 6 ? `[${address}]` : address}:${NODES_PORT}`);
+}
+
+/** The nodes that are ready, as soon as there are two of them; one where there is to be one, or no other comes. */
+async function readyNodes() {
+  for (let said = '', until = performance.now() + START_MS; ; await delay(1000)) {
+    const found = await nodes();
+    const answers = await Promise.all(found.map((node) => fetch(`${node}/ready`, { signal: AbortSignal.timeout(5000) }).then(({ ok }) => ok, () => false)));
+    const ready = found.filter((_, at) => answers[at]);
+    const over = performance.now() > until;
+    const wanted = Math.min(2, process.env.NODES_WANTED ?? found.length);
+    if (ready.length && (ready.length >= wanted || over)) return ready;
+    const state = `${ready.length} of ${found.length} nodes are ready`;
+    if (over) throw new Error(found.length ? state : 'no node found');
+    if (said !== state) console.log(said = state);
+  }
 }
 
 async function main() {
-  const found = await nodes();
-  if (!found.length) throw new Error('no node found');
+  const found = await readyNodes();
   if (found.length < 2) console.log('only one node: the call does not cross nodes');
   const [a, b] = [found[0], found.at(-1)];
   if (!CALLER_TOKEN || !CALLEE_TOKEN) {

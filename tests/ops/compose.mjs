@@ -60,6 +60,17 @@ if (tool('nginx')) {
     const { code, text } = await helmTest({ CALLER_ID: 'Ana', CALLER_TOKEN: 'token-of-Ana', CALLEE_ID: 'Bo', CALLEE_TOKEN: 'token-of-Bo' });
     assert(code === 0 && /rang http.* heard the accept/.test(text), text);
   });
+  await check('and finds nodes as the resolver of the system does, by a name that is in no DNS', async () => {
+    const users = { CALLER_ID: 'Ana', CALLER_TOKEN: 'token-of-Ana', CALLEE_ID: 'Bo', CALLEE_TOKEN: 'token-of-Bo' };
+    const { code, text } = await helmTest({ ...users, NODES: '', NODES_NAME: 'localhost', NODES_PORT: new URL(cluster.nodes[0].url).port });
+    assert(code === 0 && text.includes('only one node') && text.includes('heard the accept'), text);
+  });
+  await check('and waits for nodes that are not there yet', async () => {
+    const port = await freePort();
+    const program = new Program('call.mjs', process.execPath, [join(root, 'helm/files/call.mjs')], { PATH: process.env.PATH, NODES: `http://127.0.0.1:${port}` });
+    await program.until(() => program.lines.includes('0 of 1 nodes are ready'), 'say that it waits');
+    program.kill();
+  });
   await check('and fails where a call fails', async () => {
     const { code, text } = await helmTest({ CALLER_ID: 'Ana', CALLER_TOKEN: 'token-of-Ana', CALLEE_ID: 'Bo', CALLEE_TOKEN: 'stolen' });
     assert(code === 1 && text.includes('refused'), text);
