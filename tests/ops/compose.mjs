@@ -33,6 +33,12 @@ await check('Prometheus scrapes the nodes of the file', () => {
   assert(`${targets}` === `${nodes.map((name) => `${name}:9001`)}`, `${targets}`);
 });
 
+await check('one of the nodes builds the image that all have', () => {
+  const nodes = Object.keys(services).filter((name) => name.startsWith('node-'));
+  assert(nodes.filter((name) => services[name].build).length === 1, 'builds');
+  assert(new Set(nodes.map((name) => services[name].image)).size === 1, 'images');
+});
+
 await check('a node has time for its drain', () => {
   const seconds = Number(/^(\d+)s$/.exec(services['node-a'].stop_grace_period)[1]);
   assert(seconds >= 35, `${seconds} s`);

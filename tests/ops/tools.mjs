@@ -34,7 +34,7 @@ export function runBeside(command, args, options = {}) {
 
 /** All documents of a file. */
 export function yaml(text) {
-  return parseAllDocuments(text).map((document) => {
+  return parseAllDocuments(text, { merge: true }).map((document) => {
     if (document.errors.length) throw document.errors[0];
     return document.toJS();
   }).filter((document) => document !== null);
