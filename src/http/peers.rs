@@ -5,9 +5,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::client::legacy::{Builder, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::admin::LONGEST;
 use super::descriptors::{CountingConnector, Descriptors};
@@ -15,16 +15,25 @@ use super::descriptors::{CountingConnector, Descriptors};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Shorter than a node keeps an idle connection: none ends under a request.
 const IDLE: Duration = Duration::from_secs(30);
+/// Connections to one node that wait for a request; further ones end with theirs.
+const IDLE_AT_MOST: usize = 64;
 
 /// Makes requests of other nodes.
 pub(super) fn client() -> Client<HttpConnector, Body> {
-    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector())
+    builder(IDLE_AT_MOST).build(connector())
 }
 
-/// The same for what is passed on, with a descriptor for each connection.
+/// The same for what is passed on, with a descriptor for each connection, also while it is idle: fewer are where there are few.
 pub(super) fn counting_client(descriptors: Arc<Descriptors>) -> Client<CountingConnector, Body> {
-    let connector = CountingConnector { connector: connector(), descriptors };
-    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector)
+    let idle = (descriptors.at_most() / 256).clamp(1, IDLE_AT_MOST);
+    builder(idle).build(CountingConnector { connector: connector(), descriptors })
+}
+
+fn builder(idle_of_a_node: usize) -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    // Without a timer an idle connection is noticed when the next request is made.
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(idle_of_a_node);
+    builder
 }
 
 fn connector() -> HttpConnector {

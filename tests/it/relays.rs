@@ -191,6 +191,7 @@ async fn is_well(node: &Node) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_full_of_its_own_phones_passes_others_on() {
     let (full, other) = few_descriptors().await;
+    let alone = full.descriptors();
     let held = join_all((0..FEW * 7 / 16).map(|_| Phone::connect(full.public, Profile::of(&unique("own"))))).await;
     let wanderers = held.iter().take(8).map(|callee| async {
         // It asks either node in turn.
@@ -205,7 +206,8 @@ async fn a_node_full_of_its_own_phones_passes_others_on() {
     held[0].completes_call(&held[1]).await;
     is_well(&full).await;
     drop(held);
-    until("their descriptors are free", PATIENCE, async || full.descriptors() < FEW / 4).await;
+    // What was passed on leaves one connection that waits for more, and not one for each.
+    until("their descriptors are free", PATIENCE, async || full.descriptors() <= alone + 2).await;
 }
 
 /// Whatever is passed on, phones and the store have theirs.
