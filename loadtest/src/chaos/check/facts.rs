@@ -13,8 +13,6 @@ pub const MILLI: u64 = 1000;
 const RECOVERY: u64 = 5 * SECOND;
 /// For so long nodes wait for those that have not put back anything.
 const RESTORED: u64 = 4 * SECOND;
-/// How much a store that lost data may have lost: what replication had not sent.
-const UNREPLICATED: u64 = 2 * SECOND;
 
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -56,14 +54,14 @@ pub struct Call<'a> {
     pub lines: Vec<&'a Entry>,
 }
 
-struct Trouble<'a> {
-    kind: &'a str,
+pub(super) struct Trouble<'a> {
+    pub(super) kind: &'a str,
     /// A node; everything else concerns all.
-    target: &'a str,
-    from: u64,
-    until: u64,
+    pub(super) target: &'a str,
+    pub(super) from: u64,
+    pub(super) until: u64,
     /// The store came back as it was so long before.
-    lost: u64,
+    pub(super) lost: u64,
 }
 
 pub struct Facts<'a> {
@@ -72,8 +70,9 @@ pub struct Facts<'a> {
     pub phones: BTreeMap<&'a str, Phone<'a>>,
     pub calls: BTreeMap<&'a str, Call<'a>>,
     pub end: u64,
-    troubles: Vec<Trouble<'a>>,
-    downs: Vec<(&'a str, u64)>,
+    pub(super) troubles: Vec<Trouble<'a>>,
+    pub(super) ups: Vec<(&'a str, u64)>,
+    pub(super) downs: Vec<(&'a str, u64)>,
 }
 
 impl<'a> Facts<'a> {
@@ -85,6 +84,7 @@ impl<'a> Facts<'a> {
             calls: BTreeMap::new(),
             end: entries.iter().map(|entry| entry.at).max().unwrap_or(0),
             troubles: Vec::new(),
+            ups: Vec::new(),
             downs: Vec::new(),
         };
         let mut faults: HashMap<usize, usize> = HashMap::new();
@@ -127,6 +127,7 @@ impl<'a> Facts<'a> {
                         trouble.until = at;
                     }
                 }
+                What::Up { node, .. } => facts.ups.push((node, at)),
                 What::Down { node } | What::Died { node } => facts.downs.push((node, at)),
                 _ => {}
             }
@@ -231,7 +232,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn over(&self, trouble: &Trouble<'_>) -> u64 {
+    pub(super) fn over(&self, trouble: &Trouble<'_>) -> u64 {
         // No deadline fires for one lease after a loss.
         let rests = Kind::loses_data(trouble.kind) || self.prolongs_a_rest(trouble);
         let lease = if rests { self.terms.lease * MILLI } else { 0 };
@@ -254,76 +255,8 @@ impl<'a> Facts<'a> {
         self.troubles.iter().filter(rests).any(|trouble| (trouble.from..self.rests_until(trouble)).contains(&at))
     }
 
-    fn rests_until(&self, trouble: &Trouble<'_>) -> u64 {
+    pub(super) fn rests_until(&self, trouble: &Trouble<'_>) -> u64 {
         trouble.until + self.terms.lease * MILLI + RESTORED + RECOVERY
-    }
-
-    /// Whether what was written at `at` may have been lost with the store before anybody else had it.
-    pub fn may_be_lost(&self, at: u64) -> bool {
-        self.losses()
-            .any(|loss| (loss.from.saturating_sub(UNREPLICATED.max(loss.lost))..=loss.until + SECOND).contains(&at))
-    }
-
-    /// Whether the store lost its data between two moments.
-    pub fn lost_between(&self, from: u64, until: u64) -> bool {
-        self.losses().any(|loss| loss.until >= from && loss.from <= until)
-    }
-
-    pub fn loss_began_between(&self, from: u64, until: u64) -> bool {
-        self.losses().any(|loss| (from..=until).contains(&loss.from))
-    }
-
-    /// Whether no node could put the call back after a loss of the store before the others went on without it.
-    pub fn died_with_the_store(&self, call: &Call, until: u64) -> bool {
-        self.taken_by_a_loss(call, until).is_some()
-    }
-
-    /// From when a store was lost around which all nodes through which phones had spoken or heard of a call died, stood still
-    /// or were cut off, so that no other held its record, until one of them may have put it back.
-    pub fn taken_by_a_loss(&self, call: &Call, until: u64) -> Option<Range<u64>> {
-        let during = self.losses().filter(|loss| loss.until >= call.began && loss.from <= until);
-        let taken = during.filter_map(|loss| {
-            let settled = self.over(loss);
-            let told = call.lines.iter().filter(|line| line.at < settled).filter_map(|line| line.what.session());
-            let holders = told.filter_map(|session| self.sessions.get(&session));
-            let holders = holders.filter(|session| session.opened < loss.from && session.closed > loss.from);
-            let back = holders.filter_map(|session| self.back_at(session.node, loss.from, settled)).min();
-            (back != Some(loss.from)).then(|| loss.from.max(call.began)..back.unwrap_or(self.end))
-        });
-        taken.min_by_key(|taken| taken.start)
-    }
-
-    /// Whether a call of this user ended within what a loss of the store took with it, and no node on which its phones were
-    /// lived on: it is live again, and nobody is left who knows better.
-    pub fn has_revived(&self, user: &str) -> bool {
-        let of_user = |call: &&Call<'_>| {
-            call.callee_user == user || self.phones.get(call.caller).is_some_and(|phone| phone.user == user)
-        };
-        let mut lost = self.losses().flat_map(|loss| self.calls.values().filter(of_user).map(move |call| (loss, call)));
-        lost.any(|(loss, call)| {
-            let lines = || call.lines.iter().filter(|line| line.at < loss.until);
-            let Some(last) = lines().map(|line| line.at).max() else { return false };
-            let mut nodes = lines()
-                .filter_map(|line| self.sessions.get(&line.what.session()?))
-                .filter(|session| session.opened <= last)
-                .map(|session| session.node);
-            last + loss.lost + UNREPLICATED >= loss.from && !nodes.any(|node| self.holds_out(node, last, loss.until))
-        })
-    }
-
-    fn holds_out(&self, node: &str, from: u64, until: u64) -> bool {
-        self.back_at(node, from, until) == Some(from)
-    }
-
-    /// When a node may have put back what it held: at `from`, or after what kept it from that between then and `until`; absent
-    /// where it died meanwhile.
-    fn back_at(&self, node: &str, from: u64, until: u64) -> Option<u64> {
-        let is_down = self.downs.iter().any(|(down, at)| *down == node && (from..=until).contains(at));
-        let kept_it = |trouble: &&Trouble<'_>| {
-            trouble.target == node && trouble.kind != "delay" && trouble.from < until && trouble.until > from
-        };
-        let over = self.troubles.iter().filter(kept_it).map(|trouble| self.over(trouble)).max();
-        (!is_down).then(|| over.unwrap_or(from))
     }
 
     /// Whether a node had reason to stop by itself: one that can't reach Redis for 15 s and knows a peer that can
@@ -360,10 +293,6 @@ impl<'a> Facts<'a> {
         };
         let downs = self.downs.iter().filter(|(down, at)| *down == node && !is_drained(*at));
         downs.map(|(_, at)| *at).min()
-    }
-
-    fn losses(&self) -> impl Iterator<Item = &Trouble<'a>> {
-        self.troubles.iter().filter(|trouble| Kind::loses_data(trouble.kind))
     }
 
     pub fn promised_acks(&self, phone: &str) -> bool {

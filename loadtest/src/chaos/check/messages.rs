@@ -91,7 +91,8 @@ impl Court<'_> {
                     // One may come behind the end, and what is kept went with that.
                     let later = told.iter().find(|told| told.order > one.order).map(|told| told.at);
                     let later = later.filter(|at| *at < heard_over);
-                    let calm = self.facts.calm(session, one.at, HEARD_WITHIN).filter(|due| *due < over);
+                    let sure = one.at.max(self.facts.unsure_until(session.node, self.call));
+                    let calm = self.facts.calm(session, sure, HEARD_WITHIN).filter(|due| *due < over);
                     let Some(due) = later.into_iter().chain(calm).min() else { continue };
                     // What is kept goes with the data of the store.
                     let is_lost = self.facts.lost_between(one.at, due) || self.facts.may_be_lost(one.at);

@@ -2,6 +2,7 @@
 
 mod ends;
 mod facts;
+mod losses;
 mod messages;
 mod rest;
 mod rules;

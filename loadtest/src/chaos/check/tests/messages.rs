@@ -96,3 +96,19 @@ fn whoever_stays_in_the_call_is_told() {
     assert_eq!(scenario().told(13_000, BO, 10).hangs_up(20_000).broken(), CLEAN);
     assert_eq!(scenario().fault(3000, 9000, "suspend", "node 2").hangs_up(20_000).broken(), CLEAN);
 }
+
+/// A node that begins while the others rest after a loss takes the call, which is older than itself, for one that may be
+/// over, and looks again 16 s later.
+#[test]
+fn a_node_that_begins_after_a_loss_is_unsure_for_a_while() {
+    let broken = |up: u64, hangs_up: u64| {
+        let live = json!({"callId": "CALL_1", "role": "callee", "state": "active", "callType": "AUDIO"});
+        let scenario = Scenario::new().fault(100, 200, "redis-wipe", "redis").answered();
+        let scenario = scenario.writes(3000, 10).told_both(3005, 10).close(up - 100, BO, 2);
+        let scenario = scenario.at(up, What::Up { node: "node 3".into() });
+        scenario.ready(up + 100, BO, 4, "node 3", Some(live), &[]).hangs_up(hangs_up).broken()
+    };
+    assert_eq!(broken(19_000, 34_000), CLEAN);
+    assert_eq!(broken(19_000, 50_000), ["lost message"], "it has looked by then");
+    assert_eq!(broken(20_000, 34_000), ["lost message"], "all had had their time");
+}
