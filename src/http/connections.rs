@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::http::HeaderMap;
 use parking_lot::Mutex;
@@ -31,7 +31,6 @@ pub struct Connections {
     by_address: Mutex<HashMap<IpAddr, usize>>,
     /// Those that make way where the port is full.
     guests: Guests,
-    numbers: AtomicU64,
     addresses: ClientAddress,
     descriptors: Arc<Descriptors>,
     pub(super) unfinished: Arc<Unfinished>,
@@ -57,7 +56,6 @@ impl Connections {
             per_address,
             by_address: Mutex::default(),
             guests: Guests::default(),
-            numbers: AtomicU64::new(0),
             addresses,
             descriptors,
             unfinished: Arc::default(),
@@ -130,7 +128,7 @@ impl Place {
     /// The connection is being read: it makes way while it only waits for its client.
     pub(super) fn is_read(&self, reading: &Arc<Reading>, wire: &Wire) {
         let Some(address) = self.address() else { return };
-        let number = self.connections.numbers.fetch_add(1, Ordering::Relaxed);
+        let number = self.connections.guests.number();
         if self.guest.set(number).is_ok() {
             let guest = Guest { address, reading: Arc::downgrade(reading), wire: wire.clone() };
             self.connections.guests.add(number, guest);

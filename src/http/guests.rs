@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -31,6 +32,7 @@ impl Guest {
 
 #[derive(Default)]
 pub(super) struct Guests {
+    numbers: AtomicU64,
     /// By number.
     here: Mutex<HashMap<u64, Guest>>,
     queue: Mutex<Queue>,
@@ -46,6 +48,11 @@ struct Queue {
 }
 
 impl Guests {
+    /// One that no other has.
+    pub fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub fn add(&self, number: u64, guest: Guest) {
         self.here.lock().insert(number, guest);
     }
