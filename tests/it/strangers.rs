@@ -42,9 +42,16 @@ async fn connect_and_say(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// What came until the node ended the connection, and after how long.
-async fn until_cut(mut stream: TcpStream) -> (Duration, String) {
-    let (started, mut heard) = (Instant::now(), Vec::new());
+/// What came until the node ended a connection on which this was said, and after how long. The node counts from a later moment.
+async fn is_cut(address: SocketAddr, bytes: &str) -> (Duration, String) {
+    let started = Instant::now();
+    let heard = until_cut(connect_and_say(address, bytes.as_bytes()).await).await;
+    (started.elapsed(), heard)
+}
+
+/// What came until the node ended the connection.
+async fn until_cut(mut stream: TcpStream) -> String {
+    let mut heard = Vec::new();
     let mut buffer = [0; 4096];
     let reading = async {
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
@@ -52,13 +59,13 @@ async fn until_cut(mut stream: TcpStream) -> (Duration, String) {
         }
     };
     tokio::time::timeout(PATIENCE, reading).await.expect("the node ends the connection");
-    (started.elapsed(), String::from_utf8_lossy(&heard).into_owned())
+    String::from_utf8_lossy(&heard).into_owned()
 }
 
 /// Says one byte after the other until the node ends the connection.
 async fn drip(address: SocketAddr, beginning: &str, pause: Duration) -> Duration {
-    let mut stream = connect_and_say(address, beginning.as_bytes()).await;
     let started = Instant::now();
+    let mut stream = connect_and_say(address, beginning.as_bytes()).await;
     let mut buffer = [0; 512];
     loop {
         assert!(started.elapsed() < PATIENCE, "the node still listens");
@@ -126,19 +133,14 @@ async fn what_is_not_said_in_time_ends_and_what_waits_does_not() {
     let held = poller.poll();
     tokio::pin!(held);
     let strangers = async {
-        let cut = |bytes: &'static str| async move {
-            join_all((0..20).map(|_| async { until_cut(connect_and_say(address, bytes.as_bytes()).await).await })).await
-        };
+        let cut = |bytes: &'static str| async move { join_all((0..20).map(|_| is_cut(address, bytes))).await };
         let half_body = post(1000) + "{\"call";
-        let half_bodies = async {
-            join_all((0..20).map(|_| async { until_cut(connect_and_say(address, half_body.as_bytes()).await).await }))
-                .await
-        };
+        let half_bodies = join_all((0..20).map(|_| is_cut(address, &half_body)));
         let pause = Duration::from_millis(20);
         let long = post(100_000);
         let steady = async {
-            let mut stream = connect_and_say(address, post(200_000).as_bytes()).await;
             let started = Instant::now();
+            let mut stream = connect_and_say(address, post(200_000).as_bytes()).await;
             // Fast enough at every moment, and without end.
             while stream.write_all(&[b'a'; 500]).await.is_ok() {
                 assert!(started.elapsed() < PATIENCE, "the node still listens");
@@ -190,7 +192,7 @@ async fn half_requests_hold_a_bounded_number_of_bytes() {
     let cluster = Cluster::tuned(Backend::Memory, 1, |config| config.reading = reading).await;
     let (address, connections) = (cluster.address(0), cluster.nodes[0].connections());
     let long = format!("GET /health HTTP/1.1\r\nx: {}", "a".repeat(390_000));
-    let (_, heard) = until_cut(connect_and_say(address, long.as_bytes()).await).await;
+    let heard = until_cut(connect_and_say(address, long.as_bytes()).await).await;
     assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 431"), "{heard}");
 
     let (ana, bo) = (cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await);
@@ -247,7 +249,7 @@ async fn half_heads_until_one_is_cut(source: [u8; 4], address: SocketAddr) -> Ve
         }
         let mut other = connect_from([127, 0, 9, 9], address).await;
         other.write_all(whole.as_bytes()).await.unwrap();
-        let (_, heard) = until_cut(other).await;
+        let heard = until_cut(other).await;
         assert!(heard.starts_with("HTTP/1.1 200"), "another address is not served: {heard}");
     }
     until("a head is cut", PATIENCE, async || held.iter().any(is_cut)).await;
@@ -269,7 +271,7 @@ async fn connections_of_a_node_and_of_an_address_are_bounded() {
         .await;
         let (node, address) = (&cluster.nodes[0], cluster.address(0));
         let phones = [cluster.phone(0, &unique("ana")).await, cluster.phone(0, &unique("bo")).await];
-        let strangers = join_all((0..60).map(|_| async { until_cut(connect(address).await).await }));
+        let strangers = join_all((0..60).map(|_| is_cut(address, "")));
         let honest = async {
             until("the port is full", PATIENCE, async || node.connections().open() >= admitted).await;
             for probe in ["/live", "/ready"] {
@@ -343,7 +345,7 @@ async fn who_pings_and_does_not_read_is_cut() {
     let head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: n\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                 sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\u{1}";
     early.write_all(head.as_bytes()).await.unwrap();
-    let (_, heard) = until_cut(early).await;
+    let heard = until_cut(early).await;
     assert!(heard.starts_with("HTTP/1.1 101"), "{heard}");
     until("strangers go", PATIENCE, async || cluster.nodes[0].connections().open() == 2).await;
 }
@@ -407,7 +409,7 @@ async fn strangers_make_way_on_a_full_port() {
     let ask = async |source: [u8; 4]| {
         let mut stream = connect_from(source, address).await;
         let _ = stream.write_all(format!("{health}connection: close\r\n\r\n").as_bytes()).await;
-        until_cut(stream).await.1.starts_with("HTTP/1.1 200")
+        until_cut(stream).await.starts_with("HTTP/1.1 200")
     };
     until("one has waited too long", PATIENCE, async || ask([127, 0, 4, 1]).await).await;
     // A stranger more in the place that is free again.
