@@ -11,8 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::harness::cluster::get;
-use crate::harness::phone::Profile;
-use crate::harness::phone::{initiate, unique, unique_call};
+use crate::harness::phone::{Profile, initiate, unique, unique_call};
 use crate::harness::poller::Poller;
 use crate::harness::wanderer::Wanderer;
 use crate::harness::{Backend, Cluster, Phone, until};
